@@ -1,0 +1,1 @@
+//! A CloudEvent as the mesh carries it: zero-copy encoding and conversions.

@@ -1,0 +1,1 @@
+//! Black-box tests and benchmarks of the meshbridge binary.

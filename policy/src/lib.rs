@@ -1,0 +1,1 @@
+//! Governance policies: from YAML to decisions.

@@ -1,0 +1,1 @@
+//! Link state, interest and forwarding, without sockets, clock or files.
