@@ -1,1 +1,46 @@
-//! Link state, interest and forwarding, without sockets, clock or files.
+//! Link state, interest and forwarding of the mesh, without sockets, clock, files or global randomness.
+//!
+//! ```text
+//!            handle_link_up / handle_message / handle_timeout / subscribe
+//!                                   │
+//!   ┌───────────────────────────────▼──────────────────────────────────┐
+//!   │ Router   peers ── flooding ──┬── link states ── paths ──┐        │
+//!   │          (hello, acks)       └── interest sets ─────────┤        │
+//!   └───────────┬─────────────────────┬───────────────────────┼────────┘
+//!         poll_transmit           poll_event            forwarding()
+//!                                                     Arc<Forwarding>: topic → destinations → links
+//! ```
+//!
+//! One task owns a [`Router`]. After any `handle_*` or `subscribe` it drains [`Router::poll_event`] **first**, then
+//! [`Router::poll_transmit`], then re-arms its timer from [`Router::poll_timeout`]. The order matters once: on
+//! [`RouterEvent::EpochRaised`] the new epoch must be on disk before anything of the new run leaves.
+//!
+//! The data path never touches the router: it holds the immutable [`Forwarding`] and the codec in [`wire::data`].
+//! `PROTOCOL.md` numbers the rules (R1, R2, …) that code and tests cite. Start reading at `router.rs`.
+
+mod flood;
+mod forwarding;
+mod id;
+mod interest;
+mod keyring;
+mod limits;
+mod lthash;
+mod own_interest;
+mod paths;
+mod peer;
+mod rng;
+mod router;
+mod sets;
+mod topology;
+pub mod wire;
+
+pub use forwarding::{Forwarding, Split, SplitHop};
+pub use id::{BridgeId, EventKey, InvalidId, LANES, LinkId, Run, ZoneName, lane_of};
+pub use keyring::{Keyring, Refusal, Signature, Verified};
+pub use limits::Limits;
+pub use router::{
+    InterestFull, InterestView, Members, ProtocolViolation, RouteView, Router, RouterConfig, RouterEvent,
+    Transmit,
+};
+pub use sets::{BridgeIndex, CarrierSet, DestinationSet};
+pub use topology::{LinkState, ListedLink};

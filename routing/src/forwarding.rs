@@ -1,0 +1,141 @@
+//! The immutable snapshot that the data path reads.
+//!
+//! ```text
+//! topic ──match_topic──► destinations {b, c, d} ──split──► link 1 (next hop b): {b, d}
+//!                                                          link 2 (next hop c): {c}
+//!                                                          unreachable, parked: kept by the caller
+//! ```
+
+use std::sync::Arc;
+
+use meshbridge_topic::{FilterTrie, Topic};
+
+use crate::paths::Paths;
+use crate::{BridgeId, BridgeIndex, CarrierSet, DestinationSet, LinkId, ZoneName};
+
+/// Interest of one remote bridge, by its place in the table.
+pub(crate) type InterestTries = Vec<(BridgeIndex, Arc<FilterTrie<()>>)>;
+
+/// Who wants what, and over which link it goes. Never changes; a newer one has a higher generation.
+#[derive(Debug)]
+pub struct Forwarding {
+    pub(crate) generation: u64,
+    pub(crate) own: BridgeIndex,
+    /// The members of the federation in the order of their ids.
+    pub(crate) bridges: Arc<Vec<(BridgeId, ZoneName)>>,
+    pub(crate) interest: Arc<InterestTries>,
+    pub(crate) paths: Arc<Paths>,
+    /// The link to each neighbour, by its place in the table.
+    pub(crate) links: Vec<(BridgeIndex, LinkId)>,
+}
+
+/// What one link takes of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SplitHop {
+    pub link: LinkId,
+    pub next: BridgeIndex,
+    pub destinations: DestinationSet,
+}
+
+/// Where the destinations of a frame go from here. Reused between calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Split {
+    pub hops: Vec<SplitHop>,
+    /// No path inside the carriers.
+    pub unreachable: DestinationSet,
+    /// R19: would go back to the bridge the frame came from; keep, and ask again under a newer generation.
+    pub parked: DestinationSet,
+    /// This bridge was among the destinations.
+    pub here: bool,
+}
+
+impl Forwarding {
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Adds the remote bridges with interest in `topic`, reachable or not: absence proves nothing.
+    pub fn match_topic(&self, topic: &Topic, destinations: &mut DestinationSet) {
+        for (bridge, trie) in self.interest.iter() {
+            trie.for_each_match(topic, |()| destinations.insert(*bridge));
+        }
+    }
+
+    /// Splits `destinations` over the next hops, inside `carriers`; `from` is the neighbour that sent the frame.
+    pub fn split(
+        &self,
+        destinations: &DestinationSet,
+        carriers: &CarrierSet,
+        from: Option<&BridgeId>,
+        split: &mut Split,
+    ) {
+        split.hops.clear();
+        split.unreachable.clear();
+        split.parked.clear();
+        split.here = false;
+        let from = from.and_then(|from| self.index_of(from));
+        self.paths.with_class(carriers, |table| {
+            for destination in destinations.iter() {
+                if destination == self.own {
+                    split.here = true;
+                    continue;
+                }
+                let path = table.get(usize::from(destination.0)).and_then(Option::as_ref);
+                let next = path.and_then(|path| path.bridges.first().copied());
+                // R19
+                if next.is_some() && next == from {
+                    split.parked.insert(destination);
+                    continue;
+                }
+                match next.and_then(|next| Some((next, self.link_to(next)?))) {
+                    Some((next, link)) => match split.hops.iter_mut().find(|hop| hop.next == next) {
+                        Some(hop) => hop.destinations.insert(destination),
+                        None => {
+                            let destinations = DestinationSet::from_iter([destination]);
+                            split.hops.push(SplitHop { link, next, destinations });
+                        }
+                    },
+                    None => split.unreachable.insert(destination),
+                }
+            }
+        });
+    }
+
+    /// This bridge.
+    pub fn own(&self) -> BridgeIndex {
+        self.own
+    }
+
+    /// The bridge at a place of the table; indices come from this router only.
+    pub fn bridge(&self, index: BridgeIndex) -> (&BridgeId, &ZoneName) {
+        let (id, zone) = &self.bridges[usize::from(index.0)];
+        (id, zone)
+    }
+
+    /// The place of a member of the federation.
+    pub fn index_of(&self, bridge: &BridgeId) -> Option<BridgeIndex> {
+        let place = self.bridges.binary_search_by(|(id, _)| id.cmp(bridge)).ok()?;
+        u16::try_from(place).ok().map(BridgeIndex)
+    }
+
+    /// Hops to a bridge when every zone may carry.
+    pub fn hops_to(&self, bridge: BridgeIndex) -> Option<usize> {
+        self.paths.all().get(usize::from(bridge.0))?.as_ref().map(|path| path.hops)
+    }
+
+    /// The neighbour that takes what is for `bridge` when every zone may carry: where a notice goes.
+    pub fn next_hop(&self, bridge: BridgeIndex) -> Option<(BridgeIndex, LinkId)> {
+        let next = *self.paths.all().get(usize::from(bridge.0))?.as_ref()?.bridges.first()?;
+        Some((next, self.link_to(next)?))
+    }
+
+    /// R19: twice the hops to the farthest destination, 16 to 255.
+    pub fn default_hop_limit(&self, destinations: &DestinationSet) -> u8 {
+        let farthest = destinations.iter().filter_map(|bridge| self.hops_to(bridge)).max().unwrap_or(0);
+        u8::try_from(farthest.saturating_mul(2)).unwrap_or(u8::MAX).max(16)
+    }
+
+    fn link_to(&self, neighbour: BridgeIndex) -> Option<LinkId> {
+        self.links.iter().find(|(bridge, _)| *bridge == neighbour).map(|(_, link)| *link)
+    }
+}

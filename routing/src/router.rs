@@ -1,0 +1,199 @@
+//! All neighbours and both databases behind one sans-IO door.
+//!
+//! `handle_*`, `subscribe` and their kin change the state; `poll_*` hands out the effects. After every input the
+//! router recomputes what depends on what changed, so that [`Router::forwarding`] is never behind.
+
+mod api;
+mod epoch;
+mod messages;
+mod replicate;
+mod views;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::flood::Item;
+use crate::interest::InterestSet;
+use crate::own_interest::OwnInterest;
+use crate::paths::Paths;
+use crate::peer::Peer;
+use crate::rng::Jitter;
+use crate::topology::Topology;
+use crate::wire::{DecodeError, Message};
+use crate::{BridgeId, BridgeIndex, Forwarding, Keyring, Limits, LinkId, Refusal, Run, ZoneName};
+
+pub use views::{InterestView, RouteView};
+
+/// The bridges of the federation document and their zones.
+pub type Members = BTreeMap<BridgeId, ZoneName>;
+
+/// What a router is told once.
+#[derive(Clone, Debug)]
+pub struct RouterConfig {
+    pub federation: String,
+    pub id: BridgeId,
+    pub zone: ZoneName,
+    pub run: Run,
+    /// 4,096 at most; `id` belongs to it.
+    pub members: Members,
+    pub limits: Limits,
+    /// For jitter.
+    pub seed: u64,
+    pub policy_digest: [u8; 32],
+}
+
+/// A control message for a link. Bounded by what is replicated; the driver closes a link that does not take them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    pub link: LinkId,
+    pub payload: Bytes,
+}
+
+/// What the driver should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouterEvent {
+    /// [`Router::forwarding`] has a new generation.
+    ForwardingChanged,
+    /// R20: write it to disk and sync before anything else is sent.
+    EpochRaised(u64),
+    /// R2: silent for 2 s, or one link too many; close it.
+    LinkDead(LinkId),
+    /// R21: two bridges run under one name and epoch: a copied disk.
+    CloneDetected { bridge: BridgeId, runs: [Run; 2] },
+    /// A statement was not believed; `peer` passed it on.
+    Refused { peer: BridgeId, why: Refusal },
+}
+
+/// The neighbour broke the protocol; the link is closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolViolation {
+    #[error("a control message cannot be read")]
+    Decode(#[from] DecodeError),
+    #[error("the neighbour belongs to another federation")]
+    WrongFederation,
+    #[error("the neighbour introduces itself as `{0}`, which the link does not prove")]
+    WrongIdentity(BridgeId),
+    #[error("the neighbour claims epoch {0}, beyond 2^48")]
+    EpochTooHigh(u64),
+}
+
+/// The subscription is refused: interest is never summarised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InterestFull {
+    #[error("this bridge already wants {0} filters")]
+    Owner(usize),
+    #[error("the federation already wants {0} filters")]
+    Total(usize),
+}
+
+/// The control plane of one bridge.
+pub struct Router {
+    federation: String,
+    id: BridgeId,
+    run: Run,
+    members: Members,
+    bridges: Arc<Vec<(BridgeId, ZoneName)>>,
+    own: BridgeIndex,
+    limits: Limits,
+    policy_digest: [u8; 32],
+    keyring: Arc<dyn Keyring + Send + Sync>,
+    jitter: Jitter,
+
+    peers: BTreeMap<LinkId, Peer>,
+    topology: Topology,
+    interest: BTreeMap<BridgeId, InterestSet>,
+    own_interest: OwnInterest,
+    /// When each bridge last spoke in the run we hold a record of (R21).
+    spoke: BTreeMap<BridgeId, Instant>,
+    /// Names under which two bridges speak, and until when both are refused.
+    clones: BTreeMap<BridgeId, Instant>,
+
+    seq: u64,
+    originated_at: Option<Instant>,
+    originate_at: Option<Instant>,
+    flushed_at: Option<Instant>,
+    flush_at: Option<Instant>,
+    shut_down: bool,
+
+    topology_changed: bool,
+    forwarding_changed: bool,
+    forwarding: Arc<Forwarding>,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<RouterEvent>,
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router")
+            .field("id", &self.id)
+            .field("run", &self.run)
+            .field("peers", &self.peers)
+            .field("generation", &self.forwarding.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Router {
+    fn send(&mut self, link: LinkId, message: &Message) {
+        self.transmits.push_back(Transmit { link, payload: message.encode() });
+    }
+
+    fn refuse(&mut self, link: LinkId, why: Refusal) {
+        if let Some(peer) = self.peers.get(&link) {
+            self.events.push_back(RouterEvent::Refused { peer: peer.bridge.clone(), why });
+        }
+    }
+
+    /// The zone that the federation document gives a bridge.
+    fn zone_of(&self, bridge: &BridgeId) -> Result<&ZoneName, Refusal> {
+        self.members.get(bridge).ok_or_else(|| Refusal::Unlisted(bridge.clone()))
+    }
+
+    fn own_items(&self) -> [Item; 2] {
+        [Item::LinkState(self.id.clone()), Item::Interest(self.id.clone())]
+    }
+
+    /// Brings the snapshot up to date. Called at the end of every input.
+    fn refresh(&mut self) {
+        if std::mem::take(&mut self.topology_changed) {
+            let zones = self.bridges.iter().map(|(_, zone)| zone.clone()).collect();
+            let paths = Arc::new(Paths::new(self.own, zones, self.topology.graph(&self.bridges)));
+            self.publish(Some(paths));
+        } else if self.forwarding_changed {
+            self.publish(None);
+        }
+    }
+
+    fn publish(&mut self, paths: Option<Arc<Paths>>) {
+        self.forwarding_changed = false;
+        let place = |id: &BridgeId| self.forwarding.index_of(id);
+        let others =
+            self.interest.iter().filter(|(owner, set)| **owner != self.id && !set.filters.is_empty());
+        let interest =
+            others.filter_map(|(owner, set)| Some((place(owner)?, Arc::clone(&set.trie)))).collect();
+        // Of several sessions with a neighbour the cheapest carries; among equals the newest.
+        let mut links: BTreeMap<BridgeIndex, (u32, LinkId)> = BTreeMap::new();
+        for (link, peer) in self.peers.iter().filter(|(_, peer)| peer.is_up()) {
+            let Some(index) = place(&peer.bridge) else { continue };
+            let best = links.entry(index).or_insert((peer.cost, *link));
+            if peer.cost <= best.0 {
+                *best = (peer.cost, *link);
+            }
+        }
+        self.forwarding = Arc::new(Forwarding {
+            generation: self.forwarding.generation + 1,
+            own: self.own,
+            bridges: Arc::clone(&self.bridges),
+            interest: Arc::new(interest),
+            paths: paths.unwrap_or_else(|| Arc::clone(&self.forwarding.paths)),
+            links: links.into_iter().map(|(bridge, (_, link))| (bridge, link)).collect(),
+        });
+        if self.events.back() != Some(&RouterEvent::ForwardingChanged) {
+            self.events.push_back(RouterEvent::ForwardingChanged);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Read-only views, for operators.
+
+use super::Router;
+use crate::{BridgeId, LinkState, Run, ZoneName};
+
+/// One interest set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterestView {
+    pub bridge: BridgeId,
+    pub zone: ZoneName,
+    pub run: Run,
+    pub version: u64,
+    /// A set is shown only as its owner signed it, as a whole.
+    pub complete: bool,
+    pub filters: Vec<meshbridge_topic::TopicFilter>,
+}
+
+/// The way to one bridge when every zone may carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteView {
+    pub bridge: BridgeId,
+    pub zone: ZoneName,
+    pub reachable: bool,
+    pub cost: u64,
+    pub hops: usize,
+    pub next_hop: Option<BridgeId>,
+    /// From this bridge to that one, both included; empty if there is no path.
+    pub path: Vec<BridgeId>,
+}
+
+impl Router {
+    pub fn id(&self) -> &BridgeId {
+        &self.id
+    }
+
+    /// The current run; its epoch rises when R20 says so.
+    pub fn run(&self) -> Run {
+        self.run
+    }
+
+    /// The newest record of each bridge, in the order of their ids.
+    pub fn records(&self) -> impl Iterator<Item = &LinkState> {
+        self.topology.iter()
+    }
+
+    /// The interest sets held, the own one included.
+    pub fn interest_sets(&self) -> impl Iterator<Item = InterestView> + '_ {
+        self.interest.iter().filter_map(|(owner, set)| {
+            Some(InterestView {
+                bridge: owner.clone(),
+                zone: self.members.get(owner)?.clone(),
+                run: set.head.run,
+                version: set.head.version,
+                complete: true,
+                filters: set.filters.iter().cloned().collect(),
+            })
+        })
+    }
+
+    /// One route per other member of the federation.
+    pub fn routes(&self) -> impl Iterator<Item = RouteView> + '_ {
+        let table = self.forwarding.paths.all();
+        let others = self.bridges.iter().zip(table).filter(|((bridge, _), _)| *bridge != self.id);
+        others.map(|((bridge, zone), path)| {
+            let name = |index: crate::BridgeIndex| self.forwarding.bridge(index).0.clone();
+            let hops = path.iter().flat_map(|path| path.bridges.iter().copied().map(name));
+            RouteView {
+                bridge: bridge.clone(),
+                zone: zone.clone(),
+                reachable: path.is_some(),
+                cost: path.as_ref().map_or(0, |path| path.cost),
+                hops: path.as_ref().map_or(0, |path| path.hops),
+                next_hop: hops.clone().next(),
+                path: path.iter().map(|_| self.id.clone()).chain(hops).collect(),
+            }
+        })
+    }
+}
