@@ -18,6 +18,8 @@
 //! The data path never touches the router: it holds the immutable [`Forwarding`] and the codec in [`wire::data`].
 //! `PROTOCOL.md` numbers the rules (R1, R2, …) that code and tests cite. Start reading at `router.rs`.
 
+#![deny(clippy::iter_over_hash_type)]
+
 mod flood;
 mod forwarding;
 mod id;

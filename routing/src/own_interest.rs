@@ -154,6 +154,7 @@ fn first(filter: &TopicFilter) -> &str {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
 mod tests {
     use std::time::Duration;
 

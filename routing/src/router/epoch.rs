@@ -29,7 +29,7 @@ impl Router {
         if run.epoch > EPOCH_MAX {
             return Err(ProtocolViolation::EpochTooHigh(run.epoch));
         }
-        let known = self.topology.get(&bridge).map(|held| held.record.run);
+        let known = self.known_run(&bridge);
         if let Some(known) = known.filter(|known| run.is_clone_of(known)) {
             self.on_clone(link, bridge, [known, run], now);
             return Ok(());
@@ -47,6 +47,12 @@ impl Router {
             self.send_digest(link);
         }
         Ok(())
+    }
+
+    /// The newest run a bridge has signed something in.
+    pub(super) fn known_run(&self, bridge: &BridgeId) -> Option<Run> {
+        let record = self.topology.get(bridge).map(|held| held.record.run);
+        record.max(self.interest.get(bridge).map(|set| set.head.run))
     }
 
     /// R21: `runs` are the one we know and the newcomer's.

@@ -43,7 +43,7 @@ impl Router {
         let Some(peer) = self.peers.get(&link) else { return };
         if let Session::Up(run) | Session::Refused(run) = peer.session {
             let bridge = peer.bridge.clone();
-            match self.topology.get(&bridge).map(|held| held.record.run) {
+            match self.known_run(&bridge) {
                 // The record of another bridge of this name arrived after the introduction.
                 Some(known) if run.is_clone_of(&known) => self.on_clone(link, bridge, [known, run], now),
                 Some(known) if known != run => {}
@@ -157,8 +157,11 @@ impl Router {
             let have = self.stamp_of(&item);
             return self.send(link, &Message::Pull { owner, have });
         };
+        let held = set.stamp();
         match set.apply(delta, now) {
             Ok(()) => self.on_interest_taken(link, item, stamp, now),
+            // R11: what came and went between its start and our version is in neither list of the delta.
+            Err(_) if from < held.version => self.send(link, &Message::Pull { owner, have: Some(held) }),
             Err(why) => {
                 self.refuse(link, why);
                 self.send(link, &Message::Pull { owner, have: None });
