@@ -7,6 +7,8 @@ mod api;
 mod epoch;
 mod messages;
 mod replicate;
+#[cfg(test)]
+mod tests;
 mod views;
 
 use std::collections::{BTreeMap, VecDeque};
