@@ -1,0 +1,174 @@
+//! The gRPC interface: `meshbridge.v1.Bridge`, health and reflection (`proto/meshbridge/v1/bridge.proto`).
+
+mod convert;
+mod subscribe;
+
+use axum::Router;
+use tokio_stream::StreamExt;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::ListenerSettings;
+use super::limits as limit;
+use super::publish::{Refused, RefusedKind, publication};
+use crate::pipeline::{Accepted, Pipeline, Principal, Publication};
+use meshbridge_event::limits::BATCH_EVENTS_MAX;
+use meshbridge_topic::Topic;
+
+#[allow(clippy::all, missing_debug_implementations)]
+pub(super) mod api {
+    pub mod io {
+        pub mod cloudevents {
+            pub mod v1 {
+                tonic::include_proto!("io.cloudevents.v1");
+            }
+        }
+    }
+    pub mod meshbridge {
+        pub mod v1 {
+            tonic::include_proto!("meshbridge.v1");
+        }
+    }
+}
+
+use api::meshbridge::v1::bridge_server::{Bridge, BridgeServer};
+use api::meshbridge::v1::{
+    Denied, PublishBatchReply, PublishBatchRequest, PublishReply, PublishRequest, SubscribeRequest,
+};
+
+const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
+
+/// The service of one listener.
+#[derive(Clone, Debug)]
+struct Service {
+    pipeline: Pipeline,
+    event_bytes_max: usize,
+    stop: CancellationToken,
+}
+
+pub(super) async fn router(pipeline: Pipeline, settings: &ListenerSettings, stop: CancellationToken) -> Router {
+    let service = Service { pipeline, event_bytes_max: settings.event_bytes_max, stop };
+    let bridge = BridgeServer::new(service)
+        .max_decoding_message_size(limit::GRPC_MESSAGE_BYTES.max(settings.batch_bytes_max))
+        .max_encoding_message_size(limit::GRPC_MESSAGE_BYTES.max(settings.batch_bytes_max));
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<BridgeServer<Service>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTOR)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the descriptors were compiled with this program");
+    tonic::service::Routes::new(bridge).add_service(health).add_service(reflection).prepare().into_axum_router()
+}
+
+fn principal<T>(request: &Request<T>) -> Principal {
+    request.extensions().get::<Principal>().cloned().unwrap_or_else(Principal::anonymous)
+}
+
+fn status(refused: &Refused) -> Status {
+    let mut message = refused.message.clone();
+    if let Some(index) = refused.index {
+        message = format!("request {index}: {message}");
+    }
+    match refused.kind {
+        RefusedKind::Invalid => Status::invalid_argument(message),
+        RefusedKind::TooLarge | RefusedKind::Busy { .. } => Status::resource_exhausted(message),
+        RefusedKind::Stopping => Status::unavailable(message),
+    }
+}
+
+fn reply(accepted: &Accepted) -> PublishReply {
+    PublishReply {
+        key: accepted.key.to_string(),
+        destinations: accepted.destinations.iter().map(ToString::to_string).collect(),
+        denied: accepted
+            .denied
+            .iter()
+            .map(|denied| Denied {
+                destination: denied.destination.to_string(),
+                by: denied.by.clone(),
+                disposition: denied.disposition.clone(),
+            })
+            .collect(),
+    }
+}
+
+impl Service {
+    fn publication(&self, request: PublishRequest) -> Result<Publication, Refused> {
+        let topic = match request.topic.as_str() {
+            "" => None,
+            text => {
+                let parsed = Topic::parse(text);
+                Some(parsed.map_err(|problem| Refused::invalid(format!("`topic` is no topic: {problem}")))?)
+            }
+        };
+        let event = request.event.ok_or_else(|| Refused::invalid("`event` is missing"))?;
+        publication(topic.as_ref(), convert::from_proto(event)?, self.event_bytes_max)
+    }
+
+    async fn take(&self, principal: &Principal, batch: Vec<Publication>) -> Result<Vec<PublishReply>, Status> {
+        let accepted = self.pipeline.publish(principal, batch).await;
+        let accepted = accepted.map_err(|refused| status(&Refused::from(refused)))?;
+        Ok(accepted.iter().map(reply).collect())
+    }
+}
+
+#[tonic::async_trait]
+impl Bridge for Service {
+    async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishReply>, Status> {
+        let principal = principal(&request);
+        let publication = self.publication(request.into_inner()).map_err(|refused| status(&refused))?;
+        let replies = self.take(&principal, vec![publication]).await?;
+        Ok(Response::new(replies.into_iter().next().unwrap_or_default()))
+    }
+
+    async fn publish_batch(
+        &self,
+        request: Request<PublishBatchRequest>,
+    ) -> Result<Response<PublishBatchReply>, Status> {
+        let principal = principal(&request);
+        let requests = request.into_inner().requests;
+        if requests.len() > BATCH_EVENTS_MAX {
+            return Err(Status::resource_exhausted(format!("a batch has at most {BATCH_EVENTS_MAX} events")));
+        }
+        let batch: Result<Vec<Publication>, Refused> = requests
+            .into_iter()
+            .enumerate()
+            .map(|(index, request)| {
+                self.publication(request).map_err(|refused| Refused { index: Some(index), ..refused })
+            })
+            .collect();
+        let replies = self.take(&principal, batch.map_err(|refused| status(&refused))?).await?;
+        Ok(Response::new(PublishBatchReply { replies }))
+    }
+
+    async fn publish_stream(
+        &self,
+        request: Request<Streaming<PublishRequest>>,
+    ) -> Result<Response<PublishBatchReply>, Status> {
+        let principal = principal(&request);
+        let mut requests = request.into_inner();
+        let mut replies = Vec::new();
+        while let Some(request) = requests.next().await {
+            let taken = replies.len();
+            let refused = |refused: Refused| status(&Refused { index: Some(taken), ..refused });
+            if taken == BATCH_EVENTS_MAX {
+                let message = format!("a stream has at most {BATCH_EVENTS_MAX} events, all of them were taken");
+                return Err(Status::resource_exhausted(message));
+            }
+            let publication = self.publication(request?).map_err(refused)?;
+            replies.extend(self.take(&principal, vec![publication]).await?);
+        }
+        Ok(Response::new(PublishBatchReply { replies }))
+    }
+
+    type SubscribeStream = subscribe::Replies;
+
+    async fn subscribe(
+        &self,
+        request: Request<Streaming<SubscribeRequest>>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let principal = principal(&request);
+        subscribe::start(&self.pipeline, &principal, request.into_inner(), self.stop.clone()).await.map(Response::new)
+    }
+}

@@ -1,0 +1,221 @@
+//! The HTTP interface.
+//!
+//! | request | |
+//! |---|---|
+//! | `POST /v1/topics/{topic}` | publish; binary, structured or batched mode |
+//! | `POST /v1/topics` | the same, the topic is the event's `type` |
+//! | `GET /v1/stream?filter=…` | server-sent events until the client leaves |
+//! | `GET /v1/ws?filter=…` | the same over WebSocket, an event a text message |
+//!
+//! Delivered events carry two more attributes: `meshbridgetopic`, and over WebSocket, which has no field for it,
+//! `meshbridgekey`. Nobody can publish an event that has either.
+
+mod streams;
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use http_body_util::{BodyExt, Limited};
+use meshbridge_event::limits::BATCH_EVENTS_MAX;
+use meshbridge_event::{http as binary, json};
+use meshbridge_topic::Topic;
+use tokio_util::sync::CancellationToken;
+
+use super::ListenerSettings;
+use super::limits as limit;
+use super::publish::{Refused, RefusedKind, publication, reply};
+use crate::pipeline::{Pipeline, Principal, Publication};
+
+#[derive(Clone, Debug)]
+struct Shared {
+    pipeline: Pipeline,
+    event_bytes_max: usize,
+    batch_bytes_max: usize,
+    origins: Arc<[String]>,
+    stop: CancellationToken,
+}
+
+pub(super) fn router(pipeline: Pipeline, settings: &ListenerSettings, stop: CancellationToken) -> Router {
+    let shared = Shared {
+        pipeline,
+        event_bytes_max: settings.event_bytes_max,
+        batch_bytes_max: settings.batch_bytes_max,
+        origins: settings.origins.clone().into(),
+        stop,
+    };
+    Router::new()
+        .route("/v1/topics", post(publish_by_type))
+        .route("/v1/topics/{topic}", post(publish_to_topic))
+        .route("/v1/stream", get(streams::server_sent_events))
+        .route("/v1/ws", get(streams::web_socket))
+        .fallback(|| async { problem(StatusCode::NOT_FOUND, &Refused::invalid("there is nothing at this path")) })
+        .method_not_allowed_fallback(|| async {
+            problem(StatusCode::METHOD_NOT_ALLOWED, &Refused::invalid("this method is not for this path"))
+        })
+        // The handlers read bodies themselves, within their own limits.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(shared)
+}
+
+async fn publish_by_type(
+    State(shared): State<Shared>,
+    Extension(principal): Extension<Principal>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    respond(publish(&shared, &principal, None, &headers, body).await)
+}
+
+async fn publish_to_topic(
+    State(shared): State<Shared>,
+    Extension(principal): Extension<Principal>,
+    Path(topic): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    // The path was decoded once, by the router.
+    let outcome = match Topic::parse(&topic) {
+        Ok(topic) => publish(&shared, &principal, Some(&topic), &headers, body).await,
+        Err(error) => {
+            let refused = Refused::invalid(format!("this is no topic: {error}"));
+            Err(Refusal::Bad(Refused { offset: Some(error.offset), ..refused }))
+        }
+    };
+    respond(outcome)
+}
+
+enum Refusal {
+    Bad(Refused),
+    MediaType(String),
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        Refusal::Bad(refused)
+    }
+}
+
+fn respond(outcome: Result<serde_json::Value, Refusal>) -> Response {
+    match outcome {
+        Ok(reply) => (StatusCode::ACCEPTED, Json(reply)).into_response(),
+        Err(Refusal::MediaType(message)) => {
+            problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, &Refused::invalid(message))
+        }
+        Err(Refusal::Bad(refused)) => {
+            let status = match refused.kind {
+                RefusedKind::Invalid => StatusCode::BAD_REQUEST,
+                RefusedKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                RefusedKind::Busy { .. } | RefusedKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            let mut response = problem(status, &refused);
+            if let RefusedKind::Busy { retry_after_secs } = refused.kind {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_secs));
+            }
+            response
+        }
+    }
+}
+
+async fn publish(
+    shared: &Shared,
+    principal: &Principal,
+    topic: Option<&Topic>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<serde_json::Value, Refusal> {
+    let content_type = match headers.get(header::CONTENT_TYPE) {
+        None => None,
+        Some(value) => {
+            let text = value.to_str().map_err(|_| Refused::invalid("the header content-type is not text"))?;
+            Some(text)
+        }
+    };
+    let essence = content_type.and_then(|t| t.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase();
+    let names = headers.keys().map(|name| name.as_str());
+    let one = |event| publication(topic, event, shared.event_bytes_max);
+    if essence == "application/cloudevents-batch+json" {
+        let body = read_body(body, shared.batch_bytes_max).await?;
+        let events = json::parse_batch(&body).map_err(batch_refused)?;
+        let publications: Result<Vec<Publication>, Refused> = events
+            .into_iter()
+            .enumerate()
+            .map(|(index, event)| one(event).map_err(|refused| Refused { index: Some(index), ..refused }))
+            .collect();
+        let accepted = shared.pipeline.publish(principal, publications?).await.map_err(Refused::from)?;
+        return Ok(accepted.iter().map(reply).collect());
+    }
+    let event = if essence == "application/cloudevents+json" {
+        // The JSON form of an event is longer than its encoding: base64, escapes, member names.
+        let body = read_body(body, shared.event_bytes_max * 3 / 2 + (64 << 10)).await?;
+        json::parse_structured(&body).map_err(Refused::of_event)?
+    } else if essence.starts_with("application/cloudevents") {
+        let message = format!("`{essence}` is not supported, use application/cloudevents+json or cloudevents-batch+json");
+        return Err(Refusal::MediaType(message));
+    } else if binary::is_binary_mode(names) {
+        let body = read_body(body, shared.event_bytes_max).await?;
+        let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        binary::parse_binary(pairs, content_type, body).map_err(Refused::of_event)?
+    } else {
+        let message = "this is no CloudEvent: send the header ce-specversion (binary mode), or content-type application/cloudevents+json";
+        return Err(Refusal::MediaType(message.to_owned()));
+    };
+    let accepted = shared.pipeline.publish(principal, vec![one(event)?]).await.map_err(Refused::from)?;
+    Ok(accepted.first().map(reply).unwrap_or_default())
+}
+
+fn batch_refused(problem: json::BatchError) -> Refused {
+    match problem {
+        json::BatchError::NotAnArray(problem) => Refused::of_event(problem),
+        json::BatchError::TooMany => {
+            Refused::too_large(format!("a batch has at most {BATCH_EVENTS_MAX} events"))
+        }
+        json::BatchError::Member { index, problem } => {
+            Refused { index: Some(index), ..Refused::of_event(problem) }
+        }
+    }
+}
+
+async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, Refused> {
+    let too_large = || Refused::too_large(format!("the body has more than {bytes_max} bytes"));
+    match tokio::time::timeout(limit::BODY_MAX, Limited::new(body, bytes_max).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(problem)) if problem.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Refused::invalid("the body ended before it was complete")),
+        Err(_) => Err(Refused::invalid("the body took longer than 30 seconds")),
+    }
+}
+
+fn problem(status: StatusCode, refused: &Refused) -> Response {
+    let code = match (status, refused.kind) {
+        (StatusCode::NOT_FOUND, _) => "not_found",
+        (StatusCode::METHOD_NOT_ALLOWED, _) => "method_not_allowed",
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, _) => "unsupported_media_type",
+        (StatusCode::UNAUTHORIZED, _) => "unauthorised",
+        (_, RefusedKind::Invalid) => "invalid",
+        (_, RefusedKind::TooLarge) => "too_large",
+        (_, RefusedKind::Busy { .. }) => "busy",
+        (_, RefusedKind::Stopping) => "stopping",
+    };
+    let mut error = serde_json::json!({"code": code, "message": refused.message});
+    if let Some(attribute) = &refused.attribute {
+        error["attribute"] = attribute.as_str().into();
+    }
+    if let Some(offset) = refused.offset {
+        error["offset"] = offset.into();
+    }
+    if let Some(index) = refused.index {
+        error["index"] = index.into();
+    }
+    (status, Json(serde_json::json!({"error": error}))).into_response()
+}
+
+pub(super) fn unauthorised(message: &str) -> Response {
+    let mut response = problem(StatusCode::UNAUTHORIZED, &Refused::invalid(message));
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}

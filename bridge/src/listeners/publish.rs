@@ -1,0 +1,97 @@
+//! From what a client sent to what the pipeline takes; the same checks for every protocol.
+
+use meshbridge_event::{Event, is_reserved_name};
+use meshbridge_topic::Topic;
+
+use crate::pipeline::{Accepted, Publication, PublishRefused};
+
+/// What is wrong with a publication; the same for HTTP and gRPC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) kind: RefusedKind,
+    pub(super) message: String,
+    pub(super) attribute: Option<String>,
+    /// Byte in the body, or in the topic.
+    pub(super) offset: Option<usize>,
+    /// Which event of a batch.
+    pub(super) index: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RefusedKind {
+    Invalid,
+    TooLarge,
+    Busy { retry_after_secs: u64 },
+    Stopping,
+}
+
+impl Refused {
+    pub(super) fn invalid(message: impl Into<String>) -> Refused {
+        Refused { kind: RefusedKind::Invalid, message: message.into(), attribute: None, offset: None, index: None }
+    }
+
+    pub(super) fn too_large(message: impl Into<String>) -> Refused {
+        Refused { kind: RefusedKind::TooLarge, ..Refused::invalid(message) }
+    }
+
+    pub(super) fn of_event(problem: meshbridge_event::json::StructuredError) -> Refused {
+        Refused {
+            attribute: problem.attribute,
+            offset: problem.offset,
+            ..Refused::invalid(problem.message)
+        }
+    }
+}
+
+impl From<PublishRefused> for Refused {
+    fn from(refused: PublishRefused) -> Refused {
+        let message = refused.to_string();
+        let kind = match refused {
+            PublishRefused::Full { retry_after } => {
+                RefusedKind::Busy { retry_after_secs: retry_after.as_secs().max(1) }
+            }
+            PublishRefused::Draining => RefusedKind::Stopping,
+        };
+        Refused { kind, ..Refused::invalid(message) }
+    }
+}
+
+/// An event with its topic: the one it was sent to, or else its type.
+pub(super) fn publication(
+    topic: Option<&Topic>,
+    event: Event,
+    event_bytes_max: usize,
+) -> Result<Publication, Refused> {
+    if event.encoded().len() > event_bytes_max {
+        let message = format!("the event has {} bytes, at most {event_bytes_max} are taken", event.encoded().len());
+        return Err(Refused::too_large(message));
+    }
+    if let Some((name, _)) = event.attributes().find(|(name, _)| is_reserved_name(name)) {
+        let message = format!("attribute `{name}`: only bridges may set it");
+        return Err(Refused { attribute: Some(name.to_owned()), ..Refused::invalid(message) });
+    }
+    let topic = match topic {
+        Some(topic) => topic.clone(),
+        None => Topic::parse(event.ty()).map_err(|problem| Refused {
+            attribute: Some("type".to_owned()),
+            offset: Some(problem.offset),
+            ..Refused::invalid(format!("the type of the event is no topic: {problem}; publish to /v1/topics/<topic>"))
+        })?,
+    };
+    Ok(Publication { topic, event })
+}
+
+/// The reply to one event, as JSON.
+pub(super) fn reply(accepted: &Accepted) -> serde_json::Value {
+    let denied: Vec<_> = accepted
+        .denied
+        .iter()
+        .map(|denied| {
+            serde_json::json!({
+                "destination": denied.destination.as_str(), "by": denied.by, "disposition": denied.disposition,
+            })
+        })
+        .collect();
+    let destinations: Vec<&str> = accepted.destinations.iter().map(|bridge| bridge.as_str()).collect();
+    serde_json::json!({"key": accepted.key.to_string(), "destinations": destinations, "denied": denied})
+}
