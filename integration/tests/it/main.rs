@@ -1,1 +1,1 @@
-
+//! One test binary, one module per promise. Every test runs federations of its own.
