@@ -20,8 +20,13 @@ async fn state_is_shown_as_json() -> Result<()> {
     let route = admin.route_to("cloud-us-1").await?;
     ensure!(route.path.iter().any(|id| id == "dmz-1"), "{route:?}");
     let routes = admin.json("/v1/routes").await?;
-    let distant = routes["routes"].as_array().into_iter().flatten().find(|route| route["bridge"] == "cloud-us-1");
-    ensure!(distant.is_some_and(|route| route["cost"] == 60 && route["hops"] == 2 && route["next_hop"] == "dmz-1"), "{routes}");
+    let distant =
+        routes["routes"].as_array().into_iter().flatten().find(|route| route["bridge"] == "cloud-us-1");
+    ensure!(
+        distant
+            .is_some_and(|route| route["cost"] == 60 && route["hops"] == 2 && route["next_hop"] == "dmz-1"),
+        "{routes}"
+    );
     Ok(())
 }
 
@@ -38,18 +43,28 @@ async fn metrics_count_what_happened() -> Result<()> {
         internal.publisher().publish("nobody.wants", &Draft::new(json!({}))).await?;
     }
     let metrics = internal.admin().metrics().await?;
-    let value = |name: &str| metrics.iter().filter(|(key, _)| key.starts_with(name)).map(|(_, value)| value).sum::<f64>();
+    let value = |name: &str| {
+        metrics.iter().filter(|(key, _)| key.starts_with(name)).map(|(_, value)| value).sum::<f64>()
+    };
     ensure!(value("meshbridge_events_published_total") == 10.0, "{metrics:?}");
     ensure!(value("meshbridge_events_unrouted_total") == 5.0, "{metrics:?}");
     let sent = metrics.iter().find(|(name, _)| {
-        name.starts_with("meshbridge_link_events_total") && name.contains("\"dmz-1\"") && name.contains("\"sent\"")
+        name.starts_with("meshbridge_link_events_total")
+            && name.contains("\"dmz-1\"")
+            && name.contains("\"sent\"")
     });
     ensure!(sent.is_some_and(|(_, events)| *events == 5.0), "{metrics:?}");
-    ensure!(metrics.keys().all(|name| !name.contains("orders.a") && !name.contains("nobody")), "a topic became a label");
+    ensure!(
+        metrics.keys().all(|name| !name.contains("orders.a") && !name.contains("nobody")),
+        "a topic became a label"
+    );
     eventually("the delivery is counted", Duration::from_secs(5), || async {
         let metrics = federation.zone("dmz").admin().metrics().await?;
-        let delivered: f64 =
-            metrics.iter().filter(|(name, _)| name.starts_with("meshbridge_events_delivered_total")).map(|(_, value)| value).sum();
+        let delivered: f64 = metrics
+            .iter()
+            .filter(|(name, _)| name.starts_with("meshbridge_events_delivered_total"))
+            .map(|(_, value)| value)
+            .sum();
         ensure!(delivered == 5.0, "{delivered}");
         Ok(())
     })

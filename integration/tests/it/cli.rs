@@ -50,7 +50,12 @@ fn wrong_usage_is_2_and_unreadable_input_is_3() -> Result<()> {
         (&["up", "/nonexistent"], 3),
     ] {
         let output = run(arguments)?;
-        ensure!(output.code == code, "{arguments:?} ends with {}, expected {code}: {}", output.code, output.stderr);
+        ensure!(
+            output.code == code,
+            "{arguments:?} ends with {}, expected {code}: {}",
+            output.code,
+            output.stderr
+        );
         ensure!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}: {output:?}");
     }
     Ok(())
@@ -147,12 +152,14 @@ fn a_rendered_node_has_what_its_host_needs() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let out = directory.path().join("host");
     let federation = repository().join("topology-examples/three-zones/federation.yaml").display().to_string();
-    let output = run(&["config", "render", &federation, "--bridge", "dmz-1", "--out", &out.display().to_string()])?;
+    let output =
+        run(&["config", "render", &federation, "--bridge", "dmz-1", "--out", &out.display().to_string()])?;
     ensure!(output.code == 0, "{output:?}");
     for file in ["bridge.yaml", "federation.yaml", "policies/10-federation.yaml"] {
         ensure!(out.join(file).is_file(), "no {file}: {output:?}");
     }
-    let refused = run(&["config", "render", &federation, "--bridge", "nobody-1", "--out", &out.display().to_string()])?;
+    let refused =
+        run(&["config", "render", &federation, "--bridge", "nobody-1", "--out", &out.display().to_string()])?;
     ensure!(refused.code != 0 && refused.stderr.contains("nobody-1"), "{refused:?}");
     Ok(())
 }

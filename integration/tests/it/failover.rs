@@ -24,7 +24,8 @@ async fn check(example: &str, from: &str, to: &str, domain: &str) -> Result<()> 
     deliver(&federation, from, &topic, &subscriber).await?;
 
     let path = federation.bridge(from).admin().route_to(to).await?.path;
-    let middle = path.iter().find(|id| *id != from && *id != to).context("the path has a bridge in between")?.clone();
+    let middle =
+        path.iter().find(|id| *id != from && *id != to).context("the path has a bridge in between")?.clone();
     federation.kill(&middle)?;
     let other = eventually("another path", Duration::from_secs(10), || async {
         let route = federation.bridge(from).admin().route_to(to).await?;

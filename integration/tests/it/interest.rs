@@ -22,7 +22,8 @@ async fn an_event_nobody_wants_crosses_no_link() -> Result<()> {
     publisher.publish("payments.made", &wanted).await?;
     elsewhere.wait_for(&wanted.id).await?;
     let after = traffic(&federation).await?;
-    let events: u64 = after.iter().map(|(_, _, events)| events).sum::<u64>() - before.iter().map(|(_, _, events)| events).sum::<u64>();
+    let events: u64 = after.iter().map(|(_, _, events)| events).sum::<u64>()
+        - before.iter().map(|(_, _, events)| events).sum::<u64>();
     // Two links, each counted by both its ends.
     ensure!(events == 4, "{events} event crossings for one event over two links");
     ensure!(elsewhere.received().len() == 1, "{:?}", elsewhere.received());

@@ -52,7 +52,10 @@ async fn every_malformed_request_is_answered_precisely() -> Result<()> {
         let answer = publisher.post(bad.path, bad.headers, bad.body.into()).await?;
         let error = answer.json()["error"].to_string();
         if answer.status != bad.status || !error.contains(bad.names) {
-            wrong.push(format!("{}: {} {}, expected {} naming {}", bad.name, answer.status, answer.text, bad.status, bad.names));
+            wrong.push(format!(
+                "{}: {} {}, expected {} naming {}",
+                bad.name, answer.status, answer.text, bad.status, bad.names
+            ));
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -73,7 +76,11 @@ async fn a_batch_with_one_bad_member_takes_nothing() -> Result<()> {
     let answer = internal.publisher().post("/v1/topics/orders.batch", &[BATCH], body).await?;
     ensure!(answer.status == 400, "{answer:?}");
     let error = answer.json()["error"].to_string();
-    ensure!(error.contains("source") && answer.text.contains('1'), "the error names member 1 and `source`: {}", answer.text);
+    ensure!(
+        error.contains("source") && answer.text.contains('1'),
+        "the error names member 1 and `source`: {}",
+        answer.text
+    );
     internal.publisher().publish("orders.batch", &last).await?;
     subscriber.wait_for(&last.id).await?;
     ensure!(subscriber.received().len() == 1, "a member of the refused batch was taken");

@@ -33,7 +33,8 @@ async fn personal_data_leaves_the_eu_only_as_the_rules_say() -> Result<()> {
     let outside = abroad.wait_for(&event.id).await?.event;
     let data = &outside["data"];
     let text = outside.to_string();
-    for secret in ["Ada Example", "ada@example.com", "1970-01-01", "4111 1111 1111 1111", "3704", "7946 0958"] {
+    for secret in ["Ada Example", "ada@example.com", "1970-01-01", "4111 1111 1111 1111", "3704", "7946 0958"]
+    {
         ensure!(!text.contains(secret), "{secret} left the EU: {text}");
     }
     ensure!(data["customer"]["name"] == "[redacted]", "{data}");
@@ -74,8 +75,11 @@ async fn data_nobody_edits_keeps_its_bytes() -> Result<()> {
         ("ce-type", "t"),
         ("content-type", "application/json"),
     ];
-    let answer =
-        federation.zone("internal").publisher().post("/v1/topics/orders.bytes", &headers, body.into()).await?;
+    let answer = federation
+        .zone("internal")
+        .publisher()
+        .post("/v1/topics/orders.bytes", &headers, body.into())
+        .await?;
     ensure!(answer.status == 202, "{answer:?}");
     let event = inside.wait_for("bytes-1").await?.event;
     ensure!(event["data"] == serde_json::from_str::<Value>(body)?, "{event}");
@@ -85,7 +89,8 @@ async fn data_nobody_edits_keeps_its_bytes() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_rule_permits_is_denied_by_default() -> Result<()> {
     let federation = Federation::example("three-zones").await?;
-    let (reply, _) = denied(&federation, "internal", "cloud-us", "hr.leave.requested", Draft::new(json!({}))).await?;
+    let (reply, _) =
+        denied(&federation, "internal", "cloud-us", "hr.leave.requested", Draft::new(json!({}))).await?;
     check_denied(&reply, "cloud-us-1", "default-deny@federation", "reject")
 }
 
@@ -114,7 +119,8 @@ async fn a_missing_attribute_makes_a_dead_letter_that_says_so() -> Result<()> {
     ensure!(letter["message"] == format!("settlement {id} has no valid traceparent"), "{letter}");
     ensure!(!letter.to_string().contains("payload"), "a dead letter shows no data: {letter}");
 
-    let traced = Draft::new(json!({})).with("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let traced =
+        Draft::new(json!({})).with("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     let subscriber = federation.zone("cloud-us").subscribe(&["payments.settled.**"]).await?;
     federation.zone("internal").publisher().publish(topic, &traced).await?;
     subscriber.wait_for(&traced.id).await?;
@@ -173,7 +179,8 @@ async fn data_that_cannot_be_read_is_never_forwarded_past_a_protection() -> Resu
         ("content-type", "application/octet-stream"),
     ];
     let publisher = federation.zone("internal").publisher();
-    let answer = publisher.post("/v1/topics/orders.opaque", &headers, b"\xff\xfe ada@example.com".to_vec()).await?;
+    let answer =
+        publisher.post("/v1/topics/orders.opaque", &headers, b"\xff\xfe ada@example.com".to_vec()).await?;
     let reply: Reply = serde_json::from_str(&answer.text).with_context(|| format!("{answer:?}"))?;
     check_denied(&reply, "cloud-us-1", "eu-personal-data/customers-leave-without-identity", "dead-letter")?;
     let after = Draft::new(json!({}));
@@ -213,8 +220,15 @@ async fn denied(
 }
 
 fn check_denied(reply: &Reply, destination: &str, by: &str, disposition: &str) -> Result<()> {
-    let denied = reply.denied.iter().find(|denied| denied.destination == destination).with_context(|| format!("{reply:?}"))?;
-    ensure!(denied.by == by && denied.disposition == disposition, "{denied:?}, expected {by} to {disposition}");
+    let denied = reply
+        .denied
+        .iter()
+        .find(|denied| denied.destination == destination)
+        .with_context(|| format!("{reply:?}"))?;
+    ensure!(
+        denied.by == by && denied.disposition == disposition,
+        "{denied:?}, expected {by} to {disposition}"
+    );
     Ok(())
 }
 

@@ -69,7 +69,10 @@ async fn a_bad_file_keeps_the_running_generation() -> Result<()> {
     })
     .await
     .with_context(|| federation.log())?;
-    ensure!(failed["digest"] == before["digest"] && failed["generation"] == before["generation"], "{before} became {failed}");
+    ensure!(
+        failed["digest"] == before["digest"] && failed["generation"] == before["generation"],
+        "{before} became {failed}"
+    );
     ensure!(failed["last_error"].to_string().contains("90-freeze.yaml"), "{failed}");
     let reply = publish(&internal).await?;
     ensure!(reply.destinations == ["dmz-1"], "{reply:?}");

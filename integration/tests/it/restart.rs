@@ -82,7 +82,8 @@ async fn kill_and_wait(federation: &Federation, id: &str) -> Result<Node> {
     .await
     .with_context(|| federation.log())?;
     ensure!(
-        (&after.http, &after.grpc, &after.admin, &after.peer) == (&before.http, &before.grpc, &before.admin, &before.peer),
+        (&after.http, &after.grpc, &after.admin, &after.peer)
+            == (&before.http, &before.grpc, &before.admin, &before.peer),
         "{after:?} in place of {before:?}"
     );
     Ok(after)

@@ -63,15 +63,18 @@ async fn without_restart_a_dead_bridge_is_reported_and_stays_down() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_federation_directory_is_not_written_to() -> Result<()> {
-    let federation = Federation::up(&repository().join("topology-examples/diamond"), Options::default()).await?;
+    let federation =
+        Federation::up(&repository().join("topology-examples/diamond"), Options::default()).await?;
     let mut found = Vec::new();
     list(federation.directory(), &mut found)?;
     let mut example = Vec::new();
     list(&repository().join("topology-examples/diamond"), &mut example)?;
-    let names = |list: &[(String, SystemTime)]| list.iter().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
+    let names =
+        |list: &[(String, SystemTime)]| list.iter().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
     ensure!(names(&found) == names(&example), "{:?}", names(&found));
     for (name, _) in &found {
-        let (copy, original) = (federation.directory().join(name), repository().join("topology-examples/diamond").join(name));
+        let (copy, original) =
+            (federation.directory().join(name), repository().join("topology-examples/diamond").join(name));
         ensure!(fs::read(copy)? == fs::read(original)?, "{name} was changed");
     }
     Ok(())
