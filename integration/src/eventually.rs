@@ -1,4 +1,4 @@
-//! Waiting for something to become true.
+//! Waiting for something to become true, and watching that something stays true.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -22,4 +22,17 @@ where
             Err(_) => tokio::time::sleep(PROBE_EVERY).await,
         }
     }
+}
+
+/// Tries `probe` again and again for a time; fails as soon as it fails once. For what must never happen, and has no event that would show it did not.
+pub async fn throughout<F>(what: &str, time: Duration, mut probe: impl FnMut() -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>>,
+{
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        probe().await.with_context(|| format!("not all the time: {what}"))?;
+        tokio::time::sleep(PROBE_EVERY).await;
+    }
+    Ok(())
 }

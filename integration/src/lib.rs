@@ -16,7 +16,7 @@ mod subscriber;
 
 pub use admin::{Admin, Peer, Route};
 pub use binary::{binary, repository};
-pub use eventually::eventually;
+pub use eventually::{eventually, throughout};
 pub use federation::{Federation, Node, Options};
 pub use ledger::{Ledger, Verdict};
 pub use process::{Output, StandAlone, is_alive, meshbridge, meshbridge_with_input, signal, stand_alone};

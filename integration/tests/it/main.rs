@@ -6,6 +6,7 @@ mod deploy;
 mod examples;
 mod failover;
 mod hygiene;
+mod identity;
 mod interest;
 mod malformed;
 mod policies;
