@@ -12,4 +12,5 @@ mod malformed;
 mod policies;
 mod reload;
 mod restart;
+mod streams;
 mod up;
