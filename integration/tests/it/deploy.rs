@@ -29,6 +29,24 @@ fn the_unit_is_accepted_by_systemd() -> Result<()> {
 }
 
 #[test]
+fn systemd_rates_the_exposure_of_the_unit_as_low() -> Result<()> {
+    let version = Command::new("systemd-analyze").arg("--version").output();
+    let version = version.ok().and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
+    let number: u32 = version.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
+    if number < 250 {
+        skip("the exposure of the systemd unit", "this needs systemd-analyze 250 or later");
+        return Ok(());
+    }
+    // In tenths: 2.0 of 10, where 10 is a service without any restriction.
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--no-pager", "--threshold=20"])
+        .arg(repository().join("deploy/systemd/meshbridge.service"))
+        .output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    Ok(())
+}
+
+#[test]
 fn the_unit_gives_the_service_no_more_than_it_needs() -> Result<()> {
     let unit = read("deploy/systemd/meshbridge.service")?;
     for setting in [
