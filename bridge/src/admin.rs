@@ -1,0 +1,53 @@
+//! The admin port: health, metrics and the state of the bridge as JSON. Read-only.
+//!
+//! On loopback it answers without credentials, so a page in a browser on the same machine is the outsider to keep
+//! out: `Host` must name the loopback and `Origin`, where there is one, too (RELIABILITY G13). Anywhere else the
+//! listener demands mutual TLS, which is decided where it is bound.
+
+mod guard;
+mod state;
+mod views;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::middleware;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+
+pub(crate) use guard::HostGuard;
+pub(crate) use state::{AdminState, Readiness};
+
+/// The routes of the admin port.
+pub(crate) fn router(state: Arc<AdminState>, guard: HostGuard) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/v1/peers", get(views::peers))
+        .route("/v1/routes", get(views::routes))
+        .route("/v1/interest", get(views::interest))
+        .route("/v1/policy", get(views::policy))
+        .route("/v1/deadletters", get(views::dead_letters))
+        .fallback(|| async { error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
+        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .with_state(state)
+}
+
+async fn readyz(State(state): State<Arc<AdminState>>) -> Response {
+    let readiness = state.readiness();
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness)).into_response()
+}
+
+async fn metrics(State(state): State<Arc<AdminState>>) -> Response {
+    state.refresh_gauges();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics.render())
+        .into_response()
+}
+
+fn error(status: StatusCode, code: &str, message: &str) -> Response {
+    (status, Json(serde_json::json!({"error": {"code": code, "message": message}}))).into_response()
+}

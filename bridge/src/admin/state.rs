@@ -1,0 +1,54 @@
+//! What the admin endpoints read from.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+
+use crate::link::Links;
+use crate::metrics::Metrics;
+use crate::pipeline::Pipeline;
+use crate::policy_store::PolicyStore;
+use crate::router_task::RouterHandle;
+
+/// Handles to the parts of a running bridge.
+#[derive(Debug)]
+pub(crate) struct AdminState {
+    pub(crate) bridge: String,
+    pub(crate) zone: String,
+    pub(crate) links: Arc<Links>,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) policies: Arc<PolicyStore>,
+    pub(crate) router: RouterHandle,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) listeners_up: AtomicBool,
+    pub(crate) draining: AtomicBool,
+}
+
+/// The answer of `/readyz`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Readiness {
+    pub(crate) ready: bool,
+    pub(crate) listeners: bool,
+    pub(crate) policies: bool,
+    pub(crate) draining: bool,
+}
+
+impl AdminState {
+    /// Ready means: clients can reach the listeners, policies are loaded, and the bridge is not stopping. Links are
+    /// no part of it, or a lost peer would take a healthy zone out of service.
+    pub(crate) fn readiness(&self) -> Readiness {
+        let listeners = self.listeners_up.load(Ordering::Relaxed);
+        let draining = self.draining.load(Ordering::Relaxed);
+        // The store cannot exist without a first generation.
+        let policies = self.policies.active().number > 0;
+        Readiness { ready: listeners && policies && !draining, listeners, policies, draining }
+    }
+
+    /// Gauges that nothing moves as it happens.
+    pub(crate) fn refresh_gauges(&self) {
+        let subscriptions = self.pipeline.subscriptions();
+        self.metrics.subscriptions.set(i64::try_from(subscriptions).unwrap_or(i64::MAX));
+        self.metrics.parked_bytes.set(i64::try_from(self.pipeline.parked_bytes()).unwrap_or(i64::MAX));
+    }
+}

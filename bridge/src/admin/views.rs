@@ -1,0 +1,154 @@
+//! The JSON of each state endpoint. These types are the API; the domain types behind them may change without it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use serde::Serialize;
+
+use super::AdminState;
+use crate::link::PeerView;
+use crate::pipeline::{DEAD_LETTERS_MAX, DeadLetter, rfc3339};
+
+#[derive(Serialize)]
+struct Peers {
+    bridge: String,
+    zone: String,
+    policy_digest: String,
+    peers: Vec<PeerView>,
+}
+
+pub(super) async fn peers(State(state): State<Arc<AdminState>>) -> Response {
+    let digests = state.router.view(|router| router.policy_digests()).await.unwrap_or_default();
+    let mut peers = state.links.view();
+    for peer in &mut peers {
+        let digest = digests.iter().find(|(bridge, _)| bridge.as_str() == peer.bridge);
+        peer.policy_digest = digest.map(|(_, digest)| hex(digest));
+    }
+    Json(Peers {
+        bridge: state.bridge.clone(),
+        zone: state.zone.clone(),
+        policy_digest: hex(&state.policies.active().program.digest()),
+        peers,
+    })
+    .into_response()
+}
+
+#[derive(Serialize)]
+struct Routes {
+    bridge: String,
+    generation: u64,
+    routes: Vec<Route>,
+}
+
+#[derive(Serialize)]
+struct Route {
+    bridge: String,
+    zone: String,
+    reachable: bool,
+    cost: Option<u64>,
+    hops: Option<usize>,
+    next_hop: Option<String>,
+    path: Vec<String>,
+}
+
+pub(super) async fn routes(State(state): State<Arc<AdminState>>) -> Response {
+    let read = state.router.view(|router| (router.forwarding().generation(), router.routes())).await;
+    let Some((generation, routes)) = read else { return stopping() };
+    let routes = routes
+        .into_iter()
+        .map(|route| Route {
+            bridge: route.bridge.to_string(),
+            zone: route.zone.to_string(),
+            reachable: route.reachable,
+            cost: route.reachable.then_some(u64::from(route.cost)),
+            hops: route.reachable.then_some(usize::from(route.hops)),
+            next_hop: route.next_hop.map(|bridge| bridge.to_string()),
+            path: route.path.iter().map(ToString::to_string).collect(),
+        })
+        .collect();
+    Json(Routes { bridge: state.bridge.clone(), generation, routes }).into_response()
+}
+
+#[derive(Serialize)]
+struct Interest {
+    bridge: String,
+    sets: Vec<InterestSet>,
+}
+
+#[derive(Serialize)]
+struct InterestSet {
+    bridge: String,
+    zone: String,
+    epoch: u64,
+    version: u64,
+    complete: bool,
+    count: usize,
+    filters: Vec<String>,
+}
+
+/// Filters shown for one bridge; a set may have a hundred thousand, `count` tells how many there are.
+const FILTERS_SHOWN: usize = 1_000;
+
+pub(super) async fn interest(State(state): State<Arc<AdminState>>) -> Response {
+    let Some(sets) = state.router.view(|router| router.interest_views(FILTERS_SHOWN)).await else {
+        return stopping();
+    };
+    let sets = sets
+        .into_iter()
+        .map(|set| InterestSet {
+            bridge: set.bridge.to_string(),
+            zone: set.zone.to_string(),
+            epoch: set.run.epoch,
+            version: set.version,
+            complete: set.complete,
+            count: set.count,
+            filters: set.filters.iter().map(|filter| filter.as_str().to_owned()).collect(),
+        })
+        .collect();
+    Json(Interest { bridge: state.bridge.clone(), sets }).into_response()
+}
+
+#[derive(Serialize)]
+struct Policy {
+    digest: String,
+    generation: u64,
+    #[serde(serialize_with = "rfc3339")]
+    loaded_at: SystemTime,
+    files: usize,
+    last_error: Option<String>,
+}
+
+pub(super) async fn policy(State(state): State<Arc<AdminState>>) -> Response {
+    let active = state.policies.active();
+    Json(Policy {
+        digest: hex(&active.program.digest()),
+        generation: active.number,
+        loaded_at: active.loaded_at,
+        files: active.files,
+        last_error: state.policies.last_error(),
+    })
+    .into_response()
+}
+
+#[derive(Serialize)]
+struct DeadLetters {
+    capacity: usize,
+    overwritten: u64,
+    entries: Vec<DeadLetter>,
+}
+
+pub(super) async fn dead_letters(State(state): State<Arc<AdminState>>) -> Response {
+    let (entries, overwritten) = state.pipeline.dead_letters();
+    Json(DeadLetters { capacity: DEAD_LETTERS_MAX, overwritten, entries }).into_response()
+}
+
+fn stopping() -> Response {
+    super::error(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the bridge is stopping")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

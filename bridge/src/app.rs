@@ -1,0 +1,290 @@
+//! Builds one bridge from its configuration and runs it until it is told to stop.
+//!
+//! ```text
+//!  app::run ─┬─ router task          owns the routing core
+//!            ├─ accept_peers         handshakes of peers, their sessions
+//!            ├─ dial_peer × n        one for each peer we dial
+//!            ├─ HTTP, gRPC, admin    accept loops of the listeners
+//!            ├─ policy watch         file changes, SIGHUP
+//!            ├─ credentials          SIGHUP: certificates and deny-list
+//!            └─ sweeper              drops parked frames that waited too long
+//! ```
+//!
+//! Stopping: listeners take no more, subscriptions end, the core says goodbye to the neighbours (they route around us
+//! at once), links close. Every task ends by the token or with the process; none holds anything that must be saved.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use arc_swap::ArcSwap;
+use hickory_resolver::TokioResolver;
+use meshbridge_routing::{BridgeId, Members, Router, RouterConfig, ZoneName};
+use rand::RngExt;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::admin::{self, AdminState, HostGuard};
+use crate::config::Node;
+use crate::identity::{BridgeIdentity, CertificateKeyring, CredentialFiles, Credentials};
+use crate::link::{ConfiguredLink, Direction, Links, PeerEndpoint, SessionContext, accept_peers, dial_peer};
+use crate::listeners;
+use crate::metrics::Metrics;
+use crate::pipeline::{Pipeline, PipelineParts};
+use crate::policy_store::PolicyStore;
+use crate::router_task::{self, Command, RouterTask};
+use crate::run_file::RunFile;
+
+/// How often parked frames are looked at.
+const SWEEP: Duration = Duration::from_millis(250);
+/// Time the neighbours get to hear that we leave.
+const GOODBYE: Duration = Duration::from_millis(200);
+/// Time tasks get to end after the token.
+const DRAIN_MAX: Duration = Duration::from_secs(8);
+
+/// Runs the bridge until `stop` is cancelled. Errors are those of starting; a running bridge logs instead.
+pub(crate) async fn run(node: Node, stop: CancellationToken) -> anyhow::Result<()> {
+    let bridge = node.bridge.clone();
+    let zone = node.zone.clone();
+    let federation = Arc::new(node.federation.clone());
+    let metrics = Arc::new(Metrics::new());
+
+    let identity = BridgeIdentity {
+        federation: federation.name().to_owned(),
+        zone: zone.clone(),
+        bridge: bridge.clone(),
+    };
+    let files = CredentialFiles {
+        certificate: node.tls.certificate.clone(),
+        key: node.tls.key.clone(),
+        ca: node.tls.ca.clone(),
+        deny_list: node.tls.deny_list.clone(),
+    };
+    let credentials = Credentials::load(&files, &identity).context("cannot use the bridge's certificate")?;
+    let credentials = Arc::new(ArcSwap::from_pointee(credentials));
+    show_certificate(&metrics, &credentials.load());
+
+    let policies = PolicyStore::open(
+        Arc::clone(&federation),
+        node.policy_directories.clone(),
+        Arc::clone(&metrics),
+    )
+    .context("cannot load the policies")?;
+    let policies = Arc::new(policies);
+    let own_zone_index = policies
+        .active()
+        .program
+        .zone(zone.as_str())
+        .ok_or_else(|| anyhow!("the federation document lists no zone `{zone}`"))?;
+
+    let (run_file, this_run) = RunFile::begin(&node.data_dir, rand::rng().random())?;
+    let links = Arc::new(Links::new(configured_links(&node)?, Arc::clone(&metrics)));
+    let (router_handle, commands) = router_task::channel();
+    let router = Router::new(
+        RouterConfig {
+            federation: federation.name().to_owned(),
+            id: bridge.clone(),
+            zone: zone.clone(),
+            run: this_run,
+            members: members(&node)?,
+            limits: Default::default(),
+            seed: rand::rng().random(),
+            policy_digest: policies.active().program.digest(),
+        },
+        Arc::new(CertificateKeyring::new(Arc::clone(&credentials))),
+        tokio::time::Instant::now().into_std(),
+    );
+    let forwarding = Arc::new(ArcSwap::new(router.forwarding()));
+    let pipeline = Pipeline::new(PipelineParts {
+        own: bridge.clone(),
+        own_zone: zone.clone(),
+        own_zone_index,
+        run: this_run,
+        policies: Arc::clone(&policies),
+        forwarding: Arc::clone(&forwarding),
+        links: Arc::clone(&links),
+        router: router_handle.clone(),
+        metrics: Arc::clone(&metrics),
+    });
+
+    let endpoint = PeerEndpoint::bind(node.peering_listen, &credentials.load())?;
+    let context = SessionContext {
+        own: bridge.clone(),
+        federation: Arc::clone(&federation),
+        credentials: Arc::clone(&credentials),
+        endpoint: endpoint.clone(),
+        links: Arc::clone(&links),
+        router: router_handle.clone(),
+        pipeline: pipeline.clone(),
+    };
+    let admin_state = Arc::new(AdminState {
+        bridge: bridge.to_string(),
+        zone: zone.to_string(),
+        links: Arc::clone(&links),
+        pipeline: pipeline.clone(),
+        policies: Arc::clone(&policies),
+        router: router_handle.clone(),
+        metrics: Arc::clone(&metrics),
+        listeners_up: AtomicBool::new(false),
+        draining: AtomicBool::new(false),
+    });
+
+    // Everything that can fail to start has an address; all are bound before the first one serves.
+    let (admin_settings, guard) = node.admin_listener()?;
+    let admin = listeners::bind(admin_settings).await.context("cannot start the admin port")?;
+    let mut clients = Vec::new();
+    for settings in node.client_listeners()? {
+        clients.push(listeners::bind(settings).await.context("cannot start a listener")?);
+    }
+    let resolver = Arc::new(
+        TokioResolver::builder_tokio()
+            .and_then(|builder| builder.build())
+            .context("cannot read the resolver configuration of this machine")?,
+    );
+
+    // Ended by `stop`: whatever brings new work. Ended by `late`: what the farewell still needs.
+    let late = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let store_epoch = Box::new(move |epoch| run_file.store(epoch));
+    tasks.spawn(
+        RouterTask {
+            router,
+            commands,
+            forwarding,
+            links: Arc::clone(&links),
+            pipeline: pipeline.clone(),
+            metrics: Arc::clone(&metrics),
+            store_epoch,
+        }
+        .run(),
+    );
+    tasks.spawn(accept_peers(context.clone(), late.clone()));
+    for peer in &node.peers {
+        let dial = dial_peer(
+            context.clone(),
+            peer.bridge.clone(),
+            peer.address.clone(),
+            Arc::clone(&resolver),
+            late.clone(),
+        );
+        tasks.spawn(dial);
+    }
+    for listener in clients {
+        tasks.spawn(listener.serve(pipeline.clone(), stop.clone()));
+    }
+    let guard = if guard { HostGuard::MutualTls } else { HostGuard::Loopback };
+    tasks.spawn(admin.serve_router(admin::router(Arc::clone(&admin_state), guard), late.clone()));
+    tasks.spawn(sweep(pipeline.clone()));
+    let (kick, kicked) = mpsc::channel(1);
+    let announce = router_handle.clone();
+    tasks.spawn(Arc::clone(&policies).watch(kicked, move |generation| {
+        announce.send_later(Command::PolicyDigest(generation.program.digest()));
+    }));
+    let reload = Reload { files, identity, credentials, context: context.clone(), metrics };
+    tasks.spawn(reload_on_hangup(reload, kick));
+
+    admin_state.listeners_up.store(true, Ordering::Relaxed);
+    info!(%bridge, %zone, peers = %endpoint.local_addr()?, epoch = this_run.epoch, "Bridge is ready");
+
+    stop.cancelled().await;
+    info!("Bridge is stopping");
+    admin_state.draining.store(true, Ordering::Relaxed);
+    pipeline.drain();
+    let (done, said) = oneshot::channel();
+    router_handle.send(Command::Shutdown { done }).await;
+    let _ = tokio::time::timeout(GOODBYE, said).await;
+    // The messages are queued; the connections need a moment to carry them before they are closed.
+    tokio::time::sleep(GOODBYE).await;
+    late.cancel();
+    endpoint.close("the bridge is stopping").await;
+    drop((context, router_handle, pipeline, admin_state));
+    let drained = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
+        // Tasks without a token, such as the sweeper, hold nothing; dropping the set ends them.
+        info!("Remaining tasks are ended");
+    }
+    Ok(())
+}
+
+fn members(node: &Node) -> anyhow::Result<Members> {
+    let mut members = Members::default();
+    for listed in node.federation.bridges() {
+        members.insert(BridgeId::parse(listed.id.as_str())?, ZoneName::parse(listed.zone.as_str())?);
+    }
+    Ok(members)
+}
+
+/// The links of this bridge: those of the document, whichever side dials, with the address where we do.
+fn configured_links(node: &Node) -> anyhow::Result<Vec<ConfiguredLink>> {
+    let mut links = Vec::new();
+    for link in node.federation.links() {
+        let (peer, direction) = if link.from.as_str() == node.bridge.as_str() {
+            (link.to.as_str(), Direction::Dialled)
+        } else if link.to.as_str() == node.bridge.as_str() {
+            (link.from.as_str(), Direction::Accepted)
+        } else {
+            continue;
+        };
+        let zone = node.federation.bridge(peer).map(|listed| listed.zone.to_string());
+        let zone = zone.ok_or_else(|| anyhow!("the federation document lists no bridge `{peer}`"))?;
+        let dialled = node.peers.iter().find(|configured| configured.bridge.as_str() == peer);
+        links.push(ConfiguredLink {
+            peer: BridgeId::parse(peer)?,
+            zone: ZoneName::parse(&zone)?,
+            cost: link.cost,
+            direction,
+            address: dialled.map(|configured| configured.address.to_string()),
+        });
+    }
+    Ok(links)
+}
+
+async fn sweep(pipeline: Pipeline) {
+    let mut interval = tokio::time::interval(SWEEP);
+    loop {
+        interval.tick().await;
+        pipeline.drop_overdue();
+    }
+}
+
+fn show_certificate(metrics: &Metrics, credentials: &Credentials) {
+    metrics.certificate_not_after.set(i64::try_from(credentials.not_after_unix).unwrap_or(i64::MAX));
+}
+
+struct Reload {
+    files: CredentialFiles,
+    identity: BridgeIdentity,
+    credentials: Arc<ArcSwap<Credentials>>,
+    context: SessionContext,
+    metrics: Arc<Metrics>,
+}
+
+/// SIGHUP: policies, certificate, roots and deny-list are read again. Each keeps its running state when the new one
+/// has an error.
+async fn reload_on_hangup(reload: Reload, kick: mpsc::Sender<()>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(problem) => return error!(%problem, "SIGHUP cannot be received"),
+    };
+    while hangup.recv().await.is_some() {
+        info!("Reloading policies and certificates");
+        let _ = kick.try_send(());
+        match Credentials::load(&reload.files, &reload.identity) {
+            Ok(fresh) => {
+                if let Err(problem) = reload.context.endpoint.renew(&fresh) {
+                    error!(%problem, "New certificate refused, the running one stays in use");
+                    continue;
+                }
+                show_certificate(&reload.metrics, &fresh);
+                reload.context.links.recheck(&fresh);
+                reload.credentials.store(Arc::new(fresh));
+                reload.context.router.send(Command::Resign).await;
+            }
+            Err(problem) => error!(%problem, "New certificate refused, the running one stays in use"),
+        }
+    }
+}

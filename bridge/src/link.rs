@@ -1,0 +1,230 @@
+//! Links to the neighbours: who is connected, and the way to send to them.
+//!
+//! ```text
+//!  dial.rs    one task per peer we dial: resolve, connect, run the session, back off, again ──┐
+//!  accept.rs  one task: handshakes that others began ────────────────────────────────────────┤
+//!                                                                                             ▼
+//!  session.rs   control reader ─► router task        control writer ◄─ send_control (bounded)
+//!               data readers   ─► pipeline           data writers   ◄─ Outbox (bounded, per stream)
+//! ```
+//!
+//! A link has at most one session. A newer one replaces an older one: when a peer restarts, its old connection still
+//! looks alive here, and waiting for it to time out would keep the peer away.
+
+mod accept;
+mod dial;
+mod outbox;
+mod quic;
+mod session;
+mod view;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use meshbridge_routing::{BridgeId, LinkId, ZoneName};
+use tracing::{info, warn};
+
+pub(crate) use accept::accept_peers;
+pub(crate) use dial::{PeerAddress, dial_peer};
+pub(crate) use outbox::{FrameBody, FrameDestination, FrameDestinations, NotQueued, Outbound, Outbox};
+pub(crate) use quic::{CloseCode, EndpointProblem, PeerEndpoint};
+pub(crate) use session::{Session, SessionContext};
+pub(crate) use view::PeerView;
+
+use crate::identity::Credentials;
+use crate::metrics::{LinkMetrics, Metrics};
+use outbox::QueueBudget;
+
+/// Who began the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Dialled,
+    Accepted,
+}
+
+/// A link of this bridge as the configuration and the federation document know it.
+#[derive(Debug)]
+struct LinkState {
+    zone: ZoneName,
+    cost: u32,
+    direction: Direction,
+    /// Where we dial, as configured.
+    address: Option<String>,
+    dialling: bool,
+    session: Option<Arc<Session>>,
+    last_error: Option<String>,
+    metrics: LinkMetrics,
+}
+
+/// What a link is known by before its first session.
+#[derive(Clone, Debug)]
+pub(crate) struct ConfiguredLink {
+    pub(crate) peer: BridgeId,
+    pub(crate) zone: ZoneName,
+    pub(crate) cost: u32,
+    pub(crate) direction: Direction,
+    pub(crate) address: Option<String>,
+}
+
+/// Every link of this bridge.
+#[derive(Debug)]
+pub(crate) struct Links {
+    /// Read by the data path without a lock.
+    sessions: ArcSwap<HashMap<LinkId, Arc<Session>>>,
+    links: Mutex<BTreeMap<BridgeId, LinkState>>,
+    next: AtomicU64,
+    budget: Arc<QueueBudget>,
+    metrics: Arc<Metrics>,
+}
+
+impl Links {
+    pub(crate) fn new(configured: Vec<ConfiguredLink>, metrics: Arc<Metrics>) -> Links {
+        let links = configured
+            .into_iter()
+            .map(|link| {
+                let state = LinkState {
+                    zone: link.zone,
+                    cost: link.cost,
+                    direction: link.direction,
+                    address: link.address,
+                    dialling: false,
+                    session: None,
+                    last_error: None,
+                    metrics: metrics.link(link.peer.as_str()),
+                };
+                (link.peer, state)
+            })
+            .collect();
+        Links {
+            sessions: ArcSwap::default(),
+            links: Mutex::new(links),
+            next: AtomicU64::new(1),
+            budget: Arc::default(),
+            metrics,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<BridgeId, LinkState>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_link(&self) -> LinkId {
+        LinkId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn session(&self, link: LinkId) -> Option<Arc<Session>> {
+        self.sessions.load().get(&link).cloned()
+    }
+
+    /// The sessions of one moment, for a batch.
+    pub(crate) fn sessions(&self) -> arc_swap::Guard<Arc<HashMap<LinkId, Arc<Session>>>> {
+        self.sessions.load()
+    }
+
+    /// Cost of the link to `peer`; a peer that the document lists without a link to us gets `None`.
+    pub(crate) fn cost(&self, peer: &BridgeId) -> Option<u32> {
+        self.lock().get(peer).map(|link| link.cost)
+    }
+
+    fn metrics_of(&self, peer: &BridgeId) -> LinkMetrics {
+        let known = self.lock().get(peer).map(|link| link.metrics.clone());
+        known.unwrap_or_else(|| self.metrics.link(peer.as_str()))
+    }
+
+    /// Hands a control message to a session. A session that does not read its control stream is closed: its peer
+    /// would work with routes of the past.
+    pub(crate) fn send_control(&self, link: LinkId, message: Bytes) {
+        let Some(session) = self.session(link) else { return };
+        if !session.offer_control(message) {
+            session.close(CloseCode::Silent, "the control stream is not read");
+        }
+    }
+
+    pub(crate) fn close(&self, link: LinkId, code: CloseCode, reason: &str) {
+        if let Some(session) = self.session(link) {
+            session.close(code, reason);
+        }
+    }
+
+    /// Cuts every session whose peer the credentials now in force deny (RELIABILITY G2).
+    pub(crate) fn recheck(&self, credentials: &Credentials) {
+        for session in self.sessions.load().values() {
+            if session.certificate.is_denied(credentials) {
+                warn!(peer = %session.peer, "Link cut, its peer is on the deny-list");
+                session.close(CloseCode::Identity, "on the deny-list");
+            }
+        }
+    }
+
+    fn on_dialling(&self, peer: &BridgeId, dialling: bool) {
+        if let Some(link) = self.lock().get_mut(peer) {
+            link.dialling = dialling;
+        }
+    }
+
+    fn on_failure(&self, peer: &BridgeId, problem: &str) {
+        if let Some(link) = self.lock().get_mut(peer) {
+            link.last_error = Some(problem.to_owned());
+        }
+    }
+
+    /// Registers a session; the one it replaces is closed. After this, messages for its link find it.
+    fn on_session(&self, session: &Arc<Session>) {
+        let replaced = {
+            let mut links = self.lock();
+            let link = links.get_mut(&session.peer).expect("sessions are made only for configured links");
+            link.direction = session.direction;
+            link.last_error = None;
+            link.dialling = false;
+            link.metrics.up.set(1);
+            link.metrics.sessions.inc();
+            link.session.replace(Arc::clone(session))
+        };
+        self.sessions.rcu(|sessions| {
+            let mut next = HashMap::clone(sessions);
+            next.insert(session.link, Arc::clone(session));
+            next
+        });
+        info!(peer = %session.peer, remote = %session.remote, direction = ?session.direction, "Link up");
+        if let Some(old) = replaced {
+            old.close(CloseCode::Replaced, "replaced by a newer session");
+        }
+    }
+
+    fn on_session_end(&self, session: &Session, reason: &str) {
+        self.sessions.rcu(|sessions| {
+            let mut next = HashMap::clone(sessions);
+            next.remove(&session.link);
+            next
+        });
+        let mut links = self.lock();
+        if let Some(link) = links.get_mut(&session.peer)
+            && link.session.as_ref().is_some_and(|current| current.link == session.link)
+        {
+            link.session = None;
+            link.last_error = Some(reason.to_owned());
+            link.metrics.up.set(0);
+            info!(peer = %session.peer, %reason, "Link down");
+        }
+    }
+
+    /// Every configured link, up or not, as the admin API shows it.
+    pub(crate) fn view(&self) -> Vec<PeerView> {
+        self.lock().iter().map(|(peer, link)| view::of(peer, link)).collect()
+    }
+}
+
+/// Where a session came from and what it is for; made once a handshake has shown who the peer is.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionFacts {
+    pub(crate) peer: BridgeId,
+    pub(crate) zone: ZoneName,
+    pub(crate) direction: Direction,
+    pub(crate) remote: SocketAddr,
+    pub(crate) since: Instant,
+}

@@ -1,0 +1,102 @@
+//! The control stream of a session: length-prefixed messages, in order, both ways.
+
+use std::sync::PoisonError;
+
+use bytes::{Bytes, BytesMut};
+use meshbridge_routing::wire::{self, Inbound};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use super::quic::CloseCode;
+use super::session::{Session, SessionContext};
+use crate::router_task::Command;
+
+/// Messages gathered into one write.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// Writes what is queued until the session ends.
+pub(super) async fn write(
+    session: &Session,
+    mut stream: quinn::SendStream,
+    mut queued: mpsc::Receiver<Bytes>,
+) -> String {
+    let mut buffer = BytesMut::with_capacity(WRITE_BYTES);
+    while let Some(message) = queued.recv().await {
+        put(&mut buffer, &message);
+        while buffer.len() < WRITE_BYTES
+            && let Ok(message) = queued.try_recv()
+        {
+            put(&mut buffer, &message);
+        }
+        session.metrics.sent_control_bytes.inc_by(buffer.len() as u64);
+        if let Err(problem) = stream.write_all(&buffer).await {
+            return format!("the control stream cannot be written: {problem}");
+        }
+        if let Err(problem) = stream.flush().await {
+            return format!("the control stream cannot be written: {problem}");
+        }
+        buffer.clear();
+    }
+    // The session keeps a sender for as long as it lives.
+    std::future::pending().await
+}
+
+fn put(buffer: &mut BytesMut, message: &Bytes) {
+    let length = u32::try_from(message.len()).expect("control messages are at most CONTROL_BYTES_MAX");
+    buffer.extend_from_slice(&length.to_be_bytes());
+    buffer.extend_from_slice(message);
+}
+
+/// Reads messages and gives each to the part it is for.
+pub(super) async fn read(context: &SessionContext, session: &Session, mut stream: quinn::RecvStream) -> String {
+    loop {
+        let length = match stream.read_u32().await {
+            Ok(length) => length as usize,
+            Err(problem) => return format!("the control stream ended: {problem}"),
+        };
+        if length > wire::CONTROL_BYTES_MAX {
+            session.close(CloseCode::Protocol, "control message too long");
+            return format!("the peer sent a control message of {length} bytes");
+        }
+        let message = match read_exact(&mut stream, length).await {
+            Ok(message) => message,
+            Err(problem) => return format!("the control stream ended: {problem}"),
+        };
+        session.metrics.received_control_bytes.inc_by(length as u64 + 4);
+        match wire::classify(&message) {
+            Ok(Inbound::Router) => {
+                context.router.send(Command::Control { link: session.link, message }).await;
+            }
+            Ok(Inbound::Table(announce)) => {
+                let grown = session
+                    .received_table
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .apply(announce);
+                if let Err(violation) = grown {
+                    session.close(CloseCode::Protocol, &violation.to_string());
+                    return format!("the peer broke the protocol: {violation}");
+                }
+                session.table_grew.notify_waiters();
+            }
+            Ok(Inbound::Notice(notice)) => context.pipeline.on_notice(notice),
+            Err(problem) => {
+                session.close(CloseCode::Protocol, &problem.to_string());
+                return format!("the peer sent a message that cannot be read: {problem}");
+            }
+        }
+    }
+}
+
+/// Reads `length` bytes; memory is taken as they come, not as they are promised (RELIABILITY G8).
+pub(super) async fn read_exact(stream: &mut quinn::RecvStream, length: usize) -> std::io::Result<Bytes> {
+    let mut buffer = BytesMut::with_capacity(length.min(64 << 10));
+    while buffer.len() < length {
+        let missing = length - buffer.len();
+        let mut limited = (&mut *stream).take(missing as u64);
+        if limited.read_buf(&mut buffer).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(buffer.freeze())
+}

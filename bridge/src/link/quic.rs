@@ -1,0 +1,192 @@
+//! QUIC under a link: endpoint settings, dialling, accepting, streams. quinn's types stop at this file's neighbours
+//! in `link/`; limits are those of RELIABILITY §5.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use rustls::pki_types::CertificateDer;
+
+use crate::identity::{Credentials, peer_client_config, peer_server_config};
+
+/// Data streams in each direction. Fewer than the lanes of a run; a lane always uses the same one.
+pub(crate) const DATA_STREAMS: usize = 4;
+
+const MIB: u32 = 1 << 20;
+
+/// What is granted to a peer and taken by ourselves; read back by a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TransportLimits {
+    pub(crate) receive_window_bytes: u32,
+    pub(crate) stream_receive_window_bytes: u32,
+    pub(crate) send_window_bytes: u64,
+    /// Streams of one kind a peer may open: control is one, data are [`DATA_STREAMS`], the rest is room.
+    pub(crate) streams_max: u32,
+    /// The backstop; the hellos of the control stream notice a silent peer after two seconds.
+    pub(crate) idle: Duration,
+    pub(crate) handshakes_max: usize,
+    pub(crate) handshake_buffer_bytes: u64,
+}
+
+pub(crate) const LIMITS: TransportLimits = TransportLimits {
+    receive_window_bytes: 16 * MIB,
+    stream_receive_window_bytes: 4 * MIB,
+    send_window_bytes: 16 * MIB as u64,
+    streams_max: 32,
+    idle: Duration::from_secs(10),
+    handshakes_max: 1_024,
+    handshake_buffer_bytes: 8 * MIB as u64,
+};
+
+fn transport() -> Arc<TransportConfig> {
+    let mut transport = TransportConfig::default();
+    transport
+        .receive_window(VarInt::from_u32(LIMITS.receive_window_bytes))
+        .stream_receive_window(VarInt::from_u32(LIMITS.stream_receive_window_bytes))
+        .send_window(LIMITS.send_window_bytes)
+        .max_concurrent_bidi_streams(VarInt::from_u32(LIMITS.streams_max))
+        .max_concurrent_uni_streams(VarInt::from_u32(LIMITS.streams_max))
+        .max_idle_timeout(Some(IdleTimeout::try_from(LIMITS.idle).expect("ten seconds fit")))
+        .datagram_receive_buffer_size(None)
+        // The hellos keep a link alive; a keep-alive below them would hide a stuck peer.
+        .keep_alive_interval(None);
+    Arc::new(transport)
+}
+
+fn server_config(credentials: &Credentials) -> Result<ServerConfig, EndpointProblem> {
+    let tls = peer_server_config(credentials)?;
+    let crypto = QuicServerConfig::try_from(tls).map_err(|_| EndpointProblem::Suites)?;
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    config
+        .transport_config(transport())
+        .migration(false)
+        .max_incoming(LIMITS.handshakes_max)
+        .incoming_buffer_size_total(LIMITS.handshake_buffer_bytes);
+    Ok(config)
+}
+
+fn client_config(credentials: &Credentials) -> Result<ClientConfig, EndpointProblem> {
+    let tls = peer_client_config(credentials)?;
+    let crypto = QuicClientConfig::try_from(tls).map_err(|_| EndpointProblem::Suites)?;
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    config.transport_config(transport());
+    Ok(config)
+}
+
+/// Why the peering endpoint could not be made or changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EndpointProblem {
+    /// The address is taken, or not of this machine.
+    #[error("cannot listen for peers on {address}")]
+    Bind {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The certificates do not make a TLS configuration.
+    #[error("the bridge's certificates do not make a TLS configuration")]
+    Tls(#[from] rustls::Error),
+    /// Our provider lacks the suite that QUIC needs for its first packets.
+    #[error("the TLS provider lacks AES-128-GCM, which QUIC needs")]
+    Suites,
+}
+
+/// The socket all links of a bridge use, dialled and accepted.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerEndpoint {
+    endpoint: Endpoint,
+}
+
+impl PeerEndpoint {
+    /// Must be called inside a runtime.
+    pub(crate) fn bind(
+        address: SocketAddr,
+        credentials: &Credentials,
+    ) -> Result<PeerEndpoint, EndpointProblem> {
+        let bind = |source| EndpointProblem::Bind { address, source };
+        let socket = std::net::UdpSocket::bind(address).map_err(bind)?;
+        let runtime = quinn::default_runtime().expect("called inside a tokio runtime");
+        let endpoint =
+            Endpoint::new(EndpointConfig::default(), Some(server_config(credentials)?), socket, runtime)
+                .map_err(bind)?;
+        Ok(PeerEndpoint { endpoint })
+    }
+
+    /// New credentials for handshakes to come; live connections stay (RELIABILITY G3).
+    pub(crate) fn renew(&self, credentials: &Credentials) -> Result<(), EndpointProblem> {
+        self.endpoint.set_server_config(Some(server_config(credentials)?));
+        Ok(())
+    }
+
+    pub(crate) fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// A handshake with whoever answers at `address`; the caller checks who that was.
+    pub(crate) async fn dial(
+        &self,
+        address: SocketAddr,
+        credentials: &Credentials,
+    ) -> Result<quinn::Connection, DialProblem> {
+        let config = client_config(credentials)?;
+        // The name is not verified: a bridge's identity is the URI in its certificate.
+        Ok(self.endpoint.connect_with(config, address, "meshbridge")?.await?)
+    }
+
+    /// The next handshake somebody began; `None` once the endpoint is closed.
+    pub(crate) async fn accept(&self) -> Option<quinn::Incoming> {
+        self.endpoint.accept().await
+    }
+
+    /// Closes every connection and waits until the peers have heard of it, two seconds at most.
+    pub(crate) async fn close(&self, reason: &str) {
+        self.endpoint.close(VarInt::from_u32(CloseCode::Stopping as u32), reason.as_bytes());
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.endpoint.wait_idle()).await;
+    }
+}
+
+/// Why dialling gave no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialProblem {
+    /// Our own side is not able to.
+    #[error("the bridge cannot dial")]
+    Endpoint(#[from] EndpointProblem),
+    /// The address cannot be dialled.
+    #[error("the address cannot be dialled")]
+    Address(#[from] quinn::ConnectError),
+    /// Nobody answered, or the handshake failed.
+    #[error("the handshake failed: {0}")]
+    Handshake(#[from] quinn::ConnectionError),
+}
+
+/// What a bridge tells its peer when it closes a connection (`routing/PROTOCOL.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum CloseCode {
+    Stopping = 0,
+    /// The certificate is fine, the bridge is not: unknown, denied, or of another zone than documented.
+    Refused = 1,
+    /// A newer session with the same bridge took over.
+    Replaced = 2,
+    /// The peer broke a rule of the protocol.
+    Protocol = 3,
+    /// No hello for two seconds, or a control stream that is not read.
+    Silent = 4,
+    /// The certificate ended, or was put on the deny-list.
+    Identity = 5,
+}
+
+pub(crate) fn close(connection: &quinn::Connection, code: CloseCode, reason: &str) {
+    connection.close(VarInt::from_u32(code as u32), reason.as_bytes());
+}
+
+/// The chain the peer presented in the handshake.
+pub(crate) fn peer_chain(connection: &quinn::Connection) -> Vec<CertificateDer<'static>> {
+    connection
+        .peer_identity()
+        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
+        .map(|chain| *chain)
+        .unwrap_or_default()
+}

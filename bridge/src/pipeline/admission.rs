@@ -1,0 +1,201 @@
+//! The one place every accepted event passes through before its publisher is answered.
+//!
+//! Events get their numbers here, in the order in which their copies enter the queues, under one lock a batch: a lane
+//! is a promise of order, so numbering and queueing may not be interleaved by two publishers. What makes an event
+//! durable belongs between the numbers and the first copy.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use meshbridge_event::{AttributeValue, Event};
+use meshbridge_routing::{
+    BridgeIndex, CarrierSet, DestinationSet, EventKey, Forwarding, LANES, Split, lane_of, wire,
+};
+use smallvec::SmallVec;
+
+use super::plan::Planned;
+use super::subscriptions::Delivery;
+use super::{Accepted, Inner, PublishRefused, lock};
+use crate::link::{FrameBody, FrameDestination, FrameDestinations, Outbound};
+use crate::metrics::DropReason;
+use crate::policy_store::Generation;
+
+/// What a publisher is told to wait when a queue is full.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Numbers of one run, a sequence for each lane.
+#[derive(Debug)]
+pub(super) struct Sequencer {
+    lanes: Vec<LaneNumbers>,
+}
+
+#[derive(Debug, Default)]
+struct LaneNumbers {
+    last: u64,
+    /// By bridge index: the last number of this lane that was meant for the bridge (`prev` of the next one).
+    last_for: Vec<u64>,
+}
+
+impl Default for Sequencer {
+    fn default() -> Sequencer {
+        Sequencer { lanes: (0..LANES).map(|_| LaneNumbers::default()).collect() }
+    }
+}
+
+impl Sequencer {
+    fn next(&mut self, lane: u8) -> u64 {
+        let numbers = &mut self.lanes[usize::from(lane)];
+        numbers.last += 1;
+        numbers.last
+    }
+
+    /// Replaces the last number meant for `bridge`, and gives the one before.
+    fn replace_last_for(&mut self, lane: u8, bridge: BridgeIndex, seq: u64) -> u64 {
+        let last_for = &mut self.lanes[usize::from(lane)].last_for;
+        let at = usize::from(bridge.0);
+        if last_for.len() <= at {
+            last_for.resize(at + 1, 0);
+        }
+        std::mem::replace(&mut last_for[at], seq)
+    }
+}
+
+impl Inner {
+    /// Numbers a planned batch and sends it on its way, or refuses all of it.
+    pub(super) fn admit(
+        &self,
+        generation: &Generation,
+        forwarding: &Forwarding,
+        planned: Vec<Planned>,
+    ) -> Result<Vec<Accepted>, PublishRefused> {
+        self.check_room(forwarding, &planned)?;
+        let now = Instant::now();
+        let policy = generation.program.digest();
+        let events = planned.len() as u64;
+        let mut unrouted = 0;
+        let mut accepted = Vec::with_capacity(planned.len());
+        let mut local = Vec::new();
+        let mut sent = Vec::new();
+        let mut sequencer = lock(&self.sequencer);
+        for plan in planned {
+            let lane = lane_of(plan.topic.as_str(), partition(&plan.event));
+            let key = EventKey {
+                origin: self.parts.own.clone(),
+                run: self.parts.run,
+                lane,
+                seq: sequencer.next(lane),
+            };
+            let mut destinations = Vec::new();
+            let life = remaining_life(&plan.event);
+            if life == Some(Duration::ZERO) {
+                self.parts.metrics.on_dropped(DropReason::Expired, 1);
+            } else {
+                if plan.local {
+                    destinations.push(self.parts.own.clone());
+                    let (topic, event) = (plan.topic.clone(), plan.event.clone());
+                    local.push(Arc::new(Delivery { key: key.clone(), topic, event }));
+                }
+                for variant in &plan.variants {
+                    let numbered = variant.destinations.iter().map(|bridge| FrameDestination {
+                        bridge: *bridge,
+                        prev: sequencer.replace_last_for(lane, *bridge, key.seq),
+                    });
+                    let numbered: FrameDestinations = numbered.collect();
+                    destinations.extend(numbered.iter().map(|d| forwarding.bridge(d.bridge).0.clone()));
+                    let payload = variant.event.encoded().clone();
+                    let frame = Outbound {
+                        hop_limit: forwarding.default_hop_limit(&set_of(&numbered)),
+                        body: Arc::new(FrameBody {
+                            key: key.clone(),
+                            topic: plan.topic.clone(),
+                            digest: wire::data::digest(&payload),
+                            payload,
+                            policy,
+                            carriers: CarrierSet::all(),
+                            extensions: Bytes::new(),
+                        }),
+                        destinations: numbered,
+                        since: now,
+                        expires: life.map(|life| now + life),
+                    };
+                    self.forward(forwarding, frame, None);
+                }
+            }
+            if destinations.is_empty() && plan.denied.is_empty() {
+                unrouted += 1;
+            }
+            for (bridge, refusal) in &plan.refused {
+                let destination = forwarding.bridge(*bridge).0;
+                self.on_refused_here(&key, &plan.topic, &plan.event, destination.as_str(), refusal);
+            }
+            if !plan.variants.is_empty() {
+                sent.push((key.clone(), plan.topic, plan.event));
+            }
+            accepted.push(Accepted { key, destinations, denied: plan.denied });
+        }
+        // Still under the lock, so that two batches of one lane reach a subscriber in the order of their numbers.
+        self.deliver(&local);
+        drop(sequencer);
+        self.remember_sent(sent);
+        self.parts.metrics.on_published(events, unrouted);
+        Ok(accepted)
+    }
+
+    /// Full means refused, before acceptance (RELIABILITY P7): a batch is taken when every queue it needs has room.
+    fn check_room(&self, forwarding: &Forwarding, planned: &[Planned]) -> Result<(), PublishRefused> {
+        let sessions = self.parts.links.sessions();
+        let mut split = Split::default();
+        let mut needed: SmallVec<[(meshbridge_routing::LinkId, usize); 8]> = SmallVec::new();
+        for variant in planned.iter().flat_map(|plan| &plan.variants) {
+            let mut set = DestinationSet::default();
+            variant.destinations.iter().for_each(|bridge| set.insert(*bridge));
+            forwarding.split(&set, &CarrierSet::all(), None, &mut split);
+            for (link, _) in split.links() {
+                let bytes = variant.event.encoded().len();
+                match needed.iter_mut().find(|(known, _)| *known == link) {
+                    Some((_, sum)) => *sum += bytes,
+                    None => needed.push((link, bytes)),
+                }
+            }
+        }
+        let full = |(link, bytes): &(_, usize)| {
+            sessions.get(link).is_some_and(|session| !session.outbox.has_room_for(*bytes))
+        };
+        if needed.iter().any(full) {
+            return Err(PublishRefused::Full { retry_after: RETRY_AFTER });
+        }
+        Ok(())
+    }
+
+    fn remember_sent(&self, sent: Vec<(EventKey, meshbridge_topic::Topic, Event)>) {
+        if sent.is_empty() {
+            return;
+        }
+        let mut recent = lock(&self.recent);
+        for (key, topic, event) in sent {
+            recent.insert(key, topic, event);
+        }
+    }
+}
+
+pub(super) fn set_of(destinations: &FrameDestinations) -> DestinationSet {
+    let mut set = DestinationSet::default();
+    destinations.iter().for_each(|destination| set.insert(destination.bridge));
+    set
+}
+
+/// What decides the lane beside the topic: `partitionkey`, or else the source.
+fn partition(event: &Event) -> &str {
+    match event.attribute("partitionkey") {
+        Some(AttributeValue::String(key)) => key,
+        _ => event.source(),
+    }
+}
+
+/// Until `expirytime`; zero where that has passed, `None` where there is none or it is no time.
+fn remaining_life(event: &Event) -> Option<Duration> {
+    let text = event.attribute("expirytime")?.to_text();
+    let end = time::OffsetDateTime::parse(&text, &time::format_description::well_known::Rfc3339).ok()?;
+    Some(SystemTime::from(end).duration_since(SystemTime::now()).unwrap_or(Duration::ZERO))
+}

@@ -1,0 +1,113 @@
+//! From a publication to who gets which bytes: interest, then the egress verdict once per destination class.
+
+use meshbridge_event::Event;
+use meshbridge_policy::{ClassId, Context};
+use meshbridge_routing::{BridgeIndex, DestinationSet, Forwarding};
+use meshbridge_topic::Topic;
+use smallvec::SmallVec;
+
+use super::judge::{Refusal, Verdict};
+use super::{Denied, Inner, Publication};
+use crate::policy_store::Generation;
+
+/// An event that may be admitted: judged for every destination, not yet numbered.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) topic: Topic,
+    pub(super) event: Event,
+    /// This bridge has subscribers for it.
+    pub(super) local: bool,
+    /// One for each different set of bytes that leaves.
+    pub(super) variants: SmallVec<[Variant; 2]>,
+    pub(super) refused: Vec<(BridgeIndex, Refusal)>,
+    pub(super) denied: Vec<Denied>,
+}
+
+/// The event as one destination class gets it.
+#[derive(Debug)]
+pub(super) struct Variant {
+    pub(super) event: Event,
+    pub(super) destinations: SmallVec<[BridgeIndex; 4]>,
+}
+
+impl Inner {
+    pub(super) fn plan(
+        &self,
+        generation: &Generation,
+        forwarding: &Forwarding,
+        batch: Vec<Publication>,
+    ) -> Vec<Planned> {
+        let mut destinations = DestinationSet::default();
+        batch
+            .into_iter()
+            .map(|publication| {
+                destinations.clear();
+                forwarding.match_topic(&publication.topic, &mut destinations);
+                self.plan_one(generation, forwarding, publication, &destinations)
+            })
+            .collect()
+    }
+
+    fn plan_one(
+        &self,
+        generation: &Generation,
+        forwarding: &Forwarding,
+        Publication { topic, event }: Publication,
+        destinations: &DestinationSet,
+    ) -> Planned {
+        let own = &self.parts.own_zone;
+        let program = &generation.program;
+        let mut classes: SmallVec<[(ClassId, Verdict); 4]> = SmallVec::new();
+        let mut home: SmallVec<[BridgeIndex; 4]> = SmallVec::new();
+        let mut variants: SmallVec<[Variant; 2]> = SmallVec::new();
+        let mut class_variant: SmallVec<[usize; 4]> = SmallVec::new();
+        let mut refused = Vec::new();
+        for bridge in destinations.iter() {
+            let (_, zone) = forwarding.bridge(bridge);
+            if zone == own {
+                // Between bridges of one zone there is no border.
+                home.push(bridge);
+                continue;
+            }
+            let Some(to) = program.zone(zone.as_str()) else {
+                refused.push((bridge, Refusal::unknown_zone()));
+                continue;
+            };
+            let from = self.parts.own_zone_index;
+            let class = program.class(Context::Egress, from, to, &topic);
+            let known = classes.iter().position(|(id, _)| *id == class);
+            let at = known.unwrap_or_else(|| {
+                let decision = program.decide(Context::Egress, from, to, &topic, &event);
+                let verdict = self.verdict(Context::Egress, decision);
+                let variant = match &verdict {
+                    Verdict::Pass(edited) => {
+                        let event = edited.clone().unwrap_or_else(|| event.clone());
+                        variants.push(Variant { event, destinations: SmallVec::new() });
+                        variants.len() - 1
+                    }
+                    Verdict::Stop(_) => usize::MAX,
+                };
+                classes.push((class, verdict));
+                class_variant.push(variant);
+                classes.len() - 1
+            });
+            match &classes[at].1 {
+                Verdict::Pass(_) => variants[class_variant[at]].destinations.push(bridge),
+                Verdict::Stop(refusal) => refused.push((bridge, refusal.clone())),
+            }
+        }
+        if !home.is_empty() {
+            variants.push(Variant { event: event.clone(), destinations: home });
+        }
+        let denied = refused
+            .iter()
+            .map(|(bridge, refusal)| Denied {
+                destination: forwarding.bridge(*bridge).0.clone(),
+                by: refusal.by.clone(),
+                disposition: refusal.disposition.to_owned(),
+            })
+            .collect();
+        let local = self.subscriptions.wants(&topic);
+        Planned { topic, event, local, variants, refused, denied }
+    }
+}

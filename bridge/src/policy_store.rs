@@ -1,0 +1,219 @@
+//! The policies in force: loaded, compiled, swapped in whole. A set with any error in it changes nothing: the running
+//! generation stays, the failure is logged, counted and shown at `/v1/policy`.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use meshbridge_policy::{Federation, Program, SourceFile};
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::metrics::Metrics;
+
+/// Files in the policy directories of one bridge.
+const FILES_MAX: usize = 1_000;
+/// Bytes a policy file may have (POLICY §1).
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Editors write a file in several steps; a reload waits until they are quiet.
+const SETTLE: Duration = Duration::from_millis(150);
+
+/// One compiled set of policies. An event is judged by exactly one of these.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    pub(crate) program: Program,
+    pub(crate) number: u64,
+    pub(crate) files: usize,
+    pub(crate) loaded_at: SystemTime,
+}
+
+/// Why a set of policies was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadPolicyError {
+    /// A directory or file cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// More or larger files than a bridge takes.
+    #[error("`{}`: {what}", path.display())]
+    TooMuch { path: PathBuf, what: String },
+    /// The documents have errors; the text has all of them.
+    #[error("the policies have errors:\n{0}")]
+    Invalid(String),
+}
+
+/// Reads every `.yaml` and `.yml` file below the directories, in a stable order.
+pub(crate) fn read_sources(directories: &[PathBuf]) -> Result<Vec<SourceFile>, LoadPolicyError> {
+    let mut sources = Vec::new();
+    for directory in directories {
+        read_directory(directory, &mut sources)?;
+    }
+    sources.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(sources)
+}
+
+fn read_directory(directory: &Path, sources: &mut Vec<SourceFile>) -> Result<(), LoadPolicyError> {
+    let unreadable = |path: &Path, source| LoadPolicyError::Unreadable { path: path.to_owned(), source };
+    for entry in std::fs::read_dir(directory).map_err(|e| unreadable(directory, e))? {
+        let path = entry.map_err(|e| unreadable(directory, e))?.path();
+        // A symbolic link counts as what it points to: mounted configuration is made of them.
+        let meta = std::fs::metadata(&path).map_err(|e| unreadable(&path, e))?;
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if hidden {
+            continue;
+        }
+        if meta.is_dir() {
+            read_directory(&path, sources)?;
+            continue;
+        }
+        if !path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            continue;
+        }
+        if meta.len() > FILE_BYTES_MAX {
+            let what = format!("{} bytes, at most {FILE_BYTES_MAX} are read", meta.len());
+            return Err(LoadPolicyError::TooMuch { path, what });
+        }
+        if sources.len() == FILES_MAX {
+            let what = format!("more than {FILES_MAX} policy files");
+            return Err(LoadPolicyError::TooMuch { path, what });
+        }
+        let text = std::fs::read_to_string(&path).map_err(|e| unreadable(&path, e))?;
+        sources.push(SourceFile { name: path.display().to_string(), text });
+    }
+    Ok(())
+}
+
+/// Holder of the generation in force.
+#[derive(Debug)]
+pub(crate) struct PolicyStore {
+    federation: Arc<Federation>,
+    directories: Vec<PathBuf>,
+    active: ArcSwap<Generation>,
+    last_error: Mutex<Option<String>>,
+    metrics: Arc<Metrics>,
+}
+
+impl PolicyStore {
+    /// Loads the first generation; a bridge without valid policies does not start.
+    pub(crate) fn open(
+        federation: Arc<Federation>,
+        directories: Vec<PathBuf>,
+        metrics: Arc<Metrics>,
+    ) -> Result<PolicyStore, LoadPolicyError> {
+        let first = load(&federation, &directories, 1)?;
+        metrics.policy_generation.set(1);
+        Ok(PolicyStore {
+            federation,
+            directories,
+            active: ArcSwap::from_pointee(first),
+            last_error: Mutex::new(None),
+            metrics,
+        })
+    }
+
+    pub(crate) fn active(&self) -> arc_swap::Guard<Arc<Generation>> {
+        self.active.load()
+    }
+
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Loads again. `true` when another set of policies is in force now.
+    pub(crate) fn reload(&self) -> bool {
+        let running = self.active.load();
+        match load(&self.federation, &self.directories, running.number + 1) {
+            Ok(next) => {
+                *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                if next.program.digest() == running.program.digest() {
+                    self.metrics.on_reload("unchanged");
+                    return false;
+                }
+                info!(generation = next.number, files = next.files, "Policies reloaded");
+                self.metrics.policy_generation.set(i64::try_from(next.number).unwrap_or(i64::MAX));
+                self.metrics.on_reload("applied");
+                self.active.store(Arc::new(next));
+                true
+            }
+            Err(problem) => {
+                let text = describe(&problem);
+                error!(generation = running.number, problem = %text, "Policies refused, the running ones stay in force");
+                self.metrics.on_reload("refused");
+                *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+                false
+            }
+        }
+    }
+
+    /// Reloads whenever a policy file changes or `kick` says so, until `kick` is closed. Calls `changed` after
+    /// each reload that put another set in force.
+    pub(crate) async fn watch(self: Arc<Self>, mut kick: mpsc::Receiver<()>, changed: impl Fn(&Generation)) {
+        let (tell, mut told) = mpsc::channel(1);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading the files makes access events of its own; those must not make us read again.
+            if event.is_ok_and(|event| !event.kind.is_access()) {
+                let _ = tell.try_send(());
+            }
+        });
+        // Held until the loop ends: dropping it ends the watch.
+        let _watcher = match watcher {
+            Ok(mut watcher) => {
+                for directory in &self.directories {
+                    if let Err(problem) = watcher.watch(directory, RecursiveMode::Recursive) {
+                        warn!(directory = %directory.display(), %problem, "Policy directory is not watched, reload with SIGHUP");
+                    }
+                }
+                Some(watcher)
+            }
+            Err(problem) => {
+                warn!(%problem, "Policy files are not watched, reload with SIGHUP");
+                None
+            }
+        };
+        loop {
+            tokio::select! {
+                kicked = kick.recv() => if kicked.is_none() { return },
+                Some(()) = told.recv() => {
+                    tokio::time::sleep(SETTLE).await;
+                    while told.try_recv().is_ok() {}
+                }
+            }
+            let store = Arc::clone(&self);
+            let reloaded = tokio::task::spawn_blocking(move || store.reload()).await.unwrap_or(false);
+            if reloaded {
+                changed(&self.active());
+            }
+        }
+    }
+}
+
+fn load(
+    federation: &Federation,
+    directories: &[PathBuf],
+    number: u64,
+) -> Result<Generation, LoadPolicyError> {
+    let sources = read_sources(directories)?;
+    let compiled = meshbridge_policy::compile(&sources, federation)
+        .map_err(|diagnostics| LoadPolicyError::Invalid(diagnostics.to_string()))?;
+    for warning in compiled.warnings.iter() {
+        warn!(warning = %warning, "Policy warning");
+    }
+    Ok(Generation {
+        program: compiled.program,
+        number,
+        files: sources.len(),
+        loaded_at: SystemTime::now(),
+    })
+}
+
+fn describe(problem: &LoadPolicyError) -> String {
+    match std::error::Error::source(problem) {
+        Some(source) => format!("{problem}: {source}"),
+        None => problem.to_string(),
+    }
+}

@@ -1,0 +1,238 @@
+//! Drives the routing core: one task owns the [`Router`], feeds it commands and time, and carries out what it asks.
+//!
+//! ```text
+//!  sessions ── LinkUp, LinkDown, Control ──┐                 ┌── control messages ──► sessions
+//!  listeners ── Subscribe, Unsubscribe ────┼──► Router task ─┼── Forwarding ────────► ArcSwap, read by the pipeline
+//!  policy store ── PolicyDigest ───────────┘                 └── epoch, faults ─────► epoch file, log
+//! ```
+//!
+//! The task is the only one to touch the router, so there is no lock around it. Commands come over a bounded channel:
+//! a session that talks faster than the core can listen is slowed down, alone.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use meshbridge_routing::{BridgeId, Forwarding, InterestFull, LinkId, Router, RouterEvent};
+use meshbridge_topic::TopicFilter;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use crate::link::{CloseCode, Links};
+use crate::metrics::Metrics;
+use crate::pipeline::Pipeline;
+
+/// Commands waiting for the core. Large enough for a burst of every link, small enough to slow a babbler down.
+const COMMANDS_MAX: usize = 1_024;
+/// Commands handled before effects are drained, so that a burst of subscriptions makes one new forwarding table.
+const COMMANDS_PER_TURN: usize = 64;
+
+/// What the rest of the bridge tells the routing core.
+#[derive(Debug)]
+pub(crate) enum Command {
+    LinkUp {
+        link: LinkId,
+        peer: BridgeId,
+        cost: u32,
+    },
+    LinkDown {
+        link: LinkId,
+    },
+    Control {
+        link: LinkId,
+        message: Bytes,
+    },
+    /// All filters of one subscription, or none of them.
+    Subscribe {
+        filters: Vec<TopicFilter>,
+        reply: oneshot::Sender<Result<(), InterestFull>>,
+    },
+    Unsubscribe {
+        filters: Vec<TopicFilter>,
+    },
+    PolicyDigest([u8; 32]),
+    /// The bridge has a new certificate: what it says of itself is signed again.
+    Resign,
+    /// Says goodbye to the neighbours; the reply comes when the messages are on their way.
+    Shutdown {
+        done: oneshot::Sender<()>,
+    },
+    /// For the admin API: `view` is called on the core, between two turns.
+    View(Box<dyn FnOnce(&Router) + Send>),
+}
+
+impl std::fmt::Debug for dyn FnOnce(&Router) + Send {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("view")
+    }
+}
+
+/// The way to the routing core.
+#[derive(Clone, Debug)]
+pub(crate) struct RouterHandle {
+    commands: mpsc::Sender<Command>,
+}
+
+impl RouterHandle {
+    /// Waits while the core is behind. Commands after the end of the bridge go nowhere.
+    pub(crate) async fn send(&self, command: Command) {
+        let _ = self.commands.send(command).await;
+    }
+
+    /// From a place that cannot wait, such as `Drop`: hands the command to a task where the channel is full.
+    pub(crate) fn send_later(&self, command: Command) {
+        if let Err(mpsc::error::TrySendError::Full(command)) = self.commands.try_send(command) {
+            let handle = self.clone();
+            tokio::spawn(async move { handle.send(command).await });
+        }
+    }
+
+    /// Reads from the core. `None` once it has stopped.
+    pub(crate) async fn view<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Router) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let view = Box::new(move |router: &Router| {
+            let _ = reply.send(read(router));
+        });
+        self.send(Command::View(view)).await;
+        answer.await.ok()
+    }
+}
+
+/// A channel for [`RouterTask::run`]; made first, because links and pipeline need the handle before the task starts.
+pub(crate) fn channel() -> (RouterHandle, mpsc::Receiver<Command>) {
+    let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+    (RouterHandle { commands }, receiver)
+}
+
+/// Called when the core has taken a higher epoch; the number is on disk when it returns.
+pub(crate) type StoreEpoch = Box<dyn FnMut(u64) -> std::io::Result<()> + Send>;
+
+pub(crate) struct RouterTask {
+    pub(crate) router: Router,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) forwarding: Arc<ArcSwap<Forwarding>>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) store_epoch: StoreEpoch,
+}
+
+impl RouterTask {
+    /// Runs until every handle is gone. Cancel-safe: a turn has no await in it.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let deadline = self.router.poll_timeout().map(Instant::from_std);
+            let mut turn = Vec::new();
+            tokio::select! {
+                received = self.commands.recv_many(&mut turn, COMMANDS_PER_TURN) => if received == 0 { return },
+                () = sleep_until(deadline) => self.router.handle_timeout(now()),
+            }
+            let mut stopped = Vec::new();
+            for command in turn {
+                self.handle(command, &mut stopped);
+                // One mutation, then drain everything: messages leave before the next command is looked at.
+                self.transmit();
+            }
+            self.transmit();
+            self.events();
+            for done in stopped {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn handle(&mut self, command: Command, stopped: &mut Vec<oneshot::Sender<()>>) {
+        match command {
+            Command::LinkUp { link, peer, cost } => self.router.handle_link_up(link, peer, cost, now()),
+            Command::LinkDown { link } => self.router.handle_link_down(link, now()),
+            Command::Control { link, message } => {
+                if let Err(violation) = self.router.handle_message(link, message, now()) {
+                    self.links.close(link, CloseCode::Protocol, &violation.to_string());
+                }
+            }
+            Command::Subscribe { filters, reply } => {
+                let outcome = self.subscribe(&filters);
+                let refused = outcome.is_err();
+                // The subscriber has left meanwhile: nobody else would withdraw its interest.
+                if reply.send(outcome).is_err() && !refused {
+                    self.unsubscribe(&filters);
+                }
+            }
+            Command::Unsubscribe { filters } => self.unsubscribe(&filters),
+            Command::PolicyDigest(digest) => self.router.set_policy_digest(digest, now()),
+            Command::Resign => self.router.resign(now()),
+            Command::Shutdown { done } => {
+                self.router.shutdown(now());
+                stopped.push(done);
+            }
+            Command::View(view) => view(&self.router),
+        }
+    }
+
+    fn subscribe(&mut self, filters: &[TopicFilter]) -> Result<(), InterestFull> {
+        for (taken, filter) in filters.iter().enumerate() {
+            if let Err(full) = self.router.subscribe(filter, now()) {
+                self.unsubscribe(&filters[..taken]);
+                return Err(full);
+            }
+        }
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, filters: &[TopicFilter]) {
+        for filter in filters {
+            self.router.unsubscribe(filter, now());
+        }
+    }
+
+    fn transmit(&mut self) {
+        while let Some(transmit) = self.router.poll_transmit() {
+            self.links.send_control(transmit.link, transmit.payload);
+        }
+    }
+
+    fn events(&mut self) {
+        let mut changed = false;
+        while let Some(event) = self.router.poll_event() {
+            match event {
+                RouterEvent::ForwardingChanged => changed = true,
+                RouterEvent::LinkDead(link) => {
+                    self.links.close(link, CloseCode::Silent, "no hello for two seconds");
+                }
+                RouterEvent::EpochRaised(epoch) => {
+                    // The next run must start above it, also after a crash right now.
+                    if let Err(problem) = (self.store_epoch)(epoch) {
+                        error!(epoch, %problem, "Epoch could not be stored");
+                    } else {
+                        info!(epoch, "Epoch raised above one that the federation remembers");
+                    }
+                }
+                other => warn!(event = ?other, "Routing reports"),
+            }
+        }
+        self.transmit();
+        if changed {
+            let forwarding = self.router.forwarding();
+            let reachable = self.router.routes().iter().filter(|route| route.reachable).count();
+            self.metrics.routes_reachable.set(i64::try_from(reachable).unwrap_or(i64::MAX));
+            self.forwarding.store(forwarding);
+            self.pipeline.resolve_parked();
+        }
+    }
+}
+
+/// The clock of the core; tokio's, so that tests can stop it.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
