@@ -23,23 +23,23 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 
 #[rustfmt::skip]
 const TABLE: &[Bad] = &[
-    Bad { name: "no id", path: "/v1/topics/orders.a", headers: &[V, SOURCE, TYPE, JSON], body: "{}", status: 400, names: "id" },
-    Bad { name: "no source", path: "/v1/topics/orders.a", headers: &[V, ID, TYPE, JSON], body: "{}", status: 400, names: "source" },
-    Bad { name: "no type", path: "/v1/topics/orders.a", headers: &[V, ID, SOURCE, JSON], body: "{}", status: 400, names: "type" },
-    Bad { name: "unknown version", path: "/v1/topics/orders.a", headers: &[("ce-specversion", "0.3"), ID, SOURCE, TYPE], body: "{}", status: 400, names: "specversion" },
-    Bad { name: "empty id", path: "/v1/topics/orders.a", headers: &[V, ("ce-id", ""), SOURCE, TYPE], body: "{}", status: 400, names: "id" },
-    Bad { name: "bad time", path: "/v1/topics/orders.a", headers: &[V, ID, SOURCE, TYPE, ("ce-time", "yesterday")], body: "{}", status: 400, names: "time" },
-    Bad { name: "reserved attribute", path: "/v1/topics/orders.a", headers: &[V, ID, SOURCE, TYPE, ("ce-meshbridgetopic", "orders.b")], body: "{}", status: 400, names: "meshbridgetopic" },
-    Bad { name: "empty token in the topic", path: "/v1/topics/orders..a", headers: &[V, ID, SOURCE, TYPE], body: "{}", status: 400, names: "7" },
-    Bad { name: "wildcard in the topic", path: "/v1/topics/orders.*", headers: &[V, ID, SOURCE, TYPE], body: "{}", status: 400, names: "7" },
-    Bad { name: "type that is no topic", path: "/v1/topics", headers: &[V, ID, SOURCE, ("ce-type", "a b")], body: "{}", status: 400, names: "type" },
+    Bad { name: "no id", path: "/v1/topics/orders.a", headers: &[V, SOURCE, TYPE, JSON], body: "{}", status: 400, names: "`id`" },
+    Bad { name: "no source", path: "/v1/topics/orders.a", headers: &[V, ID, TYPE, JSON], body: "{}", status: 400, names: "`source`" },
+    Bad { name: "no type", path: "/v1/topics/orders.a", headers: &[V, ID, SOURCE, JSON], body: "{}", status: 400, names: "`type`" },
+    Bad { name: "unknown version", path: "/v1/topics/orders.a", headers: &[("ce-specversion", "0.3"), ID, SOURCE, TYPE], body: "{}", status: 400, names: "`specversion`" },
+    Bad { name: "empty id", path: "/v1/topics/orders.a", headers: &[V, ("ce-id", ""), SOURCE, TYPE], body: "{}", status: 400, names: "`id`" },
+    Bad { name: "bad time", path: "/v1/topics/orders.a", headers: &[V, ID, SOURCE, TYPE, ("ce-time", "yesterday")], body: "{}", status: 400, names: "`time`" },
+    Bad { name: "reserved attribute", path: "/v1/topics/orders.a", headers: &[V, ID, SOURCE, TYPE, ("ce-meshbridgetopic", "orders.b")], body: "{}", status: 400, names: "`meshbridgetopic`" },
+    Bad { name: "empty token in the topic", path: "/v1/topics/orders..a", headers: &[V, ID, SOURCE, TYPE], body: "{}", status: 400, names: "byte 7" },
+    Bad { name: "wildcard in the topic", path: "/v1/topics/orders.*", headers: &[V, ID, SOURCE, TYPE], body: "{}", status: 400, names: "byte 7" },
+    Bad { name: "type that is no topic", path: "/v1/topics", headers: &[V, ID, SOURCE, ("ce-type", "a b")], body: "{}", status: 400, names: "`type`" },
     Bad { name: "structured, not JSON", path: "/v1/topics/orders.a", headers: &[STRUCTURED], body: "{\"id\": nope}", status: 400, names: "byte" },
-    Bad { name: "structured, duplicate key", path: "/v1/topics/orders.a", headers: &[STRUCTURED], body: r#"{"specversion":"1.0","id":"a","id":"b","source":"/s","type":"t"}"#, status: 400, names: "id" },
-    Bad { name: "structured, no source", path: "/v1/topics/orders.a", headers: &[STRUCTURED], body: r#"{"specversion":"1.0","id":"a","type":"t"}"#, status: 400, names: "source" },
-    Bad { name: "structured, reserved attribute", path: "/v1/topics/orders.a", headers: &[STRUCTURED], body: r#"{"specversion":"1.0","id":"a","source":"/s","type":"t","meshbridgetopic":"x"}"#, status: 400, names: "meshbridgetopic" },
+    Bad { name: "structured, duplicate key", path: "/v1/topics/orders.a", headers: &[STRUCTURED], body: r#"{"specversion":"1.0","id":"a","id":"b","source":"/s","type":"t"}"#, status: 400, names: "`id`" },
+    Bad { name: "structured, no source", path: "/v1/topics/orders.a", headers: &[STRUCTURED], body: r#"{"specversion":"1.0","id":"a","type":"t"}"#, status: 400, names: "`source`" },
+    Bad { name: "structured, reserved attribute", path: "/v1/topics/orders.a", headers: &[STRUCTURED], body: r#"{"specversion":"1.0","id":"a","source":"/s","type":"t","meshbridgetopic":"x"}"#, status: 400, names: "`meshbridgetopic`" },
     Bad { name: "structured, both kinds of data", path: "/v1/topics/orders.a", headers: &[STRUCTURED], body: r#"{"specversion":"1.0","id":"a","source":"/s","type":"t","data":1,"data_base64":"AA=="}"#, status: 400, names: "data_base64" },
-    Bad { name: "structured, an attribute name with capitals", path: "/v1/topics/orders.a", headers: &[STRUCTURED], body: r#"{"specversion":"1.0","id":"a","source":"/s","type":"t","Bad_Name":"x"}"#, status: 400, names: "Bad_Name" },
-    Bad { name: "structured, an attribute that is an object", path: "/v1/topics/orders.a", headers: &[STRUCTURED], body: r#"{"specversion":"1.0","id":"a","source":"/s","type":"t","ext":{}}"#, status: 400, names: "ext" },
+    Bad { name: "structured, an attribute name with capitals", path: "/v1/topics/orders.a", headers: &[STRUCTURED], body: r#"{"specversion":"1.0","id":"a","source":"/s","type":"t","Bad_Name":"x"}"#, status: 400, names: "`Bad_Name`" },
+    Bad { name: "structured, an attribute that is an object", path: "/v1/topics/orders.a", headers: &[STRUCTURED], body: r#"{"specversion":"1.0","id":"a","source":"/s","type":"t","ext":{}}"#, status: 400, names: "`ext`" },
     Bad { name: "batch that is no list", path: "/v1/topics/orders.a", headers: &[BATCH], body: "{}", status: 400, names: "byte" },
 ];
 
@@ -77,7 +77,7 @@ async fn a_batch_with_one_bad_member_takes_nothing() -> Result<()> {
     ensure!(answer.status == 400, "{answer:?}");
     let error = answer.json()["error"].to_string();
     ensure!(
-        error.contains("source") && answer.text.contains('1'),
+        error.contains("`source`") && answer.text.contains('1'),
         "the error names member 1 and `source`: {}",
         answer.text
     );
