@@ -1,1 +1,48 @@
-//! Governance policies: from YAML to decisions.
+//! Governance policies: YAML text and an event in, a decision out.
+//!
+//! Pure: no file, no clock, no socket. The daemon reads files and hands their text in; a decision says what to do and
+//! which rule said so.
+//!
+//! ```text
+//!  SourceFile ─► yaml (nodes with spans) ─► shape (every structural problem) ─► lower ─► model
+//!                                                                                         │
+//!      decide(context, from, to, topic, event) ◄── engine ◄── Program ◄── compile ◄───────┘
+//! ```
+//!
+//! What is stopped stays stopped and what is removed stays removed by construction: layers intersect what they permit,
+//! add up what they require and meet what they protect, so an inner layer cannot loosen an outer one.
+
+mod compile;
+mod detect;
+mod diagnostics;
+mod engine;
+mod federation;
+mod json;
+mod lower;
+mod message;
+mod model;
+mod path;
+mod protect;
+mod protection;
+mod rules;
+mod shape;
+mod transform;
+mod yaml;
+
+pub use compile::{ClassId, Compiled, Program, compile};
+pub use detect::{Class, Finding, find};
+pub use diagnostics::{Diagnostic, Diagnostics, Label, Severity, Span};
+pub use engine::{Decision, RuleRef};
+pub use federation::{BridgeEntry, Federation, FederationLink, ZoneIndex, shape as federation_shape};
+pub use model::{Context, Disposition};
+pub use rules::shape as policy_shape;
+pub use shape::{Key, Shape, check, json_schema};
+pub use yaml::{Node, NodeKind, documents};
+
+/// A file of documents, as the daemon read it.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// As diagnostics name it.
+    pub name: String,
+    pub text: String,
+}

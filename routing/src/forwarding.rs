@@ -1,72 +1,52 @@
-//! The immutable picture the data path works with: topic → who wants it → which link next.
+//! The immutable snapshot that the data path reads.
+//!
+//! ```text
+//! topic ──match_topic──► destinations {b, c, d} ──split──► link 1 (next hop b): {b, d}
+//!                                                          link 2 (next hop c): {c}
+//!                                                          unreachable, parked: kept by the caller
+//! ```
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use meshbridge_topic::{FilterTrie, Topic};
-use smallvec::SmallVec;
 
-use crate::ids::{BridgeId, BridgeIndex, LinkId, ZoneName};
-use crate::sets::{CarrierSet, DestinationSet};
-use crate::topology::{Graph, Reach};
+use crate::paths::Paths;
+use crate::{BridgeId, BridgeIndex, CarrierSet, DestinationSet, LinkId, ZoneName};
 
-/// Residency classes whose paths are kept; a class beyond that is computed again each time.
-const CLASSES_MAX: usize = 64;
-/// Bounds of the hop limit: twice the path, so that a reroute on the way has room.
-const HOPS_MIN: usize = 16;
+/// Interest of one remote bridge, by its place in the table.
+pub(crate) type InterestTries = Vec<(BridgeIndex, Arc<FilterTrie<()>>)>;
 
-type Table = Vec<Option<Reach>>;
-
-/// The bridges of the federation in the order of their ids; an index into it never changes.
-#[derive(Debug)]
-pub(crate) struct Roster {
-    pub(crate) bridges: Vec<(BridgeId, ZoneName)>,
-    by_id: HashMap<BridgeId, BridgeIndex>,
-}
-
-impl Roster {
-    pub(crate) fn new(bridges: Vec<(BridgeId, ZoneName)>) -> Roster {
-        let by_id = bridges.iter().zip(0..).map(|((id, _), at)| (id.clone(), BridgeIndex(at))).collect();
-        Roster { bridges, by_id }
-    }
-
-    pub(crate) fn index_of(&self, bridge: &BridgeId) -> Option<BridgeIndex> {
-        self.by_id.get(bridge).copied()
-    }
-}
-
-/// One generation of routes and interest. Shared by reference, never changed.
+/// Who wants what, and over which link it goes. Never changes; a newer one has a higher generation.
 #[derive(Debug)]
 pub struct Forwarding {
     pub(crate) generation: u64,
     pub(crate) own: BridgeIndex,
-    pub(crate) roster: Arc<Roster>,
-    pub(crate) graph: Arc<Graph>,
-    pub(crate) table: Arc<Table>,
-    pub(crate) links: HashMap<BridgeIndex, LinkId>,
-    pub(crate) interest: Vec<(BridgeIndex, Arc<FilterTrie<()>>)>,
-    /// Paths for restricted carriers, computed on first use.
-    pub(crate) classes: RwLock<Vec<(CarrierSet, Arc<Table>)>>,
+    /// The members of the federation in the order of their ids.
+    pub(crate) bridges: Arc<Vec<(BridgeId, ZoneName)>>,
+    pub(crate) interest: Arc<InterestTries>,
+    pub(crate) paths: Arc<Paths>,
+    /// The link to each neighbour, by its place in the table.
+    pub(crate) links: Vec<(BridgeIndex, LinkId)>,
 }
 
-/// How a destination set divides over next hops. Reused from frame to frame.
-#[derive(Clone, Debug, Default)]
+/// What one link takes of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SplitHop {
+    pub link: LinkId,
+    pub next: BridgeIndex,
+    pub destinations: DestinationSet,
+}
+
+/// Where the destinations of a frame go from here. Reused between calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Split {
-    links: SmallVec<[(LinkId, DestinationSet); 4]>,
-    waiting: DestinationSet,
-}
-
-impl Split {
-    /// Each link with the destinations that it takes; every destination stands in one place only.
-    pub fn links(&self) -> impl Iterator<Item = (LinkId, &DestinationSet)> {
-        self.links.iter().map(|(link, destinations)| (*link, destinations))
-    }
-
-    /// Destinations without a path, or whose path leads back to where the frame came from (R27): they wait for the
-    /// next generation.
-    pub fn waiting(&self) -> &DestinationSet {
-        &self.waiting
-    }
+    pub hops: Vec<SplitHop>,
+    /// No path inside the carriers.
+    pub unreachable: DestinationSet,
+    /// R19: would go back to the bridge the frame came from; keep, and ask again under a newer generation.
+    pub parked: DestinationSet,
+    /// This bridge was among the destinations.
+    pub here: bool,
 }
 
 impl Forwarding {
@@ -74,22 +54,14 @@ impl Forwarding {
         self.generation
     }
 
-    pub fn own(&self) -> BridgeIndex {
-        self.own
-    }
-
-    /// Adds every other bridge that has a matching filter, reachable or not: absence proves nothing (RELIABILITY D2).
+    /// Adds the remote bridges with interest in `topic`, reachable or not: absence proves nothing.
     pub fn match_topic(&self, topic: &Topic, destinations: &mut DestinationSet) {
-        for (bridge, filters) in &self.interest {
-            let mut wanted = false;
-            filters.for_each_match(topic, |()| wanted = true);
-            if wanted {
-                destinations.insert(*bridge);
-            }
+        for (bridge, trie) in self.interest.iter() {
+            trie.for_each_match(topic, |()| destinations.insert(*bridge));
         }
     }
 
-    /// Divides `destinations` over the links towards them. `from` is the neighbour the frame came from.
+    /// Splits `destinations` over the next hops, inside `carriers`; `from` is the neighbour that sent the frame.
     pub fn split(
         &self,
         destinations: &DestinationSet,
@@ -97,61 +69,73 @@ impl Forwarding {
         from: Option<&BridgeId>,
         split: &mut Split,
     ) {
-        split.links.clear();
-        split.waiting.clear();
-        let from = from.and_then(|bridge| self.index_of(bridge));
-        let table = self.table(carriers);
-        for destination in destinations.iter() {
-            let reach = table.get(usize::from(destination.0)).copied().flatten();
-            let next = reach.map(|reach| reach.next).filter(|next| Some(*next) != from);
-            let Some(link) = next.and_then(|next| self.links.get(&next)) else {
-                split.waiting.insert(destination);
-                continue;
-            };
-            match split.links.iter_mut().find(|(known, _)| known == link) {
-                Some((_, set)) => set.insert(destination),
-                None => split.links.push((*link, DestinationSet::from_iter([destination]))),
+        split.hops.clear();
+        split.unreachable.clear();
+        split.parked.clear();
+        split.here = false;
+        let from = from.and_then(|from| self.index_of(from));
+        self.paths.with_class(carriers, |table| {
+            for destination in destinations.iter() {
+                if destination == self.own {
+                    split.here = true;
+                    continue;
+                }
+                let path = table.get(usize::from(destination.0)).and_then(Option::as_ref);
+                let next = path.and_then(|path| path.bridges.first().copied());
+                // R19
+                if next.is_some() && next == from {
+                    split.parked.insert(destination);
+                    continue;
+                }
+                match next.and_then(|next| Some((next, self.link_to(next)?))) {
+                    Some((next, link)) => match split.hops.iter_mut().find(|hop| hop.next == next) {
+                        Some(hop) => hop.destinations.insert(destination),
+                        None => {
+                            let destinations = DestinationSet::from_iter([destination]);
+                            split.hops.push(SplitHop { link, next, destinations });
+                        }
+                    },
+                    None => split.unreachable.insert(destination),
+                }
             }
-        }
+        });
     }
 
-    /// The link towards a bridge, over any carrier.
-    pub fn next_hop(&self, bridge: BridgeIndex) -> Option<LinkId> {
-        let reach = self.table.get(usize::from(bridge.0)).copied().flatten()?;
-        self.links.get(&reach.next).copied()
+    /// This bridge.
+    pub fn own(&self) -> BridgeIndex {
+        self.own
     }
 
+    /// The bridge at a place of the table; indices come from this router only.
     pub fn bridge(&self, index: BridgeIndex) -> (&BridgeId, &ZoneName) {
-        let (bridge, zone) = &self.roster.bridges[usize::from(index.0)];
-        (bridge, zone)
+        let (id, zone) = &self.bridges[usize::from(index.0)];
+        (id, zone)
     }
 
+    /// The place of a member of the federation.
     pub fn index_of(&self, bridge: &BridgeId) -> Option<BridgeIndex> {
-        self.roster.index_of(bridge)
+        let place = self.bridges.binary_search_by(|(id, _)| id.cmp(bridge)).ok()?;
+        u16::try_from(place).ok().map(BridgeIndex)
     }
 
-    /// R26: twice the hops of the longest path, 16 to 255.
+    /// Hops to a bridge when every zone may carry.
+    pub fn hops_to(&self, bridge: BridgeIndex) -> Option<usize> {
+        self.paths.all().get(usize::from(bridge.0))?.as_ref().map(|path| path.hops)
+    }
+
+    /// The neighbour that takes what is for `bridge` when every zone may carry: where a notice goes.
+    pub fn next_hop(&self, bridge: BridgeIndex) -> Option<(BridgeIndex, LinkId)> {
+        let next = *self.paths.all().get(usize::from(bridge.0))?.as_ref()?.bridges.first()?;
+        Some((next, self.link_to(next)?))
+    }
+
+    /// R19: twice the hops to the farthest destination, 16 to 255.
     pub fn default_hop_limit(&self, destinations: &DestinationSet) -> u8 {
-        let hops = |bridge: BridgeIndex| self.table.get(usize::from(bridge.0)).copied().flatten().map(|r| r.hops);
-        let longest = destinations.iter().filter_map(hops).max().map_or(0, usize::from);
-        u8::try_from((2 * longest).max(HOPS_MIN)).unwrap_or(u8::MAX)
+        let farthest = destinations.iter().filter_map(|bridge| self.hops_to(bridge)).max().unwrap_or(0);
+        u8::try_from(farthest.saturating_mul(2)).unwrap_or(u8::MAX).max(16)
     }
 
-    fn table(&self, carriers: &CarrierSet) -> Arc<Table> {
-        if carriers.zones().is_none() {
-            return Arc::clone(&self.table);
-        }
-        let known = self.classes.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, table)) = known.iter().find(|(class, _)| class == carriers) {
-            return Arc::clone(table);
-        }
-        drop(known);
-        let may_carry = |bridge: BridgeIndex| carriers.contains(self.bridge(bridge).1);
-        let table = Arc::new(self.graph.shortest(self.own, may_carry));
-        let mut classes = self.classes.write().unwrap_or_else(PoisonError::into_inner);
-        if classes.len() < CLASSES_MAX {
-            classes.push((carriers.clone(), Arc::clone(&table)));
-        }
-        table
+    fn link_to(&self, neighbour: BridgeIndex) -> Option<LinkId> {
+        self.links.iter().find(|(bridge, _)| *bridge == neighbour).map(|(_, link)| *link)
     }
 }

@@ -1,256 +1,202 @@
-//! Who wants what: one versioned set of filters per bridge, written by that bridge alone.
+//! Interest sets: one writer each, versioned, signed, replicated as they are.
 //!
-//! A version is signed over the digest of the whole set, so a delta costs what has changed and still proves all. What
-//! others say is kept as they said it, and passed on in the same bytes.
+//! ```text
+//! subscribe a.b      own filters {a.b, a.**}      advertised {a.**}       a.b is covered: nothing to say
+//! unsubscribe a.**   own filters {a.b}            advertised {a.b}        one version: + a.b  - a.**
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use meshbridge_topic::{FilterTrie, TopicFilter};
 
+use crate::Refusal;
+use crate::flood::Stamp;
+use crate::limits::{HISTORY_CHANGES_MAX, HISTORY_VERSIONS_MAX, INTEREST_LEASE};
 use crate::lthash::LtHash;
-use crate::wire::control::{InterestVersion, Signed};
+use crate::wire::{Delta, Head, SnapshotChunk};
 
-/// R15: how long a filter stays after its last subscriber left, before jitter.
-pub(crate) const LINGER: Duration = Duration::from_millis(100);
-/// R15: how long a restored filter waits for its subscriber to come back.
-pub(crate) const RESTORE_LINGER: Duration = Duration::from_secs(60);
-/// R15: changes within this time make one version.
-pub(crate) const COALESCE: Duration = Duration::from_millis(1);
-/// Versions whose deltas are kept for neighbours that are a little behind.
-const HISTORY_MAX: usize = 64;
-/// Filters in the deltas kept.
-const HISTORY_FILTERS_MAX: usize = 4_096;
+/// Parts of a snapshot, and changes of a delta.
+pub(crate) const CHUNK_FILTERS: usize = 256;
 
-/// The budget for announced filters is used up. The subscription is refused; interest is never summarised.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this bridge already announces {filters_max} filters, unsubscribe some or raise the limit")]
-pub struct InterestFull {
-    pub filters_max: usize,
-}
-
-/// One step from a version to the next.
+/// One step between two versions.
 #[derive(Clone, Debug)]
-pub(crate) struct Step {
-    pub(crate) base: u64,
-    pub(crate) version: Signed<InterestVersion>,
-    pub(crate) adds: Vec<TopicFilter>,
-    pub(crate) removes: Vec<TopicFilter>,
+struct Step {
+    from: u64,
+    to: u64,
+    added: Vec<TopicFilter>,
+    removed: Vec<TopicFilter>,
 }
 
 /// A set as its owner signed it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct InterestSet {
-    pub(crate) version: Signed<InterestVersion>,
-    pub(crate) not_after: Instant,
+    pub(crate) head: Head,
     pub(crate) filters: BTreeSet<TopicFilter>,
     pub(crate) trie: Arc<FilterTrie<()>>,
+    pub(crate) lease_end: Instant,
     hash: LtHash,
     history: VecDeque<Step>,
 }
 
-/// A change that does not give what its owner signed. Somebody on the way is broken, or worse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DigestMismatch;
+/// What a neighbour that holds an older version is sent.
+pub(crate) enum Update {
+    Delta(Delta),
+    Snapshot(Vec<SnapshotChunk>),
+}
 
 impl InterestSet {
-    /// A whole set, checked against the digest its version carries.
-    pub(crate) fn from_snapshot(
-        version: Signed<InterestVersion>,
+    /// The set behind `head`, if its filters are those that the owner signed.
+    pub(crate) fn new(
+        head: Head,
         filters: BTreeSet<TopicFilter>,
-        not_after: Instant,
-    ) -> Result<InterestSet, DigestMismatch> {
+        now: Instant,
+    ) -> Result<InterestSet, Refusal> {
         let mut hash = LtHash::default();
         let mut trie = FilterTrie::default();
         for filter in &filters {
             hash.add(filter.as_str().as_bytes());
             trie.insert(filter, ());
         }
-        if version.statement.count as usize != filters.len() || version.statement.digest != hash.digest() {
-            return Err(DigestMismatch);
+        // R12: the end mark counts only when the whole agrees with the signature.
+        if hash.digest() != head.digest || filters.len() != head.count as usize {
+            return Err(Refusal::WrongDigest);
         }
-        let trie = Arc::new(trie);
-        Ok(InterestSet { version, not_after, filters, trie, hash, history: VecDeque::new() })
+        let lease_end = now + INTEREST_LEASE;
+        Ok(InterestSet { head, filters, trie: Arc::new(trie), lease_end, hash, history: VecDeque::new() })
     }
 
-    /// The set after a step; unchanged where the step does not give what was signed.
-    pub(crate) fn apply(&mut self, step: Step, not_after: Instant) -> Result<(), DigestMismatch> {
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.head.stamp()
+    }
+
+    /// R11: moves the set to the version of `delta`, or leaves it untouched.
+    ///
+    /// A repeated delta may start before the version held; what is known already is left out, and the digest decides.
+    pub(crate) fn apply(&mut self, mut delta: Delta, now: Instant) -> Result<(), Refusal> {
+        delta.added.retain(|filter| !self.filters.contains(filter));
+        delta.removed.retain(|filter| self.filters.contains(filter));
+        delta.from = self.head.version;
         let mut hash = self.hash.clone();
-        let mut filters_after = self.filters.len();
-        for filter in &step.removes {
-            if !self.filters.contains(filter) {
-                return Err(DigestMismatch);
-            }
-            hash.remove(filter.as_str().as_bytes());
-            filters_after -= 1;
-        }
-        for filter in &step.adds {
-            if self.filters.contains(filter) {
-                return Err(DigestMismatch);
-            }
-            hash.add(filter.as_str().as_bytes());
-            filters_after += 1;
-        }
-        let statement = &step.version.statement;
-        if statement.count as usize != filters_after || statement.digest != hash.digest() {
-            return Err(DigestMismatch);
-        }
-        let trie = Arc::make_mut(&mut self.trie);
-        for filter in &step.removes {
-            self.filters.remove(filter);
-            trie.remove(filter, &());
-        }
-        for filter in &step.adds {
-            self.filters.insert(filter.clone());
-            trie.insert(filter, ());
+        delta.added.iter().for_each(|filter| hash.add(filter.as_str().as_bytes()));
+        delta.removed.iter().for_each(|filter| hash.remove(filter.as_str().as_bytes()));
+        if hash.digest() != delta.head.digest {
+            return Err(Refusal::WrongDigest);
         }
         self.hash = hash;
-        self.not_after = not_after;
-        self.version = step.version.clone();
-        self.history.push_back(step);
-        let filters_of = |step: &Step| step.adds.len() + step.removes.len();
-        while self.history.len() > HISTORY_MAX
-            || self.history.iter().map(filters_of).sum::<usize>() > HISTORY_FILTERS_MAX
-        {
-            self.history.pop_front();
+        let trie = Arc::make_mut(&mut self.trie);
+        for filter in &delta.added {
+            if self.filters.insert(filter.clone()) {
+                trie.insert(filter, ());
+            }
+        }
+        for filter in &delta.removed {
+            if self.filters.remove(filter) {
+                trie.remove(filter, &());
+            }
+        }
+        self.lease_end = now + INTEREST_LEASE;
+        let Delta { head, from, added, removed } = delta;
+        self.history.push_back(Step { from, to: head.version, added, removed });
+        self.head = head;
+        let mut changes: usize = self.history.iter().map(|step| step.added.len() + step.removed.len()).sum();
+        while changes > HISTORY_CHANGES_MAX || self.history.len() > HISTORY_VERSIONS_MAX {
+            let Some(oldest) = self.history.pop_front() else { break };
+            changes -= oldest.added.len() + oldest.removed.len();
         }
         Ok(())
     }
 
-    /// The digest the set would have after a change; for its owner, who signs it.
-    pub(crate) fn digest_after(&self, adds: &[TopicFilter], removes: &[TopicFilter]) -> [u8; 32] {
+    /// The head that the owner would sign after these changes.
+    pub(crate) fn digest_after(&self, added: &[TopicFilter], removed: &[TopicFilter]) -> [u8; 32] {
         let mut hash = self.hash.clone();
-        adds.iter().for_each(|filter| hash.add(filter.as_str().as_bytes()));
-        removes.iter().for_each(|filter| hash.remove(filter.as_str().as_bytes()));
+        added.iter().for_each(|filter| hash.add(filter.as_str().as_bytes()));
+        removed.iter().for_each(|filter| hash.remove(filter.as_str().as_bytes()));
         hash.digest()
     }
 
-    /// The steps from version `from` of the same run to the present one, where all are still kept.
-    pub(crate) fn steps_since(&self, from: u64) -> Option<impl Iterator<Item = &Step>> {
-        let first = self.history.iter().position(|step| step.base == from)?;
-        Some(self.history.iter().skip(first))
-    }
-}
-
-pub(crate) fn empty_digest() -> [u8; 32] {
-    LtHash::default().digest()
-}
-
-/// What this bridge's own subscribers want, and what of it is announced.
-#[derive(Debug, Default)]
-pub(crate) struct OwnInterest {
-    wanted: BTreeMap<TopicFilter, Wanted>,
-    /// Wanted filters with wildcards: only they can cover others.
-    broad: BTreeSet<TopicFilter>,
-    dirty: BTreeSet<TopicFilter>,
-}
-
-#[derive(Debug, Default)]
-struct Wanted {
-    subscribers: u32,
-    /// Without subscribers: when it goes.
-    until: Option<Instant>,
-}
-
-impl OwnInterest {
-    pub(crate) fn len(&self) -> usize {
-        self.wanted.len()
-    }
-
-    pub(crate) fn contains(&self, filter: &TopicFilter) -> bool {
-        self.wanted.contains_key(filter)
-    }
-
-    pub(crate) fn add(&mut self, filter: &TopicFilter) {
-        if !self.wanted.contains_key(filter) {
-            self.insert(filter);
-        }
-        if let Some(wanted) = self.wanted.get_mut(filter) {
-            wanted.subscribers += 1;
-            wanted.until = None;
+    /// From what the neighbour holds to the current version.
+    pub(crate) fn update_from(&self, have: Option<Stamp>) -> Update {
+        match have.filter(|have| have.run == self.head.run).and_then(|have| self.delta_from(have.version)) {
+            Some(delta) => Update::Delta(delta),
+            None => Update::Snapshot(self.snapshot()),
         }
     }
 
-    /// A filter of a former run, kept until somebody wants it or its time is over.
-    pub(crate) fn restore(&mut self, filter: &TopicFilter, until: Instant) {
-        if !self.wanted.contains_key(filter) {
-            self.insert(filter);
-            self.wanted.insert(filter.clone(), Wanted { subscribers: 0, until: Some(until) });
-        }
-    }
-
-    fn insert(&mut self, filter: &TopicFilter) {
-        self.wanted.insert(filter.clone(), Wanted::default());
-        if !filter.is_literal() {
-            self.broad.insert(filter.clone());
-        }
-        self.dirty.insert(filter.clone());
-    }
-
-    /// One subscriber less; the last one leaves the filter lingering until `until`.
-    pub(crate) fn remove(&mut self, filter: &TopicFilter, until: Instant) {
-        if let Some(wanted) = self.wanted.get_mut(filter) {
-            wanted.subscribers = wanted.subscribers.saturating_sub(1);
-            if wanted.subscribers == 0 {
-                wanted.until = Some(until);
+    fn delta_from(&self, from: u64) -> Option<Delta> {
+        let start = self.history.iter().position(|step| step.from == from)?;
+        // True: added since, false: removed since. A filter that came and went again is in neither list.
+        let mut net: BTreeMap<&TopicFilter, bool> = BTreeMap::new();
+        let mut at = from;
+        for step in self.history.iter().skip(start) {
+            if step.from != at {
+                return None;
+            }
+            at = step.to;
+            for (filters, added) in [(&step.added, true), (&step.removed, false)] {
+                for filter in filters {
+                    if net.remove(filter).is_none() {
+                        net.insert(filter, added);
+                    }
+                }
             }
         }
-    }
-
-    /// Drops what has lingered long enough.
-    pub(crate) fn expire(&mut self, now: Instant) {
-        let ended: Vec<TopicFilter> = self
-            .wanted
-            .iter()
-            .filter(|(_, wanted)| wanted.until.is_some_and(|until| until <= now))
-            .map(|(filter, _)| filter.clone())
-            .collect();
-        for filter in ended {
-            self.wanted.remove(&filter);
-            self.broad.remove(&filter);
-            self.dirty.insert(filter);
+        if net.len() > CHUNK_FILTERS {
+            return None;
         }
+        let pick =
+            |wanted| net.iter().filter(|(_, added)| **added == wanted).map(|(f, _)| (*f).clone()).collect();
+        Some(Delta { head: self.head.clone(), from, added: pick(true), removed: pick(false) })
     }
 
-    pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.wanted.values().filter_map(|wanted| wanted.until).min()
-    }
-
-    pub(crate) fn is_dirty(&self) -> bool {
-        !self.dirty.is_empty()
-    }
-
-    /// What to add to and remove from `announced`, so that it has every wanted filter that no other wanted one covers.
-    pub(crate) fn take_changes(
-        &mut self,
-        announced: &BTreeSet<TopicFilter>,
-    ) -> (Vec<TopicFilter>, Vec<TopicFilter>) {
-        let dirty = std::mem::take(&mut self.dirty);
-        let (mut adds, mut removes) = (Vec::new(), Vec::new());
-        let mut look_at = |filter: &TopicFilter| {
-            let should = self.wanted.contains_key(filter) && !self.is_covered(filter);
-            match (should, announced.contains(filter)) {
-                (true, false) => adds.push(filter.clone()),
-                (false, true) => removes.push(filter.clone()),
-                _ => {}
-            }
+    fn snapshot(&self) -> Vec<SnapshotChunk> {
+        let filters: Vec<TopicFilter> = self.filters.iter().cloned().collect();
+        let chunk = |index: usize, filters: &[TopicFilter]| SnapshotChunk {
+            head: self.head.clone(),
+            index: u32::try_from(index).expect("a set has 2 million filters at most"),
+            last: false,
+            filters: filters.to_vec(),
         };
-        if dirty.iter().any(|filter| !filter.is_literal()) {
-            // A cover came or went: any filter may be affected.
-            let all: BTreeSet<&TopicFilter> =
-                self.wanted.keys().chain(announced).chain(&dirty).collect();
-            all.into_iter().for_each(&mut look_at);
-        } else {
-            dirty.iter().for_each(&mut look_at);
+        let mut chunks: Vec<SnapshotChunk> =
+            filters.chunks(CHUNK_FILTERS).enumerate().map(|(index, part)| chunk(index, part)).collect();
+        if chunks.is_empty() {
+            chunks.push(chunk(0, &[]));
         }
-        (adds, removes)
+        if let Some(last) = chunks.last_mut() {
+            last.last = true;
+        }
+        chunks
+    }
+}
+
+/// Parts of a snapshot that are still arriving, in any order.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    pub(crate) head: Head,
+    parts: BTreeMap<u32, Vec<TopicFilter>>,
+    end: Option<u32>,
+}
+
+impl Assembly {
+    pub(crate) fn new(head: Head) -> Assembly {
+        Assembly { head, parts: BTreeMap::new(), end: None }
     }
 
-    fn is_covered(&self, filter: &TopicFilter) -> bool {
-        self.broad.iter().any(|other| {
-            // Of two filters that match the same topics, the smaller text is announced.
-            other != filter && other.covers(filter) && (!filter.covers(other) || other < filter)
-        })
+    /// The whole set once all parts up to the end mark are there. More filters than the owner signed are refused.
+    pub(crate) fn take(&mut self, chunk: SnapshotChunk) -> Result<Option<BTreeSet<TopicFilter>>, Refusal> {
+        if chunk.last {
+            self.end = Some(chunk.index);
+        }
+        self.parts.insert(chunk.index, chunk.filters);
+        let filters: usize = self.parts.values().map(Vec::len).sum();
+        // A part is never empty, except the only one of an empty set.
+        if filters > self.head.count as usize || self.parts.len() > self.head.count.max(1) as usize {
+            return Err(Refusal::WrongDigest);
+        }
+        let complete = self.end.is_some_and(|end| {
+            self.parts.len() as u64 == u64::from(end) + 1 && self.parts.keys().last() == Some(&end)
+        });
+        Ok(complete.then(|| std::mem::take(&mut self.parts).into_values().flatten().collect()))
     }
 }

@@ -1,41 +1,53 @@
-//! How the core signs what it says and checks what others say, without knowing certificates.
+//! Signing and verifying, as an argument: the crate knows no certificate.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::ids::{BridgeId, ZoneName};
+use crate::{BridgeId, ZoneName};
 
-/// A signature and the certificates that belong to it, leaf first.
+/// A signature and the certificates that explain it, leaf first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
     pub chain: Vec<Bytes>,
     pub signature: Bytes,
 }
 
-/// What a valid signature rests on.
+/// What a good signature promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// When the signer's chain ends; what it signed is dropped then.
+    /// When the first certificate of the chain ends; what it signed is dropped then.
     pub not_after: Instant,
 }
 
-/// Why a signature does not count. For the log of the operator; never sent to a peer.
+/// Why a signed statement was not believed. Blame lies with the peer that sent it or with the owner it names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refusal(String);
-
-impl Refusal {
-    pub fn new(reason: impl Into<String>) -> Refusal {
-        Refusal(reason.into())
-    }
+pub enum Refusal {
+    #[error("the signature does not verify")]
+    BadSignature,
+    #[error("the certificate chain is not trusted: {0}")]
+    Untrusted(String),
+    #[error("the certificate names another bridge or zone")]
+    WrongIdentity,
+    #[error("the certificate has expired or is denied")]
+    Expired,
+    #[error("the federation document does not list bridge `{0}`")]
+    Unlisted(BridgeId),
+    #[error("bridge `{bridge}` claims zone `{claimed}`")]
+    WrongZone { bridge: BridgeId, claimed: ZoneName },
+    #[error("epoch {0} is beyond 2^48")]
+    EpochTooHigh(u64),
+    #[error("the set does not have the digest its owner signed")]
+    WrongDigest,
+    #[error("the set holds more filters than one owner may have")]
+    TooManyFilters,
 }
 
-/// The keys of one bridge and the trust it has in others.
+/// Holds this bridge's key and judges the signatures of others.
 pub trait Keyring {
     fn sign(&self, message: &[u8]) -> Signature;
 
-    /// Checks that `chain` is trusted now, is that of bridge `claimed` in `zone`, and signed `message`.
+    /// Whether `claimed` in `zone` signed `message`.
     fn verify(
         &self,
         claimed: &BridgeId,

@@ -1,40 +1,48 @@
-//! The routing core of a bridge: who is connected to whom, who wants what, and where a frame goes next.
-//!
-//! Pure: no socket, no clock, no file, no random source of its own. Time, messages and links come in through
-//! `handle_*` calls; what is to be sent and what happened comes out of `poll_*`. After any call, drain
-//! [`Router::poll_transmit`] and [`Router::poll_event`], then wait until [`Router::poll_timeout`].
+//! Link state, interest and forwarding of the mesh, without sockets, clock, files or global randomness.
 //!
 //! ```text
-//!   link up/down, control messages, time, subscriptions
-//!                      │
-//!                ┌─────▼──────┐      records      ┌──────────┐
-//!                │   Router   ├──────────────────►│ Topology │──┐
-//!                │            │      versions     ├──────────┤  ├─► Forwarding (immutable, for the data path)
-//!                │            ├──────────────────►│ Interest │──┘
-//!                └─────┬──────┘                   └──────────┘
-//!                      ▼
-//!            control messages, events
+//!            handle_link_up / handle_message / handle_timeout / subscribe
+//!                                   │
+//!   ┌───────────────────────────────▼──────────────────────────────────┐
+//!   │ Router   peers ── flooding ──┬── link states ── paths ──┐        │
+//!   │          (hello, acks)       └── interest sets ─────────┤        │
+//!   └───────────┬─────────────────────┬───────────────────────┼────────┘
+//!         poll_transmit           poll_event            forwarding()
+//!                                                     Arc<Forwarding>: topic → destinations → links
 //! ```
 //!
-//! Start at [`Router`], then [`topology`](Forwarding) and `interest`; `PROTOCOL.md` beside this crate numbers the
-//! rules (R1, R2, …) that code and tests cite.
+//! One task owns a [`Router`]. After any `handle_*` or `subscribe` it drains [`Router::poll_event`] **first**, then
+//! [`Router::poll_transmit`], then re-arms its timer from [`Router::poll_timeout`]. The order matters once: on
+//! [`RouterEvent::EpochRaised`] the new epoch must be on disk before anything of the new run leaves.
+//!
+//! The data path never touches the router: it holds the immutable [`Forwarding`] and the codec in [`wire::data`].
+//! `PROTOCOL.md` numbers the rules (R1, R2, …) that code and tests cite. Start reading at `router.rs`.
 
+#![deny(clippy::iter_over_hash_type)]
+
+mod flood;
 mod forwarding;
-mod ids;
+mod id;
 mod interest;
 mod keyring;
+mod limits;
 mod lthash;
+mod own_interest;
+mod paths;
 mod peer;
+mod rng;
 mod router;
 mod sets;
 mod topology;
 pub mod wire;
 
-pub use forwarding::{Forwarding, Split};
-pub use ids::{BridgeId, BridgeIndex, EventKey, InvalidId, LANES, LinkId, Run, ZoneName, lane_of};
-pub use interest::InterestFull;
+pub use forwarding::{Forwarding, Split, SplitHop};
+pub use id::{BridgeId, EventKey, InvalidId, LANES, LinkId, Run, ZoneName, lane_of};
 pub use keyring::{Keyring, Refusal, Signature, Verified};
+pub use limits::Limits;
 pub use router::{
-    InterestView, Limits, Members, ProtocolViolation, RouteView, Router, RouterConfig, RouterEvent, Transmit,
+    InterestFull, InterestView, Members, ProtocolViolation, RouteView, Router, RouterConfig, RouterEvent,
+    Transmit,
 };
-pub use sets::{CarrierSet, DestinationSet};
+pub use sets::{BridgeIndex, CarrierSet, DestinationSet};
+pub use topology::{LinkState, ListedLink};

@@ -1,34 +1,52 @@
-//! The two sets a frame carries: whom it is for, and which zones may carry it.
+//! Sets on the data path: destinations as bits, carriers as zones.
 
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::ids::{BridgeIndex, ZoneName};
+use crate::ZoneName;
 
-/// A set of bridges, one bit each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A bridge's place in the table of one router. Stable for the router's life, meaningless elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BridgeIndex(pub u16);
+
+/// Bridges an event is for.
+#[derive(Clone, Debug, Default)]
 pub struct DestinationSet {
     words: SmallVec<[u64; 4]>,
 }
 
+impl PartialEq for DestinationSet {
+    fn eq(&self, other: &DestinationSet) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for DestinationSet {}
+
 impl DestinationSet {
+    fn place(bridge: BridgeIndex) -> (usize, u64) {
+        (usize::from(bridge.0 / 64), 1 << (bridge.0 % 64))
+    }
+
     pub fn insert(&mut self, bridge: BridgeIndex) {
-        let word = usize::from(bridge.0 / 64);
-        if self.words.len() <= word {
+        let (word, bit) = DestinationSet::place(bridge);
+        if word >= self.words.len() {
             self.words.resize(word + 1, 0);
         }
-        self.words[word] |= 1 << (bridge.0 % 64);
+        self.words[word] |= bit;
     }
 
     pub fn remove(&mut self, bridge: BridgeIndex) {
-        if let Some(word) = self.words.get_mut(usize::from(bridge.0 / 64)) {
-            *word &= !(1 << (bridge.0 % 64));
+        let (word, bit) = DestinationSet::place(bridge);
+        if let Some(word) = self.words.get_mut(word) {
+            *word &= !bit;
         }
     }
 
     pub fn contains(&self, bridge: BridgeIndex) -> bool {
-        self.words.get(usize::from(bridge.0 / 64)).is_some_and(|word| word & (1 << (bridge.0 % 64)) != 0)
+        let (word, bit) = DestinationSet::place(bridge);
+        self.words.get(word).is_some_and(|word| word & bit != 0)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -45,12 +63,16 @@ impl DestinationSet {
 
     /// In ascending order.
     pub fn iter(&self) -> impl Iterator<Item = BridgeIndex> + '_ {
-        self.words.iter().zip(0_u16..).flat_map(|(word, at)| {
-            let mut left = *word;
+        self.words.iter().enumerate().flat_map(|(i, word)| {
+            let mut rest = *word;
             std::iter::from_fn(move || {
-                let bit = u16::try_from(left.trailing_zeros()).ok().filter(|bit| *bit < 64)?;
-                left &= left - 1;
-                Some(BridgeIndex(at * 64 + bit))
+                let bit = rest.trailing_zeros();
+                if rest == 0 {
+                    return None;
+                }
+                rest &= rest - 1;
+                // A word stands for 64 bridges and the table has 4,096 at most.
+                Some(BridgeIndex((i * 64) as u16 + bit as u16))
             })
         })
     }
@@ -64,49 +86,27 @@ impl FromIterator<BridgeIndex> for DestinationSet {
     }
 }
 
-/// The zones that may see a frame on its way (its residency set). The origin and each destination are endpoints, not
-/// carriers.
+/// The zones that may carry an event between its origin and a destination. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct CarrierSet {
-    /// Sorted; `None` means every zone.
-    zones: Option<Arc<[ZoneName]>>,
+pub enum CarrierSet {
+    #[default]
+    All,
+    /// Sorted, each once.
+    Zones(Arc<[ZoneName]>),
 }
 
 impl CarrierSet {
-    pub fn all() -> CarrierSet {
-        CarrierSet { zones: None }
-    }
-
-    pub fn of(zones: impl IntoIterator<Item = ZoneName>) -> CarrierSet {
+    pub fn zones(zones: impl IntoIterator<Item = ZoneName>) -> CarrierSet {
         let mut zones: Vec<ZoneName> = zones.into_iter().collect();
         zones.sort();
         zones.dedup();
-        CarrierSet { zones: Some(Arc::from(zones)) }
-    }
-
-    /// The zones, or `None` where every zone may.
-    pub fn zones(&self) -> Option<&[ZoneName]> {
-        self.zones.as_deref()
+        CarrierSet::Zones(zones.into())
     }
 
     pub fn contains(&self, zone: &ZoneName) -> bool {
-        self.zones.as_ref().is_none_or(|zones| zones.binary_search(zone).is_ok())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_destination_set_holds_what_was_put_in() {
-        let all = [0, 1, 63, 64, 127, 128, 4_095].map(BridgeIndex);
-        let mut set: DestinationSet = all.into_iter().collect();
-        assert_eq!(set.iter().collect::<Vec<_>>(), all);
-        set.remove(BridgeIndex(64));
-        assert!(!set.contains(BridgeIndex(64)) && set.contains(BridgeIndex(4_095)));
-        assert_eq!(set.len(), 6);
-        set.clear();
-        assert!(set.is_empty());
+        match self {
+            CarrierSet::All => true,
+            CarrierSet::Zones(zones) => zones.binary_search(zone).is_ok(),
+        }
     }
 }

@@ -1,40 +1,61 @@
-//! The bytes of the peer protocol (`PROTOCOL.md`). Reading never panics, every length is bounded before anything is
-//! reserved for it, and what a message claims is not believed here: that is [`crate::Router`]'s work.
+//! Messages between bridges. Decoding never panics and reserves nothing on the word of a length.
+//!
+//! ```text
+//! control stream   u32 length | kind u8 | body          all numbers big-endian
+//! data stream      u32 length | batch                   see `data`
+//! name             u8 length | [a-z0-9-]                filter, topic: u16 length | UTF-8
+//! run              epoch u64 | nonce u64                signature: u8 certificates, each u16 | DER; u16 | signature
+//! ```
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod codec;
-pub(crate) mod control;
+mod control;
 pub mod data;
+mod notice;
+mod table;
 
-use bytes::Bytes;
+pub(crate) use codec::{Reader, Writer};
+pub(crate) use control::{Delta, Head, Message, SnapshotChunk};
+pub use notice::{Notice, NoticeKind};
+pub use table::{Entry, RecvTable, SendTable, TableAnnounce, TableFull, TableGap};
 
-pub use codec::WireError;
+/// Bytes of one control message, its length prefix not counted. A longer one ends the link.
+pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 
-use data::{Notice, TableAnnounce};
+/// Bytes that are not a message. The peer is to blame; the link is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    #[error("the message ends early")]
+    Truncated,
+    #[error("{0} bytes are left over")]
+    Trailing(usize),
+    #[error("{0} is beyond its limit")]
+    TooLong(&'static str),
+    #[error("{0} is not valid")]
+    Invalid(&'static str),
+    #[error("message kind {0} is unknown")]
+    UnknownKind(u8),
+    #[error("version {0} is unknown")]
+    UnknownVersion(u8),
+}
 
-/// A control message without its length prefix.
-pub const CONTROL_BYTES_MAX: usize = 1 << 20;
-
-/// Which part of a bridge a control message is for.
-#[derive(Debug)]
-pub enum Inbound {
-    /// For [`crate::Router::handle_message`], which reads it again as a whole.
+/// Who a control message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addressee {
+    /// [`crate::Router::handle_message`]
     Router,
-    Table(TableAnnounce),
-    Notice(Notice),
+    /// [`TableAnnounce::decode`], then [`RecvTable::apply`]
+    Table,
+    /// [`Notice::decode`]
+    Notice,
 }
 
-/// Looks at the kind of a control message; reads it where it is not the router's.
-pub fn classify(message: &Bytes) -> Result<Inbound, WireError> {
-    match message.first() {
-        Some(&data::TABLE) => data::decode_table(message).map(Inbound::Table),
-        Some(&data::NOTICE) => data::decode_notice(message).map(Inbound::Notice),
-        Some(_) => Ok(Inbound::Router),
-        None => Err(WireError::Truncated),
+/// Looks at the kind of a control message only.
+pub fn addressee(message: &[u8]) -> Result<Addressee, DecodeError> {
+    match *message.first().ok_or(DecodeError::Truncated)? {
+        control::KIND_MIN..=control::KIND_MAX => Ok(Addressee::Router),
+        table::KIND => Ok(Addressee::Table),
+        notice::KIND => Ok(Addressee::Notice),
+        kind => Err(DecodeError::UnknownKind(kind)),
     }
-}
-
-/// A notice as a control message.
-pub fn encode_notice(notice: &Notice) -> Bytes {
-    data::encode_notice(notice)
 }

@@ -1,166 +1,204 @@
-//! Numbers, texts and lists: big-endian, each with its length in front.
+//! The primitives that every message is made of.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use meshbridge_topic::{Topic, TopicFilter};
 
-use crate::ids::{BridgeId, Run, ZoneName};
+use super::DecodeError;
+use crate::{BridgeId, Run, Signature, ZoneName};
 
-/// Bytes of a peer that are no message. The peer is at fault, or speaks a version we do not know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WireError {
-    #[error("the message ends too early")]
-    Truncated,
-    #[error("the message has bytes left over")]
-    Trailing,
-    #[error("unknown kind of message {0}")]
-    Kind(u8),
-    #[error("{0} is out of bounds")]
-    Bounds(&'static str),
-    #[error("{0} is malformed")]
-    Malformed(&'static str),
-}
+/// Certificates of a chain, and bytes of one and of a signature.
+const CHAIN_MAX: usize = 4;
+const CERTIFICATE_BYTES_MAX: usize = 8 * 1024;
+const SIGNATURE_BYTES_MAX: usize = 1024;
 
-/// Reads from the front of a shared buffer; slices of it stay shared.
+/// Takes a message apart without copying it.
 #[derive(Debug)]
-pub(crate) struct Reader {
-    bytes: Bytes,
-}
+pub(crate) struct Reader(Bytes);
 
 impl Reader {
     pub(crate) fn new(bytes: Bytes) -> Reader {
-        Reader { bytes }
-    }
-
-    pub(crate) fn u8(&mut self) -> Result<u8, WireError> {
-        self.bytes.try_get_u8().map_err(|_| WireError::Truncated)
-    }
-
-    pub(crate) fn u16(&mut self) -> Result<u16, WireError> {
-        self.bytes.try_get_u16().map_err(|_| WireError::Truncated)
-    }
-
-    pub(crate) fn u32(&mut self) -> Result<u32, WireError> {
-        self.bytes.try_get_u32().map_err(|_| WireError::Truncated)
-    }
-
-    pub(crate) fn u64(&mut self) -> Result<u64, WireError> {
-        self.bytes.try_get_u64().map_err(|_| WireError::Truncated)
-    }
-
-    pub(crate) fn bytes(&mut self, length: usize) -> Result<Bytes, WireError> {
-        if length > self.bytes.len() {
-            return Err(WireError::Truncated);
-        }
-        Ok(self.bytes.split_to(length))
-    }
-
-    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let bytes = self.bytes(N)?;
-        <[u8; N]>::try_from(bytes.as_ref()).map_err(|_| WireError::Truncated)
-    }
-
-    /// A length of 16 bits and as many bytes.
-    pub(crate) fn short(&mut self) -> Result<Bytes, WireError> {
-        let length = self.u16()?;
-        self.bytes(usize::from(length))
-    }
-
-    fn text(&mut self) -> Result<Bytes, WireError> {
-        let length = self.u8()?;
-        self.bytes(usize::from(length))
-    }
-
-    pub(crate) fn string(&mut self, what: &'static str) -> Result<String, WireError> {
-        let bytes = self.text()?;
-        std::str::from_utf8(&bytes).map(str::to_owned).map_err(|_| WireError::Malformed(what))
-    }
-
-    pub(crate) fn bridge(&mut self) -> Result<BridgeId, WireError> {
-        let bytes = self.text()?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| WireError::Malformed("bridge id"))?;
-        BridgeId::parse(text).map_err(|_| WireError::Malformed("bridge id"))
-    }
-
-    pub(crate) fn zone(&mut self) -> Result<ZoneName, WireError> {
-        let bytes = self.text()?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| WireError::Malformed("zone name"))?;
-        ZoneName::parse(text).map_err(|_| WireError::Malformed("zone name"))
-    }
-
-    pub(crate) fn run(&mut self) -> Result<Run, WireError> {
-        Ok(Run { epoch: self.u64()?, nonce: self.u64()? })
-    }
-
-    pub(crate) fn filter(&mut self) -> Result<TopicFilter, WireError> {
-        let bytes = self.short()?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| WireError::Malformed("filter"))?;
-        TopicFilter::parse(text).map_err(|_| WireError::Malformed("filter"))
-    }
-
-    pub(crate) fn topic(&mut self) -> Result<Topic, WireError> {
-        let bytes = self.short()?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| WireError::Malformed("topic"))?;
-        Topic::parse(text).map_err(|_| WireError::Malformed("topic"))
-    }
-
-    /// A list whose length is at most `max`; memory is taken as its elements are read.
-    pub(crate) fn list<T>(
-        &mut self,
-        max: usize,
-        what: &'static str,
-        mut element: impl FnMut(&mut Reader) -> Result<T, WireError>,
-    ) -> Result<Vec<T>, WireError> {
-        let count = self.u32()? as usize;
-        // Every element has at least one byte, so a count above what is left is a lie.
-        if count > max || count > self.bytes.len() {
-            return Err(WireError::Bounds(what));
-        }
-        let mut all = Vec::new();
-        for _ in 0..count {
-            all.push(element(self)?);
-        }
-        Ok(all)
+        Reader(bytes)
     }
 
     pub(crate) fn remaining(&self) -> usize {
-        self.bytes.len()
+        self.0.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+    pub(crate) fn take(&mut self, length: usize) -> Result<Bytes, DecodeError> {
+        if length > self.0.len() {
+            return Err(DecodeError::Truncated);
+        }
+        Ok(self.0.split_to(length))
     }
 
-    pub(crate) fn end(self) -> Result<(), WireError> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(WireError::Trailing) }
-    }
-}
-
-/// Appends what [`Reader`] reads.
-pub(crate) trait Put: BufMut {
-    fn put_text(&mut self, text: &str) {
-        let text = text.as_bytes();
-        let length = text.len().min(usize::from(u8::MAX));
-        self.put_u8(u8::try_from(length).unwrap_or(u8::MAX));
-        self.put_slice(text.get(..length).unwrap_or(text));
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let mut array = [0; N];
+        self.0.try_copy_to_slice(&mut array).map_err(|_| DecodeError::Truncated)?;
+        Ok(array)
     }
 
-    fn put_short(&mut self, bytes: &[u8]) {
-        let length = bytes.len().min(usize::from(u16::MAX));
-        self.put_u16(u16::try_from(length).unwrap_or(u16::MAX));
-        self.put_slice(bytes.get(..length).unwrap_or(bytes));
+    pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
+        self.0.try_get_u8().map_err(|_| DecodeError::Truncated)
     }
 
-    fn put_run(&mut self, run: Run) {
-        self.put_u64(run.epoch);
-        self.put_u64(run.nonce);
+    pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
+        self.0.try_get_u16().map_err(|_| DecodeError::Truncated)
     }
 
-    fn put_list<T>(&mut self, all: &[T], mut element: impl FnMut(&mut Self, &T)) {
-        self.put_u32(u32::try_from(all.len()).unwrap_or(u32::MAX));
-        for one in all {
-            element(self, one);
+    pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
+        self.0.try_get_u32().map_err(|_| DecodeError::Truncated)
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.0.try_get_u64().map_err(|_| DecodeError::Truncated)
+    }
+
+    pub(crate) fn bool(&mut self) -> Result<bool, DecodeError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(DecodeError::Invalid("a flag")),
         }
     }
+
+    /// A count of things that follow, each at least one byte long.
+    pub(crate) fn count(&mut self, max: usize, what: &'static str) -> Result<usize, DecodeError> {
+        let count = usize::from(self.u16()?);
+        if count > max {
+            return Err(DecodeError::TooLong(what));
+        }
+        if count > self.remaining() {
+            return Err(DecodeError::Truncated);
+        }
+        Ok(count)
+    }
+
+    pub(crate) fn text(&mut self) -> Result<Bytes, DecodeError> {
+        let length = usize::from(self.u16()?);
+        self.take(length)
+    }
+
+    pub(crate) fn name(&mut self) -> Result<Bytes, DecodeError> {
+        let length = usize::from(self.u8()?);
+        self.take(length)
+    }
+
+    pub(crate) fn bridge(&mut self) -> Result<BridgeId, DecodeError> {
+        let name = self.name()?;
+        let text = std::str::from_utf8(&name).map_err(|_| DecodeError::Invalid("a bridge id"))?;
+        BridgeId::parse(text).map_err(|_| DecodeError::Invalid("a bridge id"))
+    }
+
+    pub(crate) fn zone(&mut self) -> Result<ZoneName, DecodeError> {
+        let name = self.name()?;
+        let text = std::str::from_utf8(&name).map_err(|_| DecodeError::Invalid("a zone name"))?;
+        ZoneName::parse(text).map_err(|_| DecodeError::Invalid("a zone name"))
+    }
+
+    pub(crate) fn filter(&mut self) -> Result<TopicFilter, DecodeError> {
+        let text = self.text()?;
+        let text = std::str::from_utf8(&text).map_err(|_| DecodeError::Invalid("a filter"))?;
+        TopicFilter::parse(text).map_err(|_| DecodeError::Invalid("a filter"))
+    }
+
+    pub(crate) fn topic(&mut self) -> Result<Topic, DecodeError> {
+        let text = self.text()?;
+        let text = std::str::from_utf8(&text).map_err(|_| DecodeError::Invalid("a topic"))?;
+        Topic::parse(text).map_err(|_| DecodeError::Invalid("a topic"))
+    }
+
+    pub(crate) fn run(&mut self) -> Result<Run, DecodeError> {
+        Ok(Run { epoch: self.u64()?, nonce: self.u64()? })
+    }
+
+    pub(crate) fn signature(&mut self) -> Result<Signature, DecodeError> {
+        let certificates = usize::from(self.u8()?);
+        if certificates > CHAIN_MAX {
+            return Err(DecodeError::TooLong("a certificate chain"));
+        }
+        let mut chain = Vec::new();
+        for _ in 0..certificates {
+            let certificate = self.text()?;
+            if certificate.len() > CERTIFICATE_BYTES_MAX {
+                return Err(DecodeError::TooLong("a certificate"));
+            }
+            chain.push(certificate);
+        }
+        let signature = self.text()?;
+        if signature.len() > SIGNATURE_BYTES_MAX {
+            return Err(DecodeError::TooLong("a signature"));
+        }
+        Ok(Signature { chain, signature })
+    }
+
+    pub(crate) fn end(self) -> Result<(), DecodeError> {
+        if self.0.is_empty() { Ok(()) } else { Err(DecodeError::Trailing(self.0.len())) }
+    }
 }
 
-impl Put for BytesMut {}
+/// Puts a message together. What it is given obeys the limits already; a longer text would be our own fault.
+#[derive(Debug, Default)]
+pub(crate) struct Writer(BytesMut);
+
+impl Writer {
+    pub(crate) fn new() -> Writer {
+        Writer::default()
+    }
+
+    pub(crate) fn of_kind(kind: u8) -> Writer {
+        let mut writer = Writer::new();
+        writer.u8(kind);
+        writer
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.0.put_slice(bytes);
+    }
+
+    pub(crate) fn u8(&mut self, value: u8) {
+        self.0.put_u8(value);
+    }
+
+    pub(crate) fn u16(&mut self, value: u16) {
+        self.0.put_u16(value);
+    }
+
+    pub(crate) fn u32(&mut self, value: u32) {
+        self.0.put_u32(value);
+    }
+
+    pub(crate) fn u64(&mut self, value: u64) {
+        self.0.put_u64(value);
+    }
+
+    pub(crate) fn name(&mut self, name: &str) {
+        self.u8(u8::try_from(name.len()).expect("names have 63 bytes at most"));
+        self.raw(name.as_bytes());
+    }
+
+    pub(crate) fn text(&mut self, text: &[u8]) {
+        self.u16(u16::try_from(text.len()).expect("texts and certificates have 8 KiB at most"));
+        self.raw(text);
+    }
+
+    pub(crate) fn run(&mut self, run: Run) {
+        self.u64(run.epoch);
+        self.u64(run.nonce);
+    }
+
+    pub(crate) fn signature(&mut self, signature: &Signature) {
+        self.u8(u8::try_from(signature.chain.len()).expect("chains have 4 certificates at most"));
+        for certificate in &signature.chain {
+            self.text(certificate);
+        }
+        self.text(&signature.signature);
+    }
+
+    pub(crate) fn finish(self) -> Bytes {
+        self.0.freeze()
+    }
+}

@@ -1,0 +1,190 @@
+//! What a document may look like, as data. One description checks documents and makes the JSON Schema that editors
+//! use, so the two cannot differ.
+
+use serde_json::{Value, json};
+
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::yaml::{Node, NodeKind};
+
+/// The form of a value.
+#[derive(Debug)]
+pub enum Shape {
+    Text,
+    /// `[a-z0-9-]`, 1 to 63 characters.
+    Name,
+    Bool,
+    Integer { min: i64, max: i64 },
+    OneOf(&'static [&'static str]),
+    /// A list, at least one element where so said.
+    List { of: &'static Shape, non_empty: bool },
+    /// One value or a list of them.
+    OneOrMany(&'static Shape),
+    /// A mapping with these keys.
+    Map(&'static [Key]),
+    /// A mapping with keys of the user's choice.
+    Dict(&'static Shape),
+    /// A mapping that has no keys yet: `{}`.
+    Empty,
+}
+
+/// A key of a mapping.
+#[derive(Debug)]
+pub struct Key {
+    pub name: &'static str,
+    pub shape: &'static Shape,
+    pub required: bool,
+    pub doc: &'static str,
+    /// Part of the language, not of this version: refused by name.
+    pub later: bool,
+}
+
+impl Key {
+    pub const fn required(name: &'static str, shape: &'static Shape, doc: &'static str) -> Key {
+        Key { name, shape, required: true, doc, later: false }
+    }
+
+    pub const fn optional(name: &'static str, shape: &'static Shape, doc: &'static str) -> Key {
+        Key { name, shape, required: false, doc, later: false }
+    }
+
+    /// A key that a later version has.
+    pub const fn later(name: &'static str) -> Key {
+        Key { name, shape: &Shape::Text, required: false, doc: "", later: true }
+    }
+}
+
+/// Checks a node against a shape and reports everything that does not fit.
+pub fn check(node: &Node, shape: &Shape, problems: &mut Diagnostics) {
+    let mut wrong = |expected: &str| {
+        let message = format!("expected {expected}, found {}", node.type_name());
+        let mut problem = Diagnostic::error("P0105", &node.span, message);
+        if expected.contains("text") && matches!(node.kind, NodeKind::Integer(_) | NodeKind::Decimal(_) | NodeKind::Bool(_)) {
+            problem = problem.help("quote it");
+        }
+        problems.push(problem);
+    };
+    match (shape, &node.kind) {
+        (Shape::Text, NodeKind::Text(_)) | (Shape::Bool, NodeKind::Bool(_)) => {}
+        (Shape::Text, _) => wrong("text"),
+        (Shape::Bool, _) => wrong("true or false"),
+        (Shape::Name, NodeKind::Text(text)) if is_name(text) => {}
+        (Shape::Name, NodeKind::Text(text)) => {
+            let message = format!("`{text}` is not a name: use 1 to 63 characters out of a-z, 0-9 and -");
+            problems.push(Diagnostic::error("P0106", &node.span, message));
+        }
+        (Shape::Name, _) => wrong("a name as text"),
+        (Shape::Integer { min, max }, NodeKind::Integer(number)) => {
+            if number < min || number > max {
+                let message = format!("`{number}` is not between {min} and {max}");
+                problems.push(Diagnostic::error("P0107", &node.span, message));
+            }
+        }
+        (Shape::Integer { .. }, _) => wrong("a whole number"),
+        (Shape::OneOf(all), NodeKind::Text(text)) => {
+            if !all.contains(&text.as_str()) {
+                problems.push(unknown(node, text, all, "value"));
+            }
+        }
+        (Shape::OneOf(_), _) => wrong("text"),
+        (Shape::List { of, non_empty }, NodeKind::List(items)) => {
+            if *non_empty && items.is_empty() {
+                problems.push(Diagnostic::error("P0107", &node.span, "the list must not be empty"));
+            }
+            items.iter().for_each(|item| check(item, of, problems));
+        }
+        (Shape::List { .. }, _) => wrong("a list"),
+        (Shape::OneOrMany(of), NodeKind::List(items)) => {
+            items.iter().for_each(|item| check(item, of, problems));
+        }
+        (Shape::OneOrMany(of), _) => check(node, of, problems),
+        (Shape::Map(keys), NodeKind::Map(entries)) => check_map(node, keys, entries, problems),
+        (Shape::Dict(value), NodeKind::Map(entries)) => {
+            entries.iter().for_each(|(_, entry)| check(entry, value, problems));
+        }
+        (Shape::Empty, NodeKind::Map(entries)) if entries.is_empty() => {}
+        (Shape::Empty, NodeKind::Map(_)) => {
+            problems.push(Diagnostic::error("P0104", &node.span, "this takes no keys, write {}"));
+        }
+        (Shape::Map(_) | Shape::Dict(_) | Shape::Empty, _) => wrong("a mapping"),
+    }
+}
+
+fn check_map(node: &Node, keys: &[Key], entries: &[(Node, Node)], problems: &mut Diagnostics) {
+    for (name, value) in entries {
+        let Some(text) = name.text() else { continue };
+        match keys.iter().find(|key| key.name == text) {
+            Some(key) if key.later => {
+                let message = format!("`{text}` is not supported by this version of meshbridge");
+                let problem = Diagnostic::error("P0108", &name.span, message)
+                    .help("remove it: a key that is not enforced must not look as if it were");
+                problems.push(problem);
+            }
+            Some(key) => check(value, key.shape, problems),
+            None => {
+                let names: Vec<&str> = keys.iter().filter(|key| !key.later).map(|key| key.name).collect();
+                problems.push(unknown(name, text, &names, "key"));
+            }
+        }
+    }
+    for key in keys.iter().filter(|key| key.required) {
+        if !entries.iter().any(|(name, _)| name.text() == Some(key.name)) {
+            let message = format!("key `{}` is missing", key.name);
+            problems.push(Diagnostic::error("P0109", &node.span, message).help(key.doc));
+        }
+    }
+}
+
+fn unknown(node: &Node, text: &str, known: &[&str], what: &str) -> Diagnostic {
+    let near = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(candidate, text), *candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 3));
+    let shown: String = text.chars().take(64).collect();
+    let problem = Diagnostic::error("P0104", &node.span, format!("unknown {what} `{shown}`"));
+    match near {
+        Some((_, candidate)) => problem.help(format!("did you mean `{candidate}`?")),
+        None => problem.help(format!("known here: {}", known.join(", "))),
+    }
+}
+
+pub(crate) fn is_name(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !text.is_empty() && text.len() <= 63 && text.bytes().all(good)
+}
+
+/// The JSON Schema (draft 2020-12) of a shape.
+pub fn json_schema(shape: &Shape, title: &str) -> Value {
+    let mut schema = schema_of(shape);
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = json!(title);
+    schema
+}
+
+fn schema_of(shape: &Shape) -> Value {
+    match shape {
+        Shape::Text => json!({"type": "string"}),
+        Shape::Name => json!({"type": "string", "pattern": "^[a-z0-9-]{1,63}$"}),
+        Shape::Bool => json!({"type": "boolean"}),
+        Shape::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Shape::OneOf(all) => json!({"type": "string", "enum": all}),
+        Shape::List { of, non_empty } => {
+            json!({"type": "array", "items": schema_of(of), "minItems": i32::from(*non_empty)})
+        }
+        Shape::OneOrMany(of) => {
+            json!({"anyOf": [schema_of(of), {"type": "array", "items": schema_of(of)}]})
+        }
+        Shape::Dict(value) => json!({"type": "object", "additionalProperties": schema_of(value)}),
+        Shape::Empty => json!({"type": "object", "maxProperties": 0}),
+        Shape::Map(keys) => {
+            let mut properties = serde_json::Map::new();
+            for key in keys.iter().filter(|key| !key.later) {
+                let mut schema = schema_of(key.shape);
+                schema["description"] = json!(key.doc);
+                properties.insert(key.name.to_owned(), schema);
+            }
+            let required: Vec<&str> = keys.iter().filter(|key| key.required).map(|key| key.name).collect();
+            json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+        }
+    }
+}

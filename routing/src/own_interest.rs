@@ -1,0 +1,213 @@
+//! What this bridge wants: counted filters, those that are covered kept to itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use meshbridge_topic::TopicFilter;
+
+/// A filter with subscribers, or one that waits for its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Wanted(u32),
+    /// R15, R22
+    Lingering(Instant),
+}
+
+/// Counted filters and the part of them that is advertised: no advertised filter covers another.
+#[derive(Debug, Default)]
+pub(crate) struct OwnInterest {
+    held: BTreeMap<TopicFilter, Held>,
+    advertised: BTreeSet<TopicFilter>,
+    /// All held filters by their first token: what covers `a.b` starts with `a` or a wildcard.
+    by_first: BTreeMap<Box<str>, BTreeSet<TopicFilter>>,
+    /// Filters that entered or left the advertised set since they were last asked for.
+    touched: BTreeSet<TopicFilter>,
+    /// When lingering filters end.
+    ends: BTreeSet<(Instant, TopicFilter)>,
+}
+
+impl OwnInterest {
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(crate) fn contains(&self, filter: &TopicFilter) -> bool {
+        self.held.contains_key(filter)
+    }
+
+    pub(crate) fn advertised(&self) -> &BTreeSet<TopicFilter> {
+        &self.advertised
+    }
+
+    pub(crate) fn add(&mut self, filter: &TopicFilter) {
+        match self.held.get_mut(filter) {
+            Some(Held::Wanted(count)) => *count = count.saturating_add(1),
+            Some(held @ &mut Held::Lingering(end)) => {
+                *held = Held::Wanted(1);
+                self.ends.remove(&(end, filter.clone()));
+            }
+            None => self.insert(filter, Held::Wanted(1)),
+        }
+    }
+
+    /// Takes one reference away; the last one leaves the filter to linger until `end`.
+    pub(crate) fn release(&mut self, filter: &TopicFilter, end: Instant) {
+        match self.held.get_mut(filter) {
+            Some(Held::Wanted(count)) if *count > 1 => *count -= 1,
+            Some(held @ Held::Wanted(_)) => {
+                *held = Held::Lingering(end);
+                self.ends.insert((end, filter.clone()));
+            }
+            Some(Held::Lingering(_)) | None => {}
+        }
+    }
+
+    /// Holds a filter of the run before until `end`, unless somebody wants it.
+    pub(crate) fn restore(&mut self, filter: &TopicFilter, end: Instant) {
+        if !self.held.contains_key(filter) {
+            self.insert(filter, Held::Lingering(end));
+            self.ends.insert((end, filter.clone()));
+        }
+    }
+
+    /// Drops what has lingered long enough; tells whether there was any.
+    pub(crate) fn expire(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while self.next_end().is_some_and(|end| end <= now) {
+            let Some((_, filter)) = self.ends.pop_first() else { break };
+            self.drop_filter(&filter);
+            any = true;
+        }
+        any
+    }
+
+    /// What changed in the advertised set since the last call.
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<TopicFilter> {
+        std::mem::take(&mut self.touched)
+    }
+
+    pub(crate) fn is_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        let touched = std::mem::take(&mut self.advertised);
+        *self = OwnInterest { touched, ..OwnInterest::default() };
+    }
+
+    pub(crate) fn next_end(&self) -> Option<Instant> {
+        self.ends.first().map(|(end, _)| *end)
+    }
+
+    fn insert(&mut self, filter: &TopicFilter, held: Held) {
+        self.held.insert(filter.clone(), held);
+        self.by_first.entry(first(filter).into()).or_default().insert(filter.clone());
+        self.advertise(filter);
+    }
+
+    /// R13: takes `filter` into the advertised set unless one there covers it, and puts those it covers away.
+    fn advertise(&mut self, filter: &TopicFilter) {
+        let token = first(filter);
+        let above = [token, "*", "**"];
+        let mut above = above.iter().filter_map(|first| self.by_first.get(*first)).flatten();
+        if above.any(|other| other != filter && self.advertised.contains(other) && other.covers(filter)) {
+            return;
+        }
+        let below: Vec<TopicFilter> =
+            self.covered_by(filter).filter(|other| self.advertised.contains(*other)).cloned().collect();
+        for other in below {
+            self.advertised.remove(&other);
+            self.touched.insert(other);
+        }
+        self.advertised.insert(filter.clone());
+        self.touched.insert(filter.clone());
+    }
+
+    fn drop_filter(&mut self, filter: &TopicFilter) {
+        self.held.remove(filter);
+        if let Some(filters) = self.by_first.get_mut(first(filter)) {
+            filters.remove(filter);
+            if filters.is_empty() {
+                self.by_first.remove(first(filter));
+            }
+        }
+        if self.advertised.remove(filter) {
+            self.touched.insert(filter.clone());
+            let uncovered: Vec<TopicFilter> = self.covered_by(filter).cloned().collect();
+            uncovered.iter().for_each(|other| self.advertise(other));
+        }
+    }
+
+    fn covered_by<'a>(&'a self, filter: &'a TopicFilter) -> impl Iterator<Item = &'a TopicFilter> {
+        let token = first(filter);
+        let wild = token == "*" || token == "**";
+        self.by_first
+            .iter()
+            .filter(move |(other, _)| wild || &***other == token)
+            .flat_map(|(_, filters)| filters)
+            .filter(move |other| *other != filter && filter.covers(other))
+    }
+}
+
+fn first(filter: &TopicFilter) -> &str {
+    filter.tokens().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter::parse(text).expect("a filter")
+    }
+
+    #[track_caller]
+    fn check(own: &OwnInterest, advertised: &[&str]) {
+        let texts: Vec<&str> = own.advertised().iter().map(TopicFilter::as_str).collect();
+        assert_eq!(texts, advertised);
+    }
+
+    #[test]
+    fn covered_filters_are_silent_and_come_back_when_their_cover_leaves() {
+        let start = Instant::now();
+        let mut own = OwnInterest::default();
+        own.add(&filter("a.b"));
+        own.add(&filter("a.*"));
+        own.add(&filter("c"));
+        check(&own, &["a.*", "c"]);
+        own.add(&filter("**"));
+        check(&own, &["**"]);
+        own.release(&filter("**"), start);
+        assert!(own.expire(start + Duration::from_millis(1)));
+        check(&own, &["a.*", "c"]);
+        own.release(&filter("a.*"), start);
+        own.expire(start);
+        check(&own, &["a.b", "c"]);
+    }
+
+    #[test]
+    fn filters_that_mean_the_same_are_advertised_once() {
+        let start = Instant::now();
+        let mut own = OwnInterest::default();
+        own.add(&filter("*.**"));
+        own.add(&filter("**.*"));
+        check(&own, &["*.**"]);
+        own.release(&filter("*.**"), start);
+        own.expire(start);
+        check(&own, &["**.*"]);
+    }
+
+    #[test]
+    fn a_filter_wanted_again_while_it_lingers_stays() {
+        let start = Instant::now();
+        let mut own = OwnInterest::default();
+        own.add(&filter("a"));
+        own.release(&filter("a"), start);
+        own.add(&filter("a"));
+        assert!(!own.expire(start + Duration::from_secs(1)));
+        check(&own, &["a"]);
+    }
+}

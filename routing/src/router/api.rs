@@ -1,0 +1,269 @@
+//! What the driver calls.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use meshbridge_topic::TopicFilter;
+
+use super::{InterestFull, ProtocolViolation, Router, RouterConfig, RouterEvent, Transmit};
+use crate::limits::{
+    BRIDGES_MAX, COALESCE, DIGEST_INTERVAL, HELLO_INTERVAL, LINGER, LINGER_JITTER_MS, RESTORED_LINGER,
+};
+use crate::own_interest::OwnInterest;
+use crate::paths::Paths;
+use crate::peer::{Peer, Session};
+use crate::rng::Jitter;
+use crate::topology::Topology;
+use crate::wire::Message;
+use crate::{BridgeId, BridgeIndex, Forwarding, Keyring, LinkId, Refusal, ZoneName};
+
+impl Router {
+    /// # Panics
+    /// If the members are more than 4,096 or do not list the bridge itself: the configuration is checked before.
+    pub fn new(config: RouterConfig, keyring: Arc<dyn Keyring + Send + Sync>, now: Instant) -> Router {
+        let RouterConfig { federation, id, zone, run, members, limits, seed, policy_digest } = config;
+        assert!(members.len() <= BRIDGES_MAX, "a federation has 4,096 bridges at most");
+        assert_eq!(members.get(&id), Some(&zone), "the federation document lists this bridge");
+        let bridges: Arc<Vec<(BridgeId, ZoneName)>> =
+            Arc::new(members.iter().map(|(id, zone)| (id.clone(), zone.clone())).collect());
+        let place = bridges.binary_search_by(|(other, _)| other.cmp(&id)).expect("checked above");
+        let own = BridgeIndex(u16::try_from(place).expect("checked above"));
+        let zones = bridges.iter().map(|(_, zone)| zone.clone()).collect();
+        let forwarding = Arc::new(Forwarding {
+            generation: 0,
+            own,
+            bridges: Arc::clone(&bridges),
+            interest: Arc::default(),
+            paths: Arc::new(Paths::new(own, zones, vec![Vec::new(); bridges.len()])),
+            links: Vec::new(),
+        });
+        let mut router = Router {
+            federation,
+            id,
+            run,
+            members,
+            bridges,
+            own,
+            limits,
+            policy_digest,
+            keyring,
+            jitter: Jitter::new(seed),
+            peers: BTreeMap::new(),
+            topology: Topology::default(),
+            interest: BTreeMap::new(),
+            own_interest: OwnInterest::default(),
+            spoke: BTreeMap::new(),
+            clones: BTreeMap::new(),
+            seq: 0,
+            originated_at: None,
+            originate_at: None,
+            flushed_at: None,
+            flush_at: None,
+            shut_down: false,
+            topology_changed: true,
+            forwarding_changed: true,
+            forwarding,
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+        };
+        router.originate(now);
+        router.refresh();
+        router
+    }
+
+    /// A session with an authenticated neighbour begins. Links beyond the limit and to bridges that the federation
+    /// document does not list are reported dead at once.
+    pub fn handle_link_up(&mut self, link: LinkId, bridge: BridgeId, cost: u32, now: Instant) {
+        let listed = self.members.contains_key(&bridge) && bridge != self.id;
+        if !listed {
+            self.events.push_back(RouterEvent::Refused {
+                peer: bridge.clone(),
+                why: Refusal::Unlisted(bridge.clone()),
+            });
+        }
+        if !listed || self.peers.len() >= self.limits.links_max {
+            self.events.push_back(RouterEvent::LinkDead(link));
+            return;
+        }
+        // The first version goes out with the first link, so that a run without interest is known to have none.
+        if !self.interest.contains_key(&self.id) {
+            self.flush_interest(now);
+        }
+        let digest_at = now + DIGEST_INTERVAL + Duration::from_millis(self.jitter.below(500));
+        self.peers.insert(link, Peer::new(bridge, cost.max(1), digest_at, now));
+        self.send_open(link);
+        self.refresh();
+    }
+
+    /// The session is over, whoever ended it.
+    pub fn handle_link_down(&mut self, link: LinkId, now: Instant) {
+        if let Some(peer) = self.peers.remove(&link) {
+            self.transmits.retain(|transmit| transmit.link != link);
+            if peer.is_up() {
+                self.forwarding_changed = true;
+                self.originate_soon(now);
+            }
+            self.refresh();
+        }
+    }
+
+    /// One control message, its length prefix taken off. After an error the link is to be closed.
+    pub fn handle_message(
+        &mut self,
+        link: LinkId,
+        message: Bytes,
+        now: Instant,
+    ) -> Result<(), ProtocolViolation> {
+        let message = Message::decode(message)?;
+        let Some(peer) = self.peers.get_mut(&link) else { return Ok(()) };
+        peer.heard_at = now;
+        let result = self.on_message(link, message, now);
+        self.refresh();
+        result
+    }
+
+    /// Whatever was due until `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let dead: Vec<LinkId> =
+            self.peers.iter().filter(|(_, peer)| peer.is_dead(now)).map(|(link, _)| *link).collect();
+        for link in dead {
+            self.handle_link_down(link, now);
+            self.events.push_back(RouterEvent::LinkDead(link));
+        }
+        if self.topology.expire(now) {
+            self.topology_changed = true;
+        }
+        self.expire_interest(now);
+        if self.originate_at.is_some_and(|at| at <= now) {
+            self.originate(now);
+        }
+        if self.own_interest.expire(now) || self.flush_at.is_some_and(|at| at <= now) {
+            self.flush_interest(now);
+        }
+        let links: Vec<LinkId> = self.peers.keys().copied().collect();
+        for link in links {
+            self.on_peer_timeout(link, now);
+        }
+        self.refresh();
+    }
+
+    fn on_peer_timeout(&mut self, link: LinkId, now: Instant) {
+        let digest_jitter = Duration::from_millis(self.jitter.below(500));
+        let Some(peer) = self.peers.get_mut(&link) else { return };
+        if peer.hello_at <= now {
+            peer.hello_at = now + HELLO_INTERVAL;
+            let hello = Message::Hello {
+                open_received: matches!(peer.session, Session::Up(_)),
+                digest_received: peer.digest_received || !peer.is_up(),
+            };
+            self.send(link, &hello);
+        }
+        let Some(peer) = self.peers.get_mut(&link) else { return };
+        if peer.digest_at <= now {
+            peer.digest_at = now + DIGEST_INTERVAL + digest_jitter;
+            if peer.is_up() {
+                self.send_digest(link);
+            }
+        }
+        let Some(peer) = self.peers.get(&link) else { return };
+        for item in peer.flood.due(now) {
+            self.push(link, &item, true, now);
+            // What could not be repeated, because the session or the thing itself is gone, is not due any more.
+            if let Some(peer) = self.peers.get_mut(&link)
+                && peer.flood.is_due(&item, now)
+            {
+                peer.flood.forget(&item);
+            }
+        }
+    }
+
+    /// Counts a subscription. The first one for a filter becomes interest everywhere.
+    pub fn subscribe(&mut self, filter: &TopicFilter, now: Instant) -> Result<(), InterestFull> {
+        if !self.own_interest.contains(filter) {
+            if self.own_interest.len() >= self.limits.filters_per_owner_max {
+                return Err(InterestFull::Owner(self.own_interest.len()));
+            }
+            let total = self.filters_of_others() + self.own_interest.len();
+            if total >= self.limits.filters_total_max {
+                return Err(InterestFull::Total(total));
+            }
+        }
+        self.own_interest.add(filter);
+        // R14
+        if self.own_interest.is_touched() {
+            let next = self.flushed_at.map(|at| at + COALESCE).filter(|next| *next > now);
+            match next {
+                None => self.flush_interest(now),
+                Some(next) => self.flush_at = Some(next),
+            }
+        }
+        self.refresh();
+        Ok(())
+    }
+
+    /// Takes one subscription away. The last one leaves the filter to linger (R15).
+    pub fn unsubscribe(&mut self, filter: &TopicFilter, now: Instant) {
+        let jitter = Duration::from_millis(self.jitter.below(LINGER_JITTER_MS));
+        self.own_interest.release(filter, now + LINGER + jitter);
+    }
+
+    /// R22: the filters of the run before, kept until their subscribers had time to come back. Beyond the limits
+    /// the rest is left out.
+    pub fn restore_interest(&mut self, filters: impl IntoIterator<Item = TopicFilter>, now: Instant) {
+        let room = self.limits.filters_per_owner_max.saturating_sub(self.own_interest.len());
+        for filter in filters.into_iter().take(room) {
+            self.own_interest.restore(&filter, now + RESTORED_LINGER);
+        }
+        self.flush_interest(now);
+        self.refresh();
+    }
+
+    /// The policies changed; neighbours see it in the record.
+    pub fn set_policy_digest(&mut self, digest: [u8; 32], now: Instant) {
+        if self.policy_digest != digest {
+            self.policy_digest = digest;
+            self.originate_soon(now);
+            self.refresh();
+        }
+    }
+
+    /// The certificate was rotated: everything is signed anew, with higher versions.
+    pub fn resign(&mut self, now: Instant) {
+        self.originate(now);
+        self.sign_interest(now, true);
+        self.refresh();
+    }
+
+    /// Says good-bye: no links, no interest. Drain the transmits, then close the links.
+    pub fn shutdown(&mut self, now: Instant) {
+        self.shut_down = true;
+        self.own_interest.clear();
+        self.flush_interest(now);
+        self.originate(now);
+        self.refresh();
+    }
+
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    pub fn poll_event(&mut self) -> Option<RouterEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`Router::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let own =
+            [self.originate_at, self.flush_at, self.own_interest.next_end(), self.topology.next_expiry()];
+        let leases =
+            self.interest.iter().filter(|(owner, _)| **owner != self.id).map(|(_, set)| set.lease_end);
+        own.into_iter().flatten().chain(leases).chain(self.peers.values().map(Peer::next_timeout)).min()
+    }
+
+    /// The current snapshot.
+    pub fn forwarding(&self) -> Arc<Forwarding> {
+        Arc::clone(&self.forwarding)
+    }
+}

@@ -1,0 +1,189 @@
+//! What this bridge says of itself, and how everything spreads (R5, R7–R9, R13–R15).
+
+use std::time::Instant;
+
+use super::Router;
+use crate::flood::{Item, Stamp};
+use crate::interest::{CHUNK_FILTERS, InterestSet, Update};
+use crate::limits::{ORIGINATE_INTERVAL, RECORD_LINKS_MAX};
+use crate::topology::{Held, LinkState, ListedLink};
+use crate::wire::{Delta, Head, Message};
+use crate::{BridgeId, LinkId, Signature};
+
+/// Entries of one digest message; see `wire`.
+const DIGEST_ENTRIES: usize = 1_024;
+
+impl Router {
+    pub(super) fn stamp_of(&self, item: &Item) -> Option<Stamp> {
+        match item {
+            Item::LinkState(bridge) => self.topology.get(bridge).map(|held| held.record.stamp()),
+            Item::Interest(bridge) => self.interest.get(bridge).map(InterestSet::stamp),
+        }
+    }
+
+    pub(super) fn filters_of_others(&self) -> usize {
+        self.interest.iter().filter(|(owner, _)| **owner != self.id).map(|(_, set)| set.filters.len()).sum()
+    }
+
+    /// R5: at once, unless the record has just changed.
+    pub(super) fn originate_soon(&mut self, now: Instant) {
+        match self.originated_at.map(|at| at + ORIGINATE_INTERVAL).filter(|next| *next > now) {
+            Some(next) => self.originate_at = Some(next),
+            None => self.originate(now),
+        }
+    }
+
+    pub(super) fn originate(&mut self, now: Instant) {
+        self.originate_at = None;
+        self.originated_at = Some(now);
+        self.seq += 1;
+        let mut links: Vec<ListedLink> = Vec::new();
+        if !self.shut_down {
+            let mut up: Vec<(&BridgeId, u32)> =
+                self.peers.values().filter(|p| p.is_up()).map(|p| (&p.bridge, p.cost)).collect();
+            up.sort();
+            up.dedup_by_key(|(bridge, _)| (*bridge).clone());
+            let listed = up.into_iter().take(RECORD_LINKS_MAX);
+            links.extend(listed.map(|(to, cost)| ListedLink { to: to.clone(), cost }));
+        }
+        let zone = self.members.get(&self.id).expect("checked when the router was made").clone();
+        let mut record = LinkState {
+            bridge: self.id.clone(),
+            zone,
+            run: self.run,
+            seq: self.seq,
+            links,
+            policy_digest: self.policy_digest,
+            signature: Signature { chain: Vec::new(), signature: Default::default() },
+        };
+        record.signature = self.keyring.sign(&record.signed_bytes(&self.federation));
+        self.topology.insert(Held { record, not_after: None });
+        self.topology_changed = true;
+        let [item, _] = self.own_items();
+        self.push_to_all(&item, now);
+    }
+
+    /// Signs the next version if the advertised filters changed, or there is none in this run.
+    pub(super) fn flush_interest(&mut self, now: Instant) {
+        self.sign_interest(now, false);
+    }
+
+    pub(super) fn sign_interest(&mut self, now: Instant, even_unchanged: bool) {
+        self.flush_at = None;
+        let touched = self.own_interest.take_touched();
+        let advertised = self.own_interest.advertised();
+        let sign = |version: u64, digest: [u8; 32], count: usize| {
+            let mut head = Head {
+                owner: self.id.clone(),
+                run: self.run,
+                audience: 0,
+                version,
+                digest,
+                count: u32::try_from(count).expect("an owner has 100,000 filters at most"),
+                signature: Signature { chain: Vec::new(), signature: Default::default() },
+            };
+            head.signature = self.keyring.sign(&head.signed_bytes(&self.federation));
+            head
+        };
+        match self.interest.get(&self.id) {
+            None => {
+                let mut hash = crate::lthash::LtHash::default();
+                advertised.iter().for_each(|filter| hash.add(filter.as_str().as_bytes()));
+                let head = sign(1, hash.digest(), advertised.len());
+                let set =
+                    InterestSet::new(head, advertised.clone(), now).expect("the digest is of these filters");
+                self.interest.insert(self.id.clone(), set);
+            }
+            Some(set) => {
+                let (now_in, now_out): (Vec<_>, Vec<_>) =
+                    touched.into_iter().partition(|filter| advertised.contains(filter));
+                let added: Vec<_> =
+                    now_in.into_iter().filter(|filter| !set.filters.contains(filter)).collect();
+                let removed: Vec<_> =
+                    now_out.into_iter().filter(|filter| set.filters.contains(filter)).collect();
+                if added.is_empty() && removed.is_empty() && !even_unchanged {
+                    return;
+                }
+                let digest = set.digest_after(&added, &removed);
+                let from = set.head.version;
+                let head = sign(from + 1, digest, advertised.len());
+                let set = self.interest.get_mut(&self.id).expect("found above");
+                set.apply(Delta { head, from, added, removed }, now).expect("the digest is of this change");
+            }
+        }
+        self.flushed_at = Some(now);
+        let [_, item] = self.own_items();
+        self.push_to_all(&item, now);
+    }
+
+    /// R23
+    pub(super) fn expire_interest(&mut self, now: Instant) {
+        let before = self.interest.len();
+        let own = &self.id;
+        self.interest.retain(|owner, set| owner == own || now < set.lease_end);
+        self.forwarding_changed |= self.interest.len() != before;
+    }
+
+    pub(super) fn send_open(&mut self, link: LinkId) {
+        let zone = self.members.get(&self.id).expect("checked when the router was made").clone();
+        let (federation, bridge) = (self.federation.clone(), self.id.clone());
+        self.send(link, &Message::Open { federation, bridge, zone, run: self.run });
+    }
+
+    /// R9: all that is held, by stamp.
+    pub(super) fn send_digest(&mut self, link: LinkId) {
+        let entries: Vec<_> =
+            self.items().into_iter().filter_map(|item| Some((item.clone(), self.stamp_of(&item)?))).collect();
+        let parts = entries.chunks(DIGEST_ENTRIES).count();
+        for (i, part) in entries.chunks(DIGEST_ENTRIES).enumerate() {
+            self.send(link, &Message::Digest { entries: part.to_vec(), last: i + 1 == parts });
+        }
+    }
+
+    fn items(&self) -> Vec<Item> {
+        let records = self.topology.iter().map(|record| Item::LinkState(record.bridge.clone()));
+        records.chain(self.interest.keys().cloned().map(Item::Interest)).collect()
+    }
+
+    pub(super) fn push_all(&mut self, link: LinkId, now: Instant) {
+        for item in self.items() {
+            self.push(link, &item, false, now);
+        }
+    }
+
+    pub(super) fn push_to_all(&mut self, item: &Item, now: Instant) {
+        let links: Vec<LinkId> = self.peers.keys().copied().collect();
+        for link in links {
+            self.push(link, item, false, now);
+        }
+    }
+
+    /// R7: sends a neighbour what it lacks; `again` repeats from what it has acknowledged.
+    pub(super) fn push(&mut self, link: LinkId, item: &Item, again: bool, now: Instant) {
+        let Some(ours) = self.stamp_of(item) else { return };
+        let Some(peer) = self.peers.get_mut(&link).filter(|peer| peer.is_synced()) else { return };
+        let base = peer.flood.base(item, again);
+        if !peer.flood.lacks(item, ours) {
+            return peer.flood.forget(item);
+        }
+        if base >= Some(ours) {
+            return;
+        }
+        let messages = match item {
+            Item::LinkState(bridge) => {
+                self.topology.get(bridge).map(|held| vec![Message::LinkState(held.record.clone())])
+            }
+            Item::Interest(bridge) => self.interest.get(bridge).map(|set| match set.update_from(base) {
+                Update::Delta(delta) => vec![Message::Delta(delta)],
+                Update::Snapshot(chunks) => chunks.into_iter().map(Message::Snapshot).collect(),
+            }),
+        };
+        let payloads: Vec<_> = messages.unwrap_or_default().iter().map(Message::encode).collect();
+        let bytes = payloads.iter().map(|payload| payload.len()).sum();
+        let Some(peer) = self.peers.get_mut(&link) else { return };
+        peer.flood.on_sent(item.clone(), ours, bytes, again, now);
+        self.transmits.extend(payloads.into_iter().map(|payload| super::Transmit { link, payload }));
+    }
+}
+
+const _: () = assert!(CHUNK_FILTERS <= 256, "chunks fit a control message");

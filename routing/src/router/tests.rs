@@ -1,0 +1,184 @@
+//! A neighbour that lies: each statement is refused and nothing changes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use meshbridge_topic::TopicFilter;
+
+use super::{Router, RouterConfig, RouterEvent};
+use crate::wire::{Message, SnapshotChunk};
+use crate::{BridgeId, Keyring, Limits, LinkId, ListedLink, Refusal, Run, Signature, Verified, ZoneName};
+
+struct HashKeyring(BridgeId);
+
+fn tag(id: &BridgeId, message: &[u8]) -> Bytes {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(id.as_str().as_bytes()).update(b"/").update(message);
+    Bytes::copy_from_slice(hasher.finalize().as_bytes())
+}
+
+impl Keyring for HashKeyring {
+    fn sign(&self, message: &[u8]) -> Signature {
+        Signature { chain: Vec::new(), signature: tag(&self.0, message) }
+    }
+
+    fn verify(
+        &self,
+        claimed: &BridgeId,
+        _: &ZoneName,
+        _: &[Bytes],
+        message: &[u8],
+        signature: &[u8],
+        now: Instant,
+    ) -> Result<Verified, Refusal> {
+        let good = tag(claimed, message) == signature;
+        good.then_some(Verified { not_after: now + Duration::from_secs(60) }).ok_or(Refusal::BadSignature)
+    }
+}
+
+const LINK: LinkId = LinkId(1);
+
+fn filter(text: &str) -> TopicFilter {
+    TopicFilter::parse(text).expect("a filter")
+}
+
+fn router(name: &str, members: &[&str], now: Instant) -> Router {
+    let id = |name: &str| BridgeId::parse(name).expect("a name");
+    let zone = ZoneName::parse("z").expect("a name");
+    let config = RouterConfig {
+        federation: "f".to_owned(),
+        id: id(name),
+        zone: zone.clone(),
+        run: Run { epoch: 1, nonce: 1 },
+        members: members.iter().map(|name| (id(name), zone.clone())).collect(),
+        limits: Limits::default(),
+        seed: 1,
+        policy_digest: [0; 32],
+    };
+    Router::new(config, Arc::new(HashKeyring(id(name))), now)
+}
+
+/// Routers `a` and `b` over one link, all messages exchanged; `b` has sent what is in the list.
+#[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
+fn pair() -> (Router, Vec<Message>, Instant) {
+    let now = Instant::now();
+    let mut a = router("a", &["a", "b"], now);
+    let mut b = router("b", &["a", "b", "c"], now);
+    b.subscribe(&filter("x"), now).expect("room");
+    a.handle_link_up(LINK, b.id.clone(), 1, now);
+    b.handle_link_up(LINK, a.id.clone(), 1, now);
+    let mut sent = Vec::new();
+    for _ in 0..10 {
+        while let Some(transmit) = a.poll_transmit() {
+            b.handle_message(LINK, transmit.payload, now).expect("kept");
+        }
+        while let Some(transmit) = b.poll_transmit() {
+            sent.push(Message::decode(transmit.payload.clone()).expect("a message"));
+            a.handle_message(LINK, transmit.payload, now).expect("kept");
+        }
+    }
+    while a.poll_event().is_some() {}
+    (a, sent, now)
+}
+
+fn state(router: &Router) -> String {
+    let records: Vec<_> = router.records().collect();
+    format!("{records:?} {:?}", router.interest_sets().collect::<Vec<_>>())
+}
+
+#[track_caller]
+fn check_refused(a: &mut Router, message: Message, why: Option<Refusal>, now: Instant) {
+    let before = state(a);
+    a.handle_message(LINK, message.encode(), now).expect("a message of the protocol");
+    let refused = std::iter::from_fn(|| a.poll_event()).find_map(|event| match event {
+        RouterEvent::Refused { why, .. } => Some(why),
+        _ => None,
+    });
+    assert_eq!(refused, why);
+    assert_eq!(state(a), before);
+}
+
+fn snapshot(sent: &[Message]) -> SnapshotChunk {
+    let found = sent.iter().rev().find_map(|message| match message {
+        Message::Snapshot(chunk) if chunk.head.owner.as_str() == "b" => Some(chunk.clone()),
+        _ => None,
+    });
+    found.expect("b has sent its set")
+}
+
+fn record(sent: &[Message]) -> crate::LinkState {
+    let found = sent.iter().rev().find_map(|message| match message {
+        Message::LinkState(record) if record.bridge.as_str() == "b" => Some(record.clone()),
+        _ => None,
+    });
+    found.expect("b has sent its record")
+}
+
+#[test]
+fn a_forged_record_is_refused() {
+    let (mut a, sent, now) = pair();
+    let mut forged = record(&sent);
+    forged.seq += 1;
+    forged.links = vec![ListedLink { to: a.id.clone(), cost: 1 }];
+    check_refused(&mut a, Message::LinkState(forged), Some(Refusal::BadSignature), now);
+}
+
+#[test]
+fn a_replayed_version_changes_nothing() {
+    let (mut a, sent, now) = pair();
+    for old in sent.iter().filter(|message| !matches!(message, Message::Open { .. })) {
+        check_refused(&mut a, old.clone(), None, now);
+    }
+}
+
+#[test]
+fn the_record_of_an_unlisted_bridge_is_refused() {
+    let (mut a, _, now) = pair();
+    let c = router("c", &["a", "b", "c"], now);
+    let foreign = c.records().next().expect("its own").clone();
+    let why = Refusal::Unlisted(c.id.clone());
+    check_refused(&mut a, Message::LinkState(foreign), Some(why), now);
+}
+
+#[test]
+fn another_zone_than_the_documents_is_refused() {
+    let (mut a, sent, now) = pair();
+    let mut moved = record(&sent);
+    moved.seq += 1;
+    moved.zone = ZoneName::parse("y").expect("a name");
+    moved.signature = HashKeyring(moved.bridge.clone()).sign(&moved.signed_bytes("f"));
+    let why = Refusal::WrongZone { bridge: moved.bridge.clone(), claimed: moved.zone.clone() };
+    check_refused(&mut a, Message::LinkState(moved), Some(why), now);
+}
+
+#[test]
+fn an_end_mark_that_leaves_filters_out_is_refused() {
+    let (mut a, sent, now) = pair();
+    let mut ghost = snapshot(&sent);
+    ghost.head.version += 1;
+    ghost.head.signature = HashKeyring(ghost.head.owner.clone()).sign(&ghost.head.signed_bytes("f"));
+    ghost.filters.clear();
+    check_refused(&mut a, Message::Snapshot(ghost), Some(Refusal::WrongDigest), now);
+}
+
+#[test]
+fn an_epoch_that_nobody_reaches_is_refused() {
+    let (mut a, sent, now) = pair();
+    let mut far = record(&sent);
+    far.run.epoch = (1 << 48) + 1;
+    far.signature = HashKeyring(far.bridge.clone()).sign(&far.signed_bytes("f"));
+    let why = Refusal::EpochTooHigh(far.run.epoch);
+    check_refused(&mut a, Message::LinkState(far), Some(why), now);
+}
+
+#[test]
+fn a_bridge_that_hears_a_later_run_of_itself_continues_above_it() {
+    let (mut a, _, now) = pair();
+    let mut own = a.records().find(|record| record.bridge == a.id).expect("its own").clone();
+    own.run.epoch = 9;
+    own.signature = HashKeyring(own.bridge.clone()).sign(&own.signed_bytes("f"));
+    a.handle_message(LINK, Message::LinkState(own).encode(), now).expect("a message of the protocol");
+    assert_eq!(a.run().epoch, 10);
+    assert!(std::iter::from_fn(|| a.poll_event()).any(|event| event == RouterEvent::EpochRaised(10)));
+}
