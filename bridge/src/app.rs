@@ -210,7 +210,7 @@ pub(crate) async fn run(node: Node, stop: CancellationToken) -> anyhow::Result<(
 }
 
 fn members(node: &Node) -> anyhow::Result<Members> {
-    let mut members = Members::default();
+    let mut members = Members::new();
     for listed in node.federation.bridges() {
         members.insert(BridgeId::parse(listed.id.as_str())?, ZoneName::parse(listed.zone.as_str())?);
     }

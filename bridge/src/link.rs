@@ -12,6 +12,8 @@
 //! looks alive here, and waiting for it to time out would keep the peer away.
 
 mod accept;
+mod control;
+mod data;
 mod dial;
 mod outbox;
 mod quic;

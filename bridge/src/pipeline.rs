@@ -41,6 +41,9 @@ use crate::link::Links;
 use crate::metrics::Metrics;
 use crate::policy_store::{Generation, PolicyStore};
 use crate::router_task::{Command, RouterHandle};
+pub(crate) use arrival::Arrival;
+pub(crate) use parking::WAIT_MAX;
+
 use admission::Sequencer;
 use dedup::Dedup;
 use parking::Parking;
@@ -205,6 +208,10 @@ impl Pipeline {
     /// The dead letters kept, oldest first, and how many older ones were overwritten.
     pub(crate) fn dead_letters(&self) -> (Vec<DeadLetter>, u64) {
         lock(&self.inner.dead_letters).snapshot()
+    }
+
+    pub(crate) fn forwarding(&self) -> arc_swap::Guard<Arc<Forwarding>> {
+        self.inner.parts.forwarding.load()
     }
 
     fn generation(&self) -> arc_swap::Guard<Arc<Generation>> {

@@ -134,11 +134,11 @@ impl RouterTask {
             let mut stopped = Vec::new();
             for command in turn {
                 self.handle(command, &mut stopped);
-                // One mutation, then drain everything: messages leave before the next command is looked at.
-                self.transmit();
+                // One mutation, then drain everything: events first, because an epoch must be on disk before anything
+                // of it leaves.
+                self.drain();
             }
-            self.transmit();
-            self.events();
+            self.drain();
             for done in stopped {
                 let _ = done.send(());
             }
@@ -189,13 +189,7 @@ impl RouterTask {
         }
     }
 
-    fn transmit(&mut self) {
-        while let Some(transmit) = self.router.poll_transmit() {
-            self.links.send_control(transmit.link, transmit.payload);
-        }
-    }
-
-    fn events(&mut self) {
+    fn drain(&mut self) {
         let mut changed = false;
         while let Some(event) = self.router.poll_event() {
             match event {
@@ -214,13 +208,14 @@ impl RouterTask {
                 other => warn!(event = ?other, "Routing reports"),
             }
         }
-        self.transmit();
         if changed {
-            let forwarding = self.router.forwarding();
-            let reachable = self.router.routes().iter().filter(|route| route.reachable).count();
+            let reachable = self.router.routes().filter(|route| route.reachable).count();
             self.metrics.routes_reachable.set(i64::try_from(reachable).unwrap_or(i64::MAX));
-            self.forwarding.store(forwarding);
+            self.forwarding.store(self.router.forwarding());
             self.pipeline.resolve_parked();
+        }
+        while let Some(transmit) = self.router.poll_transmit() {
+            self.links.send_control(transmit.link, transmit.payload);
         }
     }
 }

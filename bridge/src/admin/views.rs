@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
+use meshbridge_routing::{BridgeId, Router};
 use serde::Serialize;
 
 use super::AdminState;
@@ -21,7 +22,8 @@ struct Peers {
 }
 
 pub(super) async fn peers(State(state): State<Arc<AdminState>>) -> Response {
-    let digests = state.router.view(|router| router.policy_digests()).await.unwrap_or_default();
+    let read = |router: &Router| router.records().map(|r| (r.bridge.clone(), r.policy_digest)).collect();
+    let digests: Vec<(BridgeId, [u8; 32])> = state.router.view(read).await.unwrap_or_default();
     let mut peers = state.links.view();
     for peer in &mut peers {
         let digest = digests.iter().find(|(bridge, _)| bridge.as_str() == peer.bridge);
@@ -55,7 +57,9 @@ struct Route {
 }
 
 pub(super) async fn routes(State(state): State<Arc<AdminState>>) -> Response {
-    let read = state.router.view(|router| (router.forwarding().generation(), router.routes())).await;
+    let read = state.router.view(|router| {
+        (router.forwarding().generation(), router.routes().collect::<Vec<_>>())
+    }).await;
     let Some((generation, routes)) = read else { return stopping() };
     let routes = routes
         .into_iter()
@@ -63,8 +67,8 @@ pub(super) async fn routes(State(state): State<Arc<AdminState>>) -> Response {
             bridge: route.bridge.to_string(),
             zone: route.zone.to_string(),
             reachable: route.reachable,
-            cost: route.reachable.then_some(u64::from(route.cost)),
-            hops: route.reachable.then_some(usize::from(route.hops)),
+            cost: route.reachable.then_some(route.cost),
+            hops: route.reachable.then_some(route.hops),
             next_hop: route.next_hop.map(|bridge| bridge.to_string()),
             path: route.path.iter().map(ToString::to_string).collect(),
         })
@@ -93,7 +97,7 @@ struct InterestSet {
 const FILTERS_SHOWN: usize = 1_000;
 
 pub(super) async fn interest(State(state): State<Arc<AdminState>>) -> Response {
-    let Some(sets) = state.router.view(|router| router.interest_views(FILTERS_SHOWN)).await else {
+    let Some(sets) = state.router.view(|router| router.interest_sets().collect::<Vec<_>>()).await else {
         return stopping();
     };
     let sets = sets
@@ -104,8 +108,8 @@ pub(super) async fn interest(State(state): State<Arc<AdminState>>) -> Response {
             epoch: set.run.epoch,
             version: set.version,
             complete: set.complete,
-            count: set.count,
-            filters: set.filters.iter().map(|filter| filter.as_str().to_owned()).collect(),
+            count: set.filters.len(),
+            filters: set.filters.iter().take(FILTERS_SHOWN).map(|filter| filter.as_str().to_owned()).collect(),
         })
         .collect();
     Json(Interest { bridge: state.bridge.clone(), sets }).into_response()

@@ -63,10 +63,10 @@ impl CertificateKeyring {
         let chain: Vec<CertificateDer<'_>> =
             chain.iter().map(|certificate| CertificateDer::from(certificate.as_ref())).collect();
         let verified = verify_chain(&chain, &own.roots, unix_now())
-            .map_err(|reason| Refusal::new(format!("the signer's certificate: {reason}")))?;
-        let leaf = chain.first().ok_or_else(|| Refusal::new("the signer's chain is empty"))?;
+            .map_err(|reason| Refusal::Untrusted(reason.to_string()))?;
+        let leaf = chain.first().ok_or_else(|| Refusal::Untrusted("the chain is empty".to_owned()))?;
         let identity = BridgeIdentity::of_certificate(leaf)
-            .map_err(|problem| Refusal::new(format!("the signer's certificate: {problem}")))?;
+            .map_err(|problem| Refusal::Untrusted(problem.to_string()))?;
         let serial_hex = serial_hex(leaf).unwrap_or_default();
         let known = KnownChain { identity, not_after_unix: verified.not_after_unix, serial_hex };
         self.known.insert(digest, known.clone());
@@ -101,24 +101,24 @@ impl Keyring for CertificateKeyring {
             || known.identity.bridge != *claimed
             || known.identity.zone != *zone
         {
-            return Err(Refusal::new(format!("signed by `{}`", known.identity)));
+            return Err(Refusal::WrongIdentity);
         }
         if own.denied.denies(claimed.as_str(), &known.serial_hex) {
-            return Err(Refusal::new("the signer is on the deny-list"));
+            return Err(Refusal::Expired);
         }
         let remaining = known.not_after_unix.saturating_sub(unix_now());
         if remaining == 0 {
-            return Err(Refusal::new("the signer's certificate has expired"));
+            return Err(Refusal::Expired);
         }
         let (scheme, signature) =
-            signature.split_first_chunk::<2>().ok_or_else(|| Refusal::new("the signature is too short"))?;
+            signature.split_first_chunk::<2>().ok_or(Refusal::BadSignature)?;
         let algorithm = algorithm(SignatureScheme::from(u16::from_be_bytes(*scheme)))
-            .ok_or_else(|| Refusal::new("the signature scheme is not supported"))?;
+            .ok_or(Refusal::BadSignature)?;
         let leaf = chain.first().map(|c| CertificateDer::from(c.as_ref()));
-        let leaf = leaf.ok_or_else(|| Refusal::new("the signer's chain is empty"))?;
+        let leaf = leaf.ok_or_else(|| Refusal::Untrusted("the chain is empty".to_owned()))?;
         EndEntityCert::try_from(&leaf)
             .and_then(|certificate| certificate.verify_signature(algorithm, message, signature))
-            .map_err(|_| Refusal::new("the signature does not verify"))?;
+            .map_err(|_| Refusal::BadSignature)?;
         Ok(Verified { not_after: now + Duration::from_secs(remaining) })
     }
 }

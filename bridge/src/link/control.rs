@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use bytes::{Bytes, BytesMut};
-use meshbridge_routing::wire::{self, Inbound};
+use meshbridge_routing::wire::{self, Addressee, Notice, TableAnnounce};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
@@ -42,7 +42,7 @@ pub(super) async fn write(
 }
 
 fn put(buffer: &mut BytesMut, message: &Bytes) {
-    let length = u32::try_from(message.len()).expect("control messages are at most CONTROL_BYTES_MAX");
+    let length = u32::try_from(message.len()).expect("control messages are at most MESSAGE_BYTES_MAX");
     buffer.extend_from_slice(&length.to_be_bytes());
     buffer.extend_from_slice(message);
 }
@@ -54,7 +54,7 @@ pub(super) async fn read(context: &SessionContext, session: &Session, mut stream
             Ok(length) => length as usize,
             Err(problem) => return format!("the control stream ended: {problem}"),
         };
-        if length > wire::CONTROL_BYTES_MAX {
+        if length > wire::MESSAGE_BYTES_MAX {
             session.close(CloseCode::Protocol, "control message too long");
             return format!("the peer sent a control message of {length} bytes");
         }
@@ -63,29 +63,28 @@ pub(super) async fn read(context: &SessionContext, session: &Session, mut stream
             Err(problem) => return format!("the control stream ended: {problem}"),
         };
         session.metrics.received_control_bytes.inc_by(length as u64 + 4);
-        match wire::classify(&message) {
-            Ok(Inbound::Router) => {
-                context.router.send(Command::Control { link: session.link, message }).await;
-            }
-            Ok(Inbound::Table(announce)) => {
-                let grown = session
-                    .received_table
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .apply(announce);
-                if let Err(violation) = grown {
-                    session.close(CloseCode::Protocol, &violation.to_string());
-                    return format!("the peer broke the protocol: {violation}");
-                }
-                session.table_grew.notify_waiters();
-            }
-            Ok(Inbound::Notice(notice)) => context.pipeline.on_notice(notice),
-            Err(problem) => {
-                session.close(CloseCode::Protocol, &problem.to_string());
-                return format!("the peer sent a message that cannot be read: {problem}");
-            }
+        if let Err(problem) = dispatch(context, session, message).await {
+            session.close(CloseCode::Protocol, &problem);
+            return format!("the peer broke the protocol: {problem}");
         }
     }
+}
+
+async fn dispatch(context: &SessionContext, session: &Session, message: Bytes) -> Result<(), String> {
+    match wire::addressee(&message).map_err(|problem| problem.to_string())? {
+        Addressee::Router => context.router.send(Command::Control { link: session.link, message }).await,
+        Addressee::Table => {
+            let announce = TableAnnounce::decode(message).map_err(|problem| problem.to_string())?;
+            let mut table = session.received_table.lock().unwrap_or_else(PoisonError::into_inner);
+            table.apply(announce).map_err(|gap| gap.to_string())?;
+            drop(table);
+            session.table_grew.notify_waiters();
+        }
+        Addressee::Notice => {
+            context.pipeline.on_notice(Notice::decode(message).map_err(|problem| problem.to_string())?);
+        }
+    }
+    Ok(())
 }
 
 /// Reads `length` bytes; memory is taken as they come, not as they are promised (RELIABILITY G8).

@@ -30,13 +30,13 @@ pub(crate) struct FrameBody {
     pub(crate) topic: Topic,
     /// The encoded event, after the protections of its destination class.
     pub(crate) payload: Bytes,
-    /// Over `payload` (`meshbridge_routing::wire::data::digest`).
+    /// Over `payload` (`meshbridge_routing::wire::data::payload_digest`).
     pub(crate) digest: [u8; 16],
     /// Of the policies the origin judged it under.
     pub(crate) policy: [u8; 32],
     pub(crate) carriers: CarrierSet,
     /// Extension section, carried as it came.
-    pub(crate) extensions: Bytes,
+    pub(crate) extensions: SmallVec<[(u8, u8, Bytes); 1]>,
 }
 
 /// A destination of a frame and the last earlier number of the lane that was meant for it.

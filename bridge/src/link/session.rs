@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use meshbridge_policy::Federation;
-use meshbridge_routing::wire::data::{RecvTable, SendTable};
+use meshbridge_routing::wire::{RecvTable, SendTable};
 use meshbridge_routing::{BridgeId, LinkId, ZoneName};
 use rand::RngExt;
 use tokio::sync::{Notify, mpsc};

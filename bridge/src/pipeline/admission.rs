@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use meshbridge_event::{AttributeValue, Event};
 use meshbridge_routing::{
-    BridgeIndex, CarrierSet, DestinationSet, EventKey, Forwarding, LANES, Split, lane_of, wire,
+    BridgeIndex, CarrierSet, DestinationSet, EventKey, Forwarding, LANES, Split, lane_of,
+    wire::data::payload_digest,
 };
 use smallvec::SmallVec;
 
@@ -109,11 +109,11 @@ impl Inner {
                         body: Arc::new(FrameBody {
                             key: key.clone(),
                             topic: plan.topic.clone(),
-                            digest: wire::data::digest(&payload),
+                            digest: payload_digest(&payload),
                             payload,
                             policy,
-                            carriers: CarrierSet::all(),
-                            extensions: Bytes::new(),
+                            carriers: CarrierSet::All,
+                            extensions: SmallVec::new(),
                         }),
                         destinations: numbered,
                         since: now,
@@ -150,8 +150,9 @@ impl Inner {
         for variant in planned.iter().flat_map(|plan| &plan.variants) {
             let mut set = DestinationSet::default();
             variant.destinations.iter().for_each(|bridge| set.insert(*bridge));
-            forwarding.split(&set, &CarrierSet::all(), None, &mut split);
-            for (link, _) in split.links() {
+            forwarding.split(&set, &CarrierSet::All, None, &mut split);
+            for hop in &split.hops {
+                let link = hop.link;
                 let bytes = variant.event.encoded().len();
                 match needed.iter_mut().find(|(known, _)| *known == link) {
                     Some((_, sum)) => *sum += bytes,

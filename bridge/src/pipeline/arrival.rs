@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use meshbridge_event::Event;
 use meshbridge_policy::{Context, ZoneIndex};
-use meshbridge_routing::wire::data::NoticeKind;
-use meshbridge_routing::{BridgeId, Forwarding, ZoneName, wire};
+use meshbridge_routing::wire::{NoticeKind, data::payload_digest};
+use meshbridge_routing::{BridgeId, Forwarding, ZoneName};
 
 use super::judge::{Refusal, Verdict, context_name};
 use super::subscriptions::Delivery;
 use super::{Inner, Pipeline, lock};
-use crate::link::{FrameDestinations, Outbound};
+use crate::link::Outbound;
 use crate::metrics::DropReason;
 use crate::policy_store::Generation;
 
@@ -47,7 +47,7 @@ impl Inner {
         local: &mut Vec<Arc<Delivery>>,
     ) {
         let body = &frame.body;
-        if wire::data::digest(&body.payload) != body.digest {
+        if payload_digest(&body.payload) != body.digest {
             return self.drop_frame(&frame, DropReason::Damaged);
         }
         // Our own event came back: a loop of the moment, its other copies are on their way.
@@ -160,15 +160,4 @@ impl Inner {
         self.parts.metrics.on_delivered(u64::from(offered.delivered));
         self.parts.metrics.on_dropped(DropReason::SlowSubscriber, u64::from(offered.overflowed));
     }
-}
-
-/// Splits what a frame names into this bridge and the others.
-pub(crate) fn split_here(
-    own: meshbridge_routing::BridgeIndex,
-    destinations: FrameDestinations,
-) -> (FrameDestinations, Option<u64>) {
-    let here = destinations.iter().find(|d| d.bridge == own).map(|d| d.prev);
-    let mut others = destinations;
-    others.retain(|destination| destination.bridge != own);
-    (others, here)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use meshbridge_routing::wire::data::NoticeKind;
+use meshbridge_routing::wire::NoticeKind;
 use meshbridge_routing::{BridgeId, DestinationSet, Forwarding, Split};
 
 use super::admission::set_of;
@@ -18,9 +18,9 @@ impl Inner {
         let mut split = Split::default();
         forwarding.split(&set_of(&frame.destinations), &frame.body.carriers, from, &mut split);
         let sessions = self.parts.links.sessions();
-        for (link, destinations) in split.links() {
-            let copy = part_of(&frame, destinations);
-            let outcome = match sessions.get(&link) {
+        for hop in &split.hops {
+            let copy = part_of(&frame, &hop.destinations);
+            let outcome = match sessions.get(&hop.link) {
                 Some(session) => session.outbox.push(copy),
                 None => Err(NotQueued::Closed(copy)),
             };
@@ -30,8 +30,10 @@ impl Inner {
                 Err(NotQueued::Closed(copy)) => self.park(copy, from.cloned()),
             }
         }
-        if !split.waiting().is_empty() {
-            self.park(part_of(&frame, split.waiting()), from.cloned());
+        for waiting in [&split.unreachable, &split.parked] {
+            if !waiting.is_empty() {
+                self.park(part_of(&frame, waiting), from.cloned());
+            }
         }
     }
 

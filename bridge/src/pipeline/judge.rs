@@ -51,7 +51,7 @@ impl Inner {
     pub(super) fn verdict(&self, context: Context, decision: Decision) -> Verdict {
         let name = context_name(context);
         match decision {
-            Decision::Forward { event, .. } => {
+            Decision::Forward { event } => {
                 self.parts.metrics.on_verdict(name, "", "", if event.is_some() { "protect" } else { "forward" });
                 Verdict::Pass(event)
             }

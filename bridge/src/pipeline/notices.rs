@@ -4,8 +4,8 @@
 use std::time::SystemTime;
 
 use meshbridge_event::Event;
-use meshbridge_routing::wire::data::{Notice, NoticeKind};
-use meshbridge_routing::{EventKey, wire};
+use meshbridge_routing::EventKey;
+use meshbridge_routing::wire::{Notice, NoticeKind};
 use meshbridge_topic::Topic;
 use tracing::{debug, info};
 
@@ -51,7 +51,7 @@ impl Inner {
         let forwarding = self.parts.forwarding.load();
         let link = forwarding.index_of(&notice.to).and_then(|to| forwarding.next_hop(to));
         match link {
-            Some(link) => self.parts.links.send_control(link, wire::encode_notice(&notice)),
+            Some((_, link)) => self.parts.links.send_control(link, notice.encode()),
             None => debug!(to = %notice.to, "Notice has no way to its origin"),
         }
     }

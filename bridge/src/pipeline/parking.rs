@@ -13,7 +13,7 @@ use crate::link::Outbound;
 /// Bytes parked at once.
 pub(super) const PARKED_BYTES_MAX: usize = 64 << 20;
 /// How long a frame may stay in the memory of one bridge, waiting for any reason (RELIABILITY §2, step 5).
-pub(super) const WAIT_MAX: Duration = Duration::from_secs(5);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A waiting frame, and the neighbour it came from.
 #[derive(Debug)]

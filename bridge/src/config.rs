@@ -1,0 +1,316 @@
+//! `kind: Bridge`: one node's own configuration, as users write it and as the bridge uses it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow, bail};
+use meshbridge_policy::{Federation, Key, Node as Yaml, Shape, SourceFile, check, documents};
+use meshbridge_routing::{BridgeId, ZoneName};
+
+use crate::link::PeerAddress;
+use crate::listeners::{ListenerKind, ListenerSettings, TlsFiles};
+
+static CLIENT_TLS: Shape = Shape::Map(&[
+    Key::required("certificate", &Shape::Text, "PEM file with the server's chain, leaf first"),
+    Key::required("key", &Shape::Text, "PEM file with its private key"),
+    Key::optional("clientCa", &Shape::Text, "PEM file; clients must then present a certificate signed by it"),
+]);
+
+static LISTENER: Shape = Shape::Map(&[
+    Key::required("listen", &Shape::Text, "address:port"),
+    Key::optional("tls", &CLIENT_TLS, "without it the listener is cleartext"),
+    Key::optional("tokens", &Shape::Text, "file with bearer tokens: a list of {token, principal}"),
+    Key::optional("origins", &Shape::List { of: &Shape::Text, non_empty: false }, "web origins that may open a WebSocket"),
+]);
+
+static SPEC: Shape = Shape::Map(&[
+    Key::required("zone", &Shape::Name, "the zone this bridge serves"),
+    Key::required("federation", &Shape::Text, "the federation document, relative to this file"),
+    Key::optional("dataDirectory", &Shape::Text, "where the bridge keeps its state; `data` beside this file by default"),
+    Key::required(
+        "tls",
+        &Shape::Map(&[
+            Key::required("certificate", &Shape::Text, "PEM file with the bridge's chain, leaf first"),
+            Key::required("key", &Shape::Text, "PEM file with its private key"),
+            Key::required("ca", &Shape::Text, "PEM file with the authorities of the federation"),
+            Key::optional("denyList", &Shape::Text, "file with bridge ids and certificate serials that are refused"),
+        ]),
+        "the bridge's identity towards its peers",
+    ),
+    Key::required(
+        "peering",
+        &Shape::Map(&[Key::required("listen", &Shape::Text, "address:port, UDP")]),
+        "where peers reach this bridge",
+    ),
+    Key::optional(
+        "peers",
+        &Shape::List {
+            of: &Shape::Map(&[
+                Key::required("bridge", &Shape::Name, "the peer's id in the federation document"),
+                Key::required("address", &Shape::Text, "host:port"),
+            ]),
+            non_empty: false,
+        },
+        "the peers this bridge dials",
+    ),
+    Key::optional(
+        "listeners",
+        &Shape::Map(&[
+            Key::optional("http", &LISTENER, "HTTP: publish, server-sent events, WebSocket"),
+            Key::optional("grpc", &LISTENER, "gRPC: meshbridge.v1.Bridge"),
+        ]),
+        "where clients reach this bridge",
+    ),
+    Key::required("admin", &LISTENER, "health, metrics and state; loopback, or mutual TLS"),
+    Key::required(
+        "policy",
+        &Shape::Map(&[Key::required(
+            "directories",
+            &Shape::List { of: &Shape::Text, non_empty: true },
+            "directories with policies, relative to this file",
+        )]),
+        "where the policies are",
+    ),
+    Key::optional(
+        "limits",
+        &Shape::Map(&[
+            Key::optional("eventBytes", &Shape::Integer { min: 1_024, max: 1 << 20 }, "largest event taken from clients"),
+            Key::optional("batchBytes", &Shape::Integer { min: 1_024, max: 4 << 20 }, "largest batch taken from clients"),
+            Key::optional("connections", &Shape::Integer { min: 1, max: 10_000 }, "connections of each listener"),
+        ]),
+        "limits below the defaults",
+    ),
+]);
+
+static DOCUMENT: Shape = Shape::Map(&[
+    Key::required("apiVersion", &Shape::OneOf(&["meshbridge/v1"]), "write apiVersion: meshbridge/v1"),
+    Key::required("kind", &Shape::OneOf(&["Bridge"]), "write kind: Bridge"),
+    Key::required(
+        "metadata",
+        &Shape::Map(&[Key::required("name", &Shape::Name, "the id of the bridge")]),
+        "write metadata: {name: …}",
+    ),
+    Key::required("spec", &SPEC, "the configuration"),
+]);
+
+/// The form of the document.
+pub(crate) fn shape() -> &'static Shape {
+    &DOCUMENT
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigProblem {
+    /// A file cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The documents have errors; the text has all of them.
+    #[error("{0}")]
+    Invalid(meshbridge_policy::Diagnostics),
+    /// The documents are well-formed and do not fit each other, or the machine.
+    #[error("{0}")]
+    Inconsistent(String),
+}
+
+/// A peer that this bridge dials.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) bridge: BridgeId,
+    pub(crate) address: PeerAddress,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct PeerTls {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) ca: PathBuf,
+    pub(crate) deny_list: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+struct Listener {
+    listen: SocketAddr,
+    tls: Option<TlsFiles>,
+    tokens: Option<PathBuf>,
+    origins: Vec<String>,
+}
+
+/// A node's configuration with everything found and checked; paths are absolute.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) bridge: BridgeId,
+    pub(crate) zone: ZoneName,
+    pub(crate) federation: Federation,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) tls: PeerTls,
+    pub(crate) peering_listen: SocketAddr,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) policy_directories: Vec<PathBuf>,
+    http: Option<Listener>,
+    grpc: Option<Listener>,
+    admin: Listener,
+    event_bytes_max: usize,
+    batch_bytes_max: usize,
+    connections_max: usize,
+}
+
+/// Reads a file with the name that diagnostics show.
+pub(crate) fn read_source(path: &Path) -> Result<SourceFile, ConfigProblem> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigProblem::Unreadable { path: path.to_owned(), source })?;
+    Ok(SourceFile { name: path.display().to_string(), text })
+}
+
+/// Reads a federation document.
+pub(crate) fn read_federation(path: &Path) -> Result<Federation, ConfigProblem> {
+    Federation::parse(&read_source(path)?).map_err(ConfigProblem::Invalid)
+}
+
+impl Node {
+    pub(crate) fn load(path: &Path) -> Result<Node, ConfigProblem> {
+        let file = read_source(path)?;
+        let mut problems = meshbridge_policy::Diagnostics::default();
+        let all = documents(&file, &mut problems);
+        if let [document] = all.as_slice() {
+            check(document, shape(), &mut problems);
+        }
+        if problems.has_errors() {
+            return Err(ConfigProblem::Invalid(problems));
+        }
+        let [document] = all.as_slice() else {
+            let message = format!("`{}` must hold exactly one document", path.display());
+            return Err(ConfigProblem::Inconsistent(message));
+        };
+        let base = path.parent().map(Path::to_owned).unwrap_or_default();
+        let base = std::path::absolute(&base).unwrap_or(base);
+        lower(document, &base).map_err(|problem| {
+            // A problem of the federation document keeps its own form.
+            match problem.downcast::<ConfigProblem>() {
+                Ok(problem) => problem,
+                Err(problem) => ConfigProblem::Inconsistent(format!("`{}`: {problem:#}", path.display())),
+            }
+        })
+    }
+
+    /// The listeners for clients.
+    pub(crate) fn client_listeners(&self) -> anyhow::Result<Vec<ListenerSettings>> {
+        let kinds = [(&self.http, ListenerKind::Http), (&self.grpc, ListenerKind::Grpc)];
+        Ok(kinds.into_iter().filter_map(|(listener, kind)| Some(self.settings(listener.as_ref()?, kind))).collect())
+    }
+
+    /// The admin listener, and whether it is behind mutual TLS. Elsewhere than on loopback it must be.
+    pub(crate) fn admin_listener(&self) -> anyhow::Result<(ListenerSettings, bool)> {
+        let mutual = self.admin.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if !self.admin.listen.ip().is_loopback() && !mutual {
+            bail!(
+                "the admin port on {} is reachable from other machines: give it `tls` with a `clientCa`, or listen on 127.0.0.1",
+                self.admin.listen
+            );
+        }
+        Ok((self.settings(&self.admin, ListenerKind::Admin), mutual))
+    }
+
+    fn settings(&self, listener: &Listener, kind: ListenerKind) -> ListenerSettings {
+        ListenerSettings {
+            kind,
+            address: listener.listen,
+            tls: listener.tls.clone(),
+            tokens: listener.tokens.clone(),
+            origins: listener.origins.clone(),
+            event_bytes_max: self.event_bytes_max,
+            batch_bytes_max: self.batch_bytes_max,
+            connections_max: self.connections_max,
+        }
+    }
+}
+
+fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
+    let spec = document.get("spec").ok_or_else(|| anyhow!("`spec` is missing"))?;
+    let text = |node: &Yaml, key: &str| node.get(key).and_then(Yaml::text).unwrap_or_default().to_owned();
+    let path = |node: &Yaml, key: &str| base.join(text(node, key));
+    let name = document.get("metadata").map(|metadata| text(metadata, "name")).unwrap_or_default();
+    let bridge = BridgeId::parse(&name)?;
+    let zone = ZoneName::parse(&text(spec, "zone"))?;
+    let federation = read_federation(&path(spec, "federation"))?;
+    let listed = federation
+        .bridge(&name)
+        .ok_or_else(|| anyhow!("the federation document lists no bridge `{name}`"))?;
+    if listed.zone != zone.as_str() {
+        bail!("the federation document has bridge `{name}` in zone `{}`, not `{zone}`", listed.zone);
+    }
+    let section = |key: &str| spec.get(key).ok_or_else(|| anyhow!("`{key}` is missing"));
+    let tls = section("tls")?;
+    let mut peers = Vec::new();
+    for peer in spec.get("peers").map(Yaml::items).unwrap_or_default() {
+        let id = text(peer, "bridge");
+        let linked = federation.links().iter().any(|link| link.from == name && link.to == id);
+        if !linked {
+            bail!("peer `{id}`: the federation document has no link from `{name}` to it");
+        }
+        peers.push(Peer { bridge: BridgeId::parse(&id)?, address: parse_peer_address(&text(peer, "address"))? });
+    }
+    let listeners = spec.get("listeners");
+    let client = |key: &str| -> anyhow::Result<Option<Listener>> {
+        let node = listeners.and_then(|listeners| listeners.get(key));
+        node.map(|node| lower_listener(node, base).with_context(|| format!("listener `{key}`"))).transpose()
+    };
+    let directories = section("policy")?.get("directories").map(Yaml::items).unwrap_or_default();
+    let limit = |key: &str, default: usize| {
+        let value = spec.get("limits").and_then(|limits| limits.get(key)).and_then(Yaml::integer);
+        value.and_then(|value| usize::try_from(value).ok()).unwrap_or(default)
+    };
+    Ok(Node {
+        data_dir: base.join(spec.get("dataDirectory").and_then(Yaml::text).unwrap_or("data")),
+        tls: PeerTls {
+            certificate: path(tls, "certificate"),
+            key: path(tls, "key"),
+            ca: path(tls, "ca"),
+            deny_list: tls.get("denyList").map(|_| path(tls, "denyList")),
+        },
+        peering_listen: parse_address(&text(section("peering")?, "listen"))?,
+        peers,
+        policy_directories: directories.iter().filter_map(Yaml::text).map(|dir| base.join(dir)).collect(),
+        http: client("http")?,
+        grpc: client("grpc")?,
+        admin: lower_listener(section("admin")?, base).context("listener `admin`")?,
+        event_bytes_max: limit("eventBytes", meshbridge_event::limits::EVENT_BYTES_MAX),
+        batch_bytes_max: limit("batchBytes", meshbridge_event::limits::BATCH_BYTES_MAX),
+        connections_max: limit("connections", 10_000),
+        bridge,
+        zone,
+        federation,
+    })
+}
+
+fn lower_listener(node: &Yaml, base: &Path) -> anyhow::Result<Listener> {
+    let text = |node: &Yaml, key: &str| node.get(key).and_then(Yaml::text).unwrap_or_default().to_owned();
+    let tls = node.get("tls").map(|tls| TlsFiles {
+        certificate: base.join(text(tls, "certificate")),
+        key: base.join(text(tls, "key")),
+        client_ca: tls.get("clientCa").map(|_| base.join(text(tls, "clientCa"))),
+    });
+    let origins = node.get("origins").map(Yaml::items).unwrap_or_default();
+    Ok(Listener {
+        listen: parse_address(&text(node, "listen"))?,
+        tls,
+        tokens: node.get("tokens").map(|_| base.join(text(node, "tokens"))),
+        origins: origins.iter().filter_map(Yaml::text).map(str::to_owned).collect(),
+    })
+}
+
+fn parse_address(text: &str) -> anyhow::Result<SocketAddr> {
+    text.parse().map_err(|_| anyhow!("`{text}` is not address:port, such as 127.0.0.1:7443 or [::]:7443"))
+}
+
+/// `host:port`; an IPv6 address stands in brackets.
+pub(crate) fn parse_peer_address(text: &str) -> anyhow::Result<PeerAddress> {
+    let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    match parts {
+        Some((host, port)) if !host.is_empty() => Ok(PeerAddress { host: host.to_owned(), port }),
+        _ => Err(anyhow!("`{text}` is not host:port")),
+    }
+}

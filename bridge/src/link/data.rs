@@ -1,0 +1,267 @@
+//! The data streams of a session: frames in batches, each batch one length-prefixed write.
+//!
+//! A frame names bridges, runs, zones and policies by index into the table of the link. The writer announces what it
+//! needs on the control stream before it writes; the reader waits where a frame has overtaken its announcement.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use meshbridge_routing::wire::data::{
+    BATCH_BYTES_MAX, BatchWriter, Carriers, Frame, Target, decode_batch,
+};
+use meshbridge_routing::wire::{Entry, RecvTable, SendTable, TableFull};
+use meshbridge_routing::{CarrierSet, EventKey, Forwarding};
+use tokio::io::AsyncReadExt;
+use tokio::task::JoinSet;
+
+use super::control::read_exact;
+use super::outbox::{FrameBody, FrameDestination, Outbound};
+use super::quic::{CloseCode, DATA_STREAMS, LIMITS};
+use super::session::{Session, SessionContext};
+use crate::pipeline::{Arrival, Pipeline, WAIT_MAX};
+
+/// Frames gathered into one write, about.
+const WRITE_BYTES: usize = 256 << 10;
+/// How long a frame waits for the announcement of its indices before the peer is taken for broken.
+const TABLE_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Writes the frames of one stream until it fails.
+pub(super) async fn write_stream(session: &Session, pipeline: &Pipeline, number: usize) -> String {
+    let mut stream = match session.connection.open_uni().await {
+        Ok(stream) => stream,
+        Err(problem) => return format!("a data stream cannot be opened: {problem}"),
+    };
+    let mut frames = Vec::new();
+    loop {
+        session.outbox.next_batch(number, WRITE_BYTES, &mut frames).await;
+        let mut out = BytesMut::new();
+        let mut sent = 0;
+        if let Err(reason) = encode(session, pipeline, &mut frames, &mut out, &mut sent) {
+            return reason;
+        }
+        session.metrics.sent_data_bytes.inc_by(out.len() as u64);
+        session.metrics.sent_events.inc_by(sent);
+        if let Err(problem) = stream.write_all(&out).await {
+            return format!("a data stream cannot be written: {problem}");
+        }
+    }
+}
+
+/// Encodes `frames` into length-prefixed batches, after announcing what they refer to.
+fn encode(
+    session: &Session,
+    pipeline: &Pipeline,
+    frames: &mut Vec<Outbound>,
+    out: &mut BytesMut,
+    sent: &mut u64,
+) -> Result<(), String> {
+    let forwarding = pipeline.forwarding();
+    let now = Instant::now();
+    let mut batch = BatchWriter::new();
+    for outbound in frames.drain(..) {
+        let late = now.duration_since(outbound.since) >= WAIT_MAX;
+        if late || outbound.expires.is_some_and(|expires| expires <= now) {
+            pipeline.on_not_written(&outbound, now);
+            continue;
+        }
+        let frame = {
+            let mut table = session.table();
+            let frame = to_wire(&mut table, &forwarding, &outbound, now);
+            // In the lock: two streams must not announce out of order.
+            while let Some(announce) = table.announce() {
+                if !session.offer_control(announce.encode()) {
+                    return Err("the control stream is not read".to_owned());
+                }
+            }
+            frame.map_err(|TableFull| "the table of the link is full, the link is renewed".to_owned())?
+        };
+        if !batch.push(&frame) {
+            put_batch(out, std::mem::replace(&mut batch, BatchWriter::new()));
+            if !batch.push(&frame) {
+                pipeline.on_not_written(&outbound, now);
+                continue;
+            }
+        }
+        *sent += 1;
+    }
+    if !batch.is_empty() {
+        put_batch(out, batch);
+    }
+    Ok(())
+}
+
+fn put_batch(out: &mut BytesMut, batch: BatchWriter) {
+    let bytes = batch.finish();
+    out.put_u32(u32::try_from(bytes.len()).expect("a batch is at most BATCH_BYTES_MAX"));
+    out.extend_from_slice(&bytes);
+}
+
+fn to_wire(
+    table: &mut SendTable,
+    forwarding: &Forwarding,
+    outbound: &Outbound,
+    now: Instant,
+) -> Result<Frame, TableFull> {
+    let body = &outbound.body;
+    let life = outbound.expires.map(|expires| expires.duration_since(now).as_millis().max(1));
+    let carriers = match &body.carriers {
+        CarrierSet::All => Carriers::All,
+        CarrierSet::Zones(zones) => {
+            let indices = zones.iter().map(|zone| table.index_of(&Entry::Zone(zone.clone())));
+            Carriers::Zones(indices.collect::<Result<_, _>>()?)
+        }
+    };
+    let destinations = outbound.destinations.iter().map(|destination| {
+        let bridge = table.index_of(&Entry::Bridge(forwarding.bridge(destination.bridge).0.clone()))?;
+        Ok(Target { bridge, prev: destination.prev })
+    });
+    Ok(Frame {
+        destinations: destinations.collect::<Result<_, TableFull>>()?,
+        run: table.index_of(&Entry::Run { bridge: body.key.origin.clone(), run: body.key.run })?,
+        lane: body.key.lane,
+        seq: body.key.seq,
+        carriers,
+        hop_limit: outbound.hop_limit,
+        life_ms: life.map_or(0, |life| u32::try_from(life).unwrap_or(u32::MAX)),
+        digest: body.digest,
+        policy: table.index_of(&Entry::Policy(body.policy))?,
+        topic: body.topic.clone(),
+        extensions: body.extensions.clone(),
+        payload: body.payload.clone(),
+    })
+}
+
+/// Accepts the peer's data streams, a reader each; ends with the first of them that fails.
+pub(super) async fn read_streams(context: &SessionContext, session: &Arc<Session>) -> String {
+    let mut readers: JoinSet<String> = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = session.connection.accept_uni() => match accepted {
+                Ok(stream) if readers.len() < LIMITS.streams_max as usize => {
+                    let (context, session) = (context.clone(), Arc::clone(session));
+                    readers.spawn(async move { read_stream(&context, &session, stream).await });
+                }
+                Ok(_) => return format!("the peer opened more than {DATA_STREAMS} data streams"),
+                Err(problem) => return problem.to_string(),
+            },
+            Some(ended) = readers.join_next() => {
+                return ended.unwrap_or_else(|_| "a data reader failed".to_owned());
+            }
+        }
+    }
+}
+
+async fn read_stream(context: &SessionContext, session: &Session, mut stream: quinn::RecvStream) -> String {
+    loop {
+        let length = match stream.read_u32().await {
+            Ok(length) => length as usize,
+            Err(problem) => return format!("a data stream ended: {problem}"),
+        };
+        if length > BATCH_BYTES_MAX {
+            return violation(session, &format!("a batch of {length} bytes"));
+        }
+        let batch = match read_exact(&mut stream, length).await {
+            Ok(batch) => batch,
+            Err(problem) => return format!("a data stream ended: {problem}"),
+        };
+        session.metrics.received_data_bytes.inc_by(length as u64 + 4);
+        let arrivals = match arrivals(session, &context.pipeline, batch).await {
+            Ok(arrivals) => arrivals,
+            Err(reason) => return violation(session, &reason),
+        };
+        session.metrics.received_events.inc_by(arrivals.len() as u64);
+        context.pipeline.arrive(&session.peer, arrivals);
+    }
+}
+
+fn violation(session: &Session, reason: &str) -> String {
+    session.close(CloseCode::Protocol, reason);
+    format!("the peer broke the protocol: {reason}")
+}
+
+async fn arrivals(session: &Session, pipeline: &Pipeline, batch: Bytes) -> Result<Vec<Arrival>, String> {
+    let now = Instant::now();
+    let mut arrivals = Vec::new();
+    for frame in decode_batch(batch).map_err(|problem| problem.to_string())? {
+        let frame = frame.map_err(|problem| problem.to_string())?;
+        let forwarding = pipeline.forwarding();
+        let deadline = tokio::time::Instant::now() + TABLE_WAIT_MAX;
+        loop {
+            // Registered before the table is looked at, so that an announcement in between is not missed.
+            let grew = session.table_grew.notified();
+            let resolved = {
+                let table = session.received_table.lock().unwrap_or_else(PoisonError::into_inner);
+                from_wire(&table, &forwarding, &frame, now)?
+            };
+            if let Some(arrival) = resolved {
+                arrivals.push(arrival);
+                break;
+            }
+            if tokio::time::timeout_at(deadline, grew).await.is_err() {
+                return Err("a frame refers to an index that was never announced".to_owned());
+            }
+        }
+    }
+    Ok(arrivals)
+}
+
+/// `None` while an index has not been announced. Destinations that our federation document does not list are left out.
+fn from_wire(
+    table: &RecvTable,
+    forwarding: &Forwarding,
+    frame: &Frame,
+    now: Instant,
+) -> Result<Option<Arrival>, String> {
+    let wrong = || "an index of a frame has another meaning".to_owned();
+    let (Some(run), Some(policy)) = (table.entry(frame.run), table.entry(frame.policy)) else {
+        return Ok(None);
+    };
+    let (Entry::Run { bridge: origin, run }, Entry::Policy(policy)) = (run, policy) else {
+        return Err(wrong());
+    };
+    let mut destinations = super::FrameDestinations::new();
+    let mut here = None;
+    for target in &frame.destinations {
+        match table.entry(target.bridge) {
+            None => return Ok(None),
+            Some(Entry::Bridge(bridge)) => match forwarding.index_of(bridge) {
+                Some(index) if index == forwarding.own() => here = Some(target.prev),
+                Some(bridge) => destinations.push(FrameDestination { bridge, prev: target.prev }),
+                None => {}
+            },
+            Some(_) => return Err(wrong()),
+        }
+    }
+    let carriers = match &frame.carriers {
+        Carriers::All => CarrierSet::All,
+        Carriers::Zones(indices) => {
+            let mut zones = Vec::new();
+            for index in indices {
+                match table.entry(*index) {
+                    None => return Ok(None),
+                    Some(Entry::Zone(zone)) => zones.push(zone.clone()),
+                    Some(_) => return Err(wrong()),
+                }
+            }
+            CarrierSet::zones(zones)
+        }
+    };
+    let body = FrameBody {
+        key: EventKey { origin: origin.clone(), run: *run, lane: frame.lane, seq: frame.seq },
+        topic: frame.topic.clone(),
+        payload: frame.payload.clone(),
+        digest: frame.digest,
+        policy: *policy,
+        carriers,
+        extensions: frame.extensions.clone(),
+    };
+    let frame = Outbound {
+        body: Arc::new(body),
+        destinations,
+        hop_limit: frame.hop_limit,
+        since: now,
+        expires: (frame.life_ms > 0).then(|| now + Duration::from_millis(u64::from(frame.life_ms))),
+    };
+    Ok(Some(Arrival { frame, here }))
+}

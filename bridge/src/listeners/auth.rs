@@ -1,0 +1,140 @@
+//! Who a client is: the one URI name of its certificate, or the name its bearer token stands for. On loopback a client
+//! without either is `anonymous`; elsewhere it is refused.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::http::{HeaderMap, header};
+use rustls::pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::pipeline::Principal;
+
+const TOKENS_MAX: usize = 10_000;
+/// The token file is looked at again after this long.
+const RECHECK: Duration = Duration::from_secs(2);
+
+/// What the connection itself shows of a client.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientConnection {
+    pub(super) loopback: bool,
+    pub(super) certificate: Option<Principal>,
+}
+
+/// A client that is not let in; the text is for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unauthorised {
+    #[error("a bearer token or a client certificate is required")]
+    NoCredentials,
+    #[error("the bearer token is not known")]
+    UnknownToken,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenFile {
+    tokens: Vec<TokenEntry>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenEntry {
+    token: String,
+    principal: String,
+}
+
+/// Tokens are kept as digests: comparing those tells nothing of a token by its time, and no dump shows one.
+#[derive(Debug, Default)]
+struct Tokens {
+    by_digest: std::collections::HashMap<[u8; 32], Principal>,
+    modified: Option<SystemTime>,
+}
+
+/// Decides about the clients of one listener.
+#[derive(Debug)]
+pub(crate) struct Authenticator {
+    file: Option<PathBuf>,
+    tokens: Mutex<(Tokens, Instant)>,
+    demands_certificate: bool,
+}
+
+impl Authenticator {
+    pub(super) fn new(file: Option<PathBuf>, demands_certificate: bool) -> Result<Authenticator, String> {
+        let tokens = match &file {
+            Some(path) => read_tokens(path)?,
+            None => Tokens::default(),
+        };
+        Ok(Authenticator { file, tokens: Mutex::new((tokens, Instant::now())), demands_certificate })
+    }
+
+    pub(super) fn principal(
+        &self,
+        connection: &ClientConnection,
+        headers: &HeaderMap,
+    ) -> Result<Principal, Unauthorised> {
+        let bearer = headers.get(header::AUTHORIZATION).map(|value| {
+            let text = value.to_str().unwrap_or_default();
+            text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer ")).map(|_| text[7..].trim())
+        });
+        match bearer {
+            // A wrong token is refused also where none would do: whoever sends one expects to be known by it.
+            Some(token) => token.and_then(|token| self.by_token(token)).ok_or(Unauthorised::UnknownToken),
+            None => match &connection.certificate {
+                Some(principal) => Ok(principal.clone()),
+                None if connection.loopback && self.file.is_none() && !self.demands_certificate => {
+                    Ok(Principal::anonymous())
+                }
+                None => Err(Unauthorised::NoCredentials),
+            },
+        }
+    }
+
+    fn by_token(&self, token: &str) -> Option<Principal> {
+        let path = self.file.as_ref()?;
+        let mut held = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.1.elapsed() >= RECHECK {
+            held.1 = Instant::now();
+            let modified = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+            if modified != held.0.modified {
+                match read_tokens(path) {
+                    Ok(fresh) => held.0 = fresh,
+                    Err(problem) => tracing::error!(%problem, "Token file refused, the tokens read before stay valid"),
+                }
+            }
+        }
+        held.0.by_digest.get(blake3::hash(token.as_bytes()).as_bytes()).cloned()
+    }
+}
+
+fn read_tokens(path: &Path) -> Result<Tokens, String> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|problem| format!("cannot read `{shown}`: {problem}"))?;
+    let file: TokenFile =
+        serde_saphyr::from_str(&text).map_err(|_| format!("`{shown}` is not `tokens:` with a list of {{token, principal}}"))?;
+    if file.tokens.len() > TOKENS_MAX {
+        return Err(format!("`{shown}` has more than {TOKENS_MAX} tokens"));
+    }
+    let mut by_digest = std::collections::HashMap::new();
+    for entry in file.tokens {
+        if entry.token.len() < 16 || entry.principal.is_empty() || entry.principal.len() > 256 {
+            return Err(format!("`{shown}`: a token has at least 16 characters, and a principal 1 to 256"));
+        }
+        let digest = *blake3::hash(entry.token.as_bytes()).as_bytes();
+        by_digest.insert(digest, Principal(Arc::from(entry.principal)));
+    }
+    let modified = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    Ok(Tokens { by_digest, modified })
+}
+
+/// The principal of a client certificate: its one URI name. A common name is not looked at (RELIABILITY G1).
+pub(super) fn principal_of(certificate: &CertificateDer<'_>) -> Option<Principal> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let names = parsed.subject_alternative_name().ok()??;
+    let mut uris = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
+    let first = uris.next()?;
+    uris.next().is_none().then(|| Principal(Arc::from(first)))
+}
