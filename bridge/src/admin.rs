@@ -18,7 +18,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 
 pub(crate) use guard::HostGuard;
-pub(crate) use state::{AdminState, Readiness};
+pub(crate) use state::AdminState;
 
 /// The routes of the admin port.
 pub(crate) fn router(state: Arc<AdminState>, guard: HostGuard) -> Router {

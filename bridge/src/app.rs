@@ -67,12 +67,9 @@ pub(crate) async fn run(node: Node, stop: CancellationToken) -> anyhow::Result<(
     let credentials = Arc::new(ArcSwap::from_pointee(credentials));
     show_certificate(&metrics, &credentials.load());
 
-    let policies = PolicyStore::open(
-        Arc::clone(&federation),
-        node.policy_directories.clone(),
-        Arc::clone(&metrics),
-    )
-    .context("cannot load the policies")?;
+    let policies =
+        PolicyStore::open(Arc::clone(&federation), node.policy_directories.clone(), Arc::clone(&metrics))
+            .context("cannot load the policies")?;
     let policies = Arc::new(policies);
     let own_zone_index = policies
         .active()

@@ -20,20 +20,32 @@ static LISTENER: Shape = Shape::Map(&[
     Key::required("listen", &Shape::Text, "address:port"),
     Key::optional("tls", &CLIENT_TLS, "without it the listener is cleartext"),
     Key::optional("tokens", &Shape::Text, "file with bearer tokens: a list of {token, principal}"),
-    Key::optional("origins", &Shape::List { of: &Shape::Text, non_empty: false }, "web origins that may open a WebSocket"),
+    Key::optional(
+        "origins",
+        &Shape::List { of: &Shape::Text, non_empty: false },
+        "web origins that may open a WebSocket",
+    ),
 ]);
 
 static SPEC: Shape = Shape::Map(&[
     Key::required("zone", &Shape::Name, "the zone this bridge serves"),
     Key::required("federation", &Shape::Text, "the federation document, relative to this file"),
-    Key::optional("dataDirectory", &Shape::Text, "where the bridge keeps its state; `data` beside this file by default"),
+    Key::optional(
+        "dataDirectory",
+        &Shape::Text,
+        "where the bridge keeps its state; `data` beside this file by default",
+    ),
     Key::required(
         "tls",
         &Shape::Map(&[
             Key::required("certificate", &Shape::Text, "PEM file with the bridge's chain, leaf first"),
             Key::required("key", &Shape::Text, "PEM file with its private key"),
             Key::required("ca", &Shape::Text, "PEM file with the authorities of the federation"),
-            Key::optional("denyList", &Shape::Text, "file with bridge ids and certificate serials that are refused"),
+            Key::optional(
+                "denyList",
+                &Shape::Text,
+                "file with bridge ids and certificate serials that are refused",
+            ),
         ]),
         "the bridge's identity towards its peers",
     ),
@@ -74,9 +86,21 @@ static SPEC: Shape = Shape::Map(&[
     Key::optional(
         "limits",
         &Shape::Map(&[
-            Key::optional("eventBytes", &Shape::Integer { min: 1_024, max: 1 << 20 }, "largest event taken from clients"),
-            Key::optional("batchBytes", &Shape::Integer { min: 1_024, max: 4 << 20 }, "largest batch taken from clients"),
-            Key::optional("connections", &Shape::Integer { min: 1, max: 10_000 }, "connections of each listener"),
+            Key::optional(
+                "eventBytes",
+                &Shape::Integer { min: 1_024, max: 1 << 20 },
+                "largest event taken from clients",
+            ),
+            Key::optional(
+                "batchBytes",
+                &Shape::Integer { min: 1_024, max: 4 << 20 },
+                "largest batch taken from clients",
+            ),
+            Key::optional(
+                "connections",
+                &Shape::Integer { min: 1, max: 10_000 },
+                "connections of each listener",
+            ),
         ]),
         "limits below the defaults",
     ),
@@ -199,7 +223,10 @@ impl Node {
     /// The listeners for clients.
     pub(crate) fn client_listeners(&self) -> anyhow::Result<Vec<ListenerSettings>> {
         let kinds = [(&self.http, ListenerKind::Http), (&self.grpc, ListenerKind::Grpc)];
-        Ok(kinds.into_iter().filter_map(|(listener, kind)| Some(self.settings(listener.as_ref()?, kind))).collect())
+        Ok(kinds
+            .into_iter()
+            .filter_map(|(listener, kind)| Some(self.settings(listener.as_ref()?, kind)))
+            .collect())
     }
 
     /// The admin listener, and whether it is behind mutual TLS. Elsewhere than on loopback it must be.
@@ -251,7 +278,10 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
         if !linked {
             bail!("peer `{id}`: the federation document has no link from `{name}` to it");
         }
-        peers.push(Peer { bridge: BridgeId::parse(&id)?, address: parse_peer_address(&text(peer, "address"))? });
+        peers.push(Peer {
+            bridge: BridgeId::parse(&id)?,
+            address: parse_peer_address(&text(peer, "address"))?,
+        });
     }
     let listeners = spec.get("listeners");
     let client = |key: &str| -> anyhow::Result<Option<Listener>> {

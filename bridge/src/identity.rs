@@ -111,7 +111,10 @@ pub(crate) enum PeerRefused {
 }
 
 impl PeerCertificate {
-    pub(crate) fn check(own: &Credentials, chain: &[CertificateDer<'_>]) -> Result<PeerCertificate, PeerRefused> {
+    pub(crate) fn check(
+        own: &Credentials,
+        chain: &[CertificateDer<'_>],
+    ) -> Result<PeerCertificate, PeerRefused> {
         let leaf = chain.first().ok_or(PeerRefused::NoCertificate)?;
         let identity = BridgeIdentity::of_certificate(leaf)?;
         if identity.federation != own.identity.federation {

@@ -33,8 +33,8 @@ use tracing::{info, warn};
 
 pub(crate) use accept::accept_peers;
 pub(crate) use dial::{PeerAddress, dial_peer};
-pub(crate) use outbox::{FrameBody, FrameDestination, FrameDestinations, NotQueued, Outbound, Outbox};
-pub(crate) use quic::{CloseCode, EndpointProblem, PeerEndpoint};
+pub(crate) use outbox::{FrameBody, FrameDestination, FrameDestinations, NotQueued, Outbound};
+pub(crate) use quic::{CloseCode, PeerEndpoint};
 pub(crate) use session::{Session, SessionContext};
 pub(crate) use view::PeerView;
 
@@ -225,7 +225,6 @@ impl Links {
 #[derive(Clone, Debug)]
 pub(crate) struct SessionFacts {
     pub(crate) peer: BridgeId,
-    pub(crate) zone: ZoneName,
     pub(crate) direction: Direction,
     pub(crate) remote: SocketAddr,
     pub(crate) since: Instant,

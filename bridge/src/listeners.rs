@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use accept::{BindProblem, BoundListener, bind};
+pub(crate) use accept::{BoundListener, bind};
 
 use crate::pipeline::Pipeline;
 

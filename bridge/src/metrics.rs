@@ -207,7 +207,9 @@ impl Metrics {
 
     /// The Prometheus text format.
     pub(crate) fn render(&self) -> String {
-        TextEncoder::new().encode_to_string(&self.registry.gather()).expect("registered metrics encode as text")
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .expect("registered metrics encode as text")
     }
 }
 

@@ -203,12 +203,7 @@ fn load(
     for warning in compiled.warnings.iter() {
         warn!(warning = %warning, "Policy warning");
     }
-    Ok(Generation {
-        program: compiled.program,
-        number,
-        files: sources.len(),
-        loaded_at: SystemTime::now(),
-    })
+    Ok(Generation { program: compiled.program, number, files: sources.len(), loaded_at: SystemTime::now() })
 }
 
 fn describe(problem: &LoadPolicyError) -> String {

@@ -59,12 +59,15 @@ pub(crate) enum Command {
         done: oneshot::Sender<()>,
     },
     /// For the admin API: `view` is called on the core, between two turns.
-    View(Box<dyn FnOnce(&Router) + Send>),
+    View(View),
 }
 
-impl std::fmt::Debug for dyn FnOnce(&Router) + Send {
+/// A question to the core.
+pub(crate) struct View(Box<dyn FnOnce(&Router) + Send>);
+
+impl std::fmt::Debug for View {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("view")
+        f.write_str("View")
     }
 }
 
@@ -97,7 +100,7 @@ impl RouterHandle {
         let view = Box::new(move |router: &Router| {
             let _ = reply.send(read(router));
         });
-        self.send(Command::View(view)).await;
+        self.send(Command::View(View(view))).await;
         answer.await.ok()
     }
 }
@@ -169,7 +172,7 @@ impl RouterTask {
                 self.router.shutdown(now());
                 stopped.push(done);
             }
-            Command::View(view) => view(&self.router),
+            Command::View(View(view)) => view(&self.router),
         }
     }
 

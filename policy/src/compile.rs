@@ -97,7 +97,11 @@ pub fn compile(files: &[SourceFile], federation: &Federation) -> Result<Compiled
     if rules.len() > RULES_MAX
         && let Some(rule) = rules.last()
     {
-        problems.push(Diagnostic::error("P0107", &rule.span, format!("there are more than {RULES_MAX} rules")));
+        problems.push(Diagnostic::error(
+            "P0107",
+            &rule.span,
+            format!("there are more than {RULES_MAX} rules"),
+        ));
     }
     rules.sort_by(|a, b| (a.layer.depth, &a.id).cmp(&(b.layer.depth, &b.id)));
     check_reach(&rules, &mut problems);
@@ -124,7 +128,9 @@ fn check_reach(rules: &[Rule], problems: &mut Diagnostics) {
             let layer = rule.layer.name();
             let mut problem = Diagnostic::error("P0203", span, "this permit can never take effect")
                 .label(format!("{layer} cannot add to what the federation permits"))
-                .help(format!("permit \"{filter}\" in a policy of the layer federation, or remove this topic"));
+                .help(format!(
+                    "permit \"{filter}\" in a policy of the layer federation, or remove this topic"
+                ));
             if let Some(first) = outer.first() {
                 let label = format!("no permit of the outermost layer covers \"{filter}\"");
                 problem = problem.related(&first.span, label);
@@ -220,7 +226,13 @@ impl Program {
         ClassId { context, rules, exceptions }
     }
 
-    pub(crate) fn candidates(&self, context: Context, from: ZoneIndex, to: ZoneIndex, topic: &Topic) -> Candidates {
+    pub(crate) fn candidates(
+        &self,
+        context: Context,
+        from: ZoneIndex,
+        to: ZoneIndex,
+        topic: &Topic,
+    ) -> Candidates {
         let of_topic = self.topic_rules(topic);
         let border = self.border(context, from, to);
         let matching = and(&of_topic.matching, &border.matching);
@@ -271,7 +283,8 @@ impl Program {
                 if let Some(except) = &rule.except
                     && except.border_holds(context, from_zone, to_zone)
                 {
-                    let bits = if except.event.is_empty() { &mut border.excepted } else { &mut border.conditional };
+                    let bits =
+                        if except.event.is_empty() { &mut border.excepted } else { &mut border.conditional };
                     set(bits, at);
                 }
             }

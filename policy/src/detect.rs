@@ -61,7 +61,9 @@ pub fn find(text: &str, key: Option<&str>) -> Vec<Finding> {
         iban::find(bytes, &mut found);
         phone::find(bytes, key, &mut found);
     }
-    found.sort_by_key(|finding: &Finding| (finding.range.start, std::cmp::Reverse(finding.range.end), finding.class));
+    found.sort_by_key(|finding: &Finding| {
+        (finding.range.start, std::cmp::Reverse(finding.range.end), finding.class)
+    });
     let mut kept: Vec<Finding> = Vec::new();
     for finding in found {
         match kept.last_mut() {

@@ -67,11 +67,19 @@ struct Stop<'a> {
 
 impl Program {
     /// Judges an event at a border between two different zones.
-    pub fn decide(&self, context: Context, from: ZoneIndex, to: ZoneIndex, topic: &Topic, event: &Event) -> Decision {
+    pub fn decide(
+        &self,
+        context: Context,
+        from: ZoneIndex,
+        to: ZoneIndex,
+        topic: &Topic,
+        event: &Event,
+    ) -> Decision {
         let candidates = self.candidates(context, from, to, topic);
         let zone = |index: ZoneIndex| &self.federation.zones[usize::from(index.0)];
         let (from_zone, to_zone) = (zone(from), zone(to));
-        let excepted = |at: usize| candidates.exceptions.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1);
+        let excepted =
+            |at: usize| candidates.exceptions.get(at / 64).is_some_and(|word| word >> (at % 64) & 1 == 1);
         let applies = |at: &usize| {
             let rule = &self.rules[*at];
             rule.matcher.event_holds(event)
@@ -97,7 +105,8 @@ impl Program {
         }
         let mut edited = None;
         if stops.is_empty() {
-            let protecting = || rules.iter().filter_map(|rule| protect_items(rule).map(|items| (*rule, items)));
+            let protecting =
+                || rules.iter().filter_map(|rule| protect_items(rule).map(|items| (*rule, items)));
             let items: Vec<&Protect> = protecting().flat_map(|(_, items)| items).collect();
             if !items.is_empty() {
                 match transform(event, items) {
@@ -127,15 +136,14 @@ impl Program {
         if stops.is_empty() {
             return Decision::Forward { event: edited };
         }
-        stops.sort_by(|a, b| {
-            (b.disposition, a.depth, &a.by.id).cmp(&(a.disposition, b.depth, &b.by.id))
-        });
+        stops.sort_by(|a, b| (b.disposition, a.depth, &a.by.id).cmp(&(a.disposition, b.depth, &b.by.id)));
         stops.dedup_by(|a, b| a.by == b.by);
         let mut stops = stops.into_iter();
         let first = stops.next().expect("checked not to be empty");
         let facts =
             Facts { rule: &first.by.id, layer: &first.by.layer, topic, from: from_zone, to: to_zone, event };
-        let message = first.rule.and_then(|rule| rule.message.as_ref()).map(|template| template.render(&facts));
+        let message =
+            first.rule.and_then(|rule| rule.message.as_ref()).map(|template| template.render(&facts));
         Decision::Stop {
             disposition: first.disposition,
             message,
@@ -249,7 +257,8 @@ fn has_format(format: Format, text: &str) -> bool {
         }
         Format::MediaType => {
             let token = |part: &str| {
-                !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+                !part.is_empty()
+                    && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
             };
             let essence = text.split(';').next().unwrap_or_default().trim();
             essence.split_once('/').is_some_and(|(kind, sub)| token(kind) && token(sub))

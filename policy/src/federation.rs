@@ -24,15 +24,27 @@ static BRIDGE: Shape = Shape::Map(&[
 static LINK: Shape = Shape::Map(&[
     Key::required("from", &Shape::Name, "the bridge that dials"),
     Key::required("to", &Shape::Name, "the bridge that is dialled"),
-    Key::optional("cost", &Shape::Integer { min: 1, max: 1_000_000 }, "smaller is preferred; 10 where it is left out"),
+    Key::optional(
+        "cost",
+        &Shape::Integer { min: 1, max: 1_000_000 },
+        "smaller is preferred; 10 where it is left out",
+    ),
 ]);
 
 static SPEC: Shape = Shape::Map(&[
-    Key::optional("layers", &Shape::List { of: &Shape::Name, non_empty: true }, "outermost first; federation, region, zone by default"),
+    Key::optional(
+        "layers",
+        &Shape::List { of: &Shape::Name, non_empty: true },
+        "outermost first; federation, region, zone by default",
+    ),
     Key::required("zones", &Shape::Dict(&ZONE), "name: attributes"),
     Key::required("bridges", &Shape::List { of: &BRIDGE, non_empty: true }, "a list of {id, zone, address}"),
     Key::optional("links", &Shape::List { of: &LINK, non_empty: false }, "a list of {from, to, cost}"),
-    Key::optional("policies", &Shape::List { of: &Shape::Text, non_empty: false }, "directories with policies, relative to this file"),
+    Key::optional(
+        "policies",
+        &Shape::List { of: &Shape::Text, non_empty: false },
+        "directories with policies, relative to this file",
+    ),
     Key::later("minRevision"),
     Key::later("keys"),
 ]);
@@ -103,12 +115,22 @@ impl Federation {
                 if problems.has_errors() { None } else { Some(lower(document, &mut problems)) }
             }
             [] if !problems.has_errors() => {
-                let place = Span { file: file.name.as_str().into(), line: 1, column: 1, end_column: 2, source: "".into() };
+                let place = Span {
+                    file: file.name.as_str().into(),
+                    line: 1,
+                    column: 1,
+                    end_column: 2,
+                    source: "".into(),
+                };
                 problems.push(Diagnostic::error("P0101", &place, "the file is empty"));
                 None
             }
             [_, second, ..] => {
-                problems.push(Diagnostic::error("P0101", &second.span, "only one document belongs in this file"));
+                problems.push(Diagnostic::error(
+                    "P0101",
+                    &second.span,
+                    "only one document belongs in this file",
+                ));
                 None
             }
             [] => None,
@@ -167,7 +189,8 @@ fn lower(document: &Node, problems: &mut Diagnostics) -> Federation {
     for (name, node) in of_spec("zones").map(Node::entries).unwrap_or_default() {
         let name_text = name.text().unwrap_or_default();
         if !is_name(name_text) {
-            let message = format!("`{name_text}` is not a name: use 1 to 63 characters out of a-z, 0-9 and -");
+            let message =
+                format!("`{name_text}` is not a name: use 1 to 63 characters out of a-z, 0-9 and -");
             problems.push(Diagnostic::error("P0106", &name.span, message));
         }
         let attributes = ["region", "cloud", "jurisdiction"]
@@ -195,7 +218,9 @@ fn lower(document: &Node, problems: &mut Diagnostics) -> Federation {
             problems.push(Diagnostic::error("P0110", span("zone"), message).help("add it under `zones`"));
         }
         if let Some(address) = &entry.address
-            && address.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
+            && address
+                .rsplit_once(':')
+                .is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
         {
             let message = format!("`{address}` is not host:port");
             problems.push(Diagnostic::error("P0107", span("address"), message));
@@ -226,7 +251,8 @@ fn lower(document: &Node, problems: &mut Diagnostics) -> Federation {
             problems.push(Diagnostic::error("P0110", &node.span, "a link needs two different bridges"));
         }
         let same = |known: &FederationLink| {
-            (&known.from, &known.to) == (&link.from, &link.to) || (&known.from, &known.to) == (&link.to, &link.from)
+            (&known.from, &known.to) == (&link.from, &link.to)
+                || (&known.from, &known.to) == (&link.to, &link.from)
         };
         if links.iter().any(same) {
             problems.push(Diagnostic::error("P0110", &node.span, "these two bridges are linked already"));

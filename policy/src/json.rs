@@ -55,7 +55,8 @@ pub(crate) trait Visitor {
 
 /// Walks `text` and returns it with the visitor's edits, or `None` where there were none.
 pub(crate) fn edit(text: &str, visitor: &mut impl Visitor) -> Result<Option<String>, Unreadable> {
-    let mut walk = Walk { text, bytes: text.as_bytes(), at: 0, place: Vec::new(), edits: Vec::new(), visitor };
+    let mut walk =
+        Walk { text, bytes: text.as_bytes(), at: 0, place: Vec::new(), edits: Vec::new(), visitor };
     walk.space();
     let start = walk.at;
     if walk.value(0)? {
@@ -137,7 +138,11 @@ impl<V: Visitor> Walk<'_, V> {
             // What is below must be well-formed whatever becomes of it.
             Kind::Object | Kind::Array => {
                 let edit = self.visitor.value(&self.place, kind, "", None);
-                if kind == Kind::Object { self.object(depth)? } else { self.array(depth)? }
+                if kind == Kind::Object {
+                    self.object(depth)?
+                } else {
+                    self.array(depth)?
+                }
                 edit
             }
             _ => self.visitor.value(&self.place, kind, &self.text[start..self.at], decoded.as_ref()),
@@ -313,7 +318,11 @@ impl<V: Visitor> Walk<'_, V> {
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
-        if self.peek() == Some(b'0') { self.at += 1 } else { self.digits()? }
+        if self.peek() == Some(b'0') {
+            self.at += 1
+        } else {
+            self.digits()?
+        }
         if self.peek() == Some(b'.') {
             self.at += 1;
             self.digits()?;

@@ -35,7 +35,8 @@ pub(crate) fn policy(document: &Node, federation: &Federation, problems: &mut Di
             let name_node = node.get("name")?;
             let id = format!("{name}/{}", name_node.text()?);
             if let Some(first) = seen.insert(id.clone(), name_node.span.clone()) {
-                let problem = Diagnostic::error("P0111", &name_node.span, format!("rule `{id}` occurs twice"));
+                let problem =
+                    Diagnostic::error("P0111", &name_node.span, format!("rule `{id}` occurs twice"));
                 lowering.problems.push(problem.related(&first, "first here"));
             }
             lowering.rule(node, id, &layer)
@@ -50,7 +51,9 @@ fn lower_layer(node: &Node, federation: &Federation, problems: &mut Diagnostics)
     }
     let Some((attribute, value)) = text.split_once('/') else {
         let problem = Diagnostic::error("P0201", &node.span, format!("`{text}` is no layer"));
-        problems.push(problem.help("write federation, or an attribute and its value such as region/eu or zone/dmz"));
+        problems.push(
+            problem.help("write federation, or an attribute and its value such as region/eu or zone/dmz"),
+        );
         return None;
     };
     let Some(depth) = federation.layers.iter().position(|layer| layer == attribute) else {
@@ -61,7 +64,10 @@ fn lower_layer(node: &Node, federation: &Federation, problems: &mut Diagnostics)
     };
     if !federation.zones.iter().any(|zone| zone.attribute(attribute) == Some(value)) {
         let message = format!("no zone has {attribute} `{value}`, so these rules never apply");
-        problems.push(Diagnostic::error("P0202", &node.span, message).help("check the value against the federation document"));
+        problems.push(
+            Diagnostic::error("P0202", &node.span, message)
+                .help("check the value against the federation document"),
+        );
     }
     Some(Layer { depth, of: Some((attribute.to_owned(), value.to_owned())) })
 }
@@ -87,7 +93,12 @@ impl Lowering<'_> {
             [(key, value)] => (key.text().unwrap_or_default(), value),
             [] => {
                 let name = node.get("name").unwrap_or(node);
-                self.error("P0112", name, "the rule has no action", "add one of permit, deny, require, protect");
+                self.error(
+                    "P0112",
+                    name,
+                    "the rule has no action",
+                    "add one of permit, deny, require, protect",
+                );
                 return None;
             }
             [_, (second, _), ..] => {
@@ -104,10 +115,12 @@ impl Lowering<'_> {
         let match_node = node.get("match")?;
         let matcher = self.matcher(match_node, at_default);
         let except = node.get("except").map(|except| self.matcher(except, 7));
-        let disposition = |key: &str| node.get(key).and_then(Node::text).map(|text| match text {
-            "reject" => Disposition::Reject,
-            _ => Disposition::DeadLetter,
-        });
+        let disposition = |key: &str| {
+            node.get(key).and_then(Node::text).map(|text| match text {
+                "reject" => Disposition::Reject,
+                _ => Disposition::DeadLetter,
+            })
+        };
         let on_violation_default = match action {
             Action::Require(_) => Disposition::DeadLetter,
             _ => Disposition::Reject,
@@ -115,7 +128,12 @@ impl Lowering<'_> {
         if let Some(on_error) = node.get("onError")
             && matches!(action, Action::Permit)
         {
-            self.error("P0112", on_error, "a permit takes no `onError`", "remove it: a permit in error does not permit");
+            self.error(
+                "P0112",
+                on_error,
+                "a permit takes no `onError`",
+                "remove it: a permit in error does not permit",
+            );
         }
         let message = node.get("message").and_then(|message| match Template::parse(message.text()?) {
             Ok(template) => Some(template),
@@ -152,7 +170,8 @@ impl Lowering<'_> {
             match TopicFilter::parse(text) {
                 Ok(filter) => matcher.topics.push(filter),
                 Err(problem) => {
-                    let help = "tokens between dots; `*` is one token, `**` any number; exclude with `except`";
+                    let help =
+                        "tokens between dots; `*` is one token, `**` any number; exclude with `except`";
                     self.error("P0114", topic, format!("`{text}` is no topic filter: {problem}"), help);
                 }
             }
@@ -163,7 +182,8 @@ impl Lowering<'_> {
             self.error("P0107", topics, "the list of topics is empty", "write [\"**\"] for every topic");
         }
         if let Some(at) = node.get("at") {
-            matcher.at = at.items().iter().filter_map(|n| Context::parse(n.text()?)).fold(0, |bits, c| bits | c.bit());
+            matcher.at =
+                at.items().iter().filter_map(|n| Context::parse(n.text()?)).fold(0, |bits, c| bits | c.bit());
         }
         matcher.from = node.get("from").map(|from| self.selector(from)).unwrap_or_default();
         matcher.to = node.get("to").map(|to| self.selector(to)).unwrap_or_default();
@@ -188,7 +208,12 @@ impl Lowering<'_> {
 
     fn selector(&mut self, node: &Node) -> Selector {
         let mut selector = Selector::default();
-        let keys = [("zones", "zone"), ("regions", "region"), ("clouds", "cloud"), ("jurisdictions", "jurisdiction")];
+        let keys = [
+            ("zones", "zone"),
+            ("regions", "region"),
+            ("clouds", "cloud"),
+            ("jurisdictions", "jurisdiction"),
+        ];
         for (key, attribute) in keys {
             let Some(values) = node.get(key) else { continue };
             let mut accepted = Vec::new();
@@ -221,7 +246,8 @@ impl Lowering<'_> {
             .map(|zone| zone.name.as_str())
             .collect();
         if !lacking.is_empty() {
-            let message = format!("this selects by {attribute}, which zone {} does not have", lacking.join(", "));
+            let message =
+                format!("this selects by {attribute}, which zone {} does not have", lacking.join(", "));
             self.error("P0204", node, message, "give every zone this attribute in the federation document");
         }
     }
@@ -232,7 +258,8 @@ impl Lowering<'_> {
     }
 
     fn regex(&mut self, node: &Node, pattern: &str) -> Option<Regex> {
-        let built = RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build();
+        let built =
+            RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build();
         match built {
             Ok(regex) => Some(regex),
             Err(problem) => {
@@ -266,7 +293,12 @@ impl Lowering<'_> {
                 let text = pattern.text()?;
                 if text.contains("${") {
                     let help = "write the value out, one rule for each zone";
-                    self.error("P0108", pattern, "placeholders in patterns are not supported by this version", help);
+                    self.error(
+                        "P0108",
+                        pattern,
+                        "placeholders in patterns are not supported by this version",
+                        help,
+                    );
                     return None;
                 }
                 self.regex(pattern, text)
@@ -286,12 +318,15 @@ impl Lowering<'_> {
     fn protections(&mut self, node: &Node) -> Vec<Protect> {
         let mut all = Vec::new();
         for item in node.items() {
-            let names = |key: &str| item.get(key).map(Node::items).unwrap_or_default().iter().filter_map(Node::text);
+            let names =
+                |key: &str| item.get(key).map(Node::items).unwrap_or_default().iter().filter_map(Node::text);
             let excepted: Vec<&str> = names("except").collect();
             let families: Vec<&str> = names("classes").collect();
             let classes = Class::ALL
                 .into_iter()
-                .filter(|class| families.iter().any(|f| class.is_in(f)) && !excepted.iter().any(|f| class.is_in(f)))
+                .filter(|class| {
+                    families.iter().any(|f| class.is_in(f)) && !excepted.iter().any(|f| class.is_in(f))
+                })
                 .collect();
             let mut fields = Vec::new();
             for field in item.get("fields").map(Node::items).unwrap_or_default() {
@@ -299,19 +334,34 @@ impl Lowering<'_> {
                     Some(Ok(path)) => {
                         if matches!(path.attribute(), Some("id" | "source" | "type" | "specversion")) {
                             let help = "match the event and deny it instead";
-                            self.error("P0401", field, "this attribute names the event and cannot be protected", help);
+                            self.error(
+                                "P0401",
+                                field,
+                                "this attribute names the event and cannot be protected",
+                                help,
+                            );
                         }
                         fields.push(path);
                     }
                     Some(Err((message, at))) => {
                         let message = format!("this is no path: {message} (byte {at})");
-                        self.error("P0402", field, message, "write $.subject, $.data.customer.email, $.data.items[*].card");
+                        self.error(
+                            "P0402",
+                            field,
+                            message,
+                            "write $.subject, $.data.customer.email, $.data.items[*].card",
+                        );
                     }
                     None => {}
                 }
             }
             if item.get("classes").is_none() && item.get("fields").is_none() {
-                self.error("P0403", item, "neither `classes` nor `fields` is given", "say what is to be protected");
+                self.error(
+                    "P0403",
+                    item,
+                    "neither `classes` nor `fields` is given",
+                    "say what is to be protected",
+                );
             }
             let count = |key: &str| {
                 let number = item.get("keep").and_then(|keep| keep.get(key)).and_then(Node::integer);
@@ -322,6 +372,12 @@ impl Lowering<'_> {
                 && how != "mask"
             {
                 self.error("P0404", keep, "`keep` belongs to mask", "write as: mask, or remove `keep`");
+            }
+            if how == "hash" && item.get("classes").is_some() {
+                let node = item.get("as").unwrap_or(item);
+                let problem = Diagnostic::warning("P0405", &node.span, "a hash can be confirmed by guessing")
+                    .help("card numbers, phones and addresses can be enumerated; use mask or redact for secrecy");
+                self.problems.push(problem);
             }
             let protection = match how {
                 "drop" => Protection::Drop,
@@ -345,8 +401,10 @@ fn canonical(node: &Node) -> String {
         NodeKind::Text(text) => serde_json::Value::from(text.as_str()).to_string(),
         NodeKind::List(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
         NodeKind::Map(entries) => {
-            let mut all: Vec<String> =
-                entries.iter().map(|(key, value)| format!("{}:{}", canonical(key), canonical(value))).collect();
+            let mut all: Vec<String> = entries
+                .iter()
+                .map(|(key, value)| format!("{}:{}", canonical(key), canonical(value)))
+                .collect();
             all.sort();
             format!("{{{}}}", all.join(","))
         }

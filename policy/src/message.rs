@@ -7,8 +7,20 @@ use crate::detect;
 use crate::federation::Zone;
 
 const PLACEHOLDERS: [&str; 14] = [
-    "topic", "rule", "layer", "from.zone", "from.region", "from.cloud", "from.jurisdiction", "to.zone", "to.region",
-    "to.cloud", "to.jurisdiction", "event.id", "event.type", "event.source",
+    "topic",
+    "rule",
+    "layer",
+    "from.zone",
+    "from.region",
+    "from.cloud",
+    "from.jurisdiction",
+    "to.zone",
+    "to.region",
+    "to.cloud",
+    "to.jurisdiction",
+    "event.id",
+    "event.type",
+    "event.source",
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -114,7 +114,9 @@ impl Match {
     }
 
     pub(crate) fn event_holds(&self, event: &Event) -> bool {
-        self.event.iter().all(|(name, pattern)| attribute_text(event, name).is_some_and(|text| pattern.is_match(&text)))
+        self.event
+            .iter()
+            .all(|(name, pattern)| attribute_text(event, name).is_some_and(|text| pattern.is_match(&text)))
     }
 }
 
@@ -199,7 +201,13 @@ pub(crate) struct Rule {
 
 impl Rule {
     /// Whether the layer of the rule speaks at this border (POLICY §3).
-    pub(crate) fn speaks(&self, federation: &Federation, context: Context, from: ZoneIndex, to: ZoneIndex) -> bool {
+    pub(crate) fn speaks(
+        &self,
+        federation: &Federation,
+        context: Context,
+        from: ZoneIndex,
+        to: ZoneIndex,
+    ) -> bool {
         let zone = |index: ZoneIndex| &federation.zones[usize::from(index.0)];
         match context {
             Context::Egress => self.layer.speaks_for(zone(from)),

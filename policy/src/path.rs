@@ -55,7 +55,8 @@ impl Path {
                 rest = after;
             } else if let Some(after) = rest.strip_prefix('[') {
                 let (number, after) = after.split_once(']').ok_or_else(|| fail("`]` is missing"))?;
-                let number = number.parse().map_err(|_| fail("a number, `*` or a quoted name belongs in brackets"))?;
+                let number =
+                    number.parse().map_err(|_| fail("a number, `*` or a quoted name belongs in brackets"))?;
                 steps.push(Step::Index(number));
                 rest = after;
             } else {
@@ -175,7 +176,9 @@ mod tests {
 
     #[test]
     fn malformed_paths_name_the_byte() {
-        for (text, at) in [("data", 0), ("$", 1), ("$.", 1), ("$.data[", 6), ("$.a.b", 1), ("$.data[x]", 6), ("$data", 1)] {
+        for (text, at) in
+            [("data", 0), ("$", 1), ("$.", 1), ("$.data[", 6), ("$.a.b", 1), ("$.data[x]", 6), ("$data", 1)]
+        {
             assert_eq!(Path::parse(text).expect_err(text).1, at, "{text}");
         }
     }

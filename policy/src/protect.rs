@@ -28,7 +28,11 @@ pub(crate) fn parse_entries(text: &str) -> Vec<Entry> {
         .filter_map(|entry| {
             let mut words = entry.split(' ');
             let (pointer, class, form) = (words.next()?, words.next()?, words.next()?);
-            Some(Entry { pointer: pointer.to_owned(), class: class.to_owned(), form: Protection::parse_form(form)? })
+            Some(Entry {
+                pointer: pointer.to_owned(),
+                class: class.to_owned(),
+                form: Protection::parse_form(form)?,
+            })
         })
         .collect()
 }
@@ -67,7 +71,8 @@ impl<'a> Demands<'a> {
     }
 
     fn by_class(&self, class: Class) -> Option<Protection> {
-        let demands = self.items.iter().filter(|item| item.classes.contains(&class)).map(|item| item.protection);
+        let demands =
+            self.items.iter().filter(|item| item.classes.contains(&class)).map(|item| item.protection);
         demands.reduce(Protection::meet)
     }
 
@@ -94,7 +99,13 @@ impl<'a> Demands<'a> {
     }
 
     /// A whole text under a demand by field, met with everything found in it. `None`: it stays. `Some(None)`: it goes.
-    pub(crate) fn whole(&mut self, pointer: &str, text: &str, demanded: Protection, key: Option<&str>) -> Option<Option<String>> {
+    pub(crate) fn whole(
+        &mut self,
+        pointer: &str,
+        text: &str,
+        demanded: Protection,
+        key: Option<&str>,
+    ) -> Option<Option<String>> {
         let mut protection = demanded;
         for finding in find(text, key) {
             if let Some(by_class) = self.by_class(finding.class) {
@@ -117,7 +128,12 @@ impl<'a> Demands<'a> {
     }
 
     /// The places of a text that classes demand something of, with what is to stand there.
-    pub(crate) fn parts(&mut self, pointer: &str, text: &str, key: Option<&str>) -> Vec<(std::ops::Range<usize>, String)> {
+    pub(crate) fn parts(
+        &mut self,
+        pointer: &str,
+        text: &str,
+        key: Option<&str>,
+    ) -> Vec<(std::ops::Range<usize>, String)> {
         if !self.wants_classes() || known_form(text).is_some() {
             return Vec::new();
         }
@@ -148,7 +164,9 @@ impl<'a> Demands<'a> {
     /// Whether a class demands that the only thing in `text` is dropped: then its member goes too.
     fn drops_all(&self, text: &str, key: Option<&str>) -> bool {
         match find(text, key).as_slice() {
-            [finding] => finding.range == (0..text.len()) && self.by_class(finding.class) == Some(Protection::Drop),
+            [finding] => {
+                finding.range == (0..text.len()) && self.by_class(finding.class) == Some(Protection::Drop)
+            }
             _ => false,
         }
     }
@@ -164,7 +182,8 @@ fn key_of(place: &[Segment]) -> Option<&str> {
 impl Visitor for Demands<'_> {
     fn value(&mut self, place: &[Segment], kind: Kind, raw: &str, decoded: Option<&Decoded>) -> Edit {
         // A demand on a subtree holds for each leaf below it, unless the subtree itself is replaced.
-        let inherited = (0..=place.len()).filter_map(|end| self.by_place(&place[..end])).reduce(Protection::meet);
+        let inherited =
+            (0..=place.len()).filter_map(|end| self.by_place(&place[..end])).reduce(Protection::meet);
         let pointer = pointer(place);
         let key = key_of(place);
         match kind {
@@ -199,7 +218,9 @@ impl Visitor for Demands<'_> {
                 match protection {
                     Protection::Drop => Edit::Remove,
                     Protection::Redact => Edit::Replace("null".to_owned()),
-                    other => Edit::Replace(quote(&other.apply(raw, class.unwrap_or_default()).unwrap_or_default())),
+                    other => {
+                        Edit::Replace(quote(&other.apply(raw, class.unwrap_or_default()).unwrap_or_default()))
+                    }
                 }
             }
             Kind::String => {
@@ -243,7 +264,9 @@ impl Visitor for Demands<'_> {
         self.note(&pointer(parent), class, protection);
         match protection {
             Protection::Drop => Edit::Remove,
-            Protection::Hash => Edit::Replace(quote(&protection.apply(&name.text, class).unwrap_or_default())),
+            Protection::Hash => {
+                Edit::Replace(quote(&protection.apply(&name.text, class).unwrap_or_default()))
+            }
             Protection::Redact | Protection::Mask { .. } => {
                 // Made unique by a number: two members of one name would be one to most readers.
                 let count = self.done.iter().filter(|entry| entry.class == class).count();
@@ -258,7 +281,9 @@ impl Visitor for Demands<'_> {
 pub(crate) fn attributes(demands: &mut Demands<'_>, event: &Event) -> Vec<(String, Option<String>)> {
     let mut edits = Vec::new();
     for (name, value) in event.attributes() {
-        if matches!(name, "id" | "source" | "type" | GOVPROTECTED) || matches!(value, AttributeValue::Binary(_)) {
+        if matches!(name, "id" | "source" | "type" | GOVPROTECTED)
+            || matches!(value, AttributeValue::Binary(_))
+        {
             continue;
         }
         let text = value.to_text();

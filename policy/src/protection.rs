@@ -19,7 +19,9 @@ impl Protection {
         match (self, other) {
             (Drop, _) | (_, Drop) => Drop,
             (Hash, Hash) => Hash,
-            (Mask { first: a, last: b }, Mask { first: c, last: d }) => Mask { first: a.min(c), last: b.min(d) },
+            (Mask { first: a, last: b }, Mask { first: c, last: d }) => {
+                Mask { first: a.min(c), last: b.min(d) }
+            }
             _ => Redact,
         }
     }
@@ -61,12 +63,14 @@ impl Protection {
 /// The form a value already has, told by its grammar alone.
 pub(crate) fn known_form(text: &str) -> Option<Protection> {
     if let Some(digits) = text.strip_prefix("sha256_") {
-        let hex = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let hex =
+            digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         return hex.then_some(Protection::Hash);
     }
     let inner = text.strip_prefix("[redacted")?.strip_suffix(']')?;
     let class = inner.strip_prefix(':').unwrap_or(inner);
-    let good = inner.is_empty() || (inner.len() > 1 && class.bytes().all(|b| b.is_ascii_lowercase() || b"-.*".contains(&b)));
+    let good = inner.is_empty()
+        || (inner.len() > 1 && class.bytes().all(|b| b.is_ascii_lowercase() || b"-.*".contains(&b)));
     good.then_some(Protection::Redact)
 }
 
@@ -135,7 +139,8 @@ mod tests {
 
     #[test]
     fn a_mask_applied_again_changes_nothing() {
-        for text in ["4111 1111 1111 1111", "ab", "", "anna@example.com", "é号x9-1", "DE89370400440532013000"] {
+        for text in ["4111 1111 1111 1111", "ab", "", "anna@example.com", "é号x9-1", "DE89370400440532013000"]
+        {
             for first in 0..6 {
                 for last in 0..6 {
                     let once = mask(text, first, last);

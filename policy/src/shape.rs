@@ -13,10 +13,16 @@ pub enum Shape {
     /// `[a-z0-9-]`, 1 to 63 characters.
     Name,
     Bool,
-    Integer { min: i64, max: i64 },
+    Integer {
+        min: i64,
+        max: i64,
+    },
     OneOf(&'static [&'static str]),
     /// A list, at least one element where so said.
-    List { of: &'static Shape, non_empty: bool },
+    List {
+        of: &'static Shape,
+        non_empty: bool,
+    },
     /// One value or a list of them.
     OneOrMany(&'static Shape),
     /// A mapping with these keys.
@@ -58,7 +64,9 @@ pub fn check(node: &Node, shape: &Shape, problems: &mut Diagnostics) {
     let mut wrong = |expected: &str| {
         let message = format!("expected {expected}, found {}", node.type_name());
         let mut problem = Diagnostic::error("P0105", &node.span, message);
-        if expected.contains("text") && matches!(node.kind, NodeKind::Integer(_) | NodeKind::Decimal(_) | NodeKind::Bool(_)) {
+        if expected.contains("text")
+            && matches!(node.kind, NodeKind::Integer(_) | NodeKind::Decimal(_) | NodeKind::Bool(_))
+        {
             problem = problem.help("quote it");
         }
         problems.push(problem);

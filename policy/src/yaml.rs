@@ -156,7 +156,11 @@ impl<'a> Loader<'a> {
                 Err(problem) => {
                     let marker = problem.marker();
                     let span = self.place(marker.line(), marker.col() + 1, marker.col() + 2);
-                    self.problems.push(Diagnostic::error("P0101", &span, format!("this is not YAML: {problem}")));
+                    self.problems.push(Diagnostic::error(
+                        "P0101",
+                        &span,
+                        format!("this is not YAML: {problem}"),
+                    ));
                     return documents;
                 }
             };
@@ -205,11 +209,16 @@ impl<'a> Loader<'a> {
             self.refuse(span, "anchors are not allowed", "write the value out where it is needed");
         }
         if tagged {
-            self.refuse(span, "tags are not allowed", "remove the tag; quote the value if it is meant as text");
+            self.refuse(
+                span,
+                "tags are not allowed",
+                "remove the tag; quote the value if it is meant as text",
+            );
         }
         self.nodes += 1;
         if depth >= DEPTH_MAX || self.nodes > NODES_MAX {
-            let message = format!("the document is deeper than {DEPTH_MAX} or has more than {NODES_MAX} nodes");
+            let message =
+                format!("the document is deeper than {DEPTH_MAX} or has more than {NODES_MAX} nodes");
             self.refuse(span, message, "split the document into several files");
             return Err(());
         }
@@ -234,7 +243,9 @@ impl<'a> Loader<'a> {
             "false" | "False" | "FALSE" => NodeKind::Bool(false),
             _ => match text.parse::<i64>() {
                 Ok(number) if !text.starts_with('+') => NodeKind::Integer(number),
-                _ if text.parse::<f64>().is_ok() && text.starts_with(|c: char| c.is_ascii_digit() || c == '-') => {
+                _ if text.parse::<f64>().is_ok()
+                    && text.starts_with(|c: char| c.is_ascii_digit() || c == '-') =>
+                {
                     NodeKind::Decimal(text.to_owned())
                 }
                 _ => NodeKind::Text(text.to_owned()),
@@ -256,8 +267,9 @@ impl<'a> Loader<'a> {
                 None => self.refuse(&key.span.clone(), "a key must be text", "use a plain word as the key"),
                 Some(text) => {
                     if let Some((first, _)) = entries.iter().find(|(known, _)| known.text() == Some(text)) {
-                        let problem = Diagnostic::error("P0103", &key.span, format!("key `{text}` occurs twice"))
-                            .related(&first.span, "first here");
+                        let problem =
+                            Diagnostic::error("P0103", &key.span, format!("key `{text}` occurs twice"))
+                                .related(&first.span, "first here");
                         self.problems.push(problem);
                     }
                 }

@@ -140,7 +140,8 @@ impl EventBuilder {
             let json = serde_json::from_slice::<&serde_json::value::RawValue>(&bytes).is_ok();
             return if json { self.data_json(bytes) } else { self.data_binary(bytes) };
         }
-        let is_text = content_type.is_some_and(|t| t.get(..5).is_some_and(|t| t.eq_ignore_ascii_case("text/")));
+        let is_text =
+            content_type.is_some_and(|t| t.get(..5).is_some_and(|t| t.eq_ignore_ascii_case("text/")));
         if is_text && std::str::from_utf8(&bytes).is_ok() {
             return self.data_text(bytes);
         }
@@ -161,7 +162,8 @@ impl EventBuilder {
             check_name(name).map_err(|problem| attribute(name, problem))?;
             let value = value.borrow();
             check_value(name, value).map_err(|problem| attribute(name, problem))?;
-            let wants_text = matches!(name.as_str(), "id" | "source" | "type" | "subject" | "datacontenttype");
+            let wants_text =
+                matches!(name.as_str(), "id" | "source" | "type" | "subject" | "datacontenttype");
             if wants_text && value.as_str().is_none() {
                 return Err(attribute(name, "the value must be a string"));
             }
@@ -178,8 +180,9 @@ impl EventBuilder {
                 return Err(attribute(required, "it is required"));
             }
         }
-        let mut buffer =
-            Vec::with_capacity(HEADER_BYTES + bytes_of_attributes + self.attributes.len() * 12 + self.data.len());
+        let mut buffer = Vec::with_capacity(
+            HEADER_BYTES + bytes_of_attributes + self.attributes.len() * 12 + self.data.len(),
+        );
         buffer.push(VERSION);
         buffer.push(self.data_kind as u8);
         let count = u16::try_from(self.attributes.len()).expect("at most ATTRIBUTES_MAX");
@@ -191,6 +194,7 @@ impl EventBuilder {
         if buffer.len() > EVENT_BYTES_HARD_MAX {
             return Err(InvalidEvent::TooLarge(buffer.len()));
         }
-        Event::decode(Bytes::from(buffer)).map_err(|_| attribute("data", "it is not of the kind it is said to be"))
+        Event::decode(Bytes::from(buffer))
+            .map_err(|_| attribute("data", "it is not of the kind it is said to be"))
     }
 }

@@ -123,7 +123,8 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Layout, DecodeError> {
     if bytes.len() > EVENT_BYTES_HARD_MAX {
         return Err(DecodeError::TooLong);
     }
-    let [version, data_kind, high, low] = *bytes.first_chunk::<HEADER_BYTES>().ok_or(DecodeError::Truncated)?;
+    let [version, data_kind, high, low] =
+        *bytes.first_chunk::<HEADER_BYTES>().ok_or(DecodeError::Truncated)?;
     if version != VERSION {
         return Err(DecodeError::Version(version));
     }

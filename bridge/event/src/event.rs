@@ -150,5 +150,6 @@ pub fn is_json_content_type(content_type: Option<&str>) -> bool {
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     let subtype = media_type.rsplit('/').next().unwrap_or_default();
     subtype.eq_ignore_ascii_case("json")
-        || subtype.len() > 5 && subtype.get(subtype.len() - 5..).is_some_and(|s| s.eq_ignore_ascii_case("+json"))
+        || subtype.len() > 5
+            && subtype.get(subtype.len() - 5..).is_some_and(|s| s.eq_ignore_ascii_case("+json"))
 }

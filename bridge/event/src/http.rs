@@ -36,7 +36,8 @@ pub fn parse_binary<'a>(
             continue;
         };
         let name = header[name.len()..].to_ascii_lowercase();
-        let value = decode_value(value).ok_or_else(|| StructuredError::about(&name, "the header is not UTF-8"))?;
+        let value =
+            decode_value(value).ok_or_else(|| StructuredError::about(&name, "the header is not UTF-8"))?;
         match name.as_str() {
             "specversion" => version = Some(value.into_owned()),
             "datacontenttype" => {
@@ -60,10 +61,9 @@ pub fn parse_binary<'a>(
 /// The headers that hold the attributes of an event, without the content type.
 pub fn binary_headers(event: &Event) -> impl Iterator<Item = (String, String)> {
     std::iter::once((format!("{HEADER_PREFIX}specversion"), "1.0".to_owned())).chain(
-        event
-            .attributes()
-            .filter(|(name, _)| *name != "datacontenttype")
-            .map(|(name, value)| (format!("{HEADER_PREFIX}{name}"), encode_value(&value.to_text()).into_owned())),
+        event.attributes().filter(|(name, _)| *name != "datacontenttype").map(|(name, value)| {
+            (format!("{HEADER_PREFIX}{name}"), encode_value(&value.to_text()).into_owned())
+        }),
     )
 }
 

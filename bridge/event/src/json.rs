@@ -148,7 +148,9 @@ fn parse_text(text: &str) -> Result<Event, StructuredError> {
         None => return Err(StructuredError::of("specversion", "it is required")),
     }
     let builder = match (data, data_base64) {
-        (Some(_), Some(_)) => return Err(StructuredError::of("data", "only one of `data` and `data_base64` may be given")),
+        (Some(_), Some(_)) => {
+            return Err(StructuredError::of("data", "only one of `data` and `data_base64` may be given"));
+        }
         (None, None) => builder,
         (None, Some(raw)) if raw.get() == "null" => builder,
         (None, Some(raw)) => {

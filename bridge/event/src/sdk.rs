@@ -40,7 +40,9 @@ impl TryFrom<&cloudevents::Event> for Event {
                 SdkValue::Binary(bytes) => builder.attribute(name, AttributeValue::Binary(bytes)),
                 SdkValue::Boolean(value) => builder.attribute(name, AttributeValue::Boolean(*value)),
                 SdkValue::Integer(value) => builder.attribute(name, AttributeValue::Integer(*value)),
-                SdkValue::Time(time) => builder.attribute(name, AttributeValue::Timestamp(&time.to_rfc3339())),
+                SdkValue::Time(time) => {
+                    builder.attribute(name, AttributeValue::Timestamp(&time.to_rfc3339()))
+                }
             };
         }
         let builder = match event.data() {
@@ -82,11 +84,14 @@ impl TryFrom<&Event> for cloudevents::Event {
                     schema = Some(parsed.map_err(|problem| ConversionError::Sdk(problem.to_string()))?);
                     builder
                 }
-                _ => builder.extension(name, match value {
-                    AttributeValue::Boolean(value) => ExtensionValue::Boolean(value),
-                    AttributeValue::Integer(value) => ExtensionValue::Integer(value),
-                    _ => ExtensionValue::String(text.into_owned()),
-                }),
+                _ => builder.extension(
+                    name,
+                    match value {
+                        AttributeValue::Boolean(value) => ExtensionValue::Boolean(value),
+                        AttributeValue::Integer(value) => ExtensionValue::Integer(value),
+                        _ => ExtensionValue::String(text.into_owned()),
+                    },
+                ),
             };
         }
         let mut built = builder.build().map_err(|problem| ConversionError::Sdk(problem.to_string()))?;

@@ -40,8 +40,11 @@ fn event() -> impl Strategy<Value = Event> {
         json_data().prop_map(|text| (DataKind::Json, Some("application/json"), Bytes::from(text))),
         json_data().prop_map(|text| (DataKind::Json, None, Bytes::from(text))),
         text().prop_map(|text| (DataKind::Text, Some("text/plain"), Bytes::from(text))),
-        prop::collection::vec(any::<u8>(), 1..64)
-            .prop_map(|bytes| (DataKind::Binary, Some("application/octet-stream"), Bytes::from(bytes))),
+        prop::collection::vec(any::<u8>(), 1..64).prop_map(|bytes| (
+            DataKind::Binary,
+            Some("application/octet-stream"),
+            Bytes::from(bytes)
+        )),
     ];
     (text(), "/[a-z]{1,9}", text(), extensions, data, any::<bool>()).prop_map(
         |(id, source, ty, extensions, (kind, content_type, bytes), has_time)| {
@@ -53,11 +56,14 @@ fn event() -> impl Strategy<Value = Event> {
                 builder = builder.attribute("time", AttributeValue::Timestamp("2026-11-20T10:00:00.5+01:00"));
             }
             for (name, value) in &extensions {
-                builder = builder.attribute(name, match value {
-                    Value::Boolean(value) => AttributeValue::Boolean(*value),
-                    Value::Integer(value) => AttributeValue::Integer(i64::from(*value)),
-                    Value::Text(text) => AttributeValue::String(text),
-                });
+                builder = builder.attribute(
+                    name,
+                    match value {
+                        Value::Boolean(value) => AttributeValue::Boolean(*value),
+                        Value::Integer(value) => AttributeValue::Integer(i64::from(*value)),
+                        Value::Text(text) => AttributeValue::String(text),
+                    },
+                );
             }
             builder.data(kind, bytes).build().expect("the parts are valid")
         },
@@ -149,7 +155,11 @@ fn errors_name_the_attribute_and_the_byte() {
     check(r#"{"specversion":"1.0","id":"1","id":"2","source":"/s","type":"t"}"#, Some("id"), Some(35));
     check(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","x":{}}"#, Some("x"), Some(59));
     check(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","x":1.5}"#, Some("x"), Some(59));
-    check(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"?"}"#, Some("data_base64"), Some(69));
+    check(
+        r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"?"}"#,
+        Some("data_base64"),
+        Some(69),
+    );
     check(r#"{"specversion":"1.0","id":"#, None, Some(25));
     check("[]", None, Some(0));
     check(r#"{"specversion":"1.0","id":"","source":"/s","type":"t"}"#, Some("id"), None);

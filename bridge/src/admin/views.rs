@@ -57,9 +57,10 @@ struct Route {
 }
 
 pub(super) async fn routes(State(state): State<Arc<AdminState>>) -> Response {
-    let read = state.router.view(|router| {
-        (router.forwarding().generation(), router.routes().collect::<Vec<_>>())
-    }).await;
+    let read = state
+        .router
+        .view(|router| (router.forwarding().generation(), router.routes().collect::<Vec<_>>()))
+        .await;
     let Some((generation, routes)) = read else { return stopping() };
     let routes = routes
         .into_iter()
@@ -109,7 +110,12 @@ pub(super) async fn interest(State(state): State<Arc<AdminState>>) -> Response {
             version: set.version,
             complete: set.complete,
             count: set.filters.len(),
-            filters: set.filters.iter().take(FILTERS_SHOWN).map(|filter| filter.as_str().to_owned()).collect(),
+            filters: set
+                .filters
+                .iter()
+                .take(FILTERS_SHOWN)
+                .map(|filter| filter.as_str().to_owned())
+                .collect(),
         })
         .collect();
     Json(Interest { bridge: state.bridge.clone(), sets }).into_response()

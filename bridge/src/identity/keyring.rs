@@ -77,7 +77,8 @@ impl CertificateKeyring {
 impl Keyring for CertificateKeyring {
     fn sign(&self, message: &[u8]) -> Signature {
         let own = self.credentials.load();
-        let signer = own.key.key.choose_scheme(&SCHEMES).expect("Credentials::load checked the kind of the key");
+        let signer =
+            own.key.key.choose_scheme(&SCHEMES).expect("Credentials::load checked the kind of the key");
         let mut signature = u16::from(signer.scheme()).to_be_bytes().to_vec();
         signature.extend(signer.sign(message).expect("signing with a key in memory does not fail"));
         Signature {
@@ -110,10 +111,9 @@ impl Keyring for CertificateKeyring {
         if remaining == 0 {
             return Err(Refusal::Expired);
         }
-        let (scheme, signature) =
-            signature.split_first_chunk::<2>().ok_or(Refusal::BadSignature)?;
-        let algorithm = algorithm(SignatureScheme::from(u16::from_be_bytes(*scheme)))
-            .ok_or(Refusal::BadSignature)?;
+        let (scheme, signature) = signature.split_first_chunk::<2>().ok_or(Refusal::BadSignature)?;
+        let algorithm =
+            algorithm(SignatureScheme::from(u16::from_be_bytes(*scheme))).ok_or(Refusal::BadSignature)?;
         let leaf = chain.first().map(|c| CertificateDer::from(c.as_ref()));
         let leaf = leaf.ok_or_else(|| Refusal::Untrusted("the chain is empty".to_owned()))?;
         EndEntityCert::try_from(&leaf)

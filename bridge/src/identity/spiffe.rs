@@ -45,7 +45,9 @@ impl BridgeIdentity {
         })
     }
 
-    pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Result<BridgeIdentity, IdentityProblem> {
+    pub(crate) fn of_certificate(
+        certificate: &CertificateDer<'_>,
+    ) -> Result<BridgeIdentity, IdentityProblem> {
         let uri = uri_name(certificate)?;
         // The text of a stranger: cut before it is shown.
         BridgeIdentity::parse(&uri).ok_or_else(|| IdentityProblem::Form(uri.chars().take(256).collect()))

@@ -48,7 +48,11 @@ fn put(buffer: &mut BytesMut, message: &Bytes) {
 }
 
 /// Reads messages and gives each to the part it is for.
-pub(super) async fn read(context: &SessionContext, session: &Session, mut stream: quinn::RecvStream) -> String {
+pub(super) async fn read(
+    context: &SessionContext,
+    session: &Session,
+    mut stream: quinn::RecvStream,
+) -> String {
     loop {
         let length = match stream.read_u32().await {
             Ok(length) => length as usize,

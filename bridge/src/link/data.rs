@@ -7,9 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use meshbridge_routing::wire::data::{
-    BATCH_BYTES_MAX, BatchWriter, Carriers, Frame, Target, decode_batch,
-};
+use meshbridge_routing::wire::data::{BATCH_BYTES_MAX, BatchWriter, Carriers, Frame, Target, decode_batch};
 use meshbridge_routing::wire::{Entry, RecvTable, SendTable, TableFull};
 use meshbridge_routing::{CarrierSet, EventKey, Forwarding};
 use tokio::io::AsyncReadExt;

@@ -58,7 +58,9 @@ pub(crate) enum Refused {
     Certificate(#[from] PeerRefused),
     #[error("the federation document lists no bridge `{0}`")]
     Unlisted(BridgeId),
-    #[error("`{bridge}` is of zone `{documented}` by the federation document, its certificate says `{claimed}`")]
+    #[error(
+        "`{bridge}` is of zone `{documented}` by the federation document, its certificate says `{claimed}`"
+    )]
     OtherZone { bridge: BridgeId, documented: String, claimed: ZoneName },
     #[error("`{0}` has the identity of this bridge itself")]
     Ourselves(BridgeId),
@@ -88,7 +90,6 @@ impl Admission {
             Ok((certificate, cost)) => {
                 let facts = SessionFacts {
                     peer: certificate.identity.bridge.clone(),
-                    zone: certificate.identity.zone.clone(),
                     direction,
                     remote: connection.remote_address(),
                     since: Instant::now(),
@@ -226,7 +227,10 @@ async fn expired(certificate: &PeerCertificate, lives: Duration) {
 fn describe_close(problem: &quinn::ConnectionError) -> String {
     match problem {
         quinn::ConnectionError::ApplicationClosed(close) => {
-            format!("closed by the peer: {}", String::from_utf8_lossy(&close.reason).chars().take(256).collect::<String>())
+            format!(
+                "closed by the peer: {}",
+                String::from_utf8_lossy(&close.reason).chars().take(256).collect::<String>()
+            )
         }
         other => other.to_string(),
     }
@@ -237,7 +241,6 @@ fn describe_close(problem: &quinn::ConnectionError) -> String {
 pub(crate) struct Session {
     pub(crate) link: LinkId,
     pub(crate) peer: BridgeId,
-    pub(crate) zone: ZoneName,
     pub(crate) direction: Direction,
     pub(crate) remote: SocketAddr,
     pub(crate) since: Instant,
@@ -261,7 +264,6 @@ impl Session {
             link: context.links.next_link(),
             metrics: context.links.metrics_of(&facts.peer),
             peer: facts.peer,
-            zone: facts.zone,
             direction: facts.direction,
             remote: facts.remote,
             since: facts.since,

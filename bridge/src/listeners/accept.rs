@@ -76,14 +76,15 @@ fn tls_config(settings: &ListenerSettings) -> anyhow::Result<Option<rustls::Serv
     let chain = read_chain(&files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .with_context(|| format!("cannot read `{}`", files.key.display()))?;
-    let builder =
-        rustls::ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[&rustls::version::TLS13])?;
+    let builder = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?;
     let builder = match &files.client_ca {
         Some(ca) => {
             let roots = Arc::new(read_roots(ca)?);
             let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots, provider());
             // With tokens beside it, a certificate is one of two ways to show who one is.
-            let verifier = if settings.tokens.is_some() { verifier.allow_unauthenticated() } else { verifier };
+            let verifier =
+                if settings.tokens.is_some() { verifier.allow_unauthenticated() } else { verifier };
             builder.with_client_cert_verifier(verifier.build()?)
         }
         None => builder.with_no_client_auth(),
@@ -143,7 +144,9 @@ impl BoundListener {
         let strangers = Arc::new(Semaphore::new(limit::UNAUTHENTICATED_MAX));
         let handshakes = Arc::new(Semaphore::new(limit::HANDSHAKES_MAX));
         let identities = Arc::new(PerIdentity::default());
-        let rate = RateLimiter::keyed(Quota::per_second(limit::RATE_PER_SOURCE).allow_burst(limit::BURST_PER_SOURCE));
+        let rate = RateLimiter::keyed(
+            Quota::per_second(limit::RATE_PER_SOURCE).allow_burst(limit::BURST_PER_SOURCE),
+        );
         let acceptor = self.tls.clone().map(TlsAcceptor::from);
         let mut connections = JoinSet::new();
         let mut seen: u64 = 0;
@@ -256,7 +259,10 @@ impl Connection {
                 let response = match principal {
                     Ok(principal) => {
                         request.extensions_mut().insert(principal);
-                        router.oneshot(request.map(axum::body::Body::new)).await.unwrap_or_else(|never| match never {})
+                        router
+                            .oneshot(request.map(axum::body::Body::new))
+                            .await
+                            .unwrap_or_else(|never| match never {})
                     }
                     Err(refused) if kind == ListenerKind::Grpc => {
                         tonic::Status::unauthenticated(refused.to_string()).into_http()

@@ -99,7 +99,9 @@ impl Authenticator {
             if modified != held.0.modified {
                 match read_tokens(path) {
                     Ok(fresh) => held.0 = fresh,
-                    Err(problem) => tracing::error!(%problem, "Token file refused, the tokens read before stay valid"),
+                    Err(problem) => {
+                        tracing::error!(%problem, "Token file refused, the tokens read before stay valid")
+                    }
                 }
             }
         }
@@ -109,9 +111,10 @@ impl Authenticator {
 
 fn read_tokens(path: &Path) -> Result<Tokens, String> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|problem| format!("cannot read `{shown}`: {problem}"))?;
-    let file: TokenFile =
-        serde_saphyr::from_str(&text).map_err(|_| format!("`{shown}` is not `tokens:` with a list of {{token, principal}}"))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|problem| format!("cannot read `{shown}`: {problem}"))?;
+    let file: TokenFile = serde_saphyr::from_str(&text)
+        .map_err(|_| format!("`{shown}` is not `tokens:` with a list of {{token, principal}}"))?;
     if file.tokens.len() > TOKENS_MAX {
         return Err(format!("`{shown}` has more than {TOKENS_MAX} tokens"));
     }

@@ -15,7 +15,7 @@ use crate::pipeline::{Accepted, Pipeline, Principal, Publication};
 use meshbridge_event::limits::BATCH_EVENTS_MAX;
 use meshbridge_topic::Topic;
 
-#[allow(clippy::all, missing_debug_implementations)]
+#[allow(clippy::all, dead_code, missing_debug_implementations)]
 pub(super) mod api {
     pub mod io {
         pub mod cloudevents {
@@ -46,7 +46,11 @@ struct Service {
     stop: CancellationToken,
 }
 
-pub(super) async fn router(pipeline: Pipeline, settings: &ListenerSettings, stop: CancellationToken) -> Router {
+pub(super) async fn router(
+    pipeline: Pipeline,
+    settings: &ListenerSettings,
+    stop: CancellationToken,
+) -> Router {
     let service = Service { pipeline, event_bytes_max: settings.event_bytes_max, stop };
     let bridge = BridgeServer::new(service)
         .max_decoding_message_size(limit::GRPC_MESSAGE_BYTES.max(settings.batch_bytes_max))
@@ -58,7 +62,11 @@ pub(super) async fn router(pipeline: Pipeline, settings: &ListenerSettings, stop
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors were compiled with this program");
-    tonic::service::Routes::new(bridge).add_service(health).add_service(reflection).prepare().into_axum_router()
+    tonic::service::Routes::new(bridge)
+        .add_service(health)
+        .add_service(reflection)
+        .prepare()
+        .into_axum_router()
 }
 
 fn principal<T>(request: &Request<T>) -> Principal {
@@ -106,7 +114,11 @@ impl Service {
         publication(topic.as_ref(), convert::from_proto(event)?, self.event_bytes_max)
     }
 
-    async fn take(&self, principal: &Principal, batch: Vec<Publication>) -> Result<Vec<PublishReply>, Status> {
+    async fn take(
+        &self,
+        principal: &Principal,
+        batch: Vec<Publication>,
+    ) -> Result<Vec<PublishReply>, Status> {
         let accepted = self.pipeline.publish(principal, batch).await;
         let accepted = accepted.map_err(|refused| status(&Refused::from(refused)))?;
         Ok(accepted.iter().map(reply).collect())
@@ -153,7 +165,8 @@ impl Bridge for Service {
             let taken = replies.len();
             let refused = |refused: Refused| status(&Refused { index: Some(taken), ..refused });
             if taken == BATCH_EVENTS_MAX {
-                let message = format!("a stream has at most {BATCH_EVENTS_MAX} events, all of them were taken");
+                let message =
+                    format!("a stream has at most {BATCH_EVENTS_MAX} events, all of them were taken");
                 return Err(Status::resource_exhausted(message));
             }
             let publication = self.publication(request?).map_err(refused)?;
@@ -169,6 +182,8 @@ impl Bridge for Service {
         request: Request<Streaming<SubscribeRequest>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let principal = principal(&request);
-        subscribe::start(&self.pipeline, &principal, request.into_inner(), self.stop.clone()).await.map(Response::new)
+        subscribe::start(&self.pipeline, &principal, request.into_inner(), self.stop.clone())
+            .await
+            .map(Response::new)
     }
 }

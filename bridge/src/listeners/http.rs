@@ -53,7 +53,9 @@ pub(super) fn router(pipeline: Pipeline, settings: &ListenerSettings, stop: Canc
         .route("/v1/topics/{topic}", post(publish_to_topic))
         .route("/v1/stream", get(streams::server_sent_events))
         .route("/v1/ws", get(streams::web_socket))
-        .fallback(|| async { problem(StatusCode::NOT_FOUND, &Refused::invalid("there is nothing at this path")) })
+        .fallback(|| async {
+            problem(StatusCode::NOT_FOUND, &Refused::invalid("there is nothing at this path"))
+        })
         .method_not_allowed_fallback(|| async {
             problem(StatusCode::METHOD_NOT_ALLOWED, &Refused::invalid("this method is not for this path"))
         })
@@ -135,7 +137,8 @@ async fn publish(
             Some(text)
         }
     };
-    let essence = content_type.and_then(|t| t.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase();
+    let essence =
+        content_type.and_then(|t| t.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase();
     let names = headers.keys().map(|name| name.as_str());
     let one = |event| publication(topic, event, shared.event_bytes_max);
     if essence == "application/cloudevents-batch+json" {
@@ -154,7 +157,9 @@ async fn publish(
         let body = read_body(body, shared.event_bytes_max * 3 / 2 + (64 << 10)).await?;
         json::parse_structured(&body).map_err(Refused::of_event)?
     } else if essence.starts_with("application/cloudevents") {
-        let message = format!("`{essence}` is not supported, use application/cloudevents+json or cloudevents-batch+json");
+        let message = format!(
+            "`{essence}` is not supported, use application/cloudevents+json or cloudevents-batch+json"
+        );
         return Err(Refusal::MediaType(message));
     } else if binary::is_binary_mode(names) {
         let body = read_body(body, shared.event_bytes_max).await?;

@@ -27,7 +27,13 @@ pub(super) enum RefusedKind {
 
 impl Refused {
     pub(super) fn invalid(message: impl Into<String>) -> Refused {
-        Refused { kind: RefusedKind::Invalid, message: message.into(), attribute: None, offset: None, index: None }
+        Refused {
+            kind: RefusedKind::Invalid,
+            message: message.into(),
+            attribute: None,
+            offset: None,
+            index: None,
+        }
     }
 
     pub(super) fn too_large(message: impl Into<String>) -> Refused {
@@ -35,11 +41,7 @@ impl Refused {
     }
 
     pub(super) fn of_event(problem: meshbridge_event::json::StructuredError) -> Refused {
-        Refused {
-            attribute: problem.attribute,
-            offset: problem.offset,
-            ..Refused::invalid(problem.message)
-        }
+        Refused { attribute: problem.attribute, offset: problem.offset, ..Refused::invalid(problem.message) }
     }
 }
 
@@ -63,7 +65,8 @@ pub(super) fn publication(
     event_bytes_max: usize,
 ) -> Result<Publication, Refused> {
     if event.encoded().len() > event_bytes_max {
-        let message = format!("the event has {} bytes, at most {event_bytes_max} are taken", event.encoded().len());
+        let message =
+            format!("the event has {} bytes, at most {event_bytes_max} are taken", event.encoded().len());
         return Err(Refused::too_large(message));
     }
     if let Some((name, _)) = event.attributes().find(|(name, _)| is_reserved_name(name)) {
@@ -75,7 +78,9 @@ pub(super) fn publication(
         None => Topic::parse(event.ty()).map_err(|problem| Refused {
             attribute: Some("type".to_owned()),
             offset: Some(problem.offset),
-            ..Refused::invalid(format!("the type of the event is no topic: {problem}; publish to /v1/topics/<topic>"))
+            ..Refused::invalid(format!(
+                "the type of the event is no topic: {problem}; publish to /v1/topics/<topic>"
+            ))
         })?,
     };
     Ok(Publication { topic, event })

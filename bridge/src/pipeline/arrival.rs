@@ -60,7 +60,8 @@ impl Inner {
         let Ok(event) = Event::decode(body.payload.clone()) else {
             return self.drop_frame(&frame, DropReason::Damaged);
         };
-        let Some(zone) = forwarding.index_of(&body.key.origin).map(|index| forwarding.bridge(index).1.clone())
+        let Some(zone) =
+            forwarding.index_of(&body.key.origin).map(|index| forwarding.bridge(index).1.clone())
         else {
             return self.drop_frame(&frame, DropReason::Damaged);
         };

@@ -52,7 +52,12 @@ impl Inner {
         let name = context_name(context);
         match decision {
             Decision::Forward { event } => {
-                self.parts.metrics.on_verdict(name, "", "", if event.is_some() { "protect" } else { "forward" });
+                self.parts.metrics.on_verdict(
+                    name,
+                    "",
+                    "",
+                    if event.is_some() { "protect" } else { "forward" },
+                );
                 Verdict::Pass(event)
             }
             Decision::Stop { disposition, by, message, .. } => {
@@ -60,12 +65,8 @@ impl Inner {
                     Disposition::Reject => "reject",
                     Disposition::DeadLetter => DEAD_LETTER,
                 };
-                let refusal = Refusal {
-                    by: by.to_string(),
-                    layer: by.layer().to_string(),
-                    disposition,
-                    message,
-                };
+                let refusal =
+                    Refusal { by: by.to_string(), layer: by.layer().to_string(), disposition, message };
                 self.parts.metrics.on_verdict(name, &refusal.layer, &refusal.by, disposition);
                 info!(context = name, rule = %refusal.by, disposition, "Policy stopped an event");
                 Verdict::Stop(refusal)

@@ -12,10 +12,6 @@ impl Principal {
     pub(crate) fn anonymous() -> Principal {
         Principal(Arc::from("anonymous"))
     }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl fmt::Display for Principal {

@@ -135,7 +135,11 @@ impl Subscriptions {
 
     pub(crate) fn wants(&self, topic: &Topic) -> bool {
         let mut found = false;
-        self.table.read().unwrap_or_else(PoisonError::into_inner).trie.for_each_match(topic, |_| found = true);
+        self.table
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .trie
+            .for_each_match(topic, |_| found = true);
         found
     }
 
@@ -229,7 +233,8 @@ mod tests {
     async fn overlapping_filters_of_one_subscriber_deliver_an_event_once() {
         let subscriptions = Subscriptions::default();
         let mut reader = subscriptions.insert(&filters(&["a.**", "a.b"]), 1 << 20).expect("open");
-        let offered = subscriptions.deliver(&[delivery("a.b", 1, 8), delivery("c", 2, 8), delivery("a.c", 3, 8)]);
+        let offered =
+            subscriptions.deliver(&[delivery("a.b", 1, 8), delivery("c", 2, 8), delivery("a.c", 3, 8)]);
         assert_eq!(offered, Offered { delivered: 2, overflowed: 0 });
         assert_eq!(reader.recv().await.map(|d| d.key.seq), Ok(1));
         assert_eq!(reader.recv().await.map(|d| d.key.seq), Ok(3));

@@ -29,11 +29,14 @@ fn is_grouped(text: &[u8]) -> bool {
     }
     let groups: Vec<usize> = text.split(|b| b == first).map(<[u8]>::len).collect();
     let last = groups.len() - 1;
-    groups == [4, 6, 5] || groups == [4, 6, 4] || groups.iter().take(last).all(|length| *length == 4) && groups[last] <= 4
+    groups == [4, 6, 5]
+        || groups == [4, 6, 4]
+        || groups.iter().take(last).all(|length| *length == 4) && groups[last] <= 4
 }
 
 fn is_card(digits: &[u8], key: Option<&str>) -> bool {
-    let prefix = |count: usize| digits.iter().take(count).fold(0_u32, |sum, digit| sum * 10 + u32::from(*digit));
+    let prefix =
+        |count: usize| digits.iter().take(count).fold(0_u32, |sum, digit| sum * 10 + u32::from(*digit));
     let (two, three, four) = (prefix(2), prefix(3), prefix(4));
     let length = digits.len();
     let luhn = luhn(digits);
@@ -47,12 +50,16 @@ fn is_card(digits: &[u8], key: Option<&str>) -> bool {
         2 if (2221..=2720).contains(&four) => length == 16,
         2 if (2200..=2204).contains(&four) => (16..=19).contains(&length),
         3 if matches!(two, 34 | 37) => length == 15,
-        3 if (300..=305).contains(&three) || four == 3095 || matches!(two, 36 | 38 | 39) => (14..=19).contains(&length),
+        3 if (300..=305).contains(&three) || four == 3095 || matches!(two, 36 | 38 | 39) => {
+            (14..=19).contains(&length)
+        }
         3 if (3528..=3589).contains(&four) => (16..=19).contains(&length),
         6 if four == 6011 || (644..=649).contains(&three) || two == 65 => (16..=19).contains(&length),
         6 if two == 62 => (16..=19).contains(&length),
         8 if two == 81 => (16..=19).contains(&length),
-        5 | 6 if matches!(two, 50 | 56 | 57 | 58 | 59 | 60 | 63 | 67) => key_says(key, &KEYS) && (12..=19).contains(&length),
+        5 | 6 if matches!(two, 50 | 56 | 57 | 58 | 59 | 60 | 63 | 67) => {
+            key_says(key, &KEYS) && (12..=19).contains(&length)
+        }
         9 if four == 9792 => length == 16,
         _ => false,
     };

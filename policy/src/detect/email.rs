@@ -27,7 +27,9 @@ fn is_domain(byte: u8) -> bool {
 
 fn is_plausible(local: &str, domain: &str) -> bool {
     let labels: Vec<&str> = domain.split('.').collect();
-    let good = |label: &&str| !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-');
+    let good = |label: &&str| {
+        !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-')
+    };
     let top = labels.last().copied().unwrap_or_default();
     let has_top = top.len() >= 2 && top.bytes().all(|b| b.is_ascii_alphabetic()) || top.starts_with("xn--");
     labels.len() >= 2 && labels.iter().all(good) && has_top && !local.contains("..") && !local.ends_with('.')

@@ -9,8 +9,8 @@ const KEYS: [&str; 11] =
 /// Country codes of one and two digits; all others have three. Of those of three, the first digits that are in use.
 const ONE_DIGIT: [u32; 2] = [1, 7];
 const TWO_DIGITS: [u32; 44] = [
-    20, 27, 30, 31, 32, 33, 34, 36, 39, 40, 41, 43, 44, 45, 46, 47, 48, 49, 51, 52, 53, 54, 55, 56, 57, 58, 60, 61,
-    62, 63, 64, 65, 66, 81, 82, 84, 86, 90, 91, 92, 93, 94, 95, 98,
+    20, 27, 30, 31, 32, 33, 34, 36, 39, 40, 41, 43, 44, 45, 46, 47, 48, 49, 51, 52, 53, 54, 55, 56, 57, 58,
+    60, 61, 62, 63, 64, 65, 66, 81, 82, 84, 86, 90, 91, 92, 93, 94, 95, 98,
 ];
 const THREE_DIGITS: [u32; 12] = [21, 22, 23, 24, 25, 26, 29, 35, 37, 38, 42, 50];
 const THREE_DIGITS_EAST: [u32; 8] = [59, 67, 68, 69, 85, 88, 96, 97];
@@ -34,7 +34,8 @@ pub(super) fn find(bytes: &[u8], key: Option<&str>, found: &mut Vec<Finding>) {
 }
 
 fn is_international(digits: &[u8]) -> bool {
-    let prefix = |count: usize| digits.iter().take(count).fold(0_u32, |sum, digit| sum * 10 + u32::from(*digit));
+    let prefix =
+        |count: usize| digits.iter().take(count).fold(0_u32, |sum, digit| sum * 10 + u32::from(*digit));
     let length = digits.len();
     if ONE_DIGIT.contains(&prefix(1)) {
         return length == 11;
@@ -42,6 +43,7 @@ fn is_international(digits: &[u8]) -> bool {
     if TWO_DIGITS.contains(&prefix(2)) {
         return (8..=15).contains(&length);
     }
-    let known = THREE_DIGITS.contains(&prefix(2)) || THREE_DIGITS_EAST.contains(&prefix(2)) || prefix(2) == 99;
+    let known =
+        THREE_DIGITS.contains(&prefix(2)) || THREE_DIGITS_EAST.contains(&prefix(2)) || prefix(2) == 99;
     known && (8..=15).contains(&length)
 }

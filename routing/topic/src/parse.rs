@@ -52,7 +52,8 @@ pub(crate) fn check(text: &str, wildcards: bool) -> Result<(), ParseError> {
                     return fail(ParseErrorKind::TooManyMultiWildcards, offset);
                 }
             }
-            _ => check_literal(token, wildcards).map_err(|(kind, at)| ParseError { kind, offset: offset + at })?,
+            _ => check_literal(token, wildcards)
+                .map_err(|(kind, at)| ParseError { kind, offset: offset + at })?,
         }
         offset += token.len() + 1;
     }

@@ -99,9 +99,8 @@ fn the_trie_finds_what_each_filter_matches_and_forgets_what_is_removed() {
             trie.for_each_match(&topic, |id| found.push(*id));
             found.sort_unstable();
             found.dedup();
-            let expected: Vec<usize> = (0..filters.len())
-                .filter(|id| kept(*id) && naive_matches(&filters[*id], &topic))
-                .collect();
+            let expected: Vec<usize> =
+                (0..filters.len()).filter(|id| kept(*id) && naive_matches(&filters[*id], &topic)).collect();
             assert_eq!(found, expected, "{topic}");
         }
     };

@@ -42,7 +42,9 @@ pub(super) fn from_proto(event: CloudEvent) -> Result<Event, Refused> {
             Attr::CeUriRef(text) => builder.attribute(&name, AttributeValue::UriRef(&text)),
             Attr::CeTimestamp(time) => {
                 let nanos = i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
-                let text = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok().and_then(|t| t.format(&Rfc3339).ok());
+                let text = OffsetDateTime::from_unix_timestamp_nanos(nanos)
+                    .ok()
+                    .and_then(|t| t.format(&Rfc3339).ok());
                 let text = text.ok_or_else(|| wrong(&name, "the time is out of range"))?;
                 builder.attribute(&name, AttributeValue::Timestamp(&text))
             }
@@ -50,11 +52,17 @@ pub(super) fn from_proto(event: CloudEvent) -> Result<Event, Refused> {
     }
     builder = match event.data {
         None => builder,
-        Some(Data::BinaryData(bytes)) => builder.data_by_content_type(content_type.as_deref(), Bytes::from(bytes)),
+        Some(Data::BinaryData(bytes)) => {
+            builder.data_by_content_type(content_type.as_deref(), Bytes::from(bytes))
+        }
         Some(Data::TextData(text)) => {
             let json = meshbridge_event::is_json_content_type(content_type.as_deref());
             let bytes = Bytes::from(text);
-            if json { builder.data_by_content_type(content_type.as_deref(), bytes) } else { builder.data_text(bytes) }
+            if json {
+                builder.data_by_content_type(content_type.as_deref(), bytes)
+            } else {
+                builder.data_text(bytes)
+            }
         }
         Some(Data::ProtoData(any)) => {
             if content_type.is_none() {
@@ -78,7 +86,9 @@ pub(super) fn to_proto(event: &Event) -> CloudEvent {
     let bytes = || event.data_bytes().to_vec();
     let data = match event.data_kind() {
         DataKind::None => None,
-        DataKind::Json | DataKind::Text => Some(Data::TextData(event.data_text().unwrap_or_default().to_owned())),
+        DataKind::Json | DataKind::Text => {
+            Some(Data::TextData(event.data_text().unwrap_or_default().to_owned()))
+        }
         DataKind::Binary => Some(Data::BinaryData(bytes())),
     };
     CloudEvent {

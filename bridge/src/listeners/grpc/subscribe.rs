@@ -60,8 +60,9 @@ fn parse(filters: &[String]) -> Result<Vec<TopicFilter>, Status> {
     filters
         .iter()
         .map(|text| {
-            TopicFilter::parse(text)
-                .map_err(|problem| Status::invalid_argument(format!("`filters` has no topic filter: {problem}")))
+            TopicFilter::parse(text).map_err(|problem| {
+                Status::invalid_argument(format!("`filters` has no topic filter: {problem}"))
+            })
         })
         .collect()
 }
@@ -109,7 +110,9 @@ impl Client {
             let at = self.outstanding.iter().position(|sent| sent == key);
             let at = at.ok_or_else(|| {
                 let shown: String = key.chars().take(120).collect();
-                Status::invalid_argument(format!("`acks`: `{shown}` was not sent, or was acknowledged before"))
+                Status::invalid_argument(format!(
+                    "`acks`: `{shown}` was not sent, or was acknowledged before"
+                ))
             })?;
             self.outstanding.remove(at);
         }

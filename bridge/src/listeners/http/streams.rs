@@ -140,7 +140,8 @@ async fn subscribe(
     query: Option<&str>,
     queue_bytes: usize,
 ) -> Result<Subscription, Response> {
-    let filters = filters(query.unwrap_or_default()).map_err(|refused| problem(StatusCode::BAD_REQUEST, &refused))?;
+    let filters =
+        filters(query.unwrap_or_default()).map_err(|refused| problem(StatusCode::BAD_REQUEST, &refused))?;
     if shared.stop.is_cancelled() {
         return Err(unavailable("the bridge is stopping"));
     }

@@ -1,0 +1,147 @@
+//! The command line. stdout is data, stderr everything else.
+
+mod cert;
+mod client;
+mod config;
+mod demo;
+mod federation;
+mod policy;
+mod run;
+mod up;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// A bridge between network zones that carries events only where somebody wants them, under policies of both sides.
+#[derive(Debug, Parser)]
+#[command(
+    name = "meshbridge",
+    version,
+    after_long_help = "Exit codes:\n  0  done, or the answer is yes\n  1  the answer is no: a policy has errors, something expected did not happen\n  2  the command line is wrong\n  3  a file cannot be read or has errors in it\n  4  a fault of meshbridge itself, or of the machine\n  5  the bridge cannot be reached\n\nExamples:\n  meshbridge demo                              three zones, live, for twenty seconds\n  meshbridge up topology-examples/three-zones  a federation on this machine\n  meshbridge policy check policies             every problem in a directory of policies\n\nLogging goes to stderr; MESHBRIDGE_LOG sets it, for example MESHBRIDGE_LOG=debug or info,meshbridge::link=debug."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one bridge until SIGINT or SIGTERM
+    Run(run::Arguments),
+    /// Run every bridge of a federation on this machine, each as its own process
+    Up(up::Arguments),
+    /// Show a federation of three zones at work, with embedded configuration and events
+    Demo(demo::Arguments),
+    /// Publish an event
+    Pub(client::PubArguments),
+    /// Print events as they come, one JSON object a line
+    Sub(client::SubArguments),
+    /// Show the links of a bridge
+    Peers(client::AdminArguments),
+    /// Show the way from a bridge to every other one
+    Routes(client::AdminArguments),
+    /// Show who wants which topics, as a bridge knows it
+    Interest(client::AdminArguments),
+    /// Make certificates for development
+    #[command(subcommand)]
+    Cert(cert::Command),
+    /// Work with policies
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Work with configuration files
+    #[command(subcommand)]
+    Config(config::Command),
+}
+
+/// How a command prints its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+}
+
+/// How a command ended, beside success.
+#[derive(Debug)]
+enum Failure {
+    /// The answer is no.
+    No,
+    Input(anyhow::Error),
+    Fault(anyhow::Error),
+    Unreachable(anyhow::Error),
+}
+
+impl From<crate::config::ConfigProblem> for Failure {
+    fn from(problem: crate::config::ConfigProblem) -> Failure {
+        Failure::Input(problem.into())
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+pub(crate) fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let default = if matches!(arguments.command, Command::Run(_)) { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_env("MESHBRIDGE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let plain =
+        std::env::var_os("NO_COLOR").is_some() || !std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(!plain).init();
+    // Libraries that look for a provider of the process find the same one that is passed explicitly elsewhere.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let outcome = match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Up(arguments) => up::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Pub(arguments) => client::publish(&arguments),
+        Command::Sub(arguments) => client::subscribe(&arguments),
+        Command::Peers(arguments) => client::peers(&arguments),
+        Command::Routes(arguments) => client::routes(&arguments),
+        Command::Interest(arguments) => client::interest(&arguments),
+        Command::Cert(command) => cert::run(&command),
+        Command::Policy(command) => policy::run(&command),
+        Command::Config(command) => config::run(&command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::No) => ExitCode::from(1),
+        Err(Failure::Input(problem)) => report(&problem, 3),
+        Err(Failure::Fault(problem)) => report(&problem, 4),
+        Err(Failure::Unreachable(problem)) => report(&problem, 5),
+    }
+}
+
+fn report(problem: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("error: {problem:#}");
+    ExitCode::from(code)
+}
+
+/// Runs an async command to its end.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|problem| Failure::Fault(problem.into()))?;
+    let done = runtime.block_on(work);
+    // Threads that wait for stdin or a resolver do not keep a finished command alive.
+    runtime.shutdown_background();
+    Ok(done)
+}
+
+/// Resolves when the process is told to stop.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) =
+        match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+            (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
+            _ => return std::future::pending().await,
+        };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// A file or directory the user named, with the directory's default file appended.
+fn federation_file(path: &std::path::Path) -> PathBuf {
+    if path.is_dir() { path.join("federation.yaml") } else { path.to_owned() }
+}
