@@ -201,7 +201,7 @@ fn load(
     let compiled = meshbridge_policy::compile(&sources, federation)
         .map_err(|diagnostics| LoadPolicyError::Invalid(diagnostics.to_string()))?;
     for warning in compiled.warnings.iter() {
-        warn!(warning = %warning, "Policy warning");
+        info!(place = %format!("{}:{}", warning.span.file, warning.span.line), warning = %warning.message, "Policy warning");
     }
     Ok(Generation { program: compiled.program, number, files: sources.len(), loaded_at: SystemTime::now() })
 }
