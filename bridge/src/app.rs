@@ -78,6 +78,7 @@ pub(crate) async fn run(node: Node, stop: CancellationToken) -> anyhow::Result<(
         .ok_or_else(|| anyhow!("the federation document lists no zone `{zone}`"))?;
 
     let (run_file, this_run) = RunFile::begin(&node.data_dir, rand::rng().random())?;
+    let reset_seed = run_file.secret("reset-key").context("cannot use the data directory")?;
     let links = Arc::new(Links::new(configured_links(&node)?, Arc::clone(&metrics)));
     let (router_handle, commands) = router_task::channel();
     let router = Router::new(
@@ -107,7 +108,7 @@ pub(crate) async fn run(node: Node, stop: CancellationToken) -> anyhow::Result<(
         metrics: Arc::clone(&metrics),
     });
 
-    let endpoint = PeerEndpoint::bind(node.peering_listen, &credentials.load())?;
+    let endpoint = PeerEndpoint::bind(node.peering_listen, &credentials.load(), &reset_seed)?;
     let context = SessionContext {
         own: bridge.clone(),
         federation: Arc::clone(&federation),

@@ -67,6 +67,22 @@ impl RunFile {
         Ok((file, run))
     }
 
+    /// 32 random bytes that stay the same from run to run, made the first time they are asked for.
+    pub(crate) fn secret(&self, name: &str) -> io::Result<[u8; 32]> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let path = self.directory.join(name);
+        if let Ok(bytes) = fs::read(&path)
+            && let Ok(secret) = <[u8; 32]>::try_from(bytes)
+        {
+            return Ok(secret);
+        }
+        let secret: [u8; 32] = rand::random();
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        file.write_all(&secret)?;
+        file.sync_all()?;
+        Ok(secret)
+    }
+
     /// Makes `epoch` the one the next run must exceed.
     pub(crate) fn store(&self, epoch: u64) -> io::Result<()> {
         let beside = self.directory.join("run.new");

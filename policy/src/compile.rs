@@ -79,7 +79,6 @@ pub fn compile(files: &[SourceFile], federation: &Federation) -> Result<Compiled
             {
                 continue;
             }
-            let before = problems.len();
             check(&document, rules::shape(), &mut problems);
             let name = document.get("metadata").and_then(|metadata| metadata.get("name"));
             if let Some((node, text)) = name.and_then(|node| Some((node, node.text()?)))
@@ -88,10 +87,8 @@ pub fn compile(files: &[SourceFile], federation: &Federation) -> Result<Compiled
                 let problem = Diagnostic::error("P0111", &node.span, format!("policy `{text}` occurs twice"));
                 problems.push(problem.related(&first, "first here"));
             }
-            let misshapen = problems.iter().skip(before).any(|p| p.severity == crate::Severity::Error);
-            if !misshapen {
-                rules.extend(lower::policy(&document, federation, &mut problems));
-            }
+            // Also where the shape is wrong: what can be read of it may have further problems.
+            rules.extend(lower::policy(&document, federation, &mut problems));
         }
     }
     if rules.len() > RULES_MAX

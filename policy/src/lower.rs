@@ -18,6 +18,8 @@ use crate::yaml::{Node, NodeKind};
 
 const REGEX_BYTES_MAX: usize = 1 << 20;
 const ACTIONS: [&str; 4] = ["permit", "deny", "require", "protect"];
+/// Refused by the shape already; a rule that has one lacks no action.
+const LATER_ACTIONS: [&str; 5] = ["residency", "validate", "structure", "forbid", "limit"];
 
 /// Lowers one policy document; rules with an error in them are left out.
 pub(crate) fn policy(document: &Node, federation: &Federation, problems: &mut Diagnostics) -> Vec<Rule> {
@@ -91,6 +93,7 @@ impl Lowering<'_> {
             .collect();
         let (action_key, action_node) = match actions.as_slice() {
             [(key, value)] => (key.text().unwrap_or_default(), value),
+            [] if LATER_ACTIONS.iter().any(|later| node.get(later).is_some()) => return None,
             [] => {
                 let name = node.get("name").unwrap_or(node);
                 self.error(
@@ -191,7 +194,7 @@ impl Lowering<'_> {
             let Some(text) = same.text() else { continue };
             if matches!(text, "zone" | "region" | "cloud" | "jurisdiction") {
                 self.every_zone_has(same, text);
-            } else if !text.strip_prefix("labels.").is_some_and(|label| !label.is_empty()) {
+            } else if text.strip_prefix("labels.").is_none_or(str::is_empty) {
                 let help = "use zone, region, cloud, jurisdiction or labels.<name>";
                 self.error("P0115", same, format!("zones have no attribute `{text}`"), help);
             }

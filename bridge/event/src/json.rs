@@ -56,10 +56,14 @@ impl StructuredError {
     fn syntax(text: &str, problem: &serde_json::Error) -> StructuredError {
         let line_start: usize =
             text.split_inclusive('\n').take(problem.line().saturating_sub(1)).map(str::len).sum();
+        let offset = (line_start + problem.column().saturating_sub(1)).min(text.len());
+        let full = problem.to_string();
+        // The library counts lines and columns; a body has bytes.
+        let what = full.split(" at line ").next().unwrap_or_default();
         StructuredError {
-            message: format!("the text is not valid: {problem}"),
+            message: format!("the text is not valid at byte {offset}: {what}"),
             attribute: None,
-            offset: Some((line_start + problem.column().saturating_sub(1)).min(text.len())),
+            offset: Some(offset),
         }
     }
 

@@ -79,7 +79,7 @@ pub(super) fn publication(
             attribute: Some("type".to_owned()),
             offset: Some(problem.offset),
             ..Refused::invalid(format!(
-                "the type of the event is no topic: {problem}; publish to /v1/topics/<topic>"
+                "attribute `type` is no topic: {problem}; publish to /v1/topics/<topic>"
             ))
         })?,
     };
