@@ -20,7 +20,17 @@ async fn a_restarted_carrier_carries_again() -> Result<()> {
     })
     .await
     .with_context(|| federation.log())?;
-    ensure!(!back.admin().peers().await?.is_empty(), "the restarted bridge has peers");
+    // Its own view is of its new life: links to it are new ones, and what is sent over them arrives.
+    eventually("both links of the restarted bridge", BACK_WITHIN, || async {
+        let peers = back.admin().peers().await?;
+        ensure!(peers.len() == 2 && peers.iter().all(|peer| peer.state == "up"), "{peers:?}");
+        for id in ["internal-1", "cloud-us-1"] {
+            ensure!(back.admin().route_to(id).await?.reachable, "no route to {id}");
+        }
+        Ok(())
+    })
+    .await
+    .with_context(|| federation.log())?;
     let event = Draft::new(json!({}));
     let reply = federation.zone("internal").publisher().publish("orders.eu.created", &event).await?;
     ensure!(reply.destinations == ["cloud-us-1"], "{reply:?}");
