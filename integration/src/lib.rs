@@ -8,6 +8,7 @@ mod admin;
 mod binary;
 mod eventually;
 mod federation;
+pub mod grpc;
 mod ledger;
 mod process;
 mod publisher;

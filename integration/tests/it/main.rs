@@ -5,6 +5,7 @@ mod demo;
 mod deploy;
 mod examples;
 mod failover;
+mod grpc;
 mod hygiene;
 mod identity;
 mod interest;
