@@ -204,13 +204,13 @@ fn protect_items(rule: &Rule) -> Option<&[Protect]> {
     }
 }
 
-fn has_unmet_obligation(event: &Event) -> bool {
+pub(crate) fn has_unmet_obligation(event: &Event) -> bool {
     OBLIGATIONS.iter().any(|name| {
         attribute_text(event, name).is_some_and(|text| text.split(',').any(|value| value.trim() != "public"))
     })
 }
 
-fn is_met(requirement: &Requirement, event: &Event) -> bool {
+pub(crate) fn is_met(requirement: &Requirement, event: &Event) -> bool {
     let Some(text) = attribute_text(event, &requirement.attribute) else {
         return requirement.presence != Presence::Required;
     };
@@ -269,3 +269,6 @@ fn has_format(format: Format, text: &str) -> bool {
 fn is_uri_text(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"{}|\\^`".contains(&b))
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,8 @@ mod model;
 mod path;
 mod protect;
 mod protection;
+#[cfg(test)]
+mod reference;
 mod rules;
 mod shape;
 mod transform;
