@@ -137,6 +137,8 @@ pub(crate) async fn run(node: Node, stop: CancellationToken) -> anyhow::Result<(
     for settings in node.client_listeners()? {
         clients.push(listeners::bind(settings).await.context("cannot start a listener")?);
     }
+    let listener_certificates =
+        clients.iter().chain([&admin]).filter_map(listeners::BoundListener::certificates).collect();
     let resolver = Arc::new(
         TokioResolver::builder_tokio()
             .and_then(|builder| builder.build())
@@ -181,7 +183,14 @@ pub(crate) async fn run(node: Node, stop: CancellationToken) -> anyhow::Result<(
     tasks.spawn(Arc::clone(&policies).watch(kicked, move |generation| {
         announce.send_later(Command::PolicyDigest(generation.program.digest()));
     }));
-    let reload = Reload { files, identity, credentials, context: context.clone(), metrics };
+    let reload = Reload {
+        files,
+        identity,
+        credentials,
+        context: context.clone(),
+        metrics,
+        listeners: listener_certificates,
+    };
     tasks.spawn(reload_on_hangup(reload, kick));
 
     admin_state.listeners_up.store(true, Ordering::Relaxed);
@@ -258,9 +267,10 @@ struct Reload {
     credentials: Arc<ArcSwap<Credentials>>,
     context: SessionContext,
     metrics: Arc<Metrics>,
+    listeners: Vec<Arc<listeners::ListenerCertificates>>,
 }
 
-/// SIGHUP: policies, certificate, roots and deny-list are read again. Each keeps its running state when the new one
+/// SIGHUP: policies, certificates, roots and deny-list are read again. Each keeps its running state when the new one
 /// has an error.
 async fn reload_on_hangup(reload: Reload, kick: mpsc::Sender<()>) {
     use tokio::signal::unix::{SignalKind, signal};
@@ -271,6 +281,9 @@ async fn reload_on_hangup(reload: Reload, kick: mpsc::Sender<()>) {
     while hangup.recv().await.is_some() {
         info!("Reloading policies and certificates");
         let _ = kick.try_send(());
+        for certificates in &reload.listeners {
+            certificates.reload();
+        }
         match Credentials::load(&reload.files, &reload.identity) {
             Ok(fresh) => {
                 if let Err(problem) = reload.context.endpoint.renew(&fresh) {

@@ -1,20 +1,24 @@
 //! Where clients reach a bridge: HTTP, gRPC and the admin port behind one accept loop.
 //!
 //! ```text
-//!  TcpListener ─► accept.rs: caps, rate, TLS, who is it ─► hyper (HTTP/1, h2) ─► axum router
-//!                                                                                 ├─ http.rs   publish, streams
-//!                                                                                 ├─ grpc.rs   meshbridge.v1.Bridge
-//!                                                                                 └─ admin     state, metrics
+//!  TcpListener ─► accept.rs: caps, rate ─► connection.rs: TLS, hyper (HTTP/1, h2), who is it ─► axum router
+//!                                                                            ├─ http.rs   publish, streams
+//!                                                                            ├─ grpc.rs   meshbridge.v1.Bridge
+//!                                                                            └─ admin     state, metrics
 //! ```
 //!
 //! Limits are those of RELIABILITY §5. A panic in a connection's task ends that connection and nothing else.
 
 mod accept;
 mod auth;
+mod certificates;
+mod connection;
 mod grpc;
 mod http;
 mod limits;
+mod places;
 mod publish;
+mod stream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +27,7 @@ use axum::Router;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use accept::{BoundListener, bind};
+pub(crate) use certificates::ListenerCertificates;
 
 use crate::pipeline::Pipeline;
 

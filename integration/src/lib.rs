@@ -12,8 +12,10 @@ pub mod grpc;
 mod ledger;
 mod process;
 mod publisher;
+mod single;
 mod skip;
 mod subscriber;
+mod tls;
 
 pub use admin::{Admin, Peer, Route};
 pub use binary::{binary, repository};
@@ -22,5 +24,7 @@ pub use federation::{Federation, Node, Options};
 pub use ledger::{Ledger, Verdict};
 pub use process::{Output, StandAlone, is_alive, meshbridge, meshbridge_with_input, signal, stand_alone};
 pub use publisher::{Answer, BATCH, Draft, Publisher, Reply, STRUCTURED, http};
+pub use single::{MUTUAL_TLS, Prepared, SERVER_TLS, Setup, Single, issue};
 pub use skip::skip;
 pub use subscriber::{Received, Subscriber};
+pub use tls::{Shown, chain, grpc_over_tls, https, tls_client, tls_connect};

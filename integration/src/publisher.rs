@@ -103,11 +103,25 @@ impl Answer {
 #[derive(Clone, Debug)]
 pub struct Publisher {
     base: String,
+    client: reqwest::Client,
+    token: Option<String>,
 }
 
 impl Publisher {
     pub(crate) fn new(base: &str) -> Publisher {
-        Publisher { base: base.to_owned() }
+        Publisher { base: base.to_owned(), client: http().clone(), token: None }
+    }
+
+    /// A client with TLS of its own, of the HTTP listener at this base.
+    pub fn over(client: reqwest::Client, base: &str) -> Publisher {
+        Publisher { base: base.to_owned(), client, token: None }
+    }
+
+    /// The same client, with a bearer token in each request.
+    #[must_use]
+    pub fn with_token(mut self, token: &str) -> Publisher {
+        self.token = Some(token.to_owned());
+        self
     }
 
     /// Publishes in binary mode and expects it to be taken.
@@ -141,8 +155,11 @@ impl Publisher {
 
     /// Posts anything.
     pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Answer> {
-        let mut request =
-            http().post(format!("{}{path}", self.base)).timeout(Duration::from_secs(30)).body(body);
+        let url = format!("{}{path}", self.base);
+        let mut request = self.client.post(url).timeout(Duration::from_secs(30)).body(body);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -1,5 +1,5 @@
-//! Who a client is: the one URI name of its certificate, or the name its bearer token stands for. On loopback a client
-//! without either is `anonymous`; elsewhere it is refused.
+//! Who a client is: the one URI name of its certificate, or the name its bearer token stands for. A listener on loopback
+//! that is configured with neither serves everyone as `anonymous`; any other that could know nobody does not start.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, header};
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::ListenerSettings;
 use crate::pipeline::Principal;
 
 const TOKENS_MAX: usize = 10_000;
@@ -16,10 +17,22 @@ const TOKENS_MAX: usize = 10_000;
 const RECHECK: Duration = Duration::from_secs(2);
 
 /// What the connection itself shows of a client.
-#[derive(Clone, Debug)]
-pub(crate) struct ClientConnection {
-    pub(super) loopback: bool,
-    pub(super) certificate: Option<Principal>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// No certificate.
+    Nothing,
+    /// A certificate that does not say who it is for.
+    Nameless,
+    Named(Principal),
+}
+
+impl Shown {
+    pub(super) fn of_chain(chain: &[CertificateDer<'_>]) -> Shown {
+        match chain.first() {
+            None => Shown::Nothing,
+            Some(leaf) => principal_of(leaf).map_or(Shown::Nameless, Shown::Named),
+        }
+    }
 }
 
 /// A client that is not let in; the text is for it.
@@ -27,6 +40,8 @@ pub(crate) struct ClientConnection {
 pub(super) enum Unauthorised {
     #[error("a bearer token or a client certificate is required")]
     NoCredentials,
+    #[error("the client certificate must carry exactly one URI name")]
+    NamelessCertificate,
     #[error("the bearer token is not known")]
     UnknownToken,
 }
@@ -56,37 +71,47 @@ struct Tokens {
 pub(crate) struct Authenticator {
     file: Option<PathBuf>,
     tokens: Mutex<(Tokens, Instant)>,
-    demands_certificate: bool,
+    /// Nobody has to show anything.
+    open: bool,
 }
 
 impl Authenticator {
-    pub(super) fn new(file: Option<PathBuf>, demands_certificate: bool) -> Result<Authenticator, String> {
-        let tokens = match &file {
+    /// Errors are for the operator.
+    pub(super) fn new(settings: &ListenerSettings) -> Result<Authenticator, String> {
+        let client_ca = settings.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let knows_someone = client_ca || settings.tokens.is_some();
+        // Who configures TLS means to know the clients, on loopback too: a proxy may stand before it.
+        let open = !knows_someone && settings.tls.is_none() && settings.address.ip().is_loopback();
+        if !knows_someone && !open {
+            let reason = "no client could show who it is: give it `tokens`, or `tls` with a `clientCa`; \
+                          only on loopback and without `tls` it may have neither";
+            return Err(reason.to_owned());
+        }
+        let tokens = match &settings.tokens {
             Some(path) => read_tokens(path)?,
             None => Tokens::default(),
         };
-        Ok(Authenticator { file, tokens: Mutex::new((tokens, Instant::now())), demands_certificate })
+        Ok(Authenticator {
+            file: settings.tokens.clone(),
+            tokens: Mutex::new((tokens, Instant::now())),
+            open,
+        })
     }
 
-    pub(super) fn principal(
-        &self,
-        connection: &ClientConnection,
-        headers: &HeaderMap,
-    ) -> Result<Principal, Unauthorised> {
+    pub(super) fn principal(&self, shown: &Shown, headers: &HeaderMap) -> Result<Principal, Unauthorised> {
         let bearer = headers.get(header::AUTHORIZATION).map(|value| {
             let text = value.to_str().unwrap_or_default();
             text.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("bearer ")).map(|_| text[7..].trim())
         });
-        match bearer {
+        match (bearer, shown) {
             // A wrong token is refused also where none would do: whoever sends one expects to be known by it.
-            Some(token) => token.and_then(|token| self.by_token(token)).ok_or(Unauthorised::UnknownToken),
-            None => match &connection.certificate {
-                Some(principal) => Ok(principal.clone()),
-                None if connection.loopback && self.file.is_none() && !self.demands_certificate => {
-                    Ok(Principal::anonymous())
-                }
-                None => Err(Unauthorised::NoCredentials),
-            },
+            (Some(token), _) => {
+                token.and_then(|token| self.by_token(token)).ok_or(Unauthorised::UnknownToken)
+            }
+            (None, Shown::Named(principal)) => Ok(principal.clone()),
+            (None, Shown::Nameless) => Err(Unauthorised::NamelessCertificate),
+            (None, Shown::Nothing) if self.open => Ok(Principal::anonymous()),
+            (None, Shown::Nothing) => Err(Unauthorised::NoCredentials),
         }
     }
 
@@ -131,7 +156,7 @@ fn read_tokens(path: &Path) -> Result<Tokens, String> {
 }
 
 /// The principal of a client certificate: its one URI name. A common name is not looked at (RELIABILITY G1).
-pub(super) fn principal_of(certificate: &CertificateDer<'_>) -> Option<Principal> {
+fn principal_of(certificate: &CertificateDer<'_>) -> Option<Principal> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let names = parsed.subject_alternative_name().ok()??;
     let mut uris = names.value.general_names.iter().filter_map(|name| match name {

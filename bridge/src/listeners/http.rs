@@ -201,6 +201,7 @@ fn problem(status: StatusCode, refused: &Refused) -> Response {
         (StatusCode::METHOD_NOT_ALLOWED, _) => "method_not_allowed",
         (StatusCode::UNSUPPORTED_MEDIA_TYPE, _) => "unsupported_media_type",
         (StatusCode::UNAUTHORIZED, _) => "unauthorised",
+        (StatusCode::TOO_MANY_REQUESTS, _) => "too_many",
         (_, RefusedKind::Invalid) => "invalid",
         (_, RefusedKind::TooLarge) => "too_large",
         (_, RefusedKind::Busy { .. }) => "busy",
@@ -217,6 +218,11 @@ fn problem(status: StatusCode, refused: &Refused) -> Response {
         error["index"] = index.into();
     }
     (status, Json(serde_json::json!({"error": error}))).into_response()
+}
+
+/// Its client has as many connections as it may have.
+pub(super) fn too_many(message: &str) -> Response {
+    problem(StatusCode::TOO_MANY_REQUESTS, &Refused::invalid(message))
 }
 
 pub(super) fn unauthorised(message: &str) -> Response {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// Connections whose client has not shown who it is.
 pub(super) const UNAUTHENTICATED_MAX: usize = 1_024;
+/// Connections of one authenticated client.
+pub(super) const PER_IDENTITY_MAX: usize = 256;
 /// TLS handshakes at once, and how long each may take.
 pub(super) const HANDSHAKES_MAX: usize = 256;
 pub(super) const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -13,11 +15,15 @@ pub(super) const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 pub(super) const RATE_PER_SOURCE: NonZeroU32 = NonZeroU32::new(10).expect("ten is not zero");
 pub(super) const BURST_PER_SOURCE: NonZeroU32 = NonZeroU32::new(20).expect("twenty is not zero");
 
+/// A request head, from its first byte to its last.
 pub(super) const HEADER_READ_MAX: Duration = Duration::from_secs(5);
 pub(super) const HEADERS_MAX: usize = 100;
 pub(super) const BUFFER_BYTES: usize = 64 << 10;
 /// A request body, from its first byte to its last.
 pub(super) const BODY_MAX: Duration = Duration::from_secs(30);
+/// An HTTP/1 connection is closed after so many requests, or when none comes for so long.
+pub(super) const REQUESTS_PER_CONNECTION: u32 = 1_000;
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(60);
 
 pub(super) const H2_STREAMS: u32 = 100;
 pub(super) const H2_STREAM_WINDOW: u32 = 64 << 10;
@@ -40,3 +46,5 @@ pub(super) const WEBSOCKET_MESSAGE_BYTES: usize = 1 << 20;
 /// A comment on a silent stream, so that proxies keep it open.
 pub(super) const COMMENT_EVERY: Duration = Duration::from_secs(15);
 pub(super) const GRPC_MESSAGE_BYTES: usize = (1 << 20) + (64 << 10);
+pub(super) const GRPC_CALLS: u32 = 64;
+pub(super) const GRPC_CONNECTION_AGE_MAX: Duration = Duration::from_secs(60 * 60);

@@ -14,4 +14,5 @@ mod policies;
 mod reload;
 mod restart;
 mod streams;
+mod tls;
 mod up;
