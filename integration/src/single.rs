@@ -1,7 +1,7 @@
 //! One bridge by itself, with an authority of its own and listeners as a test wants them.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -55,6 +55,8 @@ pub struct Single {
     pub http: String,
     /// `host:port` of its gRPC listener.
     pub grpc: String,
+    /// `host:port` where peers reach it.
+    pub peer: String,
     admin: String,
 }
 
@@ -207,7 +209,7 @@ enum Started {
 }
 
 async fn start(directory: TempDir, setup: Setup<'_>) -> Result<Started> {
-    let (config, [http, grpc, admin]) = write_config(directory.path(), setup)?;
+    let (config, [http, grpc, admin, peer]) = write_config(directory.path(), setup)?;
     let log = fs::File::create(directory.path().join("bridge.log"))?;
     let child = Command::new(binary())
         .arg("run")
@@ -219,7 +221,7 @@ async fn start(directory: TempDir, setup: Setup<'_>) -> Result<Started> {
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()?;
-    let mut single = Single { child, directory, http, grpc, admin: format!("http://{admin}") };
+    let mut single = Single { child, directory, http, grpc, peer, admin: format!("http://{admin}") };
     let ready = single.admin();
     let deadline = std::time::Instant::now() + READY_WITHIN;
     loop {
@@ -237,8 +239,8 @@ async fn start(directory: TempDir, setup: Setup<'_>) -> Result<Started> {
     }
 }
 
-/// The configuration, on ports that are free now: HTTP, gRPC, admin.
-fn write_config(base: &Path, setup: Setup<'_>) -> Result<(PathBuf, [String; 3])> {
+/// The configuration, on ports that are free now: HTTP, gRPC, admin, peering.
+fn write_config(base: &Path, setup: Setup<'_>) -> Result<(PathBuf, [String; 4])> {
     let Setup { ip, http, grpc, limits } = setup;
     let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
     let mut ports = [0; 3];
@@ -246,6 +248,7 @@ fn write_config(base: &Path, setup: Setup<'_>) -> Result<(PathBuf, [String; 3])>
         *port = listener?.local_addr()?.port();
     }
     let [http_port, grpc_port, admin_port] = ports;
+    let peer_port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
     let text = format!(
         "apiVersion: meshbridge/v1
 kind: Bridge
@@ -254,7 +257,7 @@ spec:
   zone: dmz
   federation: federation.yaml
   tls: {{certificate: tls/cert.pem, key: tls/key.pem, ca: ca/ca.pem}}
-  peering: {{listen: \"127.0.0.1:0\"}}
+  peering: {{listen: \"127.0.0.1:{peer_port}\"}}
   listeners:
     http: {{listen: \"{ip}:{http_port}\"{http}}}
     grpc: {{listen: \"{ip}:{grpc_port}\"{grpc}}}
@@ -265,7 +268,8 @@ spec:
     );
     let config = base.join("bridge.yaml");
     fs::write(&config, text)?;
-    Ok((config, ports.map(|port| format!("127.0.0.1:{port}"))))
+    let all = [http_port, grpc_port, admin_port, peer_port];
+    Ok((config, all.map(|port| format!("127.0.0.1:{port}"))))
 }
 
 fn command(arguments: &[&str]) -> Result<()> {

@@ -100,11 +100,15 @@ impl ListenerCertificates {
                 warn!(directory = %directory.display(), %problem, "Certificates are not watched, reload with SIGHUP");
             }
         }
-        while told.recv().await.is_some() {
-            tokio::time::sleep(SETTLE).await;
-            while told.try_recv().is_ok() {}
+        loop {
+            // The first time for what changed before there was a watch.
             let certificates = Arc::clone(&self);
             let _ = tokio::task::spawn_blocking(move || certificates.reload()).await;
+            if told.recv().await.is_none() {
+                return;
+            }
+            tokio::time::sleep(SETTLE).await;
+            while told.try_recv().is_ok() {}
         }
     }
 }

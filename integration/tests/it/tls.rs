@@ -1,5 +1,7 @@
 //! TLS on the listeners: who a client is by its token or its certificate, who is refused, and certificates that change under a live listener.
 
+mod rotation;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use meshbridge_integration::{
 };
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use serde_json::json;
+use time::OffsetDateTime;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -195,19 +198,21 @@ async fn a_certificate_without_exactly_one_uri_name_is_nobody() -> Result<()> {
     let two: Result<Vec<_>> = [SHOP, "spiffe://acme/client/till"].into_iter().map(uri).collect();
     for (directory, names) in [("none", none?), ("two", two?)] {
         let out = bridge.path().join(directory);
-        sign(&bridge.path().join("ca"), &out, names)?;
+        sign(&bridge.path().join("ca"), &out, names, OffsetDateTime::now_utc() + KNOWN_WITHIN * 6)?;
         let answer = post(&publisher(&bridge, Some(&out))?).await?;
         check_refused(&answer, "the client certificate must carry exactly one URI name")?;
     }
     Ok(())
 }
 
-/// A certificate with the given names under the authority of a directory.
-fn sign(authority: &Path, out: &Path, names: Vec<rcgen::SanType>) -> Result<()> {
+/// A certificate with the given names and end under the authority of a directory.
+fn sign(authority: &Path, out: &Path, names: Vec<rcgen::SanType>, not_after: OffsetDateTime) -> Result<()> {
     let key = KeyPair::from_pem(&fs::read_to_string(authority.join("ca.key"))?)?;
     let issuer = Issuer::from_ca_cert_pem(&fs::read_to_string(authority.join("ca.pem"))?, key)?;
     let mut params = CertificateParams::default();
     params.subject_alt_names = names;
+    params.not_before = not_after - Duration::from_secs(600);
+    params.not_after = not_after;
     params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, &issuer)?;
