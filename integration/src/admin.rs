@@ -46,7 +46,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    pub(crate) fn new(base: &str) -> Admin {
+    /// A client of the admin port at this base, `http://host:port`.
+    pub fn new(base: &str) -> Admin {
         Admin { base: base.to_owned() }
     }
 

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use meshbridge_integration::{Draft, Federation, Node, StandAlone, eventually, stand_alone, throughout};
+use meshbridge_integration::{
+    Admin, Draft, Federation, Node, Setup, Single, StandAlone, eventually, issue, stand_alone, throughout,
+};
 use serde_json::json;
 
 /// Long enough for several attempts of the dialling side, which starts again well within a second.
@@ -104,4 +106,82 @@ fn replace_path(config: &str, file: &Path, key: &str, with: &Path) -> Result<Str
     let old = written(config, key)?;
     ensure!(path_in(file, key)? != with, "{key} would stay as it is");
     Ok(config.replacen(&old, &with.display().to_string(), 1))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_the_federation_does_not_list_gets_no_link_with_a_good_certificate() -> Result<()> {
+    let bridge = Single::start(Setup::default()).await?;
+    let document = fs::read_to_string(bridge.path().join("federation.yaml"))?;
+    let (_listed, its_admin) = dial(&bridge, "internal", "internal-1", &document)?;
+    linked(&bridge, &its_admin).await?;
+
+    // Of the same authority; only its own copy of the document lists it, or has it in another zone.
+    let listing = document.replace(
+        "  links:\n",
+        "    - {id: rogue-1, zone: internal}\n  links:\n    - {from: rogue-1, to: dmz-1}\n",
+    );
+    let moving = listing
+        .replace("zone: internal}\n  links", "zone: lab}\n  links")
+        .replace("  bridges:\n", "    lab: {region: eu-west, cloud: onprem, jurisdiction: EU}\n  bridges:\n");
+    ensure!(listing != document && moving != listing, "{document}");
+    for (zone, document) in [("internal", listing), ("lab", moving)] {
+        let (rogue, admin) = dial(&bridge, zone, "rogue-1", &document)?;
+        let refused = eventually("the refusal is shown", Duration::from_secs(20), || async {
+            let peer = admin.peer("dmz-1").await?;
+            peer.last_error.clone().with_context(|| format!("{peer:?}; {}", rogue.log()))
+        })
+        .await?;
+        throughout("the rogue has no link", WATCHED, || async {
+            let own = admin.peer("dmz-1").await?;
+            ensure!(own.state != "up", "{own:?}, refused before with {refused}");
+            let peers = bridge.admin().peers().await?;
+            ensure!(peers.iter().all(|peer| peer.bridge != "rogue-1"), "{peers:?}");
+            ensure!(bridge.admin().route_to("rogue-1").await.is_err(), "a route leads to the rogue");
+            ensure!(bridge.admin().peer("internal-1").await?.state == "up", "the good link stays up");
+            Ok(())
+        })
+        .await?;
+        let said = bridge.log();
+        ensure!(said.contains("rogue-1"), "the refusing side names whom it refused: {said}");
+    }
+    Ok(())
+}
+
+/// Runs a bridge that dials the one of the test, with a certificate of the same authority and a federation document of its own.
+fn dial(bridge: &Single, zone: &str, id: &str, document: &str) -> Result<(StandAlone, Admin)> {
+    let base = bridge.path().join(format!("{zone}-{id}"));
+    fs::create_dir_all(base.join("policies"))?;
+    issue(&bridge.path().join("ca"), &base.join("tls"), &["--zone", zone, "--bridge", id])?;
+    fs::write(base.join("federation.yaml"), document)?;
+    fs::copy(bridge.path().join("policies/open.yaml"), base.join("policies/open.yaml"))?;
+    let admin = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let config = format!(
+        "apiVersion: meshbridge/v1
+kind: Bridge
+metadata: {{name: {id}}}
+spec:
+  zone: {zone}
+  federation: federation.yaml
+  tls: {{certificate: tls/cert.pem, key: tls/key.pem, ca: ../ca/ca.pem}}
+  peering: {{listen: \"127.0.0.1:0\"}}
+  peers:
+    - {{bridge: dmz-1, address: \"{}\"}}
+  admin: {{listen: \"{admin}\"}}
+  policy: {{directories: [policies]}}
+",
+        bridge.peer
+    );
+    let file = base.join("bridge.yaml");
+    fs::write(&file, config)?;
+    Ok((stand_alone(&file)?, Admin::new(&format!("http://{admin}"))))
+}
+
+async fn linked(bridge: &Single, dialler: &Admin) -> Result<()> {
+    eventually("the listed bridge has its link", Duration::from_secs(20), || async {
+        let (here, there) = (bridge.admin().peer("internal-1").await?, dialler.peer("dmz-1").await?);
+        ensure!(here.state == "up" && there.state == "up", "{here:?}, {there:?}");
+        Ok(())
+    })
+    .await
+    .with_context(|| bridge.log())
 }
