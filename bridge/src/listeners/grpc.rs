@@ -7,6 +7,7 @@ use axum::Router;
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
+use tonic_health::ServingStatus;
 
 use super::ListenerSettings;
 use super::limits as limit;
@@ -51,20 +52,29 @@ pub(super) async fn router(
     settings: &ListenerSettings,
     stop: CancellationToken,
 ) -> Router {
+    let ended = stop.clone();
     let service = Service { pipeline, event_bytes_max: settings.event_bytes_max, stop };
     let bridge = BridgeServer::new(service)
         .max_decoding_message_size(limit::GRPC_MESSAGE_BYTES.max(settings.batch_bytes_max))
         .max_encoding_message_size(limit::GRPC_MESSAGE_BYTES.max(settings.batch_bytes_max));
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<BridgeServer<Service>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTOR)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .expect("the descriptors were compiled with this program");
+    tokio::spawn(async move {
+        ended.cancelled().await;
+        reporter.set_not_serving::<BridgeServer<Service>>().await;
+        reporter.set_service_status("", ServingStatus::NotServing).await;
+    });
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTOR)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let compiled = "the descriptors were compiled with this program";
     tonic::service::Routes::new(bridge)
         .add_service(health)
-        .add_service(reflection)
+        .add_service(reflection().build_v1().expect(compiled))
+        // What grpcurl and others of before 2024 ask for.
+        .add_service(reflection().build_v1alpha().expect(compiled))
         .prepare()
         .into_axum_router()
 }

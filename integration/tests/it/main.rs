@@ -6,6 +6,7 @@ mod deploy;
 mod examples;
 mod failover;
 mod grpc;
+mod health;
 mod hygiene;
 mod identity;
 mod interest;
