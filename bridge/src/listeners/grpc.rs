@@ -4,6 +4,7 @@ mod convert;
 mod subscribe;
 
 use axum::Router;
+use axum::middleware::{Next, from_fn};
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -77,6 +78,25 @@ pub(super) async fn router(
         .add_service(reflection().build_v1alpha().expect(compiled))
         .prepare()
         .into_axum_router()
+        .layer(from_fn(unary_in_time))
+}
+
+/// Calls with one request and one reply.
+const UNARY: [&str; 3] =
+    ["/meshbridge.v1.Bridge/Publish", "/meshbridge.v1.Bridge/PublishBatch", "/grpc.health.v1.Health/Check"];
+
+/// Around the whole call: a request that never ends has not reached its method yet.
+async fn unary_in_time(request: axum::extract::Request, next: Next) -> axum::response::Response {
+    if !UNARY.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    match tokio::time::timeout(limit::GRPC_UNARY_MAX, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let message = format!("the call took longer than {} seconds", limit::GRPC_UNARY_MAX.as_secs());
+            Status::deadline_exceeded(message).into_http()
+        }
+    }
 }
 
 fn principal<T>(request: &Request<T>) -> Principal {
@@ -91,6 +111,7 @@ fn status(refused: &Refused) -> Status {
     match refused.kind {
         RefusedKind::Invalid => Status::invalid_argument(message),
         RefusedKind::TooLarge | RefusedKind::Busy { .. } => Status::resource_exhausted(message),
+        RefusedKind::TooSlow => Status::deadline_exceeded(message),
         RefusedKind::Stopping => Status::unavailable(message),
     }
 }

@@ -9,27 +9,33 @@
 //!
 //! Delivered events carry two more attributes: `meshbridgetopic`, and over WebSocket, which has no field for it,
 //! `meshbridgekey`. Nobody can publish an event that has either.
+//!
+//! Two liberties of HTTP/1 are hyper's and stay: where a request has both `Transfer-Encoding` and `Content-Length`, the
+//! former counts and the latter is removed; and a bare line feed ends a line of the head. A proxy in front of a listener
+//! must see these the same way, or refuse such requests.
 
+mod body;
 mod streams;
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use http_body_util::{BodyExt, Limited};
 use meshbridge_event::limits::BATCH_EVENTS_MAX;
 use meshbridge_event::{http as binary, json};
 use meshbridge_topic::Topic;
 use tokio_util::sync::CancellationToken;
 
 use super::ListenerSettings;
-use super::limits as limit;
 use super::publish::{Refused, RefusedKind, publication, reply};
 use crate::pipeline::{Pipeline, Principal, Publication};
+
+const WEB_SOCKET: &str = "/v1/ws";
 
 #[derive(Clone, Debug)]
 struct Shared {
@@ -52,16 +58,34 @@ pub(super) fn router(pipeline: Pipeline, settings: &ListenerSettings, stop: Canc
         .route("/v1/topics", post(publish_by_type))
         .route("/v1/topics/{topic}", post(publish_to_topic))
         .route("/v1/stream", get(streams::server_sent_events))
-        .route("/v1/ws", get(streams::web_socket))
+        .route(WEB_SOCKET, get(streams::web_socket))
         .fallback(|| async {
             problem(StatusCode::NOT_FOUND, &Refused::invalid("there is nothing at this path"))
         })
         .method_not_allowed_fallback(|| async {
             problem(StatusCode::METHOD_NOT_ALLOWED, &Refused::invalid("this method is not for this path"))
         })
+        .layer(from_fn(refuse_web_sockets))
         // The handlers read bodies themselves, within their own limits.
         .layer(DefaultBodyLimit::disable())
         .with_state(shared)
+}
+
+/// A client that asks for a WebSocket at another path is told where it is. Any other upgrade, such as to h2c, is left out,
+/// as HTTP permits: the answer comes in the protocol of the request.
+async fn refuse_web_sockets(request: Request, next: Next) -> Response {
+    let mut protocols = request
+        .headers()
+        .get_all(header::UPGRADE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    let wanted = protocols.any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"));
+    if wanted && request.uri().path() != WEB_SOCKET {
+        let refused = Refused::invalid(format!("only {WEB_SOCKET} speaks WebSocket"));
+        return problem(StatusCode::BAD_REQUEST, &refused);
+    }
+    next.run(request).await
 }
 
 async fn publish_by_type(
@@ -112,6 +136,7 @@ fn respond(outcome: Result<serde_json::Value, Refusal>) -> Response {
             let status = match refused.kind {
                 RefusedKind::Invalid => StatusCode::BAD_REQUEST,
                 RefusedKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                RefusedKind::TooSlow => StatusCode::REQUEST_TIMEOUT,
                 RefusedKind::Busy { .. } | RefusedKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             };
             let mut response = problem(status, &refused);
@@ -142,7 +167,7 @@ async fn publish(
     let names = headers.keys().map(|name| name.as_str());
     let one = |event| publication(topic, event, shared.event_bytes_max);
     if essence == "application/cloudevents-batch+json" {
-        let body = read_body(body, shared.batch_bytes_max).await?;
+        let body = body::read(body, shared.batch_bytes_max).await?;
         let events = json::parse_batch(&body).map_err(batch_refused)?;
         let publications: Result<Vec<Publication>, Refused> = events
             .into_iter()
@@ -154,7 +179,7 @@ async fn publish(
     }
     let event = if essence == "application/cloudevents+json" {
         // The JSON form of an event is longer than its encoding: base64, escapes, member names.
-        let body = read_body(body, shared.event_bytes_max * 3 / 2 + (64 << 10)).await?;
+        let body = body::read(body, shared.event_bytes_max * 3 / 2 + (64 << 10)).await?;
         json::parse_structured(&body).map_err(Refused::of_event)?
     } else if essence.starts_with("application/cloudevents") {
         let message = format!(
@@ -162,7 +187,7 @@ async fn publish(
         );
         return Err(Refusal::MediaType(message));
     } else if binary::is_binary_mode(names) {
-        let body = read_body(body, shared.event_bytes_max).await?;
+        let body = body::read(body, shared.event_bytes_max).await?;
         let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         binary::parse_binary(pairs, content_type, body).map_err(Refused::of_event)?
     } else {
@@ -185,16 +210,6 @@ fn batch_refused(problem: json::BatchError) -> Refused {
     }
 }
 
-async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, Refused> {
-    let too_large = || Refused::too_large(format!("the body has more than {bytes_max} bytes"));
-    match tokio::time::timeout(limit::BODY_MAX, Limited::new(body, bytes_max).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(problem)) if problem.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Refused::invalid("the body ended before it was complete")),
-        Err(_) => Err(Refused::invalid("the body took longer than 30 seconds")),
-    }
-}
-
 fn problem(status: StatusCode, refused: &Refused) -> Response {
     let code = match (status, refused.kind) {
         (StatusCode::NOT_FOUND, _) => "not_found",
@@ -204,6 +219,7 @@ fn problem(status: StatusCode, refused: &Refused) -> Response {
         (StatusCode::TOO_MANY_REQUESTS, _) => "too_many",
         (_, RefusedKind::Invalid) => "invalid",
         (_, RefusedKind::TooLarge) => "too_large",
+        (_, RefusedKind::TooSlow) => "too_slow",
         (_, RefusedKind::Busy { .. }) => "busy",
         (_, RefusedKind::Stopping) => "stopping",
     };

@@ -21,6 +21,9 @@ pub(super) const HEADERS_MAX: usize = 100;
 pub(super) const BUFFER_BYTES: usize = 64 << 10;
 /// A request body, from its first byte to its last.
 pub(super) const BODY_MAX: Duration = Duration::from_secs(30);
+/// And the rate it must keep, over all of it; the first seconds are free, for networks that start slowly.
+pub(super) const BODY_BYTES_PER_SECOND: u64 = 1 << 10;
+pub(super) const BODY_GRACE: Duration = Duration::from_secs(5);
 /// An HTTP/1 connection is closed after so many requests, or when none comes for so long.
 pub(super) const REQUESTS_PER_CONNECTION: u32 = 1_000;
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -47,4 +50,6 @@ pub(super) const WEBSOCKET_MESSAGE_BYTES: usize = 1 << 20;
 pub(super) const COMMENT_EVERY: Duration = Duration::from_secs(15);
 pub(super) const GRPC_MESSAGE_BYTES: usize = (1 << 20) + (64 << 10);
 pub(super) const GRPC_CALLS: u32 = 64;
+/// A call with one request and one reply, reading the request included.
+pub(super) const GRPC_UNARY_MAX: Duration = Duration::from_secs(30);
 pub(super) const GRPC_CONNECTION_AGE_MAX: Duration = Duration::from_secs(60 * 60);

@@ -21,6 +21,7 @@ pub(super) struct Refused {
 pub(super) enum RefusedKind {
     Invalid,
     TooLarge,
+    TooSlow,
     Busy { retry_after_secs: u64 },
     Stopping,
 }
@@ -38,6 +39,10 @@ impl Refused {
 
     pub(super) fn too_large(message: impl Into<String>) -> Refused {
         Refused { kind: RefusedKind::TooLarge, ..Refused::invalid(message) }
+    }
+
+    pub(super) fn too_slow(message: impl Into<String>) -> Refused {
+        Refused { kind: RefusedKind::TooSlow, ..Refused::invalid(message) }
     }
 
     pub(super) fn of_event(problem: meshbridge_event::json::StructuredError) -> Refused {

@@ -10,6 +10,7 @@ mod health;
 mod hygiene;
 mod identity;
 mod interest;
+mod limits;
 mod malformed;
 mod policies;
 mod reload;
