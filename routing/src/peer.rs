@@ -25,6 +25,14 @@ pub(crate) enum Session {
     Refused(Run),
 }
 
+impl Session {
+    /// A neighbour speaks for its name in the newest run of that name only. One in an older run may be a copy of a
+    /// disk, while the record under its name is of the other copy and tells of other links.
+    pub(crate) fn carries(self, known: Option<Run>) -> bool {
+        matches!(self, Session::Up(run) if known.is_none_or(|known| known <= run))
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) bridge: BridgeId,

@@ -113,6 +113,8 @@ pub struct Router {
     spoke: BTreeMap<BridgeId, Instant>,
     /// Names under which two bridges speak, and until when both are refused.
     clones: BTreeMap<BridgeId, Instant>,
+    /// The boot of our own name that we last continued above, and when (R20).
+    jumped_over: Option<(u64, Instant)>,
 
     seq: u64,
     originated_at: Option<Instant>,
@@ -179,7 +181,7 @@ impl Router {
             others.filter_map(|(owner, set)| Some((place(owner)?, Arc::clone(&set.trie)))).collect();
         // Of several sessions with a neighbour the cheapest carries; among equals the newest.
         let mut links: BTreeMap<BridgeIndex, (u32, LinkId)> = BTreeMap::new();
-        for (link, peer) in self.peers.iter().filter(|(_, peer)| peer.is_up()) {
+        for (link, peer) in self.peers.iter().filter(|(_, peer)| self.carries(peer)) {
             let Some(index) = place(&peer.bridge) else { continue };
             let best = links.entry(index).or_insert((peer.cost, *link));
             if peer.cost <= best.0 {

@@ -13,7 +13,7 @@ use crate::limits::{
 };
 use crate::own_interest::OwnInterest;
 use crate::paths::Paths;
-use crate::peer::{Peer, Session};
+use crate::peer::Peer;
 use crate::rng::Jitter;
 use crate::topology::Topology;
 use crate::wire::Message;
@@ -56,6 +56,7 @@ impl Router {
             own_interest: OwnInterest::default(),
             spoke: BTreeMap::new(),
             clones: BTreeMap::new(),
+            jumped_over: None,
             seq: 0,
             originated_at: None,
             originate_at: None,
@@ -134,6 +135,8 @@ impl Router {
         }
         if self.topology.expire(now) {
             self.topology_changed = true;
+            // A neighbour may have been in an older run than the one that is forgotten now.
+            self.originate_soon(now);
         }
         self.expire_interest(now);
         if self.originate_at.is_some_and(|at| at <= now) {
@@ -150,14 +153,15 @@ impl Router {
     }
 
     fn on_peer_timeout(&mut self, link: LinkId, now: Instant) {
+        let Some(peer) = self.peers.get(&link) else { return };
+        // Who is in an older run than its name is asked for the run that it is in now.
+        let open_received = self.carries(peer);
         let digest_jitter = Duration::from_millis(self.jitter.below(500));
         let Some(peer) = self.peers.get_mut(&link) else { return };
         if peer.hello_at <= now {
             peer.hello_at = now + HELLO_INTERVAL;
-            let hello = Message::Hello {
-                open_received: matches!(peer.session, Session::Up(_)),
-                digest_received: peer.digest_received || !peer.is_up(),
-            };
+            let hello =
+                Message::Hello { open_received, digest_received: peer.digest_received || !peer.is_up() };
             self.send(link, &hello);
         }
         let Some(peer) = self.peers.get_mut(&link) else { return };

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{ProtocolViolation, Router, RouterEvent};
 use crate::limits::{CLONE_SILENCE, DEAD_AFTER, EPOCH_MAX};
-use crate::peer::Session;
+use crate::peer::{Peer, Session};
 use crate::wire::Message;
 use crate::{BridgeId, LinkId, Run, ZoneName};
 
@@ -40,7 +40,9 @@ impl Router {
             return Ok(());
         }
         self.clones.remove(&bridge);
-        self.spoke.insert(bridge, now);
+        if known.is_none_or(|known| known <= run) {
+            self.spoke.insert(bridge, now);
+        }
         let was = peer_session(self, link);
         self.change_session(link, Session::Up(run), now);
         if was != Some(Session::Up(run)) {
@@ -80,12 +82,27 @@ impl Router {
 
     pub(super) fn change_session(&mut self, link: LinkId, session: Session, now: Instant) {
         let Some(peer) = self.peers.get_mut(&link) else { return };
-        let was_up = peer.is_up();
-        peer.session = session;
-        if was_up != peer.is_up() {
+        let was = std::mem::replace(&mut peer.session, session);
+        let known = self.known_run(&self.peers[&link].bridge);
+        if was.carries(known) != session.carries(known) {
             self.forwarding_changed = true;
             self.originate_soon(now);
         }
+    }
+
+    /// A bridge that is a neighbour has signed something in another run than `before`, the newest until now.
+    pub(super) fn on_run_known(&mut self, bridge: &BridgeId, before: Option<Run>, now: Instant) {
+        let known = self.known_run(bridge);
+        let sessions = self.peers.values().filter(|peer| peer.bridge == *bridge).map(|peer| peer.session);
+        if known != before && sessions.into_iter().any(|s| s.carries(before) != s.carries(known)) {
+            self.forwarding_changed = true;
+            self.originate_soon(now);
+        }
+    }
+
+    /// Whether a neighbour is listed and takes frames.
+    pub(super) fn carries(&self, peer: &Peer) -> bool {
+        peer.session.carries(self.known_run(&peer.bridge))
     }
 
     /// A neighbour holds a record of another run in our epoch whose owner has long been silent.
@@ -96,15 +113,19 @@ impl Router {
         }
     }
 
-    /// Something signed by us that is newer than what we know of: we ran before, and have forgotten it.
+    /// Something signed by us that is newer than what we know of: we ran before, and have forgotten it. A boot that
+    /// answers our jump with its own is no memory but a living copy: the two of us would count up against each other
+    /// without end, so we answer once in the time that R21 gives a silent bridge.
     pub(super) fn on_own_heard(&mut self, run: Run, now: Instant) {
-        if run.is_clone_of(&self.run) {
+        let answered = |(nonce, at): (u64, Instant)| nonce == run.nonce && now < at + CLONE_SILENCE;
+        if run.is_clone_of(&self.run) || self.jumped_over.is_some_and(answered) {
             let runs = [self.run, run];
             let event = RouterEvent::CloneDetected { bridge: self.id.clone(), runs };
             if !self.events.contains(&event) {
                 self.events.push_back(event);
             }
         } else {
+            self.jumped_over = Some((run.nonce, now));
             self.raise_epoch(run.epoch, now);
         }
     }

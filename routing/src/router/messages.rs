@@ -103,9 +103,12 @@ impl Router {
         if record.bridge == self.id {
             return self.on_own_heard(record.run, now);
         }
-        self.spoke.insert(record.bridge.clone(), now);
+        let bridge = record.bridge.clone();
+        let before = self.known_run(&bridge);
+        self.spoke.insert(bridge.clone(), now);
         self.topology.insert(Held { record, not_after: Some(verified.not_after) });
         self.topology_changed = true;
+        self.on_run_known(&bridge, before, now);
         self.on_taken(link, item, stamp, now);
     }
 
@@ -202,7 +205,9 @@ impl Router {
         peer.assemblies.remove(&owner);
         match set {
             Ok(set) => {
-                self.interest.insert(owner, set);
+                let before = self.known_run(&owner);
+                self.interest.insert(owner.clone(), set);
+                self.on_run_known(&owner, before, now);
                 self.on_interest_taken(link, item, stamp, now);
             }
             Err(why) => self.refuse(link, why),

@@ -40,7 +40,7 @@ impl Router {
         let mut links: Vec<ListedLink> = Vec::new();
         if !self.shut_down {
             let mut up: Vec<(&BridgeId, u32)> =
-                self.peers.values().filter(|p| p.is_up()).map(|p| (&p.bridge, p.cost)).collect();
+                self.peers.values().filter(|p| self.carries(p)).map(|p| (&p.bridge, p.cost)).collect();
             up.sort();
             up.dedup_by_key(|(bridge, _)| (*bridge).clone());
             let listed = up.into_iter().take(RECORD_LINKS_MAX);

@@ -182,3 +182,55 @@ fn a_bridge_that_hears_a_later_run_of_itself_continues_above_it() {
     assert_eq!(a.run().epoch, 10);
     assert!(std::iter::from_fn(|| a.poll_event()).any(|event| event == RouterEvent::EpochRaised(10)));
 }
+
+#[test]
+fn two_living_copies_do_not_count_up_against_each_other() {
+    let (mut a, _, now) = pair();
+    let mut raised = 0;
+    let mut heard = Run { epoch: 9, nonce: 77 };
+    for _ in 0..100 {
+        let mut own = a.records().find(|record| record.bridge == a.id).expect("its own").clone();
+        own.run = heard;
+        own.signature = HashKeyring(own.bridge.clone()).sign(&own.signed_bytes("f"));
+        a.handle_message(LINK, Message::LinkState(own).encode(), now).expect("a message of the protocol");
+        raised += std::iter::from_fn(|| a.poll_event())
+            .filter(|event| matches!(event, RouterEvent::EpochRaised(_)))
+            .count();
+        // The other copy hears of that and does the same.
+        heard.epoch = a.run().epoch + 1;
+    }
+    assert_eq!(raised, 1);
+}
+
+/// The neighbour may be an old copy of a disk whose other copy has the name by now.
+#[test]
+fn a_neighbour_whose_name_has_a_newer_run_is_not_listed_until_it_takes_part_in_it() {
+    let (mut a, sent, mut now) = pair();
+    let lists_b = |a: &Router| {
+        let own = a.records().find(|record| record.bridge == a.id).expect("its own");
+        assert_eq!(a.forwarding().links.len(), own.links.len(), "what is listed is what carries");
+        !own.links.is_empty()
+    };
+    let later = |a: &mut Router, now: &mut Instant| {
+        *now += Duration::from_millis(600);
+        a.handle_timeout(*now);
+    };
+    later(&mut a, &mut now);
+    later(&mut a, &mut now);
+    while a.poll_transmit().is_some() {}
+    assert!(lists_b(&a));
+    let mut newer = record(&sent);
+    newer.run.epoch += 1;
+    newer.signature = HashKeyring(newer.bridge.clone()).sign(&newer.signed_bytes("f"));
+    let (bridge, run, zone) = (newer.bridge.clone(), newer.run, newer.zone.clone());
+    a.handle_message(LINK, Message::LinkState(newer).encode(), now).expect("a message of the protocol");
+    assert!(!lists_b(&a));
+
+    later(&mut a, &mut now);
+    let sent: Vec<_> =
+        std::iter::from_fn(|| a.poll_transmit()).map(|sent| Message::decode(sent.payload)).collect();
+    assert!(sent.contains(&Ok(Message::Hello { open_received: false, digest_received: true })), "{sent:?}");
+    let open = Message::Open { federation: "f".to_owned(), bridge, zone, run };
+    a.handle_message(LINK, open.encode(), now).expect("a message of the protocol");
+    assert!(lists_b(&a));
+}
