@@ -9,6 +9,14 @@ use meshbridge_routing::{BridgeId, Keyring, Refusal, Signature, Verified, ZoneNa
 pub struct FakeKeyring {
     pub id: BridgeId,
     pub zone: ZoneName,
+    /// How long the chains of others hold, from when they are looked at.
+    pub chains_hold: Duration,
+}
+
+impl FakeKeyring {
+    pub fn new(id: BridgeId, zone: ZoneName) -> FakeKeyring {
+        FakeKeyring { id, zone, chains_hold: Duration::from_secs(24 * 3600) }
+    }
 }
 
 fn tag(id: &BridgeId, zone: &ZoneName, message: &[u8]) -> Bytes {
@@ -43,6 +51,6 @@ impl Keyring for FakeKeyring {
         if tag(claimed, zone, message) != signature {
             return Err(Refusal::BadSignature);
         }
-        Ok(Verified { not_after: now + Duration::from_secs(24 * 3600) })
+        Ok(Verified { not_after: now + self.chains_hold })
     }
 }

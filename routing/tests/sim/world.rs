@@ -1,6 +1,6 @@
-//! Routers, the links between them, and what goes wrong.
+//! Routers and the links between them in virtual time. What goes wrong is decided in `faults`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,58 +10,65 @@ use meshbridge_routing::{
 };
 use meshbridge_topic::TopicFilter;
 
+use crate::counts::Counts;
+use crate::frames::{Frame, Journey, Parked};
 use crate::keyring::FakeKeyring;
+use crate::log::Log;
 use crate::rng::Rng;
 
-const CHAOS: Duration = Duration::from_secs(8);
-/// Longer than restored interest lingers, than a clone must be silent, and than some digests take after that.
-const QUIET: Duration = Duration::from_secs(80);
-
-pub const FILTERS: [&str; 8] = ["a.b", "a.*", "a.**", "**", "c.d", "c.*", "*.**", "**.d"];
-
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
-    pub delivered: u64,
-    pub lost: u64,
-    pub cuts: u64,
-    pub restarts: u64,
-    pub clones: u64,
-    pub subscriptions: u64,
-}
-
-impl Counts {
-    pub fn add(&mut self, other: Counts) {
-        self.delivered += other.delivered;
-        self.lost += other.lost;
-        self.cuts += other.cuts;
-        self.restarts += other.restarts;
-        self.clones += other.clones;
-        self.subscriptions += other.subscriptions;
-    }
+/// How many bridges a world has.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    pub min: usize,
+    pub max: usize,
 }
 
 pub struct Node {
     pub id: BridgeId,
     pub zone: ZoneName,
+    /// The node's place in the tables of all routers; that of its original for a twin.
+    pub place: usize,
     /// `None` while the bridge is down.
     pub router: Option<Router>,
     pub subscriptions: BTreeMap<TopicFilter, u32>,
-    epoch_on_disk: u64,
+    /// It has said good-bye, and its links still live.
+    pub left: bool,
+    pub epoch_on_disk: u64,
+    pub parked: Vec<Parked>,
     woken_for: Option<Instant>,
+    /// The versions its router held, of (interest or record, bridge).
+    held: BTreeMap<(bool, BridgeId), (Run, u64)>,
 }
 
 pub struct Wire {
     pub ends: [usize; 2],
-    pub cost: u32,
+    /// As each end has it configured.
+    pub costs: [u32; 2],
     /// The session both ends have, if they have one.
     pub session: Option<LinkId>,
     /// Per direction.
-    blocked: [bool; 2],
+    pub blocked: [bool; 2],
+    /// Its twin is no more; it never connects again.
+    pub removed: bool,
+}
+
+/// What messages meet on their way.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    pub loss_percent: u64,
+    pub delay_ms_max: u64,
+    /// How many take 300 ms, so that others overtake them by far.
+    pub slow_percent: u64,
+}
+
+impl Weather {
+    pub const CALM: Weather = Weather { loss_percent: 0, delay_ms_max: 5, slow_percent: 0 };
 }
 
 #[derive(Debug)]
-enum Event {
+pub enum Event {
     Deliver { wire: usize, to: usize, link: LinkId, payload: Bytes },
+    Frame { wire: usize, to: usize, link: LinkId, frame: Frame },
     Wake { node: usize },
     Connect { wire: usize },
     Closed { node: usize, link: LinkId },
@@ -69,12 +76,25 @@ enum Event {
 
 pub struct World {
     pub nodes: Vec<Node>,
+    /// The nodes that are not twins come first.
+    pub size: usize,
     pub wires: Vec<Wire>,
     pub counts: Counts,
-    start: Instant,
-    now: Instant,
-    rng: Rng,
-    loss_percent: u64,
+    pub log: Log,
+    pub now: Instant,
+    pub rng: Rng,
+    pub weather: Weather,
+    /// Control messages of this kind are lost when this node sends them.
+    pub lost_kind: Option<(usize, u8)>,
+    /// How many control messages of each kind were sent since this was last emptied.
+    pub sent: BTreeMap<u8, u64>,
+    /// Bridges whose disk was copied or set back since the world was last whole.
+    pub copied: BTreeSet<BridgeId>,
+    /// The highest epoch that anyone had under a name.
+    pub epochs: BTreeMap<BridgeId, u64>,
+    pub journeys: Vec<Journey>,
+    members: Members,
+    pub start: Instant,
     queue: BTreeMap<(Instant, u64), Event>,
     sequence: u64,
     links: u64,
@@ -83,163 +103,109 @@ pub struct World {
 
 impl World {
     #[expect(clippy::disallowed_methods, reason = "an origin for virtual time; only differences are used")]
-    pub fn new(seed: u64) -> World {
+    pub fn new(seed: u64, sizes: Sizes, log: Log) -> World {
         let mut rng = Rng::new(seed);
-        let size = 3 + rng.pick(4);
-        let name = |i: usize| BridgeId::parse(&format!("b{i}")).expect("a name");
-        let zone = |i: usize| ZoneName::parse(&format!("z{}", i % 4)).expect("a name");
+        // The smaller of two draws: most trouble needs few bridges, and few are quick.
+        let range = sizes.max - sizes.min + 1;
+        let size = sizes.min + rng.pick(range).min(rng.pick(range));
         let start = Instant::now();
-        let nodes = (0..size).map(|i| Node {
-            id: name(i),
-            zone: zone(i),
-            router: None,
-            subscriptions: BTreeMap::new(),
-            epoch_on_disk: 0,
-            woken_for: None,
-        });
-        let mut wires: Vec<Wire> = Vec::new();
-        for b in 1..size {
-            for a in 0..b {
-                // A tree of random shape, and chords. Few distinct costs, so that ties are common.
-                if a == b - 1 || rng.percent(35) {
-                    let cost = [10, 10, 20, 30][rng.pick(4)];
-                    wires.push(Wire { ends: [a, b], cost, session: None, blocked: [false; 2] });
-                }
-            }
-        }
+        let nodes: Vec<Node> = (0..size)
+            .map(|i| {
+                let id = BridgeId::parse(&format!("b{i:02}")).expect("a name");
+                Node::new(id, ZoneName::parse(&format!("z{}", i % 4)).expect("a name"), i)
+            })
+            .collect();
         let mut world = World {
-            nodes: nodes.collect(),
-            wires,
+            members: nodes.iter().map(|node| (node.id.clone(), node.zone.clone())).collect(),
+            nodes,
+            size,
+            wires: Vec::new(),
             counts: Counts::default(),
-            start,
+            log,
             now: start,
             rng,
-            loss_percent: 0,
+            weather: Weather::CALM,
+            lost_kind: None,
+            sent: BTreeMap::new(),
+            copied: BTreeSet::new(),
+            epochs: BTreeMap::new(),
+            journeys: Vec::new(),
+            start,
             queue: BTreeMap::new(),
             sequence: 0,
             links: 0,
             trace: blake3::Hasher::new(),
         };
-        (0..size).for_each(|node| world.boot(node, true));
-        (0..world.wires.len()).for_each(|wire| world.connect_later(wire));
+        // A tree of random shape or a line, chords, and now and then a second link between the same two.
+        let chord_percent = (140 / size as u64).max(4);
+        let line = world.rng.percent(40);
+        for b in 1..size {
+            let parent = if line { b - 1 } else { world.rng.pick(b) };
+            for a in 0..b {
+                if a == parent || world.rng.percent(chord_percent) {
+                    world.add_wire([a, b]);
+                    if world.rng.percent(6) {
+                        world.add_wire([a, b]);
+                    }
+                }
+            }
+        }
+        (0..size).for_each(|node| world.boot(node));
         world
+    }
+
+    /// Few distinct costs, so that ties are common; the ends rarely disagree.
+    pub fn add_wire(&mut self, ends: [usize; 2]) {
+        let cost = [10, 10, 20, 30][self.rng.pick(4)];
+        let other = if self.rng.percent(15) { 25 } else { cost };
+        self.wires.push(Wire {
+            ends,
+            costs: [cost, other],
+            session: None,
+            blocked: [false; 2],
+            removed: false,
+        });
     }
 
     pub fn trace(&self) -> [u8; 32] {
         *self.trace.finalize().as_bytes()
     }
 
-    /// Faults and churn.
-    pub fn chaos(&mut self) {
-        self.loss_percent = self.rng.below(30);
-        let end = self.now + CHAOS;
-        while self.now < end {
-            let pause = Duration::from_millis(self.rng.below(400));
-            self.run_until(self.now + pause);
-            self.fault();
-        }
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.start
     }
 
-    /// Everything is repaired and left alone.
-    pub fn quiet(&mut self) {
-        self.loss_percent = 0;
-        for node in 0..self.nodes.len() {
-            if self.nodes[node].router.is_none() {
-                self.boot(node, true);
-            }
-        }
-        for wire in 0..self.wires.len() {
-            self.wires[wire].blocked = [false; 2];
-            self.connect_later(wire);
-        }
-        self.run_until(self.now + QUIET);
-    }
-
-    fn fault(&mut self) {
-        let node = self.rng.pick(self.nodes.len());
-        let wire = self.rng.pick(self.wires.len());
-        match self.rng.below(100) {
-            0..40 => self.subscribe(node),
-            40..65 => self.unsubscribe(node),
-            65..75 => {
-                // Silence, one way or both; found out by hello.
-                let both = self.rng.percent(50);
-                self.wires[wire].blocked = [true, both];
-                self.counts.cuts += 1;
-            }
-            75..82 => self.wires[wire].blocked = [false; 2],
-            82..88 => self.close(wire),
-            88..96 if self.nodes[node].router.is_some() => self.crash(node),
-            88..96 => {
-                let counted = self.rng.percent(85);
-                self.boot(node, counted);
-            }
-            _ => {
-                if let Some(router) = &mut self.nodes[node].router {
-                    router.resign(self.now);
-                    self.drain(node);
-                }
-            }
-        }
-    }
-
-    fn subscribe(&mut self, node: usize) {
-        let filter = TopicFilter::parse(FILTERS[self.rng.pick(FILTERS.len())]).expect("a filter");
-        let now = self.now;
-        if let Some(router) = &mut self.nodes[node].router {
-            router.subscribe(&filter, now).expect("far below the limits");
-            *self.nodes[node].subscriptions.entry(filter).or_default() += 1;
-            self.counts.subscriptions += 1;
-            self.drain(node);
-        }
-    }
-
-    fn unsubscribe(&mut self, node: usize) {
-        let count = self.nodes[node].subscriptions.len();
-        if count == 0 {
-            return;
-        }
-        let chosen = self.rng.pick(count);
-        let now = self.now;
-        let Node { router: Some(router), subscriptions, .. } = &mut self.nodes[node] else { return };
-        let filter = subscriptions.keys().nth(chosen).expect("below the count").clone();
-        router.unsubscribe(&filter, now);
-        let left = subscriptions.get_mut(&filter).expect("a key");
-        *left -= 1;
-        if *left == 0 {
-            subscriptions.remove(&filter);
-        }
+    /// The node at this place is another one now, which no timer knows.
+    pub fn wake_again(&mut self, node: usize) {
+        self.nodes[node].woken_for = None;
         self.drain(node);
     }
 
-    /// Subscribers die with their bridge; half of them come back at once when it boots.
-    fn crash(&mut self, node: usize) {
-        self.nodes[node].router = None;
-        self.nodes[node].woken_for = None;
-        for wire in 0..self.wires.len() {
-            if self.wires[wire].ends.contains(&node) {
-                self.close(wire);
+    pub fn run_for(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(entry) = self.queue.first_entry() {
+            if entry.key().0 > end {
+                break;
             }
+            let ((at, _), event) = entry.remove_entry();
+            self.now = at;
+            self.on_event(event);
         }
+        self.now = end;
     }
 
-    /// `counted`: the epoch file was there. Without, the disk is a copy: the same epoch under another nonce.
-    fn boot(&mut self, node: usize, counted: bool) {
+    /// A new run over the disk as it is: the caller has counted the epoch, or not. What was wanted lingers, and half
+    /// of the subscribers come back at once.
+    pub fn start_router(&mut self, node: usize) {
         let state = &mut self.nodes[node];
-        if counted {
-            state.epoch_on_disk += 1;
-        } else {
-            self.counts.clones += 1;
-        }
-        let members: Members = self.nodes.iter().map(|node| (node.id.clone(), node.zone.clone())).collect();
-        let state = &mut self.nodes[node];
-        let keyring = FakeKeyring { id: state.id.clone(), zone: state.zone.clone() };
+        let keyring = FakeKeyring::new(state.id.clone(), state.zone.clone());
+        let run = Run { epoch: state.epoch_on_disk, nonce: self.rng.next() };
         let config = RouterConfig {
             federation: "sim".to_owned(),
             id: state.id.clone(),
             zone: state.zone.clone(),
-            run: Run { epoch: state.epoch_on_disk, nonce: self.rng.next() },
-            members,
+            run,
+            members: self.members.clone(),
             limits: Limits::default(),
             seed: self.rng.next(),
             policy_digest: [0; 32],
@@ -252,16 +218,35 @@ impl World {
             (0..*count).for_each(|_| router.subscribe(filter, self.now).expect("far below the limits"));
         }
         state.router = Some(router);
+        state.left = false;
+        state.held.clear();
+        let highest = self.epochs.entry(state.id.clone()).or_default();
+        *highest = run.epoch.max(*highest);
         self.counts.restarts += 1;
+        let id = self.nodes[node].id.clone();
+        self.log.fault(self.elapsed(), || format!("{id} (node {node}) starts as {run}"));
         self.drain(node);
-        for wire in 0..self.wires.len() {
-            if self.wires[wire].ends.contains(&node) {
-                self.connect_later(wire);
-            }
+        for wire in self.wires_of(node) {
+            self.connect_later(wire);
         }
     }
 
-    fn close(&mut self, wire: usize) {
+    pub fn stop_router(&mut self, node: usize) {
+        self.log.fault(self.elapsed(), || format!("node {node} stops"));
+        let state = &mut self.nodes[node];
+        state.router = None;
+        state.woken_for = None;
+        state.parked.clear();
+        for wire in self.wires_of(node) {
+            self.close(wire);
+        }
+    }
+
+    pub fn wires_of(&self, node: usize) -> Vec<usize> {
+        (0..self.wires.len()).filter(|wire| self.wires[*wire].ends.contains(&node)).collect()
+    }
+
+    pub fn close(&mut self, wire: usize) {
         let Some(link) = self.wires[wire].session.take() else { return };
         for node in self.wires[wire].ends {
             // Each end finds out by itself.
@@ -271,7 +256,7 @@ impl World {
         self.connect_later(wire);
     }
 
-    fn connect_later(&mut self, wire: usize) {
+    pub fn connect_later(&mut self, wire: usize) {
         let delay = 200 + self.rng.below(300);
         self.at(delay, Event::Connect { wire });
     }
@@ -279,18 +264,6 @@ impl World {
     fn at(&mut self, delay_ms: u64, event: Event) {
         self.sequence += 1;
         self.queue.insert((self.now + Duration::from_millis(delay_ms), self.sequence), event);
-    }
-
-    fn run_until(&mut self, end: Instant) {
-        while let Some(entry) = self.queue.first_entry() {
-            if entry.key().0 > end {
-                break;
-            }
-            let ((at, _), event) = entry.remove_entry();
-            self.now = at;
-            self.on_event(event);
-        }
-        self.now = end;
     }
 
     fn on_event(&mut self, event: Event) {
@@ -310,26 +283,7 @@ impl World {
                     self.drain(node);
                 }
             }
-            Event::Connect { wire } => {
-                let Wire { ends, cost, session, blocked } = &self.wires[wire];
-                let alive = ends.iter().all(|node| self.nodes[*node].router.is_some());
-                if session.is_some() || blocked.contains(&true) || !alive {
-                    if session.is_none() && alive {
-                        self.connect_later(wire);
-                    }
-                    return;
-                }
-                let (ends, cost) = (*ends, *cost);
-                self.links += 1;
-                let link = LinkId(self.links);
-                self.wires[wire].session = Some(link);
-                for (node, other) in [(ends[0], ends[1]), (ends[1], ends[0])] {
-                    let other = self.nodes[other].id.clone();
-                    let router = self.nodes[node].router.as_mut().expect("alive");
-                    router.handle_link_up(link, other, cost, now);
-                    self.drain(node);
-                }
-            }
+            Event::Connect { wire } => self.connect(wire),
             Event::Deliver { wire, to, link, payload } => {
                 if self.wires[wire].session != Some(link) {
                     return;
@@ -338,31 +292,71 @@ impl World {
                 self.trace.update(&(now - self.start).as_nanos().to_le_bytes());
                 self.trace.update(&[to as u8]);
                 self.trace.update(&payload);
+                self.log
+                    .event(now - self.start, || format!("node {to} hears {} on {link:?}", shown(&payload)));
                 if let Some(router) = &mut self.nodes[to].router {
                     router.handle_message(link, payload, now).expect("nobody breaks the protocol");
                     self.drain(to);
                 }
             }
+            Event::Frame { wire, to, link, frame } => {
+                if self.wires[wire].session == Some(link) && self.nodes[to].router.is_some() {
+                    self.on_frame(to, frame);
+                } else {
+                    self.counts.frames_lost += 1;
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, wire: usize) {
+        let Wire { ends, costs, session, blocked, removed } = &self.wires[wire];
+        let alive = ends.iter().all(|node| self.nodes[*node].router.is_some());
+        if session.is_some() || *removed || !alive {
+            return;
+        }
+        if blocked.contains(&true) {
+            return self.connect_later(wire);
+        }
+        let (ends, costs) = (*ends, *costs);
+        self.links += 1;
+        let link = LinkId(self.links);
+        self.log.event(self.elapsed(), || format!("{link:?} joins nodes {ends:?}"));
+        self.wires[wire].session = Some(link);
+        for side in [0, 1] {
+            let other = self.nodes[ends[1 - side]].id.clone();
+            let router = self.nodes[ends[side]].router.as_mut().expect("alive");
+            router.handle_link_up(link, other, costs[side], self.now);
+            self.drain(ends[side]);
         }
     }
 
     /// Events first: the epoch is on the disk before anything leaves.
-    fn drain(&mut self, node: usize) {
+    pub fn drain(&mut self, node: usize) {
         let mut dead = Vec::new();
-        let Node { router: Some(router), epoch_on_disk, .. } = &mut self.nodes[node] else { return };
-        while let Some(event) = router.poll_event() {
+        let mut changed = false;
+        while let Some(event) = self.nodes[node].router.as_mut().and_then(Router::poll_event) {
+            if event != RouterEvent::ForwardingChanged {
+                self.log.event(self.elapsed(), || format!("node {node}: {event:?}"));
+            }
             match event {
-                RouterEvent::EpochRaised(epoch) => *epoch_on_disk = epoch,
+                RouterEvent::EpochRaised(epoch) => self.on_epoch_raised(node, epoch),
                 RouterEvent::LinkDead(link) => dead.push(link),
                 RouterEvent::Refused { peer, why } => panic!("a true statement of {peer} was refused: {why}"),
-                RouterEvent::ForwardingChanged | RouterEvent::CloneDetected { .. } => {}
+                RouterEvent::ForwardingChanged => changed = true,
+                RouterEvent::CloneDetected { bridge, runs } => {
+                    let copied = self.copied.contains(&bridge);
+                    assert!(copied, "invariant_only_copies_are_clones: {bridge} {runs:?} at node {node}");
+                    self.counts.clones_detected += 1;
+                }
             }
         }
-        loop {
-            let Some(transmit) = self.nodes[node].router.as_mut().and_then(Router::poll_transmit) else {
-                break;
-            };
+        while let Some(transmit) = self.nodes[node].router.as_mut().and_then(Router::poll_transmit) {
             self.transmit(node, transmit.link, transmit.payload);
+        }
+        if changed {
+            self.invariant_versions_never_go_back(node);
+            self.resolve_parked(node);
         }
         for link in dead {
             if let Some(wire) = self.wires.iter().position(|wire| wire.session == Some(link)) {
@@ -377,17 +371,102 @@ impl World {
         }
     }
 
+    /// R20: above what anyone had under this name, by one, and only for a bridge whose disk lies.
+    fn on_epoch_raised(&mut self, node: usize, epoch: u64) {
+        let state = &mut self.nodes[node];
+        let highest = self.epochs.entry(state.id.clone()).or_default();
+        assert!(epoch > state.epoch_on_disk, "invariant_epochs_rise: {} to {epoch}", state.epoch_on_disk);
+        assert!(
+            epoch <= *highest + 1,
+            "invariant_epochs_rise_by_need: {epoch} where {highest} was the highest"
+        );
+        assert!(self.copied.contains(&state.id), "invariant_honest_disks_need_no_jump: {}", state.id);
+        *highest = epoch.max(*highest);
+        state.epoch_on_disk = epoch;
+        self.counts.jumps += 1;
+    }
+
+    /// R7: an older version never replaces a newer one, whatever order they arrive in.
+    fn invariant_versions_never_go_back(&mut self, node: usize) {
+        let Node { router: Some(router), held, id, .. } = &mut self.nodes[node] else { return };
+        let records = router.records().map(|record| ((false, &record.bridge), (record.run, record.seq)));
+        for ((kind, bridge), version) in records {
+            let before = held.insert((kind, bridge.clone()), version).unwrap_or(version);
+            assert!(
+                before <= version,
+                "invariant_versions_never_go_back: {bridge} at {id}: {before:?} {version:?}"
+            );
+        }
+        for view in router.interest_sets() {
+            let version = (view.run, view.version);
+            let before = held.insert((true, view.bridge.clone()), version).unwrap_or(version);
+            assert!(before <= version, "invariant_versions_never_go_back: {view:?} at {id} after {before:?}");
+        }
+    }
+
     fn transmit(&mut self, from: usize, link: LinkId, payload: Bytes) {
-        let Some(index) = self.wires.iter().position(|wire| wire.session == Some(link)) else { return };
-        let wire = &self.wires[index];
-        let direction = usize::from(wire.ends[0] != from);
-        let to = wire.ends[1 - direction];
-        if wire.blocked[direction] || self.rng.percent(self.loss_percent) {
+        let Some((index, to, blocked)) = self.wire_of(from, link) else { return };
+        *self.sent.entry(payload[0]).or_default() += 1;
+        let chosen = self.lost_kind == Some((from, payload[0]));
+        if blocked || chosen || self.rng.percent(self.weather.loss_percent) {
             self.counts.lost += 1;
+            self.log
+                .event(self.elapsed(), || format!("lost: {} of node {from} on {link:?}", shown(&payload)));
             return;
         }
-        // Every message takes its own time, so they overtake each other.
-        let delay = if self.rng.percent(5) { 300 } else { 1 + self.rng.below(20) };
+        let delay = self.delay();
         self.at(delay, Event::Deliver { wire: index, to, link, payload });
     }
+
+    /// Data streams lose nothing while the session lives.
+    pub fn transmit_frame(&mut self, from: usize, link: LinkId, frame: Frame) {
+        match self.wire_of(from, link) {
+            Some((wire, to, false)) => {
+                let delay = self.delay();
+                self.at(delay, Event::Frame { wire, to, link, frame });
+            }
+            Some((_, _, true)) | None => self.counts.frames_lost += 1,
+        }
+    }
+
+    /// The wire of a session, its other end, and whether that direction is cut.
+    fn wire_of(&self, from: usize, link: LinkId) -> Option<(usize, usize, bool)> {
+        let index = self.wires.iter().position(|wire| wire.session == Some(link))?;
+        let wire = &self.wires[index];
+        let direction = usize::from(wire.ends[0] != from);
+        Some((index, wire.ends[1 - direction], wire.blocked[direction]))
+    }
+
+    /// Every message takes its own time, so they overtake each other.
+    fn delay(&mut self) -> u64 {
+        let slow = self.rng.percent(self.weather.slow_percent);
+        if slow { 300 } else { 1 + self.rng.below(self.weather.delay_ms_max) }
+    }
+}
+
+impl Node {
+    pub fn new(id: BridgeId, zone: ZoneName, place: usize) -> Node {
+        Node {
+            id,
+            zone,
+            place,
+            router: None,
+            subscriptions: BTreeMap::new(),
+            left: false,
+            epoch_on_disk: 0,
+            parked: Vec::new(),
+            woken_for: None,
+            held: BTreeMap::new(),
+        }
+    }
+}
+
+/// The kind of a control message and its first bytes.
+fn shown(payload: &[u8]) -> String {
+    let kinds = ["?", "open", "hello", "link-state", "ack", "digest", "pull", "delta", "snapshot", "jump"];
+    let kind = kinds.get(usize::from(payload[0])).unwrap_or(&"?");
+    format!(
+        "{kind} {}",
+        payload[1..].iter().take(24).map(|byte| byte.escape_ascii().to_string()).collect::<String>()
+    )
 }
