@@ -40,6 +40,8 @@ pub(crate) const RESTORED_LINGER: Duration = Duration::from_secs(60);
 pub(crate) const CLONE_SILENCE: Duration = Duration::from_secs(30);
 /// R23: interest that its owner has not renewed ends.
 pub(crate) const INTEREST_LEASE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// R23: an owner renews what it has not changed. Half of the lease, so that a bridge may be cut off for the other half.
+pub(crate) const INTEREST_RENEWAL: Duration = Duration::from_secs(15 * 24 * 3600);
 /// R20: nobody counts that far; who claims to is lying or broken.
 pub(crate) const EPOCH_MAX: u64 = 1 << 48;
 /// Changes kept per set to answer with deltas; beyond them a snapshot is sent.

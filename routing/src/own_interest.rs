@@ -20,6 +20,9 @@ pub(crate) struct OwnInterest {
     advertised: BTreeSet<TopicFilter>,
     /// All held filters by their first token: what covers `a.b` starts with `a` or a wildcard.
     by_first: BTreeMap<Box<str>, BTreeSet<TopicFilter>>,
+    /// Those of them with wildcards. Only they cover others; literals may be many, and are never compared with each
+    /// other.
+    wild_by_first: BTreeMap<Box<str>, BTreeSet<TopicFilter>>,
     /// Filters that entered or left the advertised set since they were last asked for.
     touched: BTreeSet<TopicFilter>,
     /// When lingering filters end.
@@ -101,7 +104,9 @@ impl OwnInterest {
 
     fn insert(&mut self, filter: &TopicFilter, held: Held) {
         self.held.insert(filter.clone(), held);
-        self.by_first.entry(first(filter).into()).or_default().insert(filter.clone());
+        for index in self.indices_of(filter) {
+            index.entry(first(filter).into()).or_default().insert(filter.clone());
+        }
         self.advertise(filter);
     }
 
@@ -109,7 +114,7 @@ impl OwnInterest {
     fn advertise(&mut self, filter: &TopicFilter) {
         let token = first(filter);
         let above = [token, "*", "**"];
-        let mut above = above.iter().filter_map(|first| self.by_first.get(*first)).flatten();
+        let mut above = above.iter().filter_map(|first| self.wild_by_first.get(*first)).flatten();
         if above.any(|other| other != filter && self.advertised.contains(other) && other.covers(filter)) {
             return;
         }
@@ -125,10 +130,12 @@ impl OwnInterest {
 
     fn drop_filter(&mut self, filter: &TopicFilter) {
         self.held.remove(filter);
-        if let Some(filters) = self.by_first.get_mut(first(filter)) {
-            filters.remove(filter);
-            if filters.is_empty() {
-                self.by_first.remove(first(filter));
+        for index in self.indices_of(filter) {
+            if let Some(filters) = index.get_mut(first(filter)) {
+                filters.remove(filter);
+                if filters.is_empty() {
+                    index.remove(first(filter));
+                }
             }
         }
         if self.advertised.remove(filter) {
@@ -138,12 +145,21 @@ impl OwnInterest {
         }
     }
 
+    fn indices_of(
+        &mut self,
+        filter: &TopicFilter,
+    ) -> impl Iterator<Item = &mut BTreeMap<Box<str>, BTreeSet<TopicFilter>>> {
+        let wild = (!filter.is_literal()).then_some(&mut self.wild_by_first);
+        [&mut self.by_first].into_iter().chain(wild)
+    }
+
     fn covered_by<'a>(&'a self, filter: &'a TopicFilter) -> impl Iterator<Item = &'a TopicFilter> {
         let token = first(filter);
         let wild = token == "*" || token == "**";
+        let literal = filter.is_literal();
         self.by_first
             .iter()
-            .filter(move |(other, _)| wild || &***other == token)
+            .filter(move |(other, _)| !literal && (wild || &***other == token))
             .flat_map(|(_, filters)| filters)
             .filter(move |other| *other != filter && filter.covers(other))
     }

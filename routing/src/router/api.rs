@@ -133,10 +133,13 @@ impl Router {
             self.handle_link_down(link, now);
             self.events.push_back(RouterEvent::LinkDead(link));
         }
+        let carrying = self.carrying();
         if self.topology.expire(now) {
             self.topology_changed = true;
             // A neighbour may have been in an older run than the one that is forgotten now.
-            self.originate_soon(now);
+            if self.carrying() != carrying {
+                self.originate_soon(now);
+            }
         }
         self.expire_interest(now);
         if self.originate_at.is_some_and(|at| at <= now) {
@@ -144,6 +147,9 @@ impl Router {
         }
         if self.own_interest.expire(now) || self.flush_at.is_some_and(|at| at <= now) {
             self.flush_interest(now);
+        }
+        if self.renew_at().is_some_and(|at| at <= now) {
+            self.sign_interest(now, true);
         }
         let links: Vec<LinkId> = self.peers.keys().copied().collect();
         for link in links {
@@ -183,8 +189,12 @@ impl Router {
         }
     }
 
-    /// Counts a subscription. The first one for a filter becomes interest everywhere.
+    /// Counts a subscription. The first one for a filter becomes interest everywhere. After the good-bye none does:
+    /// nobody would be left to take it back.
     pub fn subscribe(&mut self, filter: &TopicFilter, now: Instant) -> Result<(), InterestFull> {
+        if self.shut_down {
+            return Ok(());
+        }
         if !self.own_interest.contains(filter) {
             if self.own_interest.len() >= self.limits.filters_per_owner_max {
                 return Err(InterestFull::Owner(self.own_interest.len()));
@@ -259,8 +269,13 @@ impl Router {
 
     /// When [`Router::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let own =
-            [self.originate_at, self.flush_at, self.own_interest.next_end(), self.topology.next_expiry()];
+        let own = [
+            self.originate_at,
+            self.flush_at,
+            self.renew_at(),
+            self.own_interest.next_end(),
+            self.topology.next_expiry(),
+        ];
         let leases =
             self.interest.iter().filter(|(owner, _)| **owner != self.id).map(|(_, set)| set.lease_end);
         own.into_iter().flatten().chain(leases).chain(self.peers.values().map(Peer::next_timeout)).min()

@@ -100,6 +100,10 @@ impl Router {
         }
     }
 
+    pub(super) fn carrying(&self) -> usize {
+        self.peers.values().filter(|peer| self.carries(peer)).count()
+    }
+
     /// Whether a neighbour is listed and takes frames.
     pub(super) fn carries(&self, peer: &Peer) -> bool {
         peer.session.carries(self.known_run(&peer.bridge))

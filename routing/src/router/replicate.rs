@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Router;
 use crate::flood::{Item, Stamp};
 use crate::interest::{CHUNK_FILTERS, InterestSet, Update};
-use crate::limits::{ORIGINATE_INTERVAL, RECORD_LINKS_MAX};
+use crate::limits::{INTEREST_RENEWAL, ORIGINATE_INTERVAL, RECORD_LINKS_MAX};
 use crate::topology::{Held, LinkState, ListedLink};
 use crate::wire::{Delta, Head, Message};
 use crate::{BridgeId, LinkId, Signature};
@@ -114,6 +114,12 @@ impl Router {
         self.flushed_at = Some(now);
         let [_, item] = self.own_items();
         self.push_to_all(&item, now);
+    }
+
+    /// R23: a set that stays the same is signed anew, long before it ends elsewhere.
+    pub(super) fn renew_at(&self) -> Option<Instant> {
+        let alive = !self.shut_down && self.interest.contains_key(&self.id);
+        self.flushed_at.filter(|_| alive).map(|at| at + INTEREST_RENEWAL)
     }
 
     /// R23
