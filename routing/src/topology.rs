@@ -114,11 +114,9 @@ impl Topology {
         self.records.values().map(|held| &held.record)
     }
 
-    /// Drops records whose chain has ended; tells whether there were any.
-    pub(crate) fn expire(&mut self, now: Instant) -> bool {
-        let before = self.records.len();
+    /// Drops records whose chain has ended.
+    pub(crate) fn expire(&mut self, now: Instant) {
         self.records.retain(|_, held| held.not_after.is_none_or(|end| now < end));
-        self.records.len() != before
     }
 
     pub(crate) fn next_expiry(&self) -> Option<Instant> {

@@ -133,8 +133,9 @@ impl Router {
             self.handle_link_down(link, now);
             self.events.push_back(RouterEvent::LinkDead(link));
         }
-        let carrying = self.carrying();
-        if self.topology.expire(now) {
+        if self.topology.next_expiry().is_some_and(|end| end <= now) {
+            let carrying = self.carrying();
+            self.topology.expire(now);
             self.topology_changed = true;
             // A neighbour may have been in an older run than the one that is forgotten now.
             if self.carrying() != carrying {

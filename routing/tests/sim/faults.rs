@@ -86,7 +86,7 @@ impl World {
                 self.boot(node);
             }
             86..92 if round.copies => self.boot_from_a_copy(node),
-            92..94 => self.bulk(node),
+            92..93 => self.bulk(node),
             _ => {
                 if let Some(router) = &mut self.nodes[node].router {
                     router.resign(self.now);
