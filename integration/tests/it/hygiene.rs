@@ -82,14 +82,18 @@ fn dependencies_between_our_crates_point_one_way() -> Result<()> {
             BTreeSet::from([
                 "meshbridge-event",
                 "meshbridge-policy",
+                "meshbridge-delivery",
                 "meshbridge-routing",
+                "meshbridge-spool",
                 "meshbridge-topic",
             ]),
         ),
+        ("meshbridge-delivery", BTreeSet::new()),
         ("meshbridge-event", BTreeSet::new()),
         ("meshbridge-integration", BTreeSet::new()),
         ("meshbridge-policy", BTreeSet::from(["meshbridge-event", "meshbridge-topic"])),
         ("meshbridge-routing", BTreeSet::from(["meshbridge-topic"])),
+        ("meshbridge-spool", BTreeSet::new()),
         ("meshbridge-topic", BTreeSet::new()),
     ]);
     for (package, dependencies) in &ours {

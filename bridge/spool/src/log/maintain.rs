@@ -1,0 +1,252 @@
+//! Giving space back: bodies leave segments that are nearly dead or damaged, segments are retired, then unlinked.
+
+use std::io;
+
+use super::{Class, Log};
+use crate::bugs::{Bug, bug};
+use crate::entry::{Entry, owner_prefix};
+use crate::error::{AppendError, ReadError};
+use crate::format::{Lsn, PAGE_BYTES, RecordParts, batch_bytes_bound};
+use crate::segment::{self, QUARANTINE, Spare, SpareJob, layout, read_all};
+use crate::vfs::Vfs;
+
+/// A closed segment with less than this share of live bytes is emptied (S10).
+const MOVE_BELOW_PERCENT: u64 = 25;
+
+/// Bytes of bodies that are moved in one batch.
+const MOVE_BATCH_BYTES: u64 = 256 << 10;
+
+/// A segment on its way out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaving {
+    segment: u64,
+    /// Its retire record.
+    record: Lsn,
+    /// Kept for people instead of unlinked.
+    rotten: bool,
+}
+
+/// What one round of maintenance did.
+#[derive(Debug, Default)]
+pub struct Maintained {
+    /// Bodies whose bytes could not be read when they were to be moved; they are released.
+    pub lost: Vec<u64>,
+    pub moved: u64,
+    pub retired: u64,
+    pub unlinked: u64,
+}
+
+/// What a scrub of one segment found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Scrubbed {
+    pub segment: u64,
+    pub damaged: bool,
+}
+
+impl<V: Vfs + Clone> Log<V> {
+    /// One round: moves up to `bytes_max` of bodies, writes retire records, makes a spare, and unlinks what an
+    /// earlier round retired. Whatever it appends is durable with the owner's next [`Log::sync`].
+    pub fn maintain(&mut self, bytes_max: u64) -> Result<Maintained, AppendError> {
+        let mut done = Maintained::default();
+        if self.poisoned {
+            return Err(AppendError::Poisoned);
+        }
+        self.write_waiting_begin()?;
+        self.unlink_retired(&mut done);
+        self.move_bodies(bytes_max, &mut done)?;
+        self.retire(&mut done)?;
+        if self.wants_spare() {
+            self.refresh_disk_low();
+            self.make_spare();
+        } else if self.disk_low {
+            self.refresh_disk_low();
+        }
+        Ok(done)
+    }
+
+    /// The making of the next spare, for another thread; give the outcome to [`Log::add_spare`].
+    pub fn order_spare(&mut self) -> Option<SpareJob<V>> {
+        if !self.wants_spare() {
+            return None;
+        }
+        self.spare_ordered = true;
+        Some(self.spare_job())
+    }
+
+    pub fn add_spare(&mut self, made: io::Result<Spare<V::File>>) {
+        self.spare_ordered = false;
+        match made {
+            Ok(spare) => self.spares.push_back(spare),
+            Err(_) => {
+                self.newest_segment -= 1;
+                self.disk_low = true;
+            }
+        }
+    }
+
+    /// One spare, and a second before the first is needed, so that a segment in use always has a newer one that
+    /// vouches for its existence.
+    fn wants_spare(&self) -> bool {
+        let wanted = if self.active.offset > self.active.bytes / 2 { 2 } else { 1 };
+        !self.spare_ordered && self.spares.len() < wanted
+    }
+
+    fn refresh_disk_low(&mut self) {
+        let reserve = self.options.segment_bytes * super::RESERVE_SEGMENTS;
+        self.disk_low = self.vfs.free_bytes().is_ok_and(|free| free < reserve);
+    }
+
+    /// Retired and durable: the file goes. A crash in between leaves it for the next start.
+    pub(super) fn unlink_retired(&mut self, done: &mut Maintained) {
+        let durable = self.durable;
+        let (ready, waiting) = self
+            .leaving
+            .drain(..)
+            .partition(|leaving| leaving.record <= durable || bug(Bug::UnlinkBeforeRetire));
+        self.leaving = waiting;
+        let ready: Vec<Leaving> = ready;
+        for leaving in &ready {
+            self.reader.forget_file(leaving.segment);
+            let name = segment::name(leaving.segment);
+            let gone = if leaving.rotten {
+                self.vfs.rename(&name, &format!("{QUARANTINE}/{name}"))
+            } else {
+                self.vfs.unlink(&name)
+            };
+            // A file that will not go is tried again at the next start: it is known to be retired.
+            done.unlinked += u64::from(gone.is_ok());
+        }
+        if !ready.is_empty() && !bug(Bug::NoDirectorySync) {
+            let _ = self.vfs.sync_dir("");
+        }
+    }
+
+    fn move_bodies(&mut self, bytes_max: u64, done: &mut Maintained) -> Result<(), AppendError> {
+        let mut left = bytes_max;
+        while left > 0 {
+            let Some(segment) = self.nearly_dead() else { return Ok(()) };
+            let bodies = self.reader.index().bodies_of(segment);
+            let mut batch = Vec::new();
+            let mut bytes = 0;
+            // Those that were read make up a batch; the segment's others follow in the next turn.
+            for (id, at) in bodies {
+                if bytes > 0 && bytes + u64::from(at.len) > left.min(self.move_bytes_max()) {
+                    break;
+                }
+                match self.reader.read(id) {
+                    Ok(body) => {
+                        bytes += u64::from(at.len);
+                        batch.push((id, body));
+                    }
+                    Err(ReadError::Io { source, .. }) => return Err(self.poison(source)),
+                    Err(ReadError::Damaged(_)) => {
+                        self.mark_rotten(segment);
+                        self.reader.index().release(id);
+                        done.lost.push(id);
+                    }
+                    Err(ReadError::Unknown(_)) => {}
+                }
+            }
+            done.moved += batch.len() as u64;
+            left = left.saturating_sub(bytes.max(1));
+            if !batch.is_empty() {
+                self.append_moved(&batch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The oldest closed segment whose live bodies should go elsewhere.
+    fn nearly_dead(&self) -> Option<u64> {
+        let index = self.reader.index();
+        let mut closed = index.segments.range(..self.active.segment).filter(|(_, info)| info.live > 0);
+        let found = closed
+            .find(|(_, info)| info.rotten || info.live_bytes * 100 < self.active.bytes * MOVE_BELOW_PERCENT);
+        found.map(|(id, _)| *id)
+    }
+
+    /// Of one batch of moved bodies; a single larger body is its own batch.
+    fn move_bytes_max(&self) -> u64 {
+        MOVE_BATCH_BYTES.min(self.active.bytes / 4)
+    }
+
+    fn append_moved(&mut self, bodies: &[(u64, Vec<u8>)]) -> Result<(), AppendError> {
+        let prefixes: Vec<_> = bodies.iter().map(|(id, _)| owner_prefix(Some(*id), true).0).collect();
+        let both = bodies.iter().zip(&prefixes);
+        let records: Vec<_> =
+            both.map(|((_, bytes), prefix)| RecordParts([prefix, bytes.as_slice(), &[]])).collect();
+        let need = batch_bytes_bound(records.iter().map(RecordParts::len).chain([64]));
+        self.make_room(need, Class::Essential)?;
+        let written = self.write_batch(&records)?;
+        self.content = self.next - 1;
+        let mut index = self.reader.index();
+        for (at, ((id, _), record)) in bodies.iter().zip(&records).enumerate() {
+            index.place(*id, written.location(at, record.len() as u32));
+        }
+        Ok(())
+    }
+
+    /// Retires what is dead and no longer replayed (S9).
+    fn retire(&mut self, done: &mut Maintained) -> Result<(), AppendError> {
+        let before = self.checkpoints.needed_from(self.disk_low || self.in_reserve(0));
+        let active = self.active.segment;
+        let dead: Vec<(u64, bool)> = {
+            let index = self.reader.index();
+            let old = index.segments.range(..before.min(active));
+            old.filter(|(_, info)| info.live == 0).map(|(id, info)| (*id, info.rotten)).collect()
+        };
+        if dead.is_empty() {
+            return Ok(());
+        }
+        let entry = Entry::Retire { segments: dead.iter().map(|(id, _)| *id).collect() }.encode();
+        self.make_room(batch_bytes_bound([entry.len(), 64].into_iter()).max(PAGE_BYTES), Class::Essential)?;
+        self.write_batch(&[RecordParts([&entry, &[], &[]])])?;
+        self.content = self.next - 1;
+        let record = self.content;
+        for (segment, rotten) in dead {
+            self.reader.index().segments.remove(&segment);
+            self.leaving.push(Leaving { segment, record, rotten });
+            done.retired += 1;
+        }
+        if bug(Bug::UnlinkBeforeRetire) {
+            self.unlink_retired(done);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn mark_rotten(&mut self, segment: u64) {
+        if let Some(info) = self.reader.index().segments.get_mut(&segment) {
+            info.rotten = true;
+        }
+    }
+
+    /// Reads the closed segment after `after` again, past the cache, and marks it if anything in it is damaged;
+    /// maintenance then rescues what is good. `None` when there is no further one.
+    pub fn scrub(&mut self, after: u64) -> Result<Option<Scrubbed>, AppendError> {
+        let (segment, codec, end) = {
+            let index = self.reader.index();
+            let Some((segment, info)) = index.segments.range(after + 1..self.active.segment).next() else {
+                return Ok(None);
+            };
+            (*segment, info.codec.clone(), info.end)
+        };
+        let damaged = match self.read_layout(segment, &codec, end) {
+            Ok(damaged) => damaged,
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => true,
+            Err(problem) => return Err(self.poison(problem)),
+        };
+        if damaged {
+            self.mark_rotten(segment);
+        }
+        Ok(Some(Scrubbed { segment, damaged }))
+    }
+
+    fn read_layout(&self, segment: u64, codec: &crate::format::Codec, end: u64) -> io::Result<bool> {
+        let file = self.vfs.open(&segment::name(segment))?;
+        let Ok(header) = segment::read_header(&file)? else { return Ok(true) };
+        let bytes = read_all(&file, header.segment_bytes)?;
+        let found = layout(codec, &header, &bytes, end);
+        let reached = found.batches.last().map_or(crate::format::DATA_START, |batch| batch.end());
+        Ok(found.cut || !found.holes.is_empty() || reached != end)
+    }
+}

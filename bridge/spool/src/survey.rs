@@ -1,0 +1,420 @@
+//! Reading a spool without changing it: which segments count, which batches are valid, where the log was damaged
+//! and where a power cut merely tore its end. Recovery and the tools both start here.
+//!
+//! A stretch without a valid batch is **rot** when some valid batch elsewhere says that its numbers were durable
+//! (`durable_upto`), and a **torn tail** otherwise (RELIABILITY S7).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::bugs::{Bug, bug};
+use crate::entry::{Entry, Previous, SegmentRow};
+use crate::error::{Doing, OpenError};
+use crate::format::{Codec, DATA_START, Header, HeaderProblem, Lsn, Run, SpoolId};
+use crate::segment::{self, Batch, Layout, QUARANTINE, layout, read_all, read_header};
+use crate::vfs::Vfs;
+
+/// A stretch of the log that was durable once and cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Where it was found.
+    pub segment: u64,
+    /// Numbers of the records in it; some of them may have been read all the same. Unknown when the end of the
+    /// log itself is gone: everything from the first number on.
+    pub first: Lsn,
+    pub last: Option<Lsn>,
+    /// Records that could still be read one by one.
+    pub salvaged: u64,
+}
+
+/// A segment that takes part in the log.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) header: Header,
+    pub(crate) codec: Codec,
+    pub(crate) layout: Layout,
+    facts: Facts,
+}
+
+/// What the entries of one segment say about the log itself.
+#[derive(Debug, Default)]
+struct Facts {
+    previous: Option<Previous>,
+    continues: Vec<Fact<u64>>,
+    retired: Vec<Fact<Vec<u64>>>,
+    /// First record of each checkpoint whose last record is here.
+    checkpoints: Vec<Fact<Lsn>>,
+    epoch_floor: u64,
+}
+
+/// Something an entry says, with the entry's number and the offset of its batch: a later segment may declare that
+/// the batch does not count.
+#[derive(Clone, Debug)]
+struct Fact<T> {
+    at: u64,
+    lsn: Lsn,
+    says: T,
+}
+
+/// A valid batch of the chain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link {
+    pub(crate) segment: u64,
+    pub(crate) batch: Batch,
+}
+
+/// The log as it is on the disk.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    pub(crate) headers: BTreeMap<u64, Header>,
+    /// Present, and its header cannot be read.
+    unreadable: BTreeSet<u64>,
+    pub(crate) quarantined: BTreeSet<u64>,
+    pub(crate) pieces: BTreeMap<u64, Piece>,
+    /// All valid batches that count, in order.
+    pub(crate) chain: Vec<Link>,
+    /// (first, last) numbers that are missing between two batches of the chain, by the position of the later one.
+    pub(crate) gaps: Vec<(usize, Lsn, Lsn)>,
+    /// The highest number known to be durable.
+    pub(crate) vouched: Lsn,
+    /// Replay starts at the first record of this one.
+    pub(crate) checkpoint: Option<(Lsn, Lsn)>,
+    /// The checkpoint before it, if it is within what was read.
+    pub(crate) earlier_checkpoint: Option<(Lsn, Lsn)>,
+    pub(crate) missing: Vec<u64>,
+    pub(crate) damage: Vec<Damage>,
+    /// Numbers that a power cut tore off, from here on.
+    pub(crate) torn: Option<Lsn>,
+}
+
+impl Survey {
+    /// Reads headers, then whole segments from the newest back to the last checkpoint that is whole.
+    pub(crate) fn take<V: Vfs>(vfs: &V) -> Result<Survey, OpenError> {
+        let numbers = |directory: &str| -> Result<BTreeSet<u64>, OpenError> {
+            let names = vfs.list(directory).doing(|| "list the spool".to_owned())?;
+            Ok(names.iter().filter_map(|name| segment::number(name)).collect())
+        };
+        let present = numbers("")?;
+        let mut survey = Survey {
+            headers: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
+            quarantined: numbers(QUARANTINE)?,
+            pieces: BTreeMap::new(),
+            chain: Vec::new(),
+            gaps: Vec::new(),
+            vouched: 0,
+            checkpoint: None,
+            earlier_checkpoint: None,
+            missing: Vec::new(),
+            damage: Vec::new(),
+            torn: None,
+        };
+        for id in present {
+            let file = vfs.open(&segment::name(id)).doing(|| format!("open {}", segment::name(id)))?;
+            match read_header(&file).doing(|| format!("read {}", segment::name(id)))? {
+                Ok(header) if header.segment == id => {
+                    survey.headers.insert(id, header);
+                }
+                Err(HeaderProblem::Version(version)) => {
+                    return Err(OpenError::NewerFormat { segment: id, version });
+                }
+                _ => {
+                    survey.unreadable.insert(id);
+                }
+            }
+        }
+        survey.check_same_spool()?;
+        let newest_first: Vec<u64> = survey.headers.keys().rev().copied().collect();
+        for id in newest_first {
+            survey.scan(vfs, id)?;
+            survey.link();
+            if survey.checkpoint.is_some() {
+                break;
+            }
+        }
+        survey.note_lost_start();
+        survey.find_missing();
+        survey.note_damage();
+        Ok(survey)
+    }
+
+    fn check_same_spool(&self) -> Result<(), OpenError> {
+        let Some(newest) = self.headers.values().next_back() else { return Ok(()) };
+        let expected = newest.spool;
+        match self.headers.values().find(|header| header.spool != expected) {
+            Some(other) => Err(OpenError::Mixed { segment: other.segment, found: other.spool, expected }),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn spool(&self) -> Option<SpoolId> {
+        self.headers.values().next_back().map(|header| header.spool)
+    }
+
+    /// The highest epoch any readable file knows, and the run of the newest segment with a batch.
+    pub(crate) fn last_run(&self) -> (u64, Option<Run>) {
+        let floor = self.pieces.values().map(|piece| piece.facts.epoch_floor).max().unwrap_or(0);
+        let epoch = self.headers.values().map(|header| header.run.epoch).max().unwrap_or(0);
+        (epoch.max(floor), self.tip().and_then(|tip| self.headers.get(&tip)).map(|header| header.run))
+    }
+
+    pub(crate) fn epoch_floor(&self) -> u64 {
+        self.pieces.values().map(|piece| piece.facts.epoch_floor).max().unwrap_or(0)
+    }
+
+    /// The segment where the log ends.
+    pub(crate) fn tip(&self) -> Option<u64> {
+        self.chain.last().map(|link| link.segment)
+    }
+
+    /// Files above the tip without a valid batch: spares, and segments that a power cut left unfinished.
+    pub(crate) fn batchless(&self) -> Vec<u64> {
+        let tip = self.tip().unwrap_or(0);
+        let all = self.headers.keys().chain(&self.unreadable).copied();
+        let mut above: Vec<u64> = all.filter(|id| *id > tip).collect();
+        above.sort_unstable();
+        above
+    }
+
+    pub(crate) fn present(&self) -> BTreeSet<u64> {
+        self.headers.keys().chain(&self.unreadable).copied().collect()
+    }
+
+    fn scan<V: Vfs>(&mut self, vfs: &V, id: u64) -> Result<(), OpenError> {
+        let Some(header) = self.headers.get(&id).cloned() else { return Ok(()) };
+        let name = segment::name(id);
+        let file = vfs.open(&name).doing(|| format!("open {name}"))?;
+        let bytes = read_all(&file, header.segment_bytes).doing(|| format!("read {name}"))?;
+        let codec = Codec::new(id, header.salt);
+        let layout = layout(&codec, &header, &bytes, u64::MAX);
+        let mut facts = Facts::default();
+        for batch in &layout.batches {
+            let rest = bytes.get(batch.at as usize..).unwrap_or_default();
+            for (lsn, found) in (batch.head.first..).zip(codec.records(batch.at, rest)) {
+                facts.note(batch.at, lsn, Entry::decode(&found.bytes));
+            }
+        }
+        self.pieces.insert(id, Piece { header, codec, layout, facts });
+        Ok(())
+    }
+
+    /// Puts the batches of all scanned segments in order, finds gaps, the torn end, and the newest checkpoint
+    /// that is whole.
+    fn link(&mut self) {
+        self.chain.clear();
+        self.gaps.clear();
+        self.torn = None;
+        let ids: Vec<u64> = self.pieces.keys().copied().collect();
+        let mut counted = Vec::new();
+        for id in &ids {
+            let limit = self.limit_of(*id);
+            let Some(piece) = self.pieces.get(id) else { continue };
+            let inside = piece.layout.batches.iter().filter(|batch| batch.at < limit);
+            counted.extend(inside.map(|batch| Link { segment: *id, batch: *batch }));
+        }
+        self.vouched = counted.iter().map(|link| link.batch.head.durable_upto).max().unwrap_or(0);
+        let from_start = self.pieces.values().next().is_some_and(|piece| piece.header.previous == 0);
+        let mut expected: Option<Lsn> = from_start.then_some(1);
+        for link in counted {
+            let first = link.batch.head.first;
+            if let Some(e) = expected
+                && first != e
+                && !bug(Bug::ChainNotChecked)
+            {
+                if first < e {
+                    // The newer segment holds copies of what the older one's tail had.
+                    while self.chain.last().is_some_and(|last| last.batch.head.first >= first) {
+                        self.chain.pop();
+                    }
+                    self.gaps.retain(|(at, ..)| *at <= self.chain.len());
+                } else if e <= self.vouched && !bug(Bug::DurableUptoIgnored) {
+                    self.gaps.push((self.chain.len(), e, first - 1));
+                } else {
+                    self.torn = Some(e);
+                    break;
+                }
+            }
+            expected = Some(link.batch.head.next());
+            self.chain.push(link);
+        }
+        if bug(Bug::DurableUptoIgnored) {
+            self.vouched = self.chain.iter().map(|link| link.batch.head.durable_upto).max().unwrap_or(0);
+        }
+        self.find_checkpoints();
+    }
+
+    /// Without a checkpoint everything from the first record on is needed.
+    fn note_lost_start(&mut self) {
+        let from_start = self.pieces.values().next().is_some_and(|piece| piece.header.previous == 0);
+        let first = self.chain.first().map_or(1, |link| link.batch.head.first);
+        if self.checkpoint.is_none() && !from_start && first > 1 {
+            self.gaps.insert(0, (0, 1, first - 1));
+        }
+    }
+
+    /// Batches of `id` from here on do not count, because a later segment says where the log went on.
+    pub(crate) fn limit_of(&self, id: u64) -> u64 {
+        let later = self.pieces.range(id + 1..).filter_map(|(_, piece)| piece.facts.previous);
+        later.filter(|previous| previous.segment == id).map(|previous| previous.end).min().unwrap_or(u64::MAX)
+    }
+
+    fn find_checkpoints(&mut self) {
+        let Some(start) = self.chain.first().map(|link| link.batch.head.first) else { return };
+        let end = self.chain.last().map_or(0, |link| link.batch.head.next());
+        let whole = |&(begin, last): &(Lsn, Lsn)| {
+            let inside = begin >= start && last < end;
+            inside && !self.gaps.iter().any(|(_, first, gap_last)| *first <= last && *gap_last >= begin)
+        };
+        let all = self.counted(|facts| &facts.checkpoints).map(|fact| (fact.says, fact.lsn));
+        let mut whole: Vec<(Lsn, Lsn)> = all.filter(whole).collect();
+        whole.sort_unstable();
+        // A checkpoint in the unvouched tail is not carried over, so it does not count.
+        whole.retain(|(_, last)| *last <= self.vouched || bug(Bug::RecoveryTrustsTail));
+        self.checkpoint = whole.last().copied();
+        self.earlier_checkpoint = whole.iter().rev().nth(1).copied();
+    }
+
+    /// Facts of one kind from batches that count.
+    fn counted<'s, T: 's>(
+        &'s self,
+        kind: impl Fn(&'s Facts) -> &'s Vec<Fact<T>>,
+    ) -> impl Iterator<Item = &'s Fact<T>> {
+        let end = self.chain.last().map_or(0, |link| link.batch.head.next());
+        self.pieces.iter().flat_map(move |(id, piece)| {
+            let limit = self.limit_of(*id);
+            kind(&piece.facts).iter().filter(move |fact| fact.at < limit && fact.lsn < end)
+        })
+    }
+
+    pub(crate) fn segment_of(&self, lsn: Lsn) -> Option<u64> {
+        let at = self.chain.partition_point(|link| link.batch.head.next() <= lsn);
+        self.chain.get(at).map(|link| link.segment)
+    }
+
+    /// Everything that retire records within reach have taken out of the log.
+    pub(crate) fn retired(&self) -> BTreeSet<u64> {
+        self.counted(|facts| &facts.retired).flat_map(|fact| fact.says.iter().copied()).collect()
+    }
+
+    fn find_missing(&mut self) {
+        let present = self.present();
+        let retired = self.retired();
+        let begin = self.checkpoint.and_then(|(begin, _)| self.segment_of(begin)).unwrap_or(0);
+        let mut needed = BTreeSet::new();
+        for (id, header) in &self.headers {
+            // Older ones may name segments that were retired before the checkpoint; a blank one below the tip is a
+            // spare of an earlier run, and so was the one it names.
+            let blank = self.pieces.get(id).is_some_and(|piece| piece.layout.batches.is_empty());
+            if *id > begin && header.previous != 0 && !(blank && Some(*id) < self.tip()) {
+                needed.insert(header.previous);
+            }
+        }
+        needed.extend(self.pieces.keys().filter_map(|id| self.continues_in(*id)));
+        needed.retain(|id| !present.contains(id) && !retired.contains(id) && !self.quarantined.contains(id));
+        if !bug(Bug::MissingSegmentSkipped) {
+            self.missing.extend(needed);
+        }
+    }
+
+    /// Where the segment says that the log goes on, unless a later segment says that it went on there instead: the
+    /// announced one was blank when a crash came.
+    fn continues_in(&self, id: u64) -> Option<u64> {
+        let end = self.chain.last().map_or(0, |link| link.batch.head.next());
+        let limit = self.limit_of(id);
+        let facts = &self.pieces.get(&id)?.facts;
+        let next = facts.continues.iter().find(|fact| fact.at < limit && fact.lsn < end)?.says;
+        let mut later = self.pieces.range(id + 1..).filter(|(later, _)| **later != next);
+        let elsewhere =
+            later.any(|(_, piece)| piece.facts.previous.is_some_and(|previous| previous.segment == id));
+        (!elsewhere).then_some(next)
+    }
+
+    /// Segments that a checkpoint lists must be there too; called when its table has been read.
+    pub(crate) fn check_rows(&mut self, rows: &[SegmentRow]) {
+        let present = self.present();
+        let retired = self.retired();
+        let gone = rows
+            .iter()
+            .map(|row| row.segment)
+            .filter(|id| !present.contains(id) && !retired.contains(id) && !self.quarantined.contains(id));
+        let gone: Vec<u64> = gone.filter(|id| !self.missing.contains(id)).collect();
+        if !bug(Bug::MissingSegmentSkipped) {
+            self.missing.extend(gone);
+        }
+    }
+
+    fn note_damage(&mut self) {
+        for (at, first, last) in &self.gaps {
+            let segment = self.chain.get(at.saturating_sub(1)).map_or(0, |link| link.segment);
+            let damage = Damage { segment, first: *first, last: Some(*last), salvaged: 0 };
+            self.damage.push(damage);
+        }
+        let end = self.chain.last().map_or(1, |link| link.batch.head.next());
+        let tip = self.tip();
+        let beyond = |segment| Damage { segment, first: end, last: None, salvaged: 0 };
+        // The newest file was durable in full size before its first batch: if it is short now, it was cut.
+        let cut = tip.filter(|tip| self.pieces.get(tip).is_some_and(|piece| piece.layout.cut));
+        self.damage.extend(cut.map(beyond));
+        // A torn end in a file that has rotted elsewhere may be rot as well: its last commits and what vouched for them.
+        let dirty = tip.filter(|tip| {
+            let dirty = self.pieces.get(tip).is_some_and(|piece| piece.layout.dirty_end);
+            let gap_before = |at: usize| self.chain.get(at).is_some_and(|link| link.segment == *tip);
+            dirty && self.gaps.iter().any(|(at, ..)| gap_before(*at))
+        });
+        self.damage.extend(dirty.map(beyond));
+        // Another file says that this one was durable in full, and its header or its end is gone.
+        let named = self.headers.values().map(|header| header.previous);
+        let named: BTreeSet<u64> =
+            named.chain(self.pieces.keys().filter_map(|id| self.continues_in(*id))).collect();
+        let short = self.pieces.iter().filter(|(_, piece)| piece.layout.cut).map(|(id, _)| id);
+        let lost_tips =
+            self.unreadable.iter().chain(short).filter(|id| Some(**id) > tip && named.contains(id));
+        let lost_tips: Vec<Damage> = lost_tips.map(|id| beyond(*id)).collect();
+        self.damage.extend(lost_tips);
+        // Below the tip an unreadable file shows as a gap, unless nothing of it was needed for replay.
+        let tip_or_zero = tip.unwrap_or(0);
+        let begin = self.checkpoint.and_then(|(begin, _)| self.segment_of(begin)).unwrap_or(0);
+        let retired = self.retired();
+        let quiet =
+            self.unreadable.iter().filter(|id| **id < tip_or_zero && **id >= begin && !retired.contains(id));
+        let quiet: Vec<u64> = quiet.copied().collect();
+        for id in quiet {
+            if !self.damage.iter().any(|damage| damage.segment == id) && self.gaps.is_empty() {
+                self.damage.push(Damage { segment: id, first: 0, last: Some(0), salvaged: 0 });
+            }
+        }
+    }
+
+    /// Where the valid batches of a scanned segment end.
+    pub(crate) fn end_of(&self, id: u64) -> u64 {
+        let last = self.chain.iter().rev().find(|link| link.segment == id);
+        last.map_or(DATA_START, |link| link.batch.end())
+    }
+
+    /// Whether something in a scanned segment, before its end, cannot be read.
+    pub(crate) fn rotten(&self, id: u64) -> bool {
+        let end = self.end_of(id).max(match self.limit_of(id) {
+            u64::MAX => 0,
+            limit => limit,
+        });
+        let holed = self
+            .pieces
+            .get(&id)
+            .is_some_and(|piece| piece.layout.cut || piece.layout.holes.iter().any(|(from, _)| *from < end));
+        holed || self.unreadable.contains(&id) || self.damage.iter().any(|damage| damage.segment == id)
+    }
+}
+
+impl Facts {
+    fn note(&mut self, at: u64, lsn: Lsn, entry: Option<Entry<'_>>) {
+        match entry {
+            Some(Entry::Open { previous, .. }) => self.previous = previous,
+            Some(Entry::Continue { next }) => self.continues.push(Fact { at, lsn, says: next }),
+            Some(Entry::Retire { segments }) => self.retired.push(Fact { at, lsn, says: segments }),
+            Some(Entry::CheckpointEnd { begin }) => self.checkpoints.push(Fact { at, lsn, says: begin }),
+            Some(Entry::CheckpointBegin { epoch_floor, .. } | Entry::EpochFloor(epoch_floor)) => {
+                self.epoch_floor = self.epoch_floor.max(epoch_floor);
+            }
+            _ => {}
+        }
+    }
+}
