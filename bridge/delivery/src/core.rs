@@ -1,0 +1,523 @@
+//! Delivery of one bridge, in both roles, as a machine: calls in, [`Action`]s out.
+//!
+//! ```text
+//!  publisher ──► accept ─┐                                  ┌─► Append  to the log, in order
+//!  link ───────► take ───┤   State (fold)   Sender × peer   ├─► Send    a frame, once its record is durable
+//!  peer ───────► message ┼►  in the order ► Lanes  × source ┼─► Message to the other end
+//!  log ────────► committed   of the log                     ├─► Ready   for the subscriptions here
+//!  clock ──────► timeout ┘                                  └─► Effect, Release, Alarm
+//! ```
+//!
+//! Nothing leaves before the flush that covers it (RELIABILITY D3): `accept` and `take` only append; the frame, the
+//! receipt and the offer come out of [`Core::on_committed`].
+
+mod exchange;
+mod local;
+mod receiver;
+mod sender;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use meshbridge_routing::{BridgeId, EventKey, LANES, Run};
+use smallvec::SmallVec;
+
+use crate::message::{Message, Speaker};
+use crate::record::{Accepted, Destined, Outcome, Record};
+use crate::state::{Effect, State};
+use local::Local;
+use receiver::Lanes;
+pub use receiver::{Arrival, Arrived};
+use sender::Sender;
+
+/// Bounds and times.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// In flight to one destination at most (D4).
+    pub window_bytes: u64,
+    pub window_events: usize,
+    /// Without progress for so long, what is in flight is sent again; doubles up to `resend_max`.
+    pub resend_min: Duration,
+    pub resend_max: Duration,
+    /// A receipt waits so long for more to say, or for [`Config::receipt_events`] events.
+    pub receipt_delay: Duration,
+    pub receipt_events: u32,
+    /// An event whose predecessor does not come is offered out of order after this (P5).
+    pub order_hold: Duration,
+    /// Holes kept in one lane; a frame that would make one more is not taken.
+    pub holes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            window_bytes: 16 << 20,
+            window_events: 65_536,
+            resend_min: Duration::from_millis(500),
+            resend_max: Duration::from_secs(30),
+            receipt_delay: Duration::from_millis(10),
+            receipt_events: 256,
+            order_hold: Duration::from_secs(60),
+            holes_max: 65_536,
+        }
+    }
+}
+
+/// An event as its publisher's bridge admits it.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// Hash of (principal, source, id): its retries are the same event (P4).
+    pub producer: u128,
+    pub lane: u8,
+    pub topic: Box<str>,
+    pub payload: Bytes,
+    /// Milliseconds since 1970; 0 for none.
+    pub expires: u64,
+    pub retain_delivered: bool,
+    /// Other bridges.
+    pub destinations: SmallVec<[BridgeId; 4]>,
+    /// Durable subscriptions here.
+    pub groups: SmallVec<[u32; 4]>,
+    /// Somebody here wants it, durable or not.
+    pub local: bool,
+}
+
+/// What became of a publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    pub key: EventKey,
+    /// Of a new event.
+    pub body: Option<u64>,
+}
+
+impl Admitted {
+    /// The producer has said this before.
+    pub fn is_duplicate(&self) -> bool {
+        self.body.is_none()
+    }
+}
+
+/// Counts the batches handed to the log.
+pub type Ticket = u64;
+
+/// Records to be appended as one batch. The event's bytes follow the record that has a body.
+#[derive(Clone, Debug)]
+pub struct Append {
+    pub ticket: Ticket,
+    pub records: Vec<(Record, Bytes)>,
+}
+
+/// What the outside is to do. In this order.
+#[derive(Clone, Debug)]
+pub enum Action {
+    Append(Append),
+    /// The event to these destinations, with `prev` of each.
+    Send {
+        body: u64,
+        to: SmallVec<[(BridgeId, u64); 4]>,
+    },
+    Message {
+        to: BridgeId,
+        message: Message,
+    },
+    /// May be offered to the subscriptions here. `out_of_order`: its predecessor did not come in time.
+    Ready {
+        body: u64,
+        out_of_order: bool,
+    },
+    Effect(Effect),
+    Alarm(Alarm),
+}
+
+/// What people should look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    /// A destination has lost events that it had stored, with its disk or a part of it.
+    EgressLost { destination: BridgeId, events: u64 },
+    /// A destination knows numbers of ours that we do not: our disk is an old copy, or lied.
+    OriginBehind { destination: BridgeId, run: Run, lane: u8, upto: u64 },
+    /// The other bridge has another disk than before.
+    OtherDisk { bridge: BridgeId },
+}
+
+/// What happens when a batch has become durable.
+#[derive(Debug)]
+enum Waiting {
+    Accepted(u64),
+    Taken {
+        key: EventKey,
+        prev: u64,
+        body: Option<u64>,
+    },
+    /// Outcomes for this origin may be told up to here.
+    Outcomes {
+        origin: BridgeId,
+        upto: u64,
+    },
+    /// Outcomes of this destination are noted up to here.
+    Noted {
+        destination: BridgeId,
+        upto: u64,
+    },
+}
+
+/// Of another bridge, as long as this process lives.
+#[derive(Debug, Default)]
+struct Peer {
+    reachable: bool,
+    /// Of its last exchange since it became reachable.
+    session: Option<Speaker>,
+    /// The newest exchange or receipt.
+    heard: Option<(Speaker, u64)>,
+    /// When to ask (again) for an exchange.
+    ask_at: Option<Instant>,
+    asked: u32,
+    sender: Sender,
+    lanes: Lanes,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) state: State,
+    config: Config,
+    own: Speaker,
+    peers: BTreeMap<BridgeId, Peer>,
+    local: Local,
+    /// Next number of each lane of this run.
+    next_seq: Vec<u64>,
+    /// The last number that was for a destination, by lane.
+    last_for: HashMap<BridgeId, Vec<u64>>,
+    /// Bodies from here on belong to this run: what is not among a sender's `touched` never left.
+    first_body: u64,
+    /// Own events up to this body are durable.
+    durable_body: u64,
+    expiries: BTreeSet<(u64, u64)>,
+    records: Vec<(Record, Bytes)>,
+    then: Vec<Waiting>,
+    ticket: Ticket,
+    committed: Ticket,
+    waiting: VecDeque<(Ticket, Vec<Waiting>)>,
+    /// Producer ids whose event is not durable yet.
+    claims: HashMap<u128, Ticket>,
+    actions: VecDeque<Action>,
+    /// Bytes that others may have in flight to us.
+    credit: u64,
+    random: u64,
+}
+
+impl Core {
+    /// Goes on from what the log holds. `run` is new, and already durable; `seed` spreads timers.
+    pub fn recover(mut state: State, config: Config, spool: u128, run: Run, seed: u64, now: Instant) -> Core {
+        let started = Record::Started { run };
+        state.apply(&started, &mut Vec::new());
+        let mut core = Core {
+            own: Speaker { spool, run },
+            config,
+            peers: BTreeMap::new(),
+            local: Local::default(),
+            next_seq: vec![1; usize::from(LANES)],
+            last_for: HashMap::new(),
+            first_body: state.next_body,
+            durable_body: state.next_body - 1,
+            expiries: BTreeSet::new(),
+            records: vec![(started, Bytes::new())],
+            then: Vec::new(),
+            ticket: 0,
+            committed: 0,
+            waiting: VecDeque::new(),
+            claims: HashMap::new(),
+            actions: VecDeque::new(),
+            credit: u64::MAX,
+            random: seed | 1,
+            state,
+        };
+        core.resume(now);
+        core
+    }
+
+    fn resume(&mut self, now: Instant) {
+        let own = self.state.own.clone();
+        for (bridge, destination) in &self.state.destinations {
+            if *bridge == own {
+                continue;
+            }
+            let sender = &mut self.peers.entry(bridge.clone()).or_default().sender;
+            sender.outcomes_noted = destination.outcomes_known;
+            sender.unsent =
+                destination.lanes.values().flat_map(|lane| lane.values().map(|p| p.body)).collect();
+        }
+        for (bridge, source) in &self.state.sources {
+            self.peers.entry(bridge.clone()).or_default().lanes = Lanes::recover(source);
+        }
+        let bodies: Vec<u64> = self.state.events.keys().copied().collect();
+        for body in &bodies {
+            let Some(event) = self.state.events.get(body) else { continue };
+            if event.expires > 0 {
+                self.expiries.insert((event.expires, *body));
+            }
+            if event.key.origin != own
+                && let Some(peer) = self.peers.get_mut(&event.key.origin)
+            {
+                peer.lanes.not_offered(&event.key, event.prev);
+            }
+        }
+        for body in bodies {
+            let Some(event) = self.state.events.get(&body) else { continue };
+            if event.key.origin == own {
+                if event.local_open || event.open_groups().next().is_some() {
+                    self.actions.push_back(Action::Ready { body, out_of_order: false });
+                }
+            } else {
+                let (key, prev) = (event.key.clone(), event.prev);
+                self.offer_in_order(&key, prev, Some(body), now);
+            }
+        }
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The highest batch that is durable.
+    pub fn committed(&self) -> Ticket {
+        self.committed
+    }
+
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// `base` give or take a fifth.
+    fn jittered(&mut self, base: Duration) -> Duration {
+        let share = 800 + self.random() % 401;
+        base.mul_f64(share as f64 / 1_000.0)
+    }
+
+    /// Applies a record and queues it for the log.
+    fn write(&mut self, record: Record, payload: Bytes) {
+        let mut effects = Vec::new();
+        self.state.apply(&record, &mut effects);
+        self.records.push((record, payload));
+        for effect in effects {
+            match &effect {
+                Effect::Settled { body, destination } => {
+                    if let Some(peer) = self.peers.get_mut(destination) {
+                        peer.sender.on_settled(*body);
+                    }
+                }
+                Effect::Released(body) => self.local.forget(*body),
+                Effect::Ended { .. } => {}
+            }
+            self.actions.push_back(Action::Effect(effect));
+        }
+    }
+
+    fn then(&mut self, waiting: Waiting) {
+        self.then.push(waiting);
+    }
+
+    /// Numbers and appends a batch of events; all of them, in this order. The ticket tells when they are durable.
+    pub fn accept(&mut self, events: Vec<NewEvent>, wall: u64) -> (Vec<Admitted>, Ticket) {
+        let mut admitted = Vec::with_capacity(events.len());
+        let mut ticket = 0;
+        let wall = wall.max(self.state.wall);
+        for event in events {
+            if let Some(given) = self.state.producers.get(event.producer) {
+                let key = EventKey {
+                    origin: self.state.own.clone(),
+                    run: given.run,
+                    lane: given.lane,
+                    seq: given.seq,
+                };
+                ticket = ticket.max(self.claims.get(&event.producer).copied().unwrap_or(0));
+                admitted.push(Admitted { key, body: None });
+                continue;
+            }
+            admitted.push(self.accept_one(event, wall));
+            ticket = self.ticket + 1;
+        }
+        (admitted, ticket)
+    }
+
+    fn accept_one(&mut self, event: NewEvent, wall: u64) -> Admitted {
+        let lane = usize::from(event.lane);
+        let seq = self.next_seq[lane];
+        self.next_seq[lane] += 1;
+        let body = self.state.next_body;
+        let destinations = event.destinations.into_iter().map(|bridge| {
+            let last_for = self.last_for.entry(bridge.clone()).or_insert_with(|| vec![0; usize::from(LANES)]);
+            let prev = std::mem::replace(&mut last_for[lane], seq);
+            Destined { bridge, prev }
+        });
+        let accepted = Accepted {
+            body,
+            run: self.own.run,
+            lane: event.lane,
+            seq,
+            producer: event.producer,
+            at: wall,
+            expires: event.expires,
+            retain_delivered: event.retain_delivered,
+            size: u32::try_from(event.payload.len()).unwrap_or(u32::MAX),
+            topic: event.topic,
+            destinations: destinations.collect(),
+            groups: event.groups,
+            local: event.local,
+        };
+        self.claims.insert(event.producer, self.ticket + 1);
+        if event.expires > 0 {
+            self.expiries.insert((event.expires, body));
+        }
+        let key = EventKey { origin: self.state.own.clone(), run: self.own.run, lane: event.lane, seq };
+        self.write(Record::Accepted(accepted), event.payload);
+        self.then(Waiting::Accepted(body));
+        Admitted { key, body: Some(body) }
+    }
+
+    /// The log has made everything up to `ticket` durable.
+    pub fn on_committed(&mut self, ticket: Ticket, now: Instant) {
+        self.committed = self.committed.max(ticket);
+        let mut fresh: BTreeSet<BridgeId> = BTreeSet::new();
+        while self.waiting.front().is_some_and(|(at, _)| *at <= ticket) {
+            let Some((_, all)) = self.waiting.pop_front() else { break };
+            for waiting in all {
+                self.on_durable(waiting, &mut fresh, now);
+            }
+        }
+        if self.claims.len() > 64 && self.waiting.is_empty() {
+            self.claims.clear();
+        }
+        self.claims.retain(|_, at| *at > ticket);
+        self.pump(fresh.iter().cloned().collect(), now);
+    }
+
+    fn on_durable(&mut self, waiting: Waiting, fresh: &mut BTreeSet<BridgeId>, now: Instant) {
+        match waiting {
+            Waiting::Accepted(body) => {
+                self.durable_body = body;
+                let Some(event) = self.state.events.get(&body) else { return };
+                let local = event.local_open;
+                for bridge in event.destinations.clone() {
+                    self.peers.entry(bridge.clone()).or_default().sender.unsent.insert(body);
+                    fresh.insert(bridge);
+                }
+                if local {
+                    self.actions.push_back(Action::Ready { body, out_of_order: false });
+                }
+            }
+            Waiting::Taken { key, prev, body } => self.on_taken_durable(&key, prev, body, now),
+            Waiting::Outcomes { origin, upto } => {
+                let delay = self.config.receipt_delay;
+                let lanes = &mut self.peers.entry(origin).or_default().lanes;
+                lanes.outcomes_durable = lanes.outcomes_durable.max(upto);
+                lanes.due(now + delay);
+            }
+            Waiting::Noted { destination, upto } => self.tell_outcomes_known(&destination, upto),
+        }
+    }
+
+    /// A bridge of the federation can be reached, or not any more.
+    pub fn on_reachable(&mut self, bridge: &BridgeId, reachable: bool, now: Instant) {
+        let peer = self.peers.entry(bridge.clone()).or_default();
+        if peer.reachable == reachable {
+            return;
+        }
+        peer.reachable = reachable;
+        peer.session = None;
+        peer.asked = 0;
+        peer.ask_at = reachable.then_some(now);
+        peer.sender.take_back();
+    }
+
+    /// Frames to `bridge` go another way now: what is in flight may be lost with the old one.
+    pub fn on_path_changed(&mut self, bridge: &BridgeId, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(bridge) {
+            peer.sender.hurry(now);
+        }
+    }
+
+    /// Room for what others send; 0 stops them.
+    pub fn set_credit(&mut self, bytes: u64, now: Instant) {
+        if (self.credit == 0) != (bytes == 0) {
+            for peer in self.peers.values_mut().filter(|peer| peer.session.is_some()) {
+                peer.lanes.due(now);
+            }
+        }
+        self.credit = bytes;
+    }
+
+    /// A message from the other end of a pair; the caller knows that `from` said it.
+    pub fn on_message(&mut self, from: &BridgeId, message: Message, now: Instant) {
+        match message {
+            Message::Exchange(exchange) => self.on_exchange(from, exchange, now),
+            Message::Receipt(receipt) => self.on_receipt(from, receipt, now),
+            Message::OutcomesKnown { speaker, listener_spool, upto } => {
+                let known = self.peers.get(from).and_then(|peer| peer.session);
+                let ours = listener_spool == self.own.spool && known == Some(speaker);
+                let news = self.state.sources.get(from).is_some_and(|s| s.outcomes_from <= upto);
+                if ours && news {
+                    self.write(Record::OutcomesKnown { by: from.clone(), upto }, Bytes::new());
+                }
+            }
+            Message::Fence { speaker, items } => {
+                if self.peers.get(from).and_then(|peer| peer.session) == Some(speaker) {
+                    self.on_fence(from, items, now);
+                }
+            }
+        }
+    }
+
+    /// When [`Core::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let peers = self.peers.values().flat_map(|peer| {
+            let active = peer.session.is_some();
+            [
+                peer.ask_at.filter(|_| peer.reachable),
+                peer.sender.resend_at().filter(|_| active),
+                peer.lanes.due_at().filter(|_| active),
+                peer.lanes.held_until(self.config.order_hold),
+            ]
+        });
+        peers.flatten().min()
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let bridges: Vec<BridgeId> = self.peers.keys().cloned().collect();
+        for bridge in &bridges {
+            self.ask_if_due(bridge, now);
+            self.resend_if_due(bridge, now);
+            self.release_held(bridge, now);
+            self.send_receipt_if_due(bridge, now);
+        }
+        self.pump(bridges, now);
+    }
+
+    /// Ends what has outlived its time, by the clock on the wall. The caller has judged the clock (D13).
+    pub fn expire(&mut self, wall: u64, now: Instant) {
+        while let Some((at, body)) = self.expiries.first().copied().filter(|(at, _)| *at <= wall) {
+            self.expiries.remove(&(at, body));
+            let Some(event) = self.state.events.get(&body) else { continue };
+            for destination in event.destinations.clone() {
+                self.end_pair(body, &destination, Outcome::Expired, now);
+            }
+            self.expire_groups(body);
+        }
+    }
+
+    /// The next thing to do. Ends the batch of records that the calls before made.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        if !self.records.is_empty() {
+            self.ticket += 1;
+            let records = std::mem::take(&mut self.records);
+            self.waiting.push_back((self.ticket, std::mem::take(&mut self.then)));
+            self.actions.push_front(Action::Append(Append { ticket: self.ticket, records }));
+        }
+        self.actions.pop_front()
+    }
+}

@@ -1,0 +1,204 @@
+//! The exchange of two ends, before data flows (RELIABILITY D10).
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use meshbridge_routing::{BridgeId, Run};
+
+use super::{Action, Alarm, Core};
+use crate::message::{Exchange, MESSAGE_BYTES_MAX, Message};
+use crate::record::{LaneRanges, Record};
+
+/// First pause before an exchange is asked for again; doubles up to [`ASK_MAX`].
+const ASK_FIRST: Duration = Duration::from_millis(250);
+const ASK_MAX: Duration = Duration::from_secs(5);
+/// Keys of one record of lost events.
+const LOST_PER_RECORD: usize = 8_192;
+
+impl Core {
+    pub(super) fn ask_if_due(&mut self, bridge: &BridgeId, now: Instant) {
+        let Some(peer) = self.peers.get(bridge) else { return };
+        if !peer.reachable || peer.ask_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let pause = self.jittered((ASK_FIRST * (1 << peer.asked.min(8))).min(ASK_MAX));
+        if let Some(peer) = self.peers.get_mut(bridge) {
+            peer.asked += 1;
+            peer.ask_at = Some(now + pause);
+        }
+        self.send_exchange(bridge, true);
+    }
+
+    fn send_exchange(&mut self, bridge: &BridgeId, reply: bool) {
+        let destination = self.state.destinations.get(bridge);
+        let uses = |run: &Run| *run == self.own.run || destination.is_some_and(|d| d.uses(*run));
+        let open = self.state.runs.iter().copied().filter(uses).collect();
+        let mut lanes = Vec::new();
+        let mut bytes = 0;
+        let mut complete = true;
+        for lane in self.peers.get(bridge).into_iter().flat_map(|peer| peer.lanes.all_durable()) {
+            bytes += 24 + lane.above.len() * 12;
+            if bytes > MESSAGE_BYTES_MAX / 2 {
+                complete = false;
+                break;
+            }
+            lanes.push(lane);
+        }
+        let number = self.peers.get_mut(bridge).map_or(0, |peer| peer.lanes.next_number());
+        let destination = self.state.destinations.get(bridge);
+        let exchange = Exchange {
+            speaker: self.own,
+            number,
+            wall: self.state.wall,
+            open,
+            lanes,
+            complete,
+            known_spool: destination.and_then(|destination| destination.peer).map_or(0, |(spool, _)| spool),
+            outcomes_known: self.peers.get(bridge).map_or(0, |peer| peer.sender.outcomes_noted),
+            reply,
+        };
+        self.actions.push_back(Action::Message { to: bridge.clone(), message: Message::Exchange(exchange) });
+    }
+
+    pub(super) fn on_exchange(&mut self, from: &BridgeId, exchange: Exchange, now: Instant) {
+        let speaker = exchange.speaker;
+        if self.is_overtaken(from, &exchange) {
+            if exchange.reply {
+                self.send_exchange(from, false);
+            }
+            return;
+        }
+        // What it told before it was told by another process or disk; what is in flight may never have arrived.
+        let known = self.state.destinations.get(from).and_then(|destination| destination.peer);
+        let other_disk = known.is_some_and(|(spool, _)| spool != speaker.spool);
+        if other_disk {
+            self.actions.push_back(Action::Alarm(Alarm::OtherDisk { bridge: from.clone() }));
+        }
+        self.report_unknown_numbers(from, &exchange.lanes);
+        self.report_lost(from, other_disk, &exchange);
+        let closed = exchange.open.iter().map(|run| run.epoch).min().unwrap_or(0).saturating_sub(1);
+        let source = self.state.sources.get(from);
+        let news = source.is_none_or(|s| s.peer != Some((speaker.spool, speaker.run)) || s.closed < closed);
+        if news {
+            let peer = Record::Peer { bridge: from.clone(), spool: speaker.spool, run: speaker.run, closed };
+            self.write(peer, Bytes::new());
+        }
+        if exchange.known_spool == self.own.spool
+            && self.state.sources.get(from).is_some_and(|source| {
+                !source.outcomes.is_empty() && source.outcomes_from <= exchange.outcomes_known
+            })
+        {
+            let upto = exchange.outcomes_known;
+            self.write(Record::OutcomesKnown { by: from.clone(), upto }, Bytes::new());
+        }
+        if other_disk {
+            self.restart_predecessors(from);
+        }
+        let peer = self.peers.entry(from.clone()).or_default();
+        let restarted = peer.session != Some(speaker);
+        if restarted {
+            peer.sender.take_back();
+        }
+        peer.session = Some(speaker);
+        peer.heard = Some((speaker, exchange.number));
+        peer.ask_at = None;
+        peer.asked = 0;
+        peer.sender.fence_now(now);
+        if other_disk {
+            peer.sender.outcomes_noted = 0;
+        }
+        peer.lanes.known_runs = exchange.open.iter().copied().collect();
+        let known_closed = self.state.sources.get(from).map_or(0, |source| source.closed);
+        peer.lanes.forget_closed(known_closed);
+        if let Some(source) = self.state.sources.get(from) {
+            peer.lanes.say_all(source, now);
+        } else {
+            peer.lanes.due(now);
+        }
+        self.note_settled(from, exchange.lanes, now);
+        if exchange.reply {
+            self.send_exchange(from, false);
+        }
+        self.pump(vec![from.clone()], now);
+    }
+
+    /// Packets take different ways: an exchange may arrive after what was said later.
+    fn is_overtaken(&self, from: &BridgeId, exchange: &Exchange) -> bool {
+        let heard = self.peers.get(from).and_then(|peer| peer.heard);
+        let overtaken = heard.is_some_and(|(speaker, number)| {
+            speaker == exchange.speaker && exchange.number <= number
+                || speaker.spool == exchange.speaker.spool && exchange.speaker.run.epoch < speaker.run.epoch
+        });
+        let known = self.state.destinations.get(from).and_then(|destination| destination.peer);
+        let former = known.is_some_and(|(spool, run)| {
+            spool == exchange.speaker.spool && exchange.speaker.run.epoch < run.epoch
+        });
+        overtaken || former
+    }
+
+    /// What comes next follows what is still unsettled, not what the other end has lost.
+    fn restart_predecessors(&mut self, bridge: &BridgeId) {
+        let (Some(last_for), Some(destination)) =
+            (self.last_for.get_mut(bridge), self.state.destinations.get(bridge))
+        else {
+            return;
+        };
+        for (lane, last) in (0..).zip(last_for) {
+            let unsettled = destination.lanes.get(&(self.own.run, lane));
+            *last = unsettled.and_then(|numbers| numbers.last_key_value()).map_or(0, |(seq, _)| *seq);
+        }
+    }
+
+    /// Numbers of ours that we never gave: our disk is an older copy of itself, or did not keep what it said it kept.
+    fn report_unknown_numbers(&mut self, from: &BridgeId, lanes: &[LaneRanges]) {
+        for lane in lanes {
+            let upto = lane.above.last().map_or(lane.cumulative, |(_, to)| *to);
+            let unknown = if lane.run == self.own.run {
+                upto >= self.next_seq[usize::from(lane.lane)]
+            } else {
+                lane.run.epoch >= self.own.run.epoch
+            };
+            if unknown {
+                let (run, lane) = (lane.run, lane.lane);
+                let alarm = Alarm::OriginBehind { destination: from.clone(), run, lane, upto };
+                self.actions.push_back(Action::Alarm(alarm));
+            }
+        }
+    }
+
+    /// Events that the destination had stored, whose end we have not heard of, and that it does not have any more.
+    fn report_lost(&mut self, from: &BridgeId, other_disk: bool, exchange: &Exchange) {
+        if !other_disk && !exchange.complete {
+            return;
+        }
+        let Some(destination) = self.state.destinations.get(from) else { return };
+        let mut lost = Vec::new();
+        for ((run, lane), awaiting) in &destination.awaiting {
+            let has = exchange.lanes.iter().find(|ranges| ranges.run == *run && ranges.lane == *lane);
+            let gone = |seq: &u64| other_disk || has.is_none_or(|ranges| !ranges.contains(*seq));
+            lost.extend(awaiting.iter().filter(gone).map(|seq| (*run, *lane, seq)));
+        }
+        if lost.is_empty() {
+            return;
+        }
+        let events = lost.len() as u64;
+        self.actions.push_back(Action::Alarm(Alarm::EgressLost { destination: from.clone(), events }));
+        for keys in lost.chunks(LOST_PER_RECORD) {
+            let record = Record::Lost { destination: from.clone(), keys: keys.to_vec() };
+            self.write(record, Bytes::new());
+        }
+        self.restart_predecessors(from);
+        // Those whose bytes are still here are pending again.
+        let pending: Vec<u64> = self
+            .state
+            .destinations
+            .get(from)
+            .into_iter()
+            .flat_map(|destination| destination.lanes.values().flat_map(|lane| lane.values().map(|p| p.body)))
+            .filter(|body| *body <= self.durable_body)
+            .collect();
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.sender.unsent.extend(pending);
+        }
+    }
+}

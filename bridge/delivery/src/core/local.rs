@@ -1,0 +1,118 @@
+//! The end of an event at this bridge: when every subscription has ended it (RELIABILITY §2, steps 10 and 11).
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::Core;
+use crate::record::{DeadLetterEnd, GroupEnd, Outcome, Record, SubscriptionRecord};
+
+/// Subscriptions without memory that still have an event.
+#[derive(Clone, Copy, Debug, Default)]
+struct Living {
+    left: u32,
+    delivered: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Local {
+    living: HashMap<u64, Living>,
+}
+
+impl Local {
+    pub(super) fn forget(&mut self, body: u64) {
+        self.living.remove(&body);
+    }
+}
+
+impl Core {
+    /// The event was handed to `living` subscriptions without memory. To be called once for each
+    /// [`super::Action::Ready`].
+    pub fn on_offered(&mut self, body: u64, living: u32) {
+        self.local.living.insert(body, Living { left: living, delivered: false });
+        self.end_if_done(body);
+    }
+
+    /// One of those has taken it, or has gone without it.
+    pub fn on_living_done(&mut self, body: u64, delivered: bool) {
+        if let Some(living) = self.local.living.get_mut(&body) {
+            living.left = living.left.saturating_sub(1);
+            living.delivered |= delivered;
+            self.end_if_done(body);
+        }
+    }
+
+    /// A durable subscription has ended the event. `false` when it had done so before.
+    pub fn end_group(&mut self, body: u64, group: u32, end: GroupEnd) -> bool {
+        let open =
+            self.state.events.get(&body).is_some_and(|event| event.open_groups().any(|id| id == group));
+        if open {
+            self.write(Record::Group { body, group, end }, Bytes::new());
+            self.end_if_done(body);
+        }
+        open
+    }
+
+    fn end_if_done(&mut self, body: u64) {
+        let Some(event) = self.state.events.get(&body) else { return };
+        let Some(living) = self.local.living.get(&body) else { return };
+        if !event.local_open || living.left > 0 || event.open_groups().next().is_some() {
+            return;
+        }
+        let outcome = event.worst.clone().unwrap_or_else(|| {
+            if living.delivered { Outcome::Delivered } else { Outcome::DeadLettered("no-subscriber".into()) }
+        });
+        let origin = event.key.origin.clone();
+        self.write(Record::LocalEnd { body, outcome }, Bytes::new());
+        if origin != self.state.own {
+            self.outcome_added(&origin);
+        }
+    }
+
+    /// Every open subscription of the event has had its time.
+    pub(super) fn expire_groups(&mut self, body: u64) {
+        let open: Vec<u32> =
+            self.state.events.get(&body).into_iter().flat_map(|event| event.open_groups()).collect();
+        for group in open {
+            self.end_group(body, group, GroupEnd::Expired);
+        }
+    }
+
+    /// Makes a durable subscription. The caller has looked that there is none of this name and owner.
+    pub fn subscribe(&mut self, name: &str, owner: &str, filters: Vec<Box<str>>, settings: &str) -> u32 {
+        let id = self.state.next_subscription;
+        let record = SubscriptionRecord {
+            id,
+            name: name.into(),
+            owner: owner.into(),
+            filters,
+            settings: settings.into(),
+        };
+        self.write(Record::Subscription(record), Bytes::new());
+        id
+    }
+
+    /// Ends a durable subscription; what it had not acknowledged ends for it as a dead letter without a keeper.
+    pub fn unsubscribe(&mut self, id: u32) {
+        let holding =
+            self.state.events.iter().filter(|(_, event)| event.groups.iter().any(|(group, _)| *group == id));
+        let bodies: Vec<u64> = holding.map(|(body, _)| *body).collect();
+        for body in bodies {
+            self.end_group(body, id, GroupEnd::DeadLettered("subscription-ended".into()));
+            let end = DeadLetterEnd::Purged;
+            self.write(Record::DeadLetter { body, group: id, end }, Bytes::new());
+        }
+        self.write(Record::SubscriptionGone { id }, Bytes::new());
+    }
+
+    /// Purges a dead letter, or opens it again for its subscription. `false` when there is none.
+    pub fn end_dead_letter(&mut self, body: u64, group: u32, end: DeadLetterEnd) -> bool {
+        let dead = self.state.events.get(&body).is_some_and(|event| {
+            event.groups.iter().any(|(id, state)| *id == group && *state != crate::state::GroupState::Open)
+        });
+        if dead {
+            self.write(Record::DeadLetter { body, group, end }, Bytes::new());
+        }
+        dead
+    }
+}

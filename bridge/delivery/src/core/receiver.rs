@@ -1,0 +1,320 @@
+//! Taking events of other bridges: once each, in order per lane, with receipts (RELIABILITY §2, steps 6 to 9).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use meshbridge_routing::{BridgeId, EventKey, Run};
+use smallvec::SmallVec;
+
+use super::{Action, Core, Waiting};
+use crate::intervals::IntervalSet;
+use crate::message::{FenceItem, MESSAGE_BYTES_MAX, Message, Receipt};
+use crate::record::{LaneRanges, Outcome, Record, Taken};
+use crate::state::Source;
+
+/// Ranges of one lane in one receipt; what is missing is said by the next one.
+const RECEIPT_RANGES: usize = 256;
+/// Outcomes of one receipt.
+const RECEIPT_OUTCOMES: usize = 1_024;
+/// Bytes of reasons that the outcomes of one receipt may have.
+const RECEIPT_REASON_BYTES: usize = MESSAGE_BYTES_MAX / 4;
+/// Outcomes that the origin has not answered for so long are said again.
+const OUTCOMES_AGAIN: Duration = Duration::from_secs(2);
+
+/// What a frame is to this bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// To be judged and taken.
+    New,
+    /// It was taken before; the receipt is repeated.
+    Known,
+    /// Nothing is known of its run: the ends must exchange first (D10).
+    UnknownRun,
+    /// Its lane has more holes than may be kept.
+    NoRoom,
+}
+
+/// An event of another bridge, judged and to be kept.
+#[derive(Clone, Debug)]
+pub struct Arrived {
+    pub key: EventKey,
+    pub prev: u64,
+    pub topic: Box<str>,
+    pub payload: Bytes,
+    /// Milliseconds since 1970; 0 for none.
+    pub expires: u64,
+    /// Durable subscriptions here.
+    pub groups: SmallVec<[u32; 4]>,
+}
+
+/// An event that waits for its predecessor.
+#[derive(Debug)]
+struct Held {
+    key: EventKey,
+    prev: u64,
+    body: Option<u64>,
+    since: Instant,
+}
+
+/// The volatile side of a source.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    /// Durable here; what receipts say.
+    durable: BTreeMap<(Run, u8), IntervalSet>,
+    /// Offered or ended; what order depends on.
+    offered: BTreeMap<(Run, u8), IntervalSet>,
+    /// By lane and the number they wait for.
+    held: BTreeMap<(Run, u8, u64), SmallVec<[Held; 1]>>,
+    changed: BTreeSet<(Run, u8)>,
+    events: u32,
+    due: Option<Instant>,
+    number: u64,
+    pub(super) known_runs: BTreeSet<Run>,
+    pub(super) outcomes_durable: u64,
+    outcomes_sent: u64,
+    outcomes_at: Option<Instant>,
+}
+
+impl Lanes {
+    pub(super) fn recover(source: &Source) -> Lanes {
+        Lanes {
+            durable: source.taken.clone(),
+            offered: source.taken.clone(),
+            outcomes_durable: source.outcomes_from.saturating_sub(1) + source.outcomes.len() as u64,
+            outcomes_sent: source.outcomes_from.saturating_sub(1),
+            ..Lanes::default()
+        }
+    }
+
+    pub(super) fn not_offered(&mut self, key: &EventKey, prev: u64) {
+        if let Some(set) = self.offered.get_mut(&(key.run, key.lane)) {
+            set.remove(prev.min(key.seq - 1) + 1, key.seq);
+        }
+    }
+
+    pub(super) fn due(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        let again = self.outcomes_at.filter(|_| self.outcomes_sent > 0).map(|at| at + OUTCOMES_AGAIN);
+        [self.due, again].into_iter().flatten().min()
+    }
+
+    pub(super) fn held_until(&self, hold: Duration) -> Option<Instant> {
+        self.held.values().flatten().map(|held| held.since + hold).min()
+    }
+
+    /// Everything is to be said again, to a listener that may have forgotten it.
+    pub(super) fn say_all(&mut self, source: &Source, now: Instant) {
+        self.changed.extend(self.durable.keys().copied());
+        self.outcomes_sent = source.outcomes_from.saturating_sub(1);
+        self.outcomes_at = None;
+        self.due(now);
+    }
+
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.number += 1;
+        self.number
+    }
+
+    pub(super) fn forget_closed(&mut self, closed: u64) {
+        self.durable.retain(|(run, _), _| run.epoch > closed);
+        self.offered.retain(|(run, _), _| run.epoch > closed);
+        self.changed.retain(|(run, _)| run.epoch > closed);
+    }
+
+    pub(super) fn all_durable(&self) -> impl Iterator<Item = LaneRanges> {
+        self.durable.iter().map(|((run, lane), set)| LaneRanges {
+            run: *run,
+            lane: *lane,
+            cumulative: set.cumulative(),
+            above: set.above().collect(),
+        })
+    }
+}
+
+impl Core {
+    /// Asks what to do with a frame. A copy of something known is answered with a receipt.
+    pub fn classify(&mut self, key: &EventKey, now: Instant) -> Arrival {
+        if key.seq == 0 {
+            // Numbers begin at 1.
+            return Arrival::Known;
+        }
+        let delay = self.config.receipt_delay;
+        let peer = self.peers.entry(key.origin.clone()).or_default();
+        let source = self.state.sources.get(&key.origin);
+        if source.is_some_and(|source| source.has(key) || source.is_closed(key.run)) {
+            peer.lanes.changed.insert((key.run, key.lane));
+            peer.lanes.due(now + delay);
+            return Arrival::Known;
+        }
+        if peer.session.is_none() || !peer.lanes.known_runs.contains(&key.run) {
+            peer.session = None;
+            peer.ask_at.get_or_insert(now);
+            return Arrival::UnknownRun;
+        }
+        let holes =
+            source.and_then(|source| source.taken.get(&(key.run, key.lane))).map_or(0, IntervalSet::pieces);
+        if holes >= self.config.holes_max { Arrival::NoRoom } else { Arrival::New }
+    }
+
+    /// Takes an event that [`Core::classify`] calls new, and gives the id of its body.
+    pub fn take(&mut self, event: Arrived, wall: u64) -> u64 {
+        let Arrived { key, prev, topic, payload, expires, groups } = event;
+        let body = self.state.next_body;
+        let at = wall.max(self.state.wall);
+        let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        if expires > 0 {
+            self.expiries.insert((expires, body));
+        }
+        let taken = Taken { body, key: key.clone(), prev, at, expires, size, topic, groups };
+        self.write(Record::Taken(taken), payload);
+        self.then(Waiting::Taken { key, prev, body: Some(body) });
+        body
+    }
+
+    /// Ends an event that [`Core::classify`] calls new without keeping it.
+    pub fn refuse(&mut self, key: EventKey, prev: u64, outcome: Outcome) {
+        let origin = key.origin.clone();
+        self.write(Record::Ended { key: key.clone(), prev, outcome }, Bytes::new());
+        self.then(Waiting::Taken { key, prev, body: None });
+        self.outcome_added(&origin);
+    }
+
+    /// An outcome was written for this origin: told when it is durable.
+    pub(super) fn outcome_added(&mut self, origin: &BridgeId) {
+        let Some(source) = self.state.sources.get(origin) else { return };
+        let upto = source.outcomes_from.saturating_sub(1) + source.outcomes.len() as u64;
+        self.then(Waiting::Outcomes { origin: origin.clone(), upto });
+    }
+
+    pub(super) fn on_taken_durable(&mut self, key: &EventKey, prev: u64, body: Option<u64>, now: Instant) {
+        let (delay, most) = (self.config.receipt_delay, self.config.receipt_events);
+        let closed = self.state.sources.get(&key.origin).is_some_and(|source| source.is_closed(key.run));
+        let lanes = &mut self.peers.entry(key.origin.clone()).or_default().lanes;
+        let place = (key.run, key.lane);
+        if !closed {
+            lanes.durable.entry(place).or_default().insert(prev.min(key.seq - 1) + 1, key.seq);
+            lanes.changed.insert(place);
+        }
+        lanes.events += 1;
+        let at = if lanes.events >= most { now } else { now + delay };
+        lanes.due(at);
+        self.offer_in_order(key, prev, body, now);
+    }
+
+    /// Offers the event, and those that waited for it; or lets it wait until everything before it has been offered
+    /// or has ended. An end without an event waits too: what follows it must not overtake what is missing.
+    pub(super) fn offer_in_order(&mut self, key: &EventKey, prev: u64, body: Option<u64>, now: Instant) {
+        let lanes = &mut self.peers.entry(key.origin.clone()).or_default().lanes;
+        let place = (key.run, key.lane);
+        let offered = lanes.offered.entry(place).or_default();
+        if prev < key.seq && prev > offered.cumulative() {
+            let held = Held { key: key.clone(), prev, body, since: now };
+            lanes.held.entry((key.run, key.lane, prev)).or_default().push(held);
+            return;
+        }
+        // Something that came later has been offered: its patience had ended.
+        let late = offered.contains(key.seq);
+        offered.insert(prev.min(key.seq - 1) + 1, key.seq);
+        if let Some(body) = body {
+            self.actions.push_back(Action::Ready { body, out_of_order: late });
+        }
+        self.offer_followers(&key.origin, place);
+    }
+
+    fn offer_followers(&mut self, origin: &BridgeId, (run, lane): (Run, u8)) {
+        while let Some(peer) = self.peers.get_mut(origin) {
+            let lanes = &mut peer.lanes;
+            let reach = lanes.offered.get(&(run, lane)).map_or(0, IntervalSet::cumulative);
+            let next = lanes.held.range((run, lane, 0)..=(run, lane, reach)).next().map(|(at, _)| *at);
+            let Some(all) = next.and_then(|at| lanes.held.remove(&at)) else { return };
+            let offered = lanes.offered.entry((run, lane)).or_default();
+            for held in all {
+                offered.insert(held.prev.min(held.key.seq - 1) + 1, held.key.seq);
+                if let Some(body) = held.body {
+                    self.actions.push_back(Action::Ready { body, out_of_order: false });
+                }
+            }
+        }
+    }
+
+    /// Gives up on what some have waited for too long.
+    pub(super) fn release_held(&mut self, bridge: &BridgeId, now: Instant) {
+        let hold = self.config.order_hold;
+        while let Some(peer) = self.peers.get_mut(bridge) {
+            let lanes = &mut peer.lanes;
+            let late = lanes.held.iter().find(|(_, held)| held.iter().any(|one| one.since + hold <= now));
+            let Some((run, lane, waited_for)) = late.map(|(at, _)| *at) else { return };
+            let all = lanes.held.remove(&(run, lane, waited_for)).unwrap_or_default();
+            let reach = all.iter().map(|held| held.key.seq).max().unwrap_or(waited_for);
+            lanes.offered.entry((run, lane)).or_default().insert(1, reach);
+            for body in all.into_iter().filter_map(|held| held.body) {
+                self.actions.push_back(Action::Ready { body, out_of_order: true });
+            }
+            self.offer_followers(bridge, (run, lane));
+        }
+    }
+
+    pub(super) fn on_fence(&mut self, from: &BridgeId, items: Vec<FenceItem>, now: Instant) {
+        for item in items {
+            let key = EventKey { origin: from.clone(), run: item.run, lane: item.lane, seq: item.seq };
+            if self.classify(&key, now) == Arrival::New && item.prev < item.seq {
+                self.refuse(key, item.prev, item.outcome);
+            }
+        }
+    }
+
+    pub(super) fn send_receipt_if_due(&mut self, bridge: &BridgeId, now: Instant) {
+        let Some(peer) = self.peers.get_mut(bridge) else { return };
+        if !peer.reachable || peer.session.is_none() || peer.lanes.due_at().is_none_or(|at| at > now) {
+            return;
+        }
+        let lanes = &mut peer.lanes;
+        let source = self.state.sources.get(bridge);
+        if lanes.outcomes_at.is_some_and(|at| at + OUTCOMES_AGAIN <= now) {
+            // Not answered: from the first one that the origin has not noted.
+            lanes.outcomes_sent = source.map_or(0, |source| source.outcomes_from.saturating_sub(1));
+        }
+        let mut changed = Vec::new();
+        let mut ranges = 0;
+        while let Some(place) = lanes.changed.pop_first() {
+            let Some(set) = lanes.durable.get(&place) else { continue };
+            let above: Vec<_> = set.above().take(RECEIPT_RANGES).collect();
+            ranges += 2 + above.len();
+            changed.push(LaneRanges { run: place.0, lane: place.1, cumulative: set.cumulative(), above });
+            if ranges * 12 > MESSAGE_BYTES_MAX / 2 {
+                break;
+            }
+        }
+        let (base, first, endings) = source.map_or((0, 0, Vec::new()), |source| outcomes_of(source, lanes));
+        lanes.events = 0;
+        let number = lanes.next_number();
+        lanes.outcomes_sent = lanes.outcomes_sent.max(first.saturating_sub(1) + endings.len() as u64);
+        let unanswered = source.is_some_and(|source| lanes.outcomes_sent + 1 > source.outcomes_from.max(1));
+        lanes.outcomes_at = unanswered.then_some(now);
+        let more = !lanes.changed.is_empty() || lanes.outcomes_sent < lanes.outcomes_durable;
+        lanes.due = more.then_some(now + self.config.receipt_delay);
+        let receipt =
+            Receipt { speaker: self.own, number, lanes: changed, credit: self.credit, base, first, endings };
+        let message = Message::Receipt(receipt);
+        self.actions.push_back(Action::Message { to: bridge.clone(), message });
+    }
+}
+
+/// The next outcomes to tell: number of the oldest kept, number of the first told, and the outcomes.
+fn outcomes_of(source: &Source, lanes: &Lanes) -> (u64, u64, Vec<crate::record::Ending>) {
+    let base = source.outcomes_from.max(1);
+    let first = (lanes.outcomes_sent + 1).max(base);
+    let skip = usize::try_from(first - base).unwrap_or(usize::MAX);
+    let durable = usize::try_from((lanes.outcomes_durable + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+    let mut bytes = 0;
+    let endings =
+        source.outcomes.iter().skip(skip).take(durable.min(RECEIPT_OUTCOMES)).take_while(|ending| {
+            bytes += ending.outcome.why().map_or(0, str::len);
+            bytes <= RECEIPT_REASON_BYTES
+        });
+    (base, first, endings.cloned().collect())
+}

@@ -1,0 +1,356 @@
+//! Sending to one destination: a window, retransmission of holes, and ends for what may have been sent (D4, D7).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use meshbridge_routing::BridgeId;
+use smallvec::SmallVec;
+
+use super::{Action, Core, Waiting};
+use crate::message::{FENCES_MAX, FenceItem, Message, Receipt};
+use crate::record::{Outcome, Record};
+
+/// Frames sent again at once when progress stops; the rest follows as receipts come.
+const RESEND_BATCH: usize = 1_024;
+/// Events looked at beyond those that an older run blocks.
+const LOOK_BEYOND: usize = 256;
+/// What a frame costs beside its payload, in the window's terms.
+const FRAME_OVERHEAD: u64 = 256;
+
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    at: Instant,
+    bytes: u64,
+    /// Sent once only, so its receipt tells the round trip.
+    first: bool,
+}
+
+/// The volatile side of a destination.
+#[derive(Debug)]
+pub(super) struct Sender {
+    /// Durable, and to be sent when the window allows.
+    pub(super) unsent: BTreeSet<u64>,
+    flight: BTreeMap<u64, Flight>,
+    flight_bytes: u64,
+    /// Left this process at least once.
+    touched: BTreeSet<u64>,
+    /// Outcomes noted durably.
+    pub(super) outcomes_noted: u64,
+    /// To be ended there; their payload is not sent any more.
+    fenced: BTreeMap<u64, Outcome>,
+    /// Bytes of payloads, learned when they are sent.
+    credit: u64,
+    progress_at: Option<Instant>,
+    /// When the fences are (again) to be sent.
+    fence_at: Option<Instant>,
+    /// How long to wait for progress.
+    patience: Duration,
+    srtt: Option<Duration>,
+    rttvar: Duration,
+}
+
+impl Default for Sender {
+    fn default() -> Sender {
+        Sender {
+            unsent: BTreeSet::new(),
+            flight: BTreeMap::new(),
+            flight_bytes: 0,
+            touched: BTreeSet::new(),
+            outcomes_noted: 0,
+            fenced: BTreeMap::new(),
+            credit: u64::MAX,
+            progress_at: None,
+            fence_at: None,
+            patience: Duration::from_millis(500),
+            srtt: None,
+            rttvar: Duration::ZERO,
+        }
+    }
+}
+
+impl Sender {
+    pub(super) fn on_settled(&mut self, body: u64) {
+        self.unsent.remove(&body);
+        self.touched.remove(&body);
+        self.fenced.remove(&body);
+        if let Some(flight) = self.flight.remove(&body) {
+            self.flight_bytes -= flight.bytes;
+        }
+    }
+
+    /// The destination is out of reach: everything is to be sent again, after an exchange.
+    pub(super) fn take_back(&mut self) {
+        self.unsent.extend(std::mem::take(&mut self.flight).into_keys());
+        self.flight_bytes = 0;
+        self.progress_at = None;
+    }
+
+    pub(super) fn hurry(&mut self, now: Instant) {
+        if self.progress_at.is_some() {
+            self.progress_at = Some(now);
+            self.patience = self.srtt.unwrap_or(Duration::from_millis(100));
+        }
+    }
+
+    pub(super) fn resend_at(&self) -> Option<Instant> {
+        let flight = self.progress_at.filter(|_| !self.flight.is_empty()).map(|at| at + self.patience);
+        let fences = self.fence_at.filter(|_| !self.fenced.is_empty());
+        [flight, fences].into_iter().flatten().min()
+    }
+
+    /// What is fenced is said at once, and then as often as it takes.
+    pub(super) fn fence_now(&mut self, now: Instant) {
+        self.fence_at = Some(now).filter(|_| !self.fenced.is_empty());
+    }
+
+    fn sample(&mut self, round_trip: Duration) {
+        let Some(srtt) = self.srtt else {
+            self.srtt = Some(round_trip);
+            self.rttvar = round_trip / 2;
+            return;
+        };
+        let off = srtt.abs_diff(round_trip);
+        self.rttvar = (self.rttvar * 3 + off) / 4;
+        self.srtt = Some((srtt * 7 + round_trip) / 8);
+    }
+}
+
+impl Core {
+    /// Hands out what the windows of these destinations allow, oldest first; one action for an event that several
+    /// of them take at the same time.
+    pub(super) fn pump(&mut self, bridges: Vec<BridgeId>, now: Instant) {
+        let mut sends: BTreeMap<u64, SmallVec<[(BridgeId, u64); 4]>> = BTreeMap::new();
+        for bridge in bridges {
+            let Some(peer) = self.peers.get_mut(&bridge) else { continue };
+            if !peer.reachable || peer.session.is_none() || peer.sender.unsent.is_empty() {
+                continue;
+            }
+            let Some(destination) = self.state.destinations.get(&bridge) else { continue };
+            let sender = &mut peer.sender;
+            let window = self.config.window_bytes.min(sender.credit);
+            let mut blocked = Vec::new();
+            while sender.flight_bytes < window && sender.flight.len() < self.config.window_events {
+                let Some(body) = sender.unsent.pop_first() else { break };
+                let Some(event) = self.state.events.get(&body) else { continue };
+                let key = &event.key;
+                let Some(pending) = destination.pending(key.run, key.lane, key.seq) else { continue };
+                if sender.fenced.contains_key(&body) {
+                    continue;
+                }
+                // The numbers of a new run say nothing about the order to those of an older one.
+                if destination.has_older(key.run, key.lane) {
+                    blocked.push(body);
+                    if blocked.len() >= LOOK_BEYOND {
+                        break;
+                    }
+                    continue;
+                }
+                let bytes = FRAME_OVERHEAD + u64::from(event.size);
+                let first = sender.touched.insert(body) && body >= self.first_body;
+                sender.flight.insert(body, Flight { at: now, bytes, first });
+                sender.flight_bytes += bytes;
+                sender.progress_at.get_or_insert(now);
+                sends.entry(body).or_default().push((bridge.clone(), pending.prev));
+            }
+            sender.unsent.extend(blocked);
+        }
+        self.actions.extend(sends.into_iter().map(|(body, to)| Action::Send { body, to }));
+    }
+
+    pub(super) fn on_receipt(&mut self, from: &BridgeId, receipt: Receipt, now: Instant) {
+        let Some(peer) = self.peers.get_mut(from) else { return };
+        if peer.session != Some(receipt.speaker) {
+            // Of a disk or a run that is not the one we know: it frees nothing.
+            if peer.reachable && peer.ask_at.is_none() {
+                peer.session = None;
+                peer.ask_at = Some(now);
+            }
+            return;
+        }
+        peer.heard = peer.heard.map(|(speaker, number)| (speaker, number.max(receipt.number)));
+        peer.sender.credit = receipt.credit;
+        if receipt.credit == 0 && peer.ask_at.is_none() {
+            // The word that there is room again may be lost.
+            peer.ask_at = Some(now + self.config.resend_max / 6);
+        }
+        self.note_settled(from, receipt.lanes, now);
+        self.note_outcomes(from, receipt.base, receipt.first, receipt.endings);
+        self.pump(vec![from.clone()], now);
+    }
+
+    /// Applies what a destination says it has settled, where it is news.
+    pub(super) fn note_settled(
+        &mut self,
+        from: &BridgeId,
+        lanes: Vec<crate::record::LaneRanges>,
+        now: Instant,
+    ) {
+        let Some(destination) = self.state.destinations.get(from) else { return };
+        let mut samples = SmallVec::<[u64; 8]>::new();
+        let news: Vec<_> = lanes
+            .into_iter()
+            .filter(|lane| {
+                let Some(numbers) = destination.lanes.get(&(lane.run, lane.lane)) else { return false };
+                let ranges = std::iter::once((0, lane.cumulative)).chain(lane.above.iter().copied());
+                let mut inside =
+                    ranges.filter_map(|(low, high)| numbers.range(low..=high.max(low)).next_back());
+                let found = inside.next().map(|(_, pending)| pending.body);
+                samples.extend(found);
+                found.is_some()
+            })
+            .collect();
+        if news.is_empty() {
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(from) {
+            let sender = &mut peer.sender;
+            let flights =
+                samples.iter().filter_map(|body| sender.flight.get(body)).filter(|flight| flight.first);
+            if let Some(round_trip) = flights.map(|flight| now.duration_since(flight.at)).min() {
+                sender.sample(round_trip);
+            }
+            sender.progress_at = Some(now);
+            let patience = sender.srtt.map_or(self.config.resend_min, |srtt| srtt + 4 * sender.rttvar);
+            sender.patience = patience.clamp(self.config.resend_min, self.config.resend_max);
+        }
+        self.write(Record::Receipt { from: from.clone(), lanes: news }, Bytes::new());
+    }
+
+    fn note_outcomes(&mut self, from: &BridgeId, base: u64, first: u64, endings: Vec<crate::record::Ending>) {
+        let Some(destination) = self.state.destinations.get(from) else { return };
+        let known = destination.outcomes_known;
+        let Some(last) = first.checked_add(endings.len() as u64).and_then(|next| next.checked_sub(1)) else {
+            return;
+        };
+        // What lies before `base` was noted by us once, on a disk that remembered more.
+        if endings.is_empty() || first > known + 1 && first != base {
+            return;
+        }
+        if last > known {
+            self.write(Record::Outcomes { from: from.clone(), first, endings }, Bytes::new());
+            self.then(Waiting::Noted { destination: from.clone(), upto: last });
+        } else if let Some(upto) = self.peers.get(from).map(|peer| peer.sender.outcomes_noted)
+            && last <= upto
+        {
+            self.tell_outcomes_known(from, upto);
+        }
+    }
+
+    pub(super) fn tell_outcomes_known(&mut self, destination: &BridgeId, upto: u64) {
+        if let Some(peer) = self.peers.get_mut(destination) {
+            peer.sender.outcomes_noted = peer.sender.outcomes_noted.max(upto);
+        }
+        let known = self.state.destinations.get(destination).and_then(|destination| destination.peer);
+        let message = Message::OutcomesKnown {
+            speaker: self.own,
+            listener_spool: known.map_or(0, |(spool, _)| spool),
+            upto,
+        };
+        self.actions.push_back(Action::Message { to: destination.clone(), message });
+    }
+
+    pub(super) fn resend_if_due(&mut self, bridge: &BridgeId, now: Instant) {
+        let Some(peer) = self.peers.get_mut(bridge) else { return };
+        if !peer.reachable || peer.session.is_none() || peer.sender.resend_at().is_none_or(|at| at > now) {
+            return;
+        }
+        let sender = &mut peer.sender;
+        if sender.fence_at.is_some_and(|at| at <= now) {
+            sender.fence_at = Some(now + sender.patience).filter(|_| !sender.fenced.is_empty());
+            self.send_fences(bridge);
+        }
+        self.resend_flight(bridge, now);
+    }
+
+    fn resend_flight(&mut self, bridge: &BridgeId, now: Instant) {
+        let share = self.jittered(Duration::from_secs(1)).as_secs_f64();
+        let Some(peer) = self.peers.get_mut(bridge) else { return };
+        let sender = &mut peer.sender;
+        if sender.flight.is_empty() || sender.progress_at.is_none_or(|at| at + sender.patience > now) {
+            return;
+        }
+        let late = sender.flight.iter().filter(|(_, flight)| flight.at + sender.patience <= now);
+        let late: Vec<u64> = late.take(RESEND_BATCH).map(|(body, _)| *body).collect();
+        for body in late {
+            if let Some(flight) = sender.flight.remove(&body) {
+                sender.flight_bytes -= flight.bytes;
+            }
+            sender.unsent.insert(body);
+        }
+        sender.progress_at = Some(now);
+        sender.patience = (sender.patience * 2).min(self.config.resend_max).mul_f64(share);
+    }
+
+    /// The pair of this event and destination is to end in this way: at once where it cannot have been sent, else
+    /// when the destination has said so (D7).
+    pub fn end_pair(&mut self, body: u64, destination: &BridgeId, outcome: Outcome, now: Instant) {
+        let Some(peer) = self.peers.get_mut(destination) else { return };
+        let sender = &mut peer.sender;
+        if body >= self.first_body && !sender.touched.contains(&body) {
+            sender.unsent.remove(&body);
+            return self.end_unsent(body, destination, outcome);
+        }
+        sender.unsent.remove(&body);
+        if let Some(flight) = sender.flight.remove(&body) {
+            sender.flight_bytes -= flight.bytes;
+        }
+        sender.fenced.entry(body).or_insert(outcome);
+        sender.fence_at = Some(sender.fence_at.map_or(now, |at| at.min(now)));
+    }
+
+    fn end_unsent(&mut self, body: u64, destination: &BridgeId, outcome: Outcome) {
+        if let Some(event) = self.state.events.get(&body)
+            && let Some(state) = self.state.destinations.get(destination)
+            && let Some(pending) = state.pending(event.key.run, event.key.lane, event.key.seq)
+            && let Some(last_for) = self.last_for.get_mut(destination)
+        {
+            let last = &mut last_for[usize::from(event.key.lane)];
+            if *last == event.key.seq {
+                *last = pending.prev;
+            }
+        }
+        let record = Record::EndedHere { body, destination: destination.clone(), outcome };
+        self.write(record, Bytes::new());
+    }
+
+    /// A frame that was handed out and not sent after all, because a rule forbids it now.
+    pub fn not_sent(&mut self, body: u64, destination: &BridgeId, outcome: Outcome, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(destination)
+            && peer.sender.flight.get(&body).is_some_and(|flight| flight.first)
+        {
+            peer.sender.touched.remove(&body);
+            if let Some(flight) = peer.sender.flight.remove(&body) {
+                peer.sender.flight_bytes -= flight.bytes;
+            }
+        }
+        self.end_pair(body, destination, outcome, now);
+    }
+
+    fn send_fences(&mut self, destination: &BridgeId) {
+        let items = self.fence_items(destination);
+        if !items.is_empty() {
+            let message = Message::Fence { speaker: self.own, items };
+            self.actions.push_back(Action::Message { to: destination.clone(), message });
+        }
+    }
+
+    fn fence_items(&self, destination: &BridgeId) -> Vec<FenceItem> {
+        let Some(peer) = self.peers.get(destination) else { return Vec::new() };
+        let Some(state) = self.state.destinations.get(destination) else { return Vec::new() };
+        let items = peer.sender.fenced.iter().filter_map(|(body, outcome)| {
+            let key = &self.state.events.get(body)?.key;
+            let pending = state.pending(key.run, key.lane, key.seq)?;
+            let (run, lane, seq) = (key.run, key.lane, key.seq);
+            Some(FenceItem { run, lane, seq, prev: pending.prev, outcome: outcome.clone() })
+        });
+        items.take(FENCES_MAX).collect()
+    }
+
+    /// Pairs in flight to a destination, and those that wait for its word on their end.
+    pub fn in_doubt(&self, destination: &BridgeId) -> (usize, usize) {
+        self.peers
+            .get(destination)
+            .map_or((0, 0), |peer| (peer.sender.flight.len(), peer.sender.fenced.len()))
+    }
+}

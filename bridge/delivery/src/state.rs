@@ -1,0 +1,293 @@
+//! Everything about delivery that survives a crash: a pure fold over records.
+//!
+//! The same function builds the state while the bridge runs and when it reads its log again, so the two cannot
+//! differ. A record is applied when it is handed to the log, in the same order; what must wait for the flush (an
+//! answer, a frame, a receipt) waits in [`crate::Core`].
+//!
+//! ```text
+//! origin        lanes: (run, lane) → seq → pending      until the destination has settled it
+//!               awaiting: (run, lane) → set of seq      settled there, its outcome not known yet
+//! destination   taken: (run, lane) → intervals          for ever, but they collapse
+//!               outcomes: numbered                      until the origin has noted them
+//! both          events: body → what it still waits for; released when that is nothing
+//! ```
+
+mod destination;
+mod origin;
+mod parts;
+mod producers;
+
+use std::collections::BTreeMap;
+
+use meshbridge_routing::{BridgeId, EventKey, Run};
+use smallvec::SmallVec;
+
+pub use destination::Source;
+pub use origin::{Account, Destination, Pending};
+pub use producers::{PRODUCER_LIFE_MS, PRODUCERS_MAX};
+
+use crate::record::{Accepted, DeadLetterEnd, GroupEnd, Outcome, Record, SubscriptionRecord, Taken};
+use producers::Producers;
+
+/// A subscription that has not ended an event well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupState {
+    Open,
+    /// Kept for browsing, replay and purge.
+    Dead(Box<str>),
+}
+
+/// An event whose bytes are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub key: EventKey,
+    /// Of this bridge as a destination.
+    pub prev: u64,
+    pub at: u64,
+    pub expires: u64,
+    pub retain_delivered: bool,
+    /// Bytes of the event.
+    pub size: u32,
+    /// Remote destinations that may still need the bytes.
+    pub destinations: SmallVec<[BridgeId; 2]>,
+    pub groups: SmallVec<[(u32, GroupState); 2]>,
+    /// The pair of this event and this bridge has not ended.
+    pub local_open: bool,
+    /// The worst end a subscription has given it so far.
+    pub worst: Option<Outcome>,
+    /// Starts of the bridge when it was stored: a later one may have offered it before.
+    pub start: u32,
+}
+
+impl Event {
+    pub fn open_groups(&self) -> impl Iterator<Item = u32> {
+        self.groups.iter().filter(|(_, state)| *state == GroupState::Open).map(|(id, _)| *id)
+    }
+
+    fn needed(&self) -> bool {
+        self.local_open || !self.destinations.is_empty() || !self.groups.is_empty()
+    }
+}
+
+/// What a record changed that others wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The bytes are needed no more.
+    Released(u64),
+    /// A destination has the event, or it ended there.
+    Settled { body: u64, destination: BridgeId },
+    /// A pair ended.
+    Ended { key: EventKey, destination: BridgeId, outcome: Outcome },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    pub own: BridgeId,
+    /// Own runs in which something is still pending, and the one that goes on; ascending.
+    pub runs: Vec<Run>,
+    /// How often the bridge has started.
+    pub starts: u32,
+    pub next_body: u64,
+    pub events: BTreeMap<u64, Event>,
+    /// Own events that are kept until they are delivered: their bodies.
+    pub retained: BTreeMap<(Run, u8, u64), u64>,
+    /// By destination; this bridge's own entry is the account of local deliveries.
+    pub destinations: BTreeMap<BridgeId, Destination>,
+    /// By origin.
+    pub sources: BTreeMap<BridgeId, Source>,
+    pub subscriptions: BTreeMap<u32, SubscriptionRecord>,
+    pub next_subscription: u32,
+    pub producers: Producers,
+    /// The highest wall time in any record: time on disk never goes back (D13).
+    pub wall: u64,
+}
+
+impl State {
+    pub fn new(own: BridgeId) -> State {
+        State {
+            own,
+            runs: Vec::new(),
+            starts: 0,
+            next_body: 1,
+            events: BTreeMap::new(),
+            retained: BTreeMap::new(),
+            destinations: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            next_subscription: 1,
+            producers: Producers::default(),
+            wall: 0,
+        }
+    }
+
+    /// Applies one record. Records that speak of something that is gone change nothing, so a log that begins in the
+    /// middle, or lost a stretch, still folds.
+    pub fn apply(&mut self, record: &Record, effects: &mut Vec<Effect>) {
+        match record {
+            Record::Accepted(accepted) => self.on_accepted(accepted),
+            Record::Taken(taken) => self.on_taken(taken),
+            Record::Ended { key, prev, outcome } => {
+                let source = self.sources.entry(key.origin.clone()).or_default();
+                source.take(key, *prev);
+                source.end(key, outcome.clone());
+            }
+            Record::Group { body, group, end } => self.on_group(*body, *group, end, effects),
+            Record::LocalEnd { body, outcome } => self.on_local_end(*body, outcome, effects),
+            Record::Receipt { from, lanes } => self.on_receipt(from, lanes, effects),
+            Record::Outcomes { from, first, endings } => self.on_outcomes(from, *first, endings, effects),
+            Record::OutcomesKnown { by, upto } => {
+                if let Some(source) = self.sources.get_mut(by) {
+                    source.forget_outcomes(*upto);
+                }
+            }
+            Record::EndedHere { body, destination, outcome } => {
+                self.on_ended_here(*body, destination, outcome, effects);
+            }
+            Record::Lost { destination, keys } => self.on_lost(destination, keys, effects),
+            Record::Subscription(subscription) => {
+                self.next_subscription = self.next_subscription.max(subscription.id.saturating_add(1));
+                self.subscriptions.insert(subscription.id, subscription.clone());
+            }
+            Record::SubscriptionGone { id } => {
+                self.subscriptions.remove(id);
+            }
+            Record::DeadLetter { body, group, end } => self.on_dead_letter(*body, *group, *end, effects),
+            Record::Peer { bridge, spool, run, closed } => self.on_peer(bridge, *spool, *run, *closed),
+            Record::Started { run } => {
+                self.starts = self.starts.saturating_add(1);
+                self.runs.push(*run);
+                self.drop_idle_runs();
+            }
+        }
+    }
+
+    fn on_accepted(&mut self, accepted: &Accepted) {
+        self.next_body = self.next_body.max(accepted.body + 1);
+        self.wall = self.wall.max(accepted.at);
+        let key =
+            EventKey { origin: self.own.clone(), run: accepted.run, lane: accepted.lane, seq: accepted.seq };
+        self.producers.insert(accepted.producer, accepted.run, accepted.lane, accepted.seq, accepted.at);
+        for destined in &accepted.destinations {
+            let destination = self.destinations.entry(destined.bridge.clone()).or_default();
+            destination.add(&key, destined.prev, accepted.body);
+        }
+        if accepted.local {
+            self.destinations.entry(self.own.clone()).or_default().account.sent += 1;
+        }
+        let event = Event {
+            key,
+            prev: 0,
+            at: accepted.at,
+            expires: accepted.expires,
+            retain_delivered: accepted.retain_delivered,
+            size: accepted.size,
+            destinations: accepted.destinations.iter().map(|destined| destined.bridge.clone()).collect(),
+            groups: accepted.groups.iter().map(|group| (*group, GroupState::Open)).collect(),
+            local_open: accepted.local,
+            worst: None,
+            start: self.starts,
+        };
+        if accepted.retain_delivered {
+            self.retained.insert((accepted.run, accepted.lane, accepted.seq), accepted.body);
+        }
+        if event.needed() {
+            self.events.insert(accepted.body, event);
+        }
+    }
+
+    fn on_taken(&mut self, taken: &Taken) {
+        self.next_body = self.next_body.max(taken.body + 1);
+        self.wall = self.wall.max(taken.at);
+        self.sources.entry(taken.key.origin.clone()).or_default().take(&taken.key, taken.prev);
+        let event = Event {
+            key: taken.key.clone(),
+            prev: taken.prev,
+            at: taken.at,
+            expires: taken.expires,
+            retain_delivered: false,
+            size: taken.size,
+            destinations: SmallVec::new(),
+            groups: taken.groups.iter().map(|group| (*group, GroupState::Open)).collect(),
+            local_open: true,
+            worst: None,
+            start: self.starts,
+        };
+        self.events.insert(taken.body, event);
+    }
+
+    fn on_group(&mut self, body: u64, group: u32, end: &GroupEnd, effects: &mut Vec<Effect>) {
+        let Some(event) = self.events.get_mut(&body) else { return };
+        let Some(at) = event.groups.iter().position(|(id, _)| *id == group) else { return };
+        let outcome = match end {
+            GroupEnd::Acknowledged => Outcome::Delivered,
+            GroupEnd::DeadLettered(reason) => Outcome::DeadLettered(reason.clone()),
+            GroupEnd::Expired => Outcome::Expired,
+            GroupEnd::Denied(rule) => Outcome::Denied(rule.clone()),
+        };
+        match end {
+            GroupEnd::DeadLettered(reason) => event.groups[at].1 = GroupState::Dead(reason.clone()),
+            _ => {
+                event.groups.remove(at);
+            }
+        }
+        if event.worst.as_ref().is_none_or(|worst| severity(&outcome) > severity(worst)) {
+            event.worst = Some(outcome);
+        }
+        self.release_if_done(body, effects);
+    }
+
+    fn on_local_end(&mut self, body: u64, outcome: &Outcome, effects: &mut Vec<Effect>) {
+        let Some(event) = self.events.get_mut(&body).filter(|event| event.local_open) else { return };
+        event.local_open = false;
+        let key = event.key.clone();
+        if key.origin == self.own {
+            self.destinations.entry(self.own.clone()).or_default().account.count(outcome);
+        } else {
+            self.sources.entry(key.origin.clone()).or_default().end(&key, outcome.clone());
+        }
+        effects.push(Effect::Ended { key, destination: self.own.clone(), outcome: outcome.clone() });
+        self.release_if_done(body, effects);
+    }
+
+    fn on_dead_letter(&mut self, body: u64, group: u32, end: DeadLetterEnd, effects: &mut Vec<Effect>) {
+        let Some(event) = self.events.get_mut(&body) else { return };
+        let dead = |(id, state): &(u32, GroupState)| *id == group && matches!(state, GroupState::Dead(_));
+        let Some(at) = event.groups.iter().position(dead) else { return };
+        match end {
+            DeadLetterEnd::Purged => {
+                event.groups.remove(at);
+            }
+            // Its pair has ended already and does so once; the subscription gets it again all the same.
+            DeadLetterEnd::Replayed => event.groups[at].1 = GroupState::Open,
+        }
+        self.release_if_done(body, effects);
+    }
+
+    pub(crate) fn release_if_done(&mut self, body: u64, effects: &mut Vec<Effect>) {
+        if self.events.get(&body).is_some_and(|event| !event.needed())
+            && let Some(event) = self.events.remove(&body)
+        {
+            self.retained.remove(&(event.key.run, event.key.lane, event.key.seq));
+            effects.push(Effect::Released(body));
+        }
+    }
+
+    /// Own runs without anything pending are not named any more, except the newest.
+    pub(crate) fn drop_idle_runs(&mut self) {
+        let newest = self.runs.last().copied();
+        let used = |run: &Run| self.destinations.values().any(|destination| destination.uses(*run));
+        let kept: Vec<Run> =
+            self.runs.iter().copied().filter(|run| Some(*run) == newest || used(run)).collect();
+        self.runs = kept;
+    }
+}
+
+/// Which of several ends of one event is the event's: the one that most needs to be heard of.
+fn severity(outcome: &Outcome) -> u8 {
+    match outcome {
+        Outcome::Delivered => 0,
+        Outcome::Expired => 1,
+        Outcome::Denied(_) => 2,
+        Outcome::DeadLettered(_) => 3,
+    }
+}

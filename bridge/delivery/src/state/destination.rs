@@ -1,0 +1,59 @@
+//! This bridge as a destination of others: what it has taken, and how it ended.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use meshbridge_routing::{EventKey, Run};
+
+use crate::intervals::IntervalSet;
+use crate::record::{Ending, LaneRanges, Outcome};
+
+/// One origin, as this bridge knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Its spool and run, of the last exchange.
+    pub peer: Option<(u128, Run)>,
+    /// Runs up to this epoch are closed: nothing new of them will ever be sent (D6).
+    pub closed: u64,
+    pub taken: BTreeMap<(Run, u8), IntervalSet>,
+    /// Not noted by the origin yet; the first has number `outcomes_from`.
+    pub outcomes: VecDeque<Ending>,
+    pub outcomes_from: u64,
+    pub ended: u64,
+}
+
+impl Source {
+    pub(super) fn take(&mut self, key: &EventKey, prev: u64) {
+        // A key of its own at least, whatever `prev` claims.
+        let from = if prev < key.seq { prev + 1 } else { key.seq };
+        self.taken.entry((key.run, key.lane)).or_default().insert(from, key.seq);
+    }
+
+    pub fn has(&self, key: &EventKey) -> bool {
+        self.taken.get(&(key.run, key.lane)).is_some_and(|set| set.contains(key.seq))
+    }
+
+    /// The run can send nothing new any more.
+    pub fn is_closed(&self, run: Run) -> bool {
+        run.epoch <= self.closed
+    }
+
+    pub(super) fn end(&mut self, key: &EventKey, outcome: Outcome) {
+        self.outcomes_from = self.outcomes_from.max(1);
+        self.ended += 1;
+        self.outcomes.push_back(Ending { run: key.run, lane: key.lane, seq: key.seq, outcome });
+    }
+
+    pub(super) fn forget_outcomes(&mut self, upto: u64) {
+        while self.outcomes_from <= upto && self.outcomes.pop_front().is_some() {
+            self.outcomes_from += 1;
+        }
+    }
+
+    pub fn lanes(&self) -> impl Iterator<Item = LaneRanges> {
+        self.taken.iter().map(|((run, lane), set)| ranges_of(*run, *lane, set))
+    }
+}
+
+pub(crate) fn ranges_of(run: Run, lane: u8, set: &IntervalSet) -> LaneRanges {
+    LaneRanges { run, lane, cumulative: set.cumulative(), above: set.above().collect() }
+}

@@ -1,0 +1,267 @@
+//! This bridge as an origin: what each destination has not settled, and what has not ended there.
+
+use std::collections::BTreeMap;
+
+use meshbridge_routing::{BridgeId, EventKey, Run};
+use roaring::RoaringTreemap;
+
+use super::{Effect, State};
+use crate::record::{Ending, LaneRanges, Outcome};
+
+/// The equation of one pair (RELIABILITY P6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    pub sent: u64,
+    pub delivered: u64,
+    pub denied: u64,
+    pub expired: u64,
+    pub dead_lettered: u64,
+}
+
+impl Account {
+    pub(super) fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Delivered => self.delivered += 1,
+            Outcome::Denied(_) => self.denied += 1,
+            Outcome::Expired => self.expired += 1,
+            Outcome::DeadLettered(_) => self.dead_lettered += 1,
+        }
+    }
+
+    pub fn ended(&self) -> u64 {
+        self.delivered + self.denied + self.expired + self.dead_lettered
+    }
+}
+
+/// A number that a destination has not settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    pub body: u64,
+    /// The last earlier number of the lane that was for this destination and was not ended before it was sent (D5).
+    pub prev: u64,
+}
+
+/// One destination, as this bridge knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Destination {
+    /// Its spool and run, of the last exchange.
+    pub peer: Option<(u128, Run)>,
+    pub lanes: BTreeMap<(Run, u8), BTreeMap<u64, Pending>>,
+    /// Settled there; how it ended is not known here yet.
+    pub awaiting: BTreeMap<(Run, u8), RoaringTreemap>,
+    /// Outcomes noted, by the destination's numbers.
+    pub outcomes_known: u64,
+    pub account: Account,
+}
+
+impl Destination {
+    pub(super) fn add(&mut self, key: &EventKey, prev: u64, body: u64) {
+        self.lanes.entry((key.run, key.lane)).or_default().insert(key.seq, Pending { body, prev });
+        self.account.sent += 1;
+    }
+
+    /// Pairs that have not ended.
+    pub fn open(&self) -> u64 {
+        let unsettled: u64 = self.lanes.values().map(|lane| lane.len() as u64).sum();
+        unsettled + self.awaiting.values().map(RoaringTreemap::len).sum::<u64>()
+    }
+
+    pub fn unsettled(&self) -> u64 {
+        self.lanes.values().map(|lane| lane.len() as u64).sum()
+    }
+
+    pub fn pending(&self, run: Run, lane: u8, seq: u64) -> Option<Pending> {
+        self.lanes.get(&(run, lane))?.get(&seq).copied()
+    }
+
+    /// Whether something of an earlier run of this lane is unsettled.
+    pub fn has_older(&self, run: Run, lane: u8) -> bool {
+        let before = self.lanes.range(..(run, 0));
+        before.rev().any(|((_, other), numbers)| *other == lane && !numbers.is_empty())
+    }
+
+    pub fn uses(&self, run: Run) -> bool {
+        let lanes = (run, 0)..=(run, u8::MAX);
+        self.lanes.range(lanes.clone()).next().is_some() || self.awaiting.range(lanes).next().is_some()
+    }
+
+    /// Each unsettled number follows the unsettled one before it, or nothing. For a destination that does not have
+    /// what it had settled: the numbers in between have ended, and it must not wait for them.
+    pub fn rebase(&mut self) {
+        for numbers in self.lanes.values_mut() {
+            let mut prev = 0;
+            for (seq, pending) in numbers {
+                pending.prev = std::mem::replace(&mut prev, *seq);
+            }
+        }
+    }
+
+    fn remove(&mut self, run: Run, lane: u8, seq: u64) -> Option<Pending> {
+        let numbers = self.lanes.get_mut(&(run, lane))?;
+        let pending = numbers.remove(&seq);
+        if numbers.is_empty() {
+            self.lanes.remove(&(run, lane));
+        }
+        pending
+    }
+
+    /// Takes out what `settled` covers, ascending.
+    fn remove_settled(&mut self, settled: &LaneRanges) -> Vec<(u64, Pending)> {
+        let Some(numbers) = self.lanes.get_mut(&(settled.run, settled.lane)) else { return Vec::new() };
+        let above = numbers.split_off(&settled.cumulative.saturating_add(1));
+        let mut removed: Vec<(u64, Pending)> = std::mem::replace(numbers, above).into_iter().collect();
+        for (from, to) in &settled.above {
+            let inside: Vec<u64> = numbers.range(*from..=(*to).max(*from)).map(|(seq, _)| *seq).collect();
+            removed.extend(inside.iter().filter_map(|seq| Some((*seq, numbers.remove(seq)?))));
+        }
+        if numbers.is_empty() {
+            self.lanes.remove(&(settled.run, settled.lane));
+        }
+        removed
+    }
+}
+
+impl State {
+    pub(super) fn on_receipt(&mut self, from: &BridgeId, lanes: &[LaneRanges], effects: &mut Vec<Effect>) {
+        let Some(destination) = self.destinations.get_mut(from) else { return };
+        let mut settled = Vec::new();
+        for lane in lanes {
+            let removed = destination.remove_settled(lane);
+            if removed.is_empty() {
+                continue;
+            }
+            let awaiting = destination.awaiting.entry((lane.run, lane.lane)).or_default();
+            for (seq, pending) in removed {
+                awaiting.insert(seq);
+                settled.push(pending.body);
+            }
+        }
+        for body in settled {
+            effects.push(Effect::Settled { body, destination: from.clone() });
+            if let Some(event) = self.events.get_mut(&body).filter(|event| !event.retain_delivered) {
+                event.destinations.retain(|bridge| bridge != from);
+                self.release_if_done(body, effects);
+            }
+        }
+        if self.runs.len() > 1 {
+            self.drop_idle_runs();
+        }
+    }
+
+    pub(super) fn on_outcomes(
+        &mut self,
+        from: &BridgeId,
+        first: u64,
+        endings: &[Ending],
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(destination) = self.destinations.get_mut(from) else { return };
+        let mut ended = Vec::new();
+        for (number, ending) in (first..).zip(endings) {
+            if number <= destination.outcomes_known {
+                continue;
+            }
+            destination.outcomes_known = number;
+            let place = (ending.run, ending.lane);
+            let awaited = destination.awaiting.get_mut(&place).is_some_and(|set| set.remove(ending.seq));
+            if destination.awaiting.get(&place).is_some_and(RoaringTreemap::is_empty) {
+                destination.awaiting.remove(&place);
+            }
+            // An outcome may overtake the receipt that covers its number.
+            let pending = destination.remove(ending.run, ending.lane, ending.seq);
+            if awaited || pending.is_some() {
+                destination.account.count(&ending.outcome);
+                ended.push((ending, pending.map(|pending| pending.body)));
+            }
+        }
+        for (ending, pending) in ended {
+            let key =
+                EventKey { origin: self.own.clone(), run: ending.run, lane: ending.lane, seq: ending.seq };
+            let body = pending.or_else(|| self.retained(&key, from));
+            if let Some(body) = body {
+                effects.push(Effect::Settled { body, destination: from.clone() });
+                if let Some(event) = self.events.get_mut(&body) {
+                    event.destinations.retain(|bridge| bridge != from);
+                    self.release_if_done(body, effects);
+                }
+            }
+            effects.push(Effect::Ended { key, destination: from.clone(), outcome: ending.outcome.clone() });
+        }
+    }
+
+    /// The body of an event that is kept until it is delivered.
+    fn retained(&self, key: &EventKey, destination: &BridgeId) -> Option<u64> {
+        let body = *self.retained.get(&(key.run, key.lane, key.seq))?;
+        self.events.get(&body)?.destinations.contains(destination).then_some(body)
+    }
+
+    pub(super) fn on_ended_here(
+        &mut self,
+        body: u64,
+        to: &BridgeId,
+        outcome: &Outcome,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(event) = self.events.get_mut(&body) else { return };
+        let key = event.key.clone();
+        let Some(destination) = self.destinations.get_mut(to) else { return };
+        let Some(ended) = destination.remove(key.run, key.lane, key.seq) else { return };
+        destination.account.count(outcome);
+        // Nobody will ever see this number, so the next one has another predecessor (D5).
+        if let Some(numbers) = destination.lanes.get_mut(&(key.run, key.lane))
+            && let Some((_, next)) = numbers.range_mut(key.seq..).next()
+            && next.prev == key.seq
+        {
+            next.prev = ended.prev;
+        }
+        event.destinations.retain(|bridge| bridge != to);
+        effects.push(Effect::Settled { body, destination: to.clone() });
+        effects.push(Effect::Ended { key, destination: to.clone(), outcome: outcome.clone() });
+        self.release_if_done(body, effects);
+    }
+
+    pub(super) fn on_lost(&mut self, to: &BridgeId, keys: &[(Run, u8, u64)], effects: &mut Vec<Effect>) {
+        for (run, lane, seq) in keys {
+            let key = EventKey { origin: self.own.clone(), run: *run, lane: *lane, seq: *seq };
+            let retained = self.retained(&key, to);
+            let Some(destination) = self.destinations.get_mut(to) else { return };
+            let awaited = destination.awaiting.get_mut(&(*run, *lane)).is_some_and(|set| set.remove(*seq));
+            if !awaited {
+                continue;
+            }
+            if let Some(body) = retained {
+                // The payload is still here, so it is sent again.
+                destination.lanes.entry((*run, *lane)).or_default().insert(*seq, Pending { body, prev: 0 });
+                continue;
+            }
+            let outcome = Outcome::DeadLettered("egress-lost".into());
+            destination.account.count(&outcome);
+            effects.push(Effect::Ended { key, destination: to.clone(), outcome });
+        }
+        if let Some(destination) = self.destinations.get_mut(to) {
+            destination.awaiting.retain(|_, set| !set.is_empty());
+            destination.rebase();
+        }
+    }
+
+    pub(super) fn on_peer(&mut self, bridge: &BridgeId, spool: u128, run: Run, closed: u64) {
+        let source = self.sources.entry(bridge.clone()).or_default();
+        let other_disk = source.peer.is_some_and(|(known, _)| known != spool);
+        source.peer = Some((spool, run));
+        if other_disk {
+            // What its former disk had and not sent is gone; the outcomes of its former events interest nobody.
+            source.outcomes.clear();
+            source.outcomes_from = 1;
+        }
+        // Another disk counts its epochs anew.
+        source.closed = if other_disk { closed } else { source.closed.max(closed) };
+        let closed = source.closed;
+        source.taken.retain(|(run, _), _| run.epoch > closed);
+        let destination = self.destinations.entry(bridge.clone()).or_default();
+        if destination.peer.is_some_and(|(known, _)| known != spool) {
+            destination.outcomes_known = 0;
+            destination.rebase();
+        }
+        destination.peer = Some((spool, run));
+    }
+}
