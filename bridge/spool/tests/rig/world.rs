@@ -110,7 +110,7 @@ impl World {
             runs: BTreeSet::new(),
             lost_bodies: BTreeSet::new(),
             disk_segments: None,
-            tools: seed % TOOLS_EVERY == 0 && !tools::any_bug(),
+            tools: seed.is_multiple_of(TOOLS_EVERY) && !tools::any_bug(),
             counts: Counts::default(),
             options: options(),
         }
