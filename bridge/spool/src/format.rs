@@ -24,6 +24,9 @@ pub const DATA_START: u64 = 2 * PAGE_BYTES;
 /// The version this code writes. It reads this one and the one before (there is none yet).
 pub const VERSION: u16 = 1;
 
+/// No segment, record or epoch is ever counted this far: what claims to be is damage, and sums stay in range.
+pub(crate) const NUMBER_MAX: u64 = u64::MAX >> 1;
+
 const MAGIC: [u8; 8] = *b"MBSPOOL\n";
 const FRAGMENT_HEAD: usize = 8;
 const BATCH_HEAD: usize = 40;
@@ -111,7 +114,8 @@ impl Header {
             };
             let covered = page.len() - fields.0.len();
             let sum = u32::from_le_bytes(fields.array()?);
-            Some((magic == MAGIC && sum == crc32c::crc32c(page.get(..covered)?), header))
+            let counted = header.segment.max(header.previous).max(header.run.epoch) <= NUMBER_MAX;
+            Some((magic == MAGIC && counted && sum == crc32c::crc32c(page.get(..covered)?), header))
         })();
         match decoded {
             Some((true, header)) if header.version == VERSION => Ok(header),
@@ -308,9 +312,8 @@ impl Codec {
             bytes: fields.u32()?,
             durable_upto: fields.u64()?,
         };
-        (head.bytes as usize >= FRAGMENT_HEAD + BATCH_HEAD
-            && head.first.checked_add(u64::from(head.count)).is_some())
-        .then_some(head)
+        (head.bytes as usize >= FRAGMENT_HEAD + BATCH_HEAD && (1..=NUMBER_MAX).contains(&head.first))
+            .then_some(head)
     }
 
     /// The batch that `bytes` starts with, if all of it is there and its MAC is right.

@@ -123,7 +123,7 @@ fn next_run(survey: &Survey, entropy: &mut Entropy) -> Run {
     let (epoch, last) = survey.last_run();
     let [a, b, c, d, e, f, g, h, ..] = entropy();
     let nonce = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-    let raised = if bug(Bug::EpochNotRaised) { epoch.max(1) } else { epoch + 1 };
+    let raised = if bug(Bug::EpochNotRaised) { epoch.max(1) } else { epoch.saturating_add(1) };
     let nonce = if bug(Bug::NonceReused) { last.map_or(7, |run| run.nonce) } else { nonce };
     Run { epoch: raised, nonce }
 }
@@ -348,7 +348,7 @@ struct Replayer<'a, V: Vfs> {
 
 impl<V: Vfs> Replayer<'_, V> {
     fn run<F: VfsFile>(&mut self, table: &Table, tail: &Tail, fresh: &Fresh<F>) -> Result<(), OpenError> {
-        self.list_segments(table, fresh);
+        self.list_segments(table, tail, fresh);
         for (id, at) in &table.bodies {
             self.index.place(*id, *at);
         }
@@ -392,7 +392,7 @@ impl<V: Vfs> Replayer<'_, V> {
     }
 
     /// Segments of the log as far as they are there: the checkpoint's, and those made since.
-    fn list_segments<F: VfsFile>(&mut self, table: &Table, fresh: &Fresh<F>) {
+    fn list_segments<F: VfsFile>(&mut self, table: &Table, tail: &Tail, fresh: &Fresh<F>) {
         let retired = self.survey.retired();
         let mut rows: BTreeMap<u64, (u64, bool)> =
             table.rows.iter().map(|row| (row.segment, (row.end, row.rotten))).collect();
@@ -401,7 +401,12 @@ impl<V: Vfs> Replayer<'_, V> {
             if Some(id) <= self.survey.tip() {
                 let known = rows.get(&id).copied().unwrap_or((0, false));
                 let limit = self.survey.limit_of(id);
-                let end = if limit == u64::MAX { self.survey.end_of(id) } else { limit };
+                // What was copied out of the old tail may still vanish there, and is no loss then.
+                let end = match tail.previous {
+                    Some(previous) if previous.segment == id => previous.end,
+                    _ if limit == u64::MAX => self.survey.end_of(id),
+                    _ => limit,
+                };
                 rows.insert(id, (end.max(known.0), known.1 || self.survey.rotten(id)));
             }
         }

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::bugs::{Bug, bug};
-use crate::format::{BatchHead, Codec, DATA_START, Header, HeaderProblem, PAGE_BYTES, VERSION};
+use crate::format::{BatchHead, Codec, DATA_START, Header, HeaderProblem, NUMBER_MAX, PAGE_BYTES, VERSION};
 use crate::vfs::{Vfs, VfsFile, read_full, write_full};
 
 /// Where files go that are no longer part of the log and are kept for people.
@@ -16,7 +16,7 @@ pub(crate) fn name(segment: u64) -> String {
 /// The number in a segment's file name.
 pub(crate) fn number(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("seg-").filter(|digits| digits.len() == 16)?;
-    u64::from_str_radix(digits, 16).ok().filter(|number| *number > 0)
+    u64::from_str_radix(digits, 16).ok().filter(|number| (1..=NUMBER_MAX).contains(number))
 }
 
 /// A segment that exists durably and holds no batch.
@@ -93,16 +93,27 @@ pub(crate) struct Layout {
     pub(crate) batches: Vec<Batch>,
     /// Stretches between valid batches that hold none: rot, or a write that a power cut tore.
     pub(crate) holes: Vec<(u64, u64)>,
-    /// Something stands behind the last valid batch: a write that a power cut tore, or rot.
-    pub(crate) dirty_end: bool,
+    /// Written pages behind the last valid batch: a write that a power cut tore, or rot.
+    pub(crate) tail: Option<(u64, u64)>,
+    /// Of the file, as far as its header lays claim to it.
+    pub(crate) bytes: u64,
     /// The file is shorter than its header says: it was cut.
     pub(crate) cut: bool,
+}
+
+impl Layout {
+    /// Nothing was ever written behind the header.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.batches.is_empty() && self.tail.is_none()
+    }
 }
 
 /// Reads a whole segment.
 pub(crate) fn read_all(file: &impl VfsFile, segment_bytes: u64) -> io::Result<Vec<u8>> {
     file.drop_cache()?;
-    let mut bytes = vec![0; usize::try_from(segment_bytes).unwrap_or(usize::MAX)];
+    // What the header claims is not enough to ask for that much memory.
+    let there = segment_bytes.min(file.bytes()?);
+    let mut bytes = vec![0; usize::try_from(there).map_err(|_| io::ErrorKind::FileTooLarge)?];
     let read = read_full(file, &mut bytes, 0)?;
     bytes.truncate(read);
     Ok(bytes)
@@ -110,7 +121,8 @@ pub(crate) fn read_all(file: &impl VfsFile, segment_bytes: u64) -> io::Result<Ve
 
 /// Finds all valid batches before `end`, also behind damage: each page may start one.
 pub(crate) fn layout(codec: &Codec, header: &Header, bytes: &[u8], end: u64) -> Layout {
-    let mut found = Layout { cut: (bytes.len() as u64) < header.segment_bytes, ..Layout::default() };
+    let there = bytes.len() as u64;
+    let mut found = Layout { bytes: there, cut: there < header.segment_bytes, ..Layout::default() };
     let mut at = DATA_START;
     let mut hole = None;
     while at < end.min(bytes.len() as u64) {
@@ -130,8 +142,12 @@ pub(crate) fn layout(codec: &Codec, header: &Header, bytes: &[u8], end: u64) -> 
             }
         }
     }
-    let rest = hole.and_then(|start| bytes.get(start as usize..)).unwrap_or_default();
-    found.dirty_end = !is_zero(rest);
+    if let Some(start) = hole
+        && let Some(rest) = bytes.get(start as usize..).filter(|rest| !is_zero(rest))
+    {
+        let written = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
+        found.tail = Some((start, (start + written).next_multiple_of(PAGE_BYTES).min(there)));
+    }
     found
 }
 

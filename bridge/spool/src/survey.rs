@@ -4,7 +4,14 @@
 //! A stretch without a valid batch is **rot** when some valid batch elsewhere says that its numbers were durable
 //! (`durable_upto`), and a **torn tail** otherwise (RELIABILITY S7).
 
+mod holes;
+mod whole;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) use holes::holes_alone;
+pub use holes::{Hole, HoleKind};
+pub(crate) use whole::{Stranger, Whole};
 
 use crate::bugs::{Bug, bug};
 use crate::entry::{Entry, Previous, SegmentRow};
@@ -41,6 +48,8 @@ struct Facts {
     previous: Option<Previous>,
     continues: Vec<Fact<u64>>,
     retired: Vec<Fact<Vec<u64>>>,
+    /// Segments that each checkpoint which begins here lists.
+    rows: Vec<Fact<Vec<SegmentRow>>>,
     /// First record of each checkpoint whose last record is here.
     checkpoints: Vec<Fact<Lsn>>,
     epoch_floor: u64,
@@ -63,7 +72,7 @@ pub(crate) struct Link {
 }
 
 /// The log as it is on the disk.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Survey {
     pub(crate) headers: BTreeMap<u64, Header>,
     /// Present, and its header cannot be read.
@@ -84,48 +93,44 @@ pub(crate) struct Survey {
     pub(crate) damage: Vec<Damage>,
     /// Numbers that a power cut tore off, from here on.
     pub(crate) torn: Option<Lsn>,
+    /// Only when everything was read: where old segments end that no later one says it of.
+    ends: BTreeMap<u64, u64>,
+    /// Only when everything was read: present, and no longer part of the log.
+    outside: BTreeSet<u64>,
 }
+
+/// Asked whether to go on without a file.
+type Refuse<'a> = dyn FnMut(u64, OpenError) -> Result<(), OpenError> + 'a;
 
 impl Survey {
     /// Reads headers, then whole segments from the newest back to the last checkpoint that is whole.
     pub(crate) fn take<V: Vfs>(vfs: &V) -> Result<Survey, OpenError> {
-        let numbers = |directory: &str| -> Result<BTreeSet<u64>, OpenError> {
-            let names = vfs.list(directory).doing(|| "list the spool".to_owned())?;
-            Ok(names.iter().filter_map(|name| segment::number(name)).collect())
-        };
-        let present = numbers("")?;
-        let mut survey = Survey {
-            headers: BTreeMap::new(),
-            unreadable: BTreeSet::new(),
-            quarantined: numbers(QUARANTINE)?,
-            pieces: BTreeMap::new(),
-            chain: Vec::new(),
-            gaps: Vec::new(),
-            vouched: 0,
-            checkpoint: None,
-            earlier_checkpoint: None,
-            missing: Vec::new(),
-            damage: Vec::new(),
-            torn: None,
-        };
+        Survey::take_around(vfs, &mut |_, problem| Err(problem))
+    }
+
+    /// As [`Survey::take`]. Whatever forbids a start because of one file goes to `refuse`; when it answers `Ok`,
+    /// the file counts as unreadable.
+    fn take_around<V: Vfs>(vfs: &V, refuse: &mut Refuse<'_>) -> Result<Survey, OpenError> {
+        let present = numbers(vfs, "")?;
+        let mut survey = Survey { quarantined: numbers(vfs, QUARANTINE)?, ..Survey::default() };
         for id in present {
-            let file = vfs.open(&segment::name(id)).doing(|| format!("open {}", segment::name(id)))?;
-            match read_header(&file).doing(|| format!("read {}", segment::name(id)))? {
-                Ok(header) if header.segment == id => {
+            match header_of(vfs, &segment::name(id), id) {
+                Ok(Some(header)) => {
                     survey.headers.insert(id, header);
                 }
-                Err(HeaderProblem::Version(version)) => {
-                    return Err(OpenError::NewerFormat { segment: id, version });
-                }
-                _ => {
+                Ok(None) => {
                     survey.unreadable.insert(id);
                 }
+                Err(problem) => survey.set_apart(id, problem, refuse)?,
             }
         }
-        survey.check_same_spool()?;
+        survey.check_same_spool(refuse)?;
         let newest_first: Vec<u64> = survey.headers.keys().rev().copied().collect();
         for id in newest_first {
-            survey.scan(vfs, id)?;
+            if let Err(problem) = survey.scan(vfs, id) {
+                survey.set_apart(id, problem, refuse)?;
+                continue;
+            }
             survey.link();
             if survey.checkpoint.is_some() {
                 break;
@@ -137,13 +142,32 @@ impl Survey {
         Ok(survey)
     }
 
-    fn check_same_spool(&self) -> Result<(), OpenError> {
-        let Some(newest) = self.headers.values().next_back() else { return Ok(()) };
-        let expected = newest.spool;
-        match self.headers.values().find(|header| header.spool != expected) {
-            Some(other) => Err(OpenError::Mixed { segment: other.segment, found: other.spool, expected }),
-            None => Ok(()),
+    fn set_apart(&mut self, id: u64, problem: OpenError, refuse: &mut Refuse<'_>) -> Result<(), OpenError> {
+        refuse(id, problem)?;
+        self.headers.remove(&id);
+        self.unreadable.insert(id);
+        Ok(())
+    }
+
+    fn check_same_spool(&mut self, refuse: &mut Refuse<'_>) -> Result<(), OpenError> {
+        let mut files: BTreeMap<SpoolId, (usize, u64)> = BTreeMap::new();
+        for header in self.headers.values() {
+            let (count, newest) = files.entry(header.spool).or_default();
+            (*count, *newest) = (*count + 1, header.segment);
         }
+        // A stray file may be the newest one.
+        let most = files.into_iter().max_by_key(|(_, count_and_newest)| *count_and_newest);
+        let Some((expected, _)) = most else { return Ok(()) };
+        let others: Vec<(u64, SpoolId)> = self
+            .headers
+            .values()
+            .map(|h| (h.segment, h.spool))
+            .filter(|(_, found)| *found != expected)
+            .collect();
+        for (segment, found) in others {
+            self.set_apart(segment, OpenError::Mixed { segment, found, expected }, refuse)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn spool(&self) -> Option<SpoolId> {
@@ -181,19 +205,7 @@ impl Survey {
 
     fn scan<V: Vfs>(&mut self, vfs: &V, id: u64) -> Result<(), OpenError> {
         let Some(header) = self.headers.get(&id).cloned() else { return Ok(()) };
-        let name = segment::name(id);
-        let file = vfs.open(&name).doing(|| format!("open {name}"))?;
-        let bytes = read_all(&file, header.segment_bytes).doing(|| format!("read {name}"))?;
-        let codec = Codec::new(id, header.salt);
-        let layout = layout(&codec, &header, &bytes, u64::MAX);
-        let mut facts = Facts::default();
-        for batch in &layout.batches {
-            let rest = bytes.get(batch.at as usize..).unwrap_or_default();
-            for (lsn, found) in (batch.head.first..).zip(codec.records(batch.at, rest)) {
-                facts.note(batch.at, lsn, Entry::decode(&found.bytes));
-            }
-        }
-        self.pieces.insert(id, Piece { header, codec, layout, facts });
+        self.pieces.insert(id, Piece::read(vfs, &segment::name(id), header)?);
         Ok(())
     }
 
@@ -207,12 +219,13 @@ impl Survey {
         let mut counted = Vec::new();
         for id in &ids {
             let limit = self.limit_of(*id);
-            let Some(piece) = self.pieces.get(id) else { continue };
+            let Some(piece) = self.pieces.get(id).filter(|_| !self.outside.contains(id)) else { continue };
             let inside = piece.layout.batches.iter().filter(|batch| batch.at < limit);
             counted.extend(inside.map(|batch| Link { segment: *id, batch: *batch }));
         }
         self.vouched = counted.iter().map(|link| link.batch.head.durable_upto).max().unwrap_or(0);
-        let from_start = self.pieces.values().next().is_some_and(|piece| piece.header.previous == 0);
+        let oldest = self.pieces.iter().find(|(id, _)| !self.outside.contains(id));
+        let from_start = oldest.is_some_and(|(_, piece)| piece.header.previous == 0);
         let mut expected: Option<Lsn> = from_start.then_some(1);
         for link in counted {
             let first = link.batch.head.first;
@@ -254,7 +267,8 @@ impl Survey {
     /// Batches of `id` from here on do not count, because a later segment says where the log went on.
     pub(crate) fn limit_of(&self, id: u64) -> u64 {
         let later = self.pieces.range(id + 1..).filter_map(|(_, piece)| piece.facts.previous);
-        later.filter(|previous| previous.segment == id).map(|previous| previous.end).min().unwrap_or(u64::MAX)
+        let said = later.filter(|previous| previous.segment == id).map(|previous| previous.end).min();
+        said.or(self.ends.get(&id).copied()).unwrap_or(u64::MAX)
     }
 
     fn find_checkpoints(&mut self) {
@@ -356,7 +370,7 @@ impl Survey {
         self.damage.extend(cut.map(beyond));
         // A torn end in a file that has rotted elsewhere may be rot as well: its last commits and what vouched for them.
         let dirty = tip.filter(|tip| {
-            let dirty = self.pieces.get(tip).is_some_and(|piece| piece.layout.dirty_end);
+            let dirty = self.pieces.get(tip).is_some_and(|piece| piece.layout.tail.is_some());
             let gap_before = |at: usize| self.chain.get(at).is_some_and(|link| link.segment == *tip);
             dirty && self.gaps.iter().any(|(at, ..)| gap_before(*at))
         });
@@ -404,6 +418,39 @@ impl Survey {
     }
 }
 
+/// Numbers of the segments in a directory.
+fn numbers<V: Vfs>(vfs: &V, directory: &str) -> Result<BTreeSet<u64>, OpenError> {
+    let names = vfs.list(directory).doing(|| "list the spool".to_owned())?;
+    Ok(names.iter().filter_map(|name| segment::number(name)).collect())
+}
+
+/// `None` when neither copy of the header is whole.
+fn header_of<V: Vfs>(vfs: &V, name: &str, id: u64) -> Result<Option<Header>, OpenError> {
+    let file = vfs.open(name).doing(|| format!("open {name}"))?;
+    match read_header(&file).doing(|| format!("read {name}"))? {
+        Ok(header) if header.segment == id => Ok(Some(header)),
+        Err(HeaderProblem::Version(version)) => Err(OpenError::NewerFormat { segment: id, version }),
+        _ => Ok(None),
+    }
+}
+
+impl Piece {
+    fn read<V: Vfs>(vfs: &V, name: &str, header: Header) -> Result<Piece, OpenError> {
+        let file = vfs.open(name).doing(|| format!("open {name}"))?;
+        let bytes = read_all(&file, header.segment_bytes).doing(|| format!("read {name}"))?;
+        let codec = Codec::new(header.segment, header.salt);
+        let layout = layout(&codec, &header, &bytes, u64::MAX);
+        let mut facts = Facts::default();
+        for batch in &layout.batches {
+            let rest = bytes.get(batch.at as usize..).unwrap_or_default();
+            for (lsn, found) in (batch.head.first..).zip(codec.records(batch.at, rest)) {
+                facts.note(batch.at, lsn, Entry::decode(&found.bytes));
+            }
+        }
+        Ok(Piece { header, codec, layout, facts })
+    }
+}
+
 impl Facts {
     fn note(&mut self, at: u64, lsn: Lsn, entry: Option<Entry<'_>>) {
         match entry {
@@ -411,9 +458,11 @@ impl Facts {
             Some(Entry::Continue { next }) => self.continues.push(Fact { at, lsn, says: next }),
             Some(Entry::Retire { segments }) => self.retired.push(Fact { at, lsn, says: segments }),
             Some(Entry::CheckpointEnd { begin }) => self.checkpoints.push(Fact { at, lsn, says: begin }),
-            Some(Entry::CheckpointBegin { epoch_floor, .. } | Entry::EpochFloor(epoch_floor)) => {
+            Some(Entry::CheckpointBegin { epoch_floor, rows }) => {
                 self.epoch_floor = self.epoch_floor.max(epoch_floor);
+                self.rows.push(Fact { at, lsn, says: rows });
             }
+            Some(Entry::EpochFloor(epoch_floor)) => self.epoch_floor = self.epoch_floor.max(epoch_floor),
             _ => {}
         }
     }

@@ -8,6 +8,7 @@ mod owner;
 mod random;
 mod rot;
 mod suite;
+mod tools;
 mod world;
 
 use meshbridge_spool::{Bug, seed_bug};

@@ -15,6 +15,10 @@ use meshbridge_spool::{
 
 use crate::owner::{EVENT_HEAD, Key, LANES, Op, PARTIES, State};
 use crate::random::Random;
+use crate::tools::{self, Start};
+
+/// One in so many lives is also seen through the tools.
+const TOOLS_EVERY: u64 = 8;
 
 pub const SEGMENT_BYTES: u64 = 64 * 1024;
 
@@ -76,6 +80,8 @@ pub struct World {
     lost_bodies: BTreeSet<u64>,
     /// The disk holds so many, if it is limited.
     disk_segments: Option<u64>,
+    /// The tools look at each disk before a start does.
+    tools: bool,
     pub counts: Counts,
     pub options: Options,
 }
@@ -104,6 +110,7 @@ impl World {
             runs: BTreeSet::new(),
             lost_bodies: BTreeSet::new(),
             disk_segments: None,
+            tools: seed.is_multiple_of(TOOLS_EVERY) && !tools::any_bug(),
             counts: Counts::default(),
             options: options(),
         }
@@ -130,6 +137,7 @@ impl World {
             runs: self.runs.clone(),
             lost_bodies: BTreeSet::new(),
             disk_segments: self.disk_segments,
+            tools: self.tools,
             counts: Counts::default(),
             options: self.options.clone(),
         }
@@ -399,6 +407,9 @@ impl World {
 
     /// Opens after crashes alone: nothing promised may be gone, nothing may be reported as damaged.
     pub fn reopen(&mut self) -> Verdict {
+        if self.tools {
+            tools::judge_crash(&self.vfs)?;
+        }
         let mut opened = self.try_open();
         if matches!(opened, Err(OpenError::NoRoom(_))) && self.disk_segments.is_some() {
             // Said plainly, nothing changed; somebody makes room.
@@ -492,16 +503,20 @@ impl World {
     /// inside the window in which rot looks like a torn write (S6).
     pub fn reopen_damaged(&mut self, doubtful: bool) -> Verdict {
         let before = self.settled.clone();
+        let report = (!tools::any_bug()).then(|| tools::look(&self.vfs)).transpose()?;
         let (state, recovered) = match self.try_open() {
             Ok(opened) => opened,
             Err(OpenError::Io { doing, source }) => return Err(format!("{doing}: {source}")),
             // Refusing with the names of what is missing is loud.
-            Err(_) => {
+            Err(problem) => {
+                if let Some(report) = &report {
+                    tools::judge_start(report, &Start::Refused(&problem))?;
+                }
                 self.counts.damaged += 1;
                 return Ok(());
             }
         };
-        let mut damage = recovered.damage;
+        let mut damage = recovered.damage.clone();
         let mut unreadable = self.lost_bodies.clone();
         for (key, live) in &state.events {
             match self.log().reader().read(live.body) {
@@ -523,6 +538,12 @@ impl World {
             }
         }
         self.counts.damaged += u64::from(!damage.is_empty() || !unreadable.is_empty());
+        if let Some(report) = &report {
+            let scrubbed: Vec<u64> =
+                damage[recovered.damage.len()..].iter().map(|damage| damage.segment).collect();
+            let (damage, lost) = (&*recovered.damage, !unreadable.is_empty());
+            tools::judge_start(report, &Start::Started { damage, scrubbed: &scrubbed, lost })?;
+        }
         if damage.is_empty() && unreadable.is_empty() && state != before {
             if doubtful && (recovered.torn.is_some() || self.lacks_only_last_commit(&state)) {
                 return Ok(());
