@@ -7,16 +7,19 @@ use meshbridge_topic::{FilterTrie, Topic};
 use smallvec::SmallVec;
 
 use crate::SourceFile;
+use crate::delivery::{self, DeliveryOptions};
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::federation::{Federation, ZoneIndex};
 use crate::lower;
 use crate::model::{Action, Context, Rule};
 use crate::rules;
-use crate::shape::check;
+use crate::shape::{Shape, check};
 use crate::yaml::documents;
 
 /// Rules of all layers; a bit each.
 const RULES_MAX: usize = 100_000;
+/// Entries of all Delivery documents.
+const DELIVERY_ENTRIES_MAX: usize = 10_000;
 /// Topics whose rules are remembered; beyond it the memory starts anew.
 const TOPICS_MAX: usize = 8_192;
 
@@ -46,6 +49,9 @@ pub struct Program {
     by_topic: FilterTrie<u32>,
     topics: RwLock<HashMap<Topic, Arc<TopicRules>>>,
     borders: Vec<OnceLock<BorderRules>>,
+    delivery_entries: Vec<delivery::Entry>,
+    /// By zone, made when first asked for: a bridge asks for its own.
+    delivery: Vec<OnceLock<DeliveryOptions>>,
     digest: [u8; 32],
 }
 
@@ -70,26 +76,36 @@ struct BorderRules {
 pub fn compile(files: &[SourceFile], federation: &Federation) -> Result<Compiled, Diagnostics> {
     let mut problems = Diagnostics::default();
     let mut rules = Vec::new();
-    let mut names: HashMap<String, crate::Span> = HashMap::new();
+    let mut entries = Vec::new();
+    let mut names: HashMap<(&str, String), crate::Span> = HashMap::new();
     for file in files {
         for document in documents(file, &mut problems) {
             // Documents of other kinds may lie beside policies; those we know are somebody else's to read.
-            if let Some(kind) = document.get("kind").and_then(crate::Node::text)
-                && matches!(kind, "Federation" | "Bridge")
-            {
+            let kind = document.get("kind").and_then(crate::Node::text);
+            if matches!(kind, Some("Federation" | "Bridge")) {
                 continue;
             }
-            check(&document, rules::shape(), &mut problems);
+            let (kind, shape) = form(kind);
+            check(&document, shape, &mut problems);
             let name = document.get("metadata").and_then(|metadata| metadata.get("name"));
             if let Some((node, text)) = name.and_then(|node| Some((node, node.text()?)))
-                && let Some(first) = names.insert(text.to_owned(), node.span.clone())
+                && let Some(first) = names.insert((kind, text.to_owned()), node.span.clone())
             {
-                let problem = Diagnostic::error("P0111", &node.span, format!("policy `{text}` occurs twice"));
-                problems.push(problem.related(&first, "first here"));
+                let message = format!("{kind} `{text}` occurs twice");
+                problems.push(Diagnostic::error("P0111", &node.span, message).related(&first, "first here"));
             }
             // Also where the shape is wrong: what can be read of it may have further problems.
-            rules.extend(lower::policy(&document, federation, &mut problems));
+            match kind {
+                "delivery" => entries.extend(delivery::lower(&document, federation, &mut problems)),
+                _ => rules.extend(lower::policy(&document, federation, &mut problems)),
+            }
         }
+    }
+    if entries.len() > DELIVERY_ENTRIES_MAX
+        && let Some(entry) = entries.last()
+    {
+        let message = format!("there are more than {DELIVERY_ENTRIES_MAX} delivery entries");
+        problems.push(Diagnostic::error("P0107", &entry.span, message));
     }
     if rules.len() > RULES_MAX
         && let Some(rule) = rules.last()
@@ -101,12 +117,23 @@ pub fn compile(files: &[SourceFile], federation: &Federation) -> Result<Compiled
         ));
     }
     rules.sort_by(|a, b| (a.layer.depth, &a.id).cmp(&(b.layer.depth, &b.id)));
+    entries.sort_by_cached_key(|entry| (entry.layer_name(), entry.canonical.clone()));
     check_reach(&rules, &mut problems);
     problems.sort();
     if problems.has_errors() {
         return Err(problems);
     }
-    Ok(Compiled { program: Program::new(rules, federation.clone()), warnings: problems })
+    Ok(Compiled { program: Program::new(rules, entries, federation.clone()), warnings: problems })
+}
+
+/// What a document of this kind is called in messages, and its form. A misspelled kind has the form of the nearest.
+fn form(kind: Option<&str>) -> (&'static str, &'static Shape) {
+    let distance = |known: &str| strsim::damerau_levenshtein(known, kind.unwrap_or_default());
+    if distance("Delivery") < distance("Policy") {
+        ("delivery", delivery::shape())
+    } else {
+        ("policy", rules::shape())
+    }
 }
 
 /// P0203: a permit of an inner layer about topics that the outermost layer never permits has no effect.
@@ -172,7 +199,7 @@ pub(crate) struct Candidates {
 }
 
 impl Program {
-    fn new(rules: Vec<Rule>, federation: Federation) -> Program {
+    fn new(rules: Vec<Rule>, delivery_entries: Vec<delivery::Entry>, federation: Federation) -> Program {
         let mut by_topic = FilterTrie::default();
         let mut hasher = blake3::Hasher::new_derive_key("meshbridge policy digest v1");
         for (at, rule) in rules.iter().enumerate() {
@@ -184,6 +211,12 @@ impl Program {
                 hasher.update(part.as_bytes());
             }
         }
+        for entry in &delivery_entries {
+            for part in ["delivery", &entry.layer_name(), &entry.canonical] {
+                hasher.update(&(part.len() as u64).to_be_bytes());
+                hasher.update(part.as_bytes());
+            }
+        }
         for zone in &federation.zones {
             hasher.update(format!("{zone:?}").as_bytes());
         }
@@ -191,6 +224,8 @@ impl Program {
         let zones = federation.zones.len();
         Program {
             borders: (0..Context::ALL.len() * zones * zones).map(|_| OnceLock::new()).collect(),
+            delivery: (0..zones).map(|_| OnceLock::new()).collect(),
+            delivery_entries,
             digest: *hasher.finalize().as_bytes(),
             federation,
             rules,
@@ -215,6 +250,13 @@ impl Program {
 
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// How a bridge of `zone` delivers what is published at it.
+    pub fn delivery(&self, zone: ZoneIndex) -> &DeliveryOptions {
+        let at = usize::from(zone.0);
+        self.delivery[at]
+            .get_or_init(|| DeliveryOptions::of_zone(&self.delivery_entries, &self.federation.zones[at]))
     }
 
     /// What decides about an event of `topic` at a border, before the event itself is looked at.

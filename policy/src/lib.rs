@@ -9,10 +9,14 @@
 //!      decide(context, from, to, topic, event) ◄── engine ◄── Program ◄── compile ◄───────┘
 //! ```
 //!
+//! A compiled [`Program`] also says how topics are delivered ([`Program::delivery`]): the same documents, the same
+//! generation.
+//!
 //! What is stopped stays stopped and what is removed stays removed by construction: layers intersect what they permit,
 //! add up what they require and meet what they protect, so an inner layer cannot loosen an outer one.
 
 mod compile;
+mod delivery;
 mod detect;
 mod diagnostics;
 mod engine;
@@ -32,6 +36,9 @@ mod transform;
 mod yaml;
 
 pub use compile::{ClassId, Compiled, Program, compile};
+pub use delivery::{
+    DeliveryClass, DeliveryOptions, OnDestinationFull, Retain, TopicDelivery, shape as delivery_shape,
+};
 pub use detect::{Class, Finding, find};
 pub use diagnostics::{Diagnostic, Diagnostics, Label, Severity, Span};
 pub use engine::{Decision, RuleRef};

@@ -46,7 +46,7 @@ pub(crate) fn policy(document: &Node, federation: &Federation, problems: &mut Di
         .collect()
 }
 
-fn lower_layer(node: &Node, federation: &Federation, problems: &mut Diagnostics) -> Option<Layer> {
+pub(crate) fn lower_layer(node: &Node, federation: &Federation, problems: &mut Diagnostics) -> Option<Layer> {
     let text = node.text()?;
     if text == "federation" {
         return Some(Layer { depth: 0, of: None });
@@ -395,7 +395,7 @@ impl Lowering<'_> {
 }
 
 /// The node in one spelling: keys sorted, no white space, no places.
-fn canonical(node: &Node) -> String {
+pub(crate) fn canonical(node: &Node) -> String {
     match &node.kind {
         NodeKind::Null => "null".to_owned(),
         NodeKind::Bool(value) => value.to_string(),

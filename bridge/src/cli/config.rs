@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use meshbridge_policy::{federation_shape, json_schema, policy_shape};
+use meshbridge_policy::{delivery_shape, federation_shape, json_schema, policy_shape};
 
 use super::cert::write_file;
 use super::{Failure, Outcome, federation_file};
@@ -13,7 +13,7 @@ use crate::config::read_federation;
 pub(super) enum Command {
     /// Print the JSON Schema of a kind of document; all of them, by kind, where none is named
     Schema {
-        /// Bridge, Federation or Policy
+        /// Bridge, Federation, Policy or Delivery
         kind: Option<String>,
     },
     /// Write the directory that one host needs: node configuration, federation document, policies
@@ -40,8 +40,12 @@ pub(super) fn run(command: &Command) -> Outcome {
 }
 
 fn schema(kind: Option<&str>) -> Outcome {
-    let all =
-        [("Bridge", crate::config::shape()), ("Federation", federation_shape()), ("Policy", policy_shape())];
+    let all = [
+        ("Bridge", crate::config::shape()),
+        ("Federation", federation_shape()),
+        ("Policy", policy_shape()),
+        ("Delivery", delivery_shape()),
+    ];
     let one = |(name, shape): &(&str, &meshbridge_policy::Shape)| {
         json_schema(shape, &format!("meshbridge/v1 {name}"))
     };
@@ -52,7 +56,8 @@ fn schema(kind: Option<&str>) -> Outcome {
         Some(kind) => {
             let found = all.iter().find(|(name, _)| name.eq_ignore_ascii_case(kind));
             let problem = || {
-                Failure::Input(anyhow::anyhow!("there is no kind `{kind}`: use Bridge, Federation or Policy"))
+                let known = all.map(|(name, _)| name).join(", ");
+                Failure::Input(anyhow::anyhow!("there is no kind `{kind}`: use one of {known}"))
             };
             one(found.ok_or_else(problem)?)
         }

@@ -141,7 +141,7 @@ async fn peers_and_routes_show_the_federation() -> Result<()> {
 fn schemas_are_json_schema() -> Result<()> {
     let output = run(&["config", "schema"])?;
     ensure!(output.code == 0, "{output:?}");
-    for kind in ["Bridge", "Federation", "Policy"] {
+    for kind in ["Bridge", "Federation", "Policy", "Delivery"] {
         ensure!(output.stdout.contains(kind), "no schema of {kind}");
     }
     Ok(())
