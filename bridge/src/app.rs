@@ -5,6 +5,7 @@
 //!            ├─ accept_peers         handshakes of peers, their sessions
 //!            ├─ dial_peer × n        one for each peer we dial
 //!            ├─ HTTP, gRPC, admin    accept loops of the listeners
+//!            ├─ driver               carries out what the delivery core asks for; beside it the spool's own thread
 //!            ├─ policy watch         file changes, SIGHUP
 //!            ├─ credentials          SIGHUP: certificates and deny-list
 //!            └─ sweeper              drops parked frames that waited too long
@@ -20,7 +21,8 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use arc_swap::ArcSwap;
 use hickory_resolver::TokioResolver;
-use meshbridge_routing::{BridgeId, Members, Router, RouterConfig, ZoneName};
+use meshbridge_delivery::Core;
+use meshbridge_routing::{BridgeId, Members, Router, RouterConfig, Run, ZoneName};
 use rand::RngExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -29,14 +31,15 @@ use tracing::{error, info};
 
 use crate::admin::{self, AdminState, HostGuard};
 use crate::config::Node;
+use crate::data_directory::DataDirectory;
 use crate::identity::{BridgeIdentity, CertificateKeyring, CredentialFiles, Credentials};
+use crate::journal::{self, Journal};
 use crate::link::{ConfiguredLink, Direction, Links, PeerEndpoint, SessionContext, accept_peers, dial_peer};
 use crate::listeners;
 use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, PipelineParts};
 use crate::policy_store::PolicyStore;
 use crate::router_task::{self, Command, RouterTask};
-use crate::run_file::RunFile;
 
 /// How often parked frames are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -46,7 +49,7 @@ const GOODBYE: Duration = Duration::from_millis(200);
 const DRAIN_MAX: Duration = Duration::from_secs(8);
 
 /// Runs the bridge until `stop` is cancelled. Errors are those of starting; a running bridge logs instead.
-pub(crate) async fn run(node: Node, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToken) -> anyhow::Result<()> {
     let bridge = node.bridge.clone();
     let zone = node.zone.clone();
     let federation = Arc::new(node.federation.clone());
@@ -77,8 +80,26 @@ pub(crate) async fn run(node: Node, stop: CancellationToken) -> anyhow::Result<(
         .zone(zone.as_str())
         .ok_or_else(|| anyhow!("the federation document lists no zone `{zone}`"))?;
 
-    let (run_file, this_run) = RunFile::begin(&node.data_dir, rand::rng().random())?;
-    let reset_seed = run_file.secret("reset-key").context("cannot use the data directory")?;
+    let data = DataDirectory::open(&node.data_dir)?;
+    let reset_seed = data.secret("reset-key").context("cannot use the data directory")?;
+    let opened = journal::open(&node.data_dir.join("spool"), node.spool, &bridge, accept_missing)?;
+    let damaged = journal::report(&opened.recovered, &opened.lost);
+    let run = opened.recovered.run;
+    let this_run = Run { epoch: run.epoch, nonce: run.nonce };
+    let spool_id = u128::from_le_bytes(opened.recovered.spool.0);
+    let mut state = opened.state;
+    if damaged {
+        state.follow_what_is_left();
+    }
+    let core = Core::recover(
+        state,
+        meshbridge_delivery::Config::default(),
+        spool_id,
+        this_run,
+        rand::rng().random(),
+        tokio::time::Instant::now().into_std(),
+    );
+    let journal = Journal::start(opened.log, node.spool.segments_max, damaged);
     let links = Arc::new(Links::new(configured_links(&node)?, Arc::clone(&metrics)));
     let (router_handle, commands) = router_task::channel();
     let router = Router::new(
@@ -100,13 +121,14 @@ pub(crate) async fn run(node: Node, stop: CancellationToken) -> anyhow::Result<(
         own: bridge.clone(),
         own_zone: zone.clone(),
         own_zone_index,
-        run: this_run,
+        best_effort_run: Run { epoch: this_run.epoch, nonce: rand::rng().random() },
+        bridges: members(&node)?.into_keys().collect(),
         policies: Arc::clone(&policies),
         forwarding: Arc::clone(&forwarding),
         links: Arc::clone(&links),
         router: router_handle.clone(),
         metrics: Arc::clone(&metrics),
-    });
+    }, core, journal);
 
     let endpoint = PeerEndpoint::bind(node.peering_listen, &credentials.load(), &reset_seed)?;
     let context = SessionContext {
@@ -148,7 +170,8 @@ pub(crate) async fn run(node: Node, stop: CancellationToken) -> anyhow::Result<(
     // Ended by `stop`: whatever brings new work. Ended by `late`: what the farewell still needs.
     let late = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    let store_epoch = Box::new(move |epoch| run_file.store(epoch));
+    let raised = pipeline.clone();
+    let store_epoch = Box::new(move |epoch| raised.raise_epoch(epoch));
     tasks.spawn(
         RouterTask {
             router,
@@ -161,6 +184,8 @@ pub(crate) async fn run(node: Node, stop: CancellationToken) -> anyhow::Result<(
         }
         .run(),
     );
+    tasks.spawn(pipeline.clone().drive(late.clone()));
+    pipeline.resume_named().await;
     tasks.spawn(accept_peers(context.clone(), late.clone()));
     for peer in &node.peers {
         let dial = dial_peer(
@@ -207,6 +232,7 @@ pub(crate) async fn run(node: Node, stop: CancellationToken) -> anyhow::Result<(
     tokio::time::sleep(GOODBYE).await;
     late.cancel();
     endpoint.close("the bridge is stopping").await;
+    tokio::task::block_in_place(|| pipeline.stop_journal());
     drop((context, router_handle, pipeline, admin_state));
     let drained = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {

@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 #[command(
     name = "meshbridge",
     version,
-    after_long_help = "Exit codes:\n  0  done, or the answer is yes\n  1  the answer is no: a policy has errors, something expected did not happen\n  2  the command line is wrong\n  3  a file cannot be read or has errors in it\n  4  a fault of meshbridge itself, or of the machine\n  5  the bridge cannot be reached\n\nExamples:\n  meshbridge demo                              three zones, live, for twenty seconds\n  meshbridge up topology-examples/three-zones  a federation on this machine\n  meshbridge policy check policies             every problem in a directory of policies\n\nLogging goes to stderr; MESHBRIDGE_LOG sets it, for example MESHBRIDGE_LOG=debug or info,meshbridge::link=debug."
+    after_long_help = "Exit codes:\n  0  done, or the answer is yes\n  1  the answer is no: a policy has errors, something expected did not happen\n  2  the command line is wrong\n  3  a file cannot be read or has errors in it\n  4  a fault of meshbridge itself, or of the machine\n  5  the bridge cannot be reached\n  6  the spool of a running bridge cannot be written any more\n\nExamples:\n  meshbridge demo                              three zones, live, for twenty seconds\n  meshbridge up topology-examples/three-zones  a federation on this machine\n  meshbridge policy check policies             every problem in a directory of policies\n\nLogging goes to stderr; MESHBRIDGE_LOG sets it, for example MESHBRIDGE_LOG=debug or info,meshbridge::link=debug."
 )]
 struct Arguments {
     #[command(subcommand)]

@@ -10,6 +10,9 @@ use meshbridge_routing::{BridgeId, ZoneName};
 use crate::link::PeerAddress;
 use crate::listeners::{ListenerKind, ListenerSettings, TlsFiles};
 
+/// Files of the spool at least: what is written, what is ready, the reserve.
+const SEGMENTS_MIN: u64 = 8;
+
 static CLIENT_TLS: Shape = Shape::Map(&[
     Key::required("certificate", &Shape::Text, "PEM file with the server's chain, leaf first"),
     Key::required("key", &Shape::Text, "PEM file with its private key"),
@@ -82,6 +85,22 @@ static SPEC: Shape = Shape::Map(&[
             "directories with policies, relative to this file",
         )]),
         "where the policies are",
+    ),
+    Key::optional(
+        "spool",
+        &Shape::Map(&[
+            Key::optional(
+                "segmentMiB",
+                &Shape::Integer { min: 4, max: 1_024 },
+                "size of one file of the spool; 64 by default, two are there from the start",
+            ),
+            Key::optional(
+                "sizeMiB",
+                &Shape::Integer { min: 64, max: 64 << 20 },
+                "size of the spool at which events are refused, less a reserve; 16384 by default",
+            ),
+        ]),
+        "the durable log in the data directory",
     ),
     Key::optional(
         "limits",
@@ -163,6 +182,13 @@ struct Listener {
     origins: Vec<String>,
 }
 
+/// How large the durable log and its files are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SpoolSettings {
+    pub(crate) segment_bytes: u64,
+    pub(crate) segments_max: u64,
+}
+
 /// A node's configuration with everything found and checked; paths are absolute.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -170,6 +196,7 @@ pub(crate) struct Node {
     pub(crate) zone: ZoneName,
     pub(crate) federation: Federation,
     pub(crate) data_dir: PathBuf,
+    pub(crate) spool: SpoolSettings,
     pub(crate) tls: PeerTls,
     pub(crate) peering_listen: SocketAddr,
     pub(crate) peers: Vec<Peer>,
@@ -293,7 +320,17 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
         let value = spec.get("limits").and_then(|limits| limits.get(key)).and_then(Yaml::integer);
         value.and_then(|value| usize::try_from(value).ok()).unwrap_or(default)
     };
+    let spool = |key: &str, default: u64| {
+        let value = spec.get("spool").and_then(|spool| spool.get(key)).and_then(Yaml::integer);
+        value.and_then(|value| u64::try_from(value).ok()).unwrap_or(default)
+    };
+    let segment_mib = spool("segmentMiB", 64);
+    let segments_max = spool("sizeMiB", 16_384) / segment_mib;
+    if segments_max < SEGMENTS_MIN {
+        bail!("`spool`: sizeMiB must be at least {SEGMENTS_MIN} times segmentMiB");
+    }
     Ok(Node {
+        spool: SpoolSettings { segment_bytes: segment_mib << 20, segments_max },
         data_dir: base.join(spec.get("dataDirectory").and_then(Yaml::text).unwrap_or("data")),
         tls: PeerTls {
             certificate: path(tls, "certificate"),

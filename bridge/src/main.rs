@@ -4,14 +4,15 @@ mod admin;
 mod app;
 mod cli;
 mod config;
+mod data_directory;
 mod identity;
+mod journal;
 mod link;
 mod listeners;
 mod metrics;
 mod pipeline;
 mod policy_store;
 mod router_task;
-mod run_file;
 
 use std::process::ExitCode;
 

@@ -74,6 +74,18 @@ pub(crate) struct Metrics {
     dropped: IntCounterVec,
     verdicts: IntCounterVec,
     reloads: IntCounterVec,
+    ended: IntCounterVec,
+    alarms: IntCounterVec,
+    out_of_order: IntCounter,
+    pub(crate) spool_segments: IntGauge,
+    pub(crate) spool_live_bytes: IntGauge,
+    pub(crate) spool_queued_bytes: IntGauge,
+    pub(crate) spool_flush_microseconds: IntGauge,
+    pub(crate) spool_admits: IntGauge,
+    pub(crate) spool_damaged: IntGauge,
+    pending: prometheus::IntGaugeVec,
+    pub(crate) unbalanced: IntGauge,
+    pub(crate) producer_window: IntGauge,
     notices: IntCounterVec,
     pub(crate) policy_generation: IntGauge,
     pub(crate) subscriptions: IntGauge,
@@ -145,6 +157,62 @@ impl Metrics {
                 "What other bridges reported of events published here; moves when the report arrives.",
                 &["kind"],
             ),
+            ended: counters(
+                "meshbridge_pairs_ended_total",
+                "Pairs of event and destination that ended, as this bridge learned it: own events, and events delivered here.",
+                &["outcome"],
+            ),
+            alarms: counters(
+                "meshbridge_alarms_total",
+                "Things somebody should look at; each is logged with its details.",
+                &["kind"],
+            ),
+            out_of_order: counter(
+                "meshbridge_events_out_of_order_total",
+                "Events offered although an earlier one of their lane was missing; moves after a wait of 60 seconds.",
+            ),
+            spool_segments: gauge(
+                "meshbridge_spool_segments",
+                "Files of the spool; moves when one is begun, or given back.",
+            ),
+            spool_live_bytes: gauge(
+                "meshbridge_spool_live_bytes",
+                "Bytes of events in the spool that somebody still needs.",
+            ),
+            spool_queued_bytes: gauge(
+                "meshbridge_spool_queued_bytes",
+                "Bytes that wait to be written to the spool.",
+            ),
+            spool_flush_microseconds: gauge(
+                "meshbridge_spool_flush_microseconds",
+                "How long the last flush of the spool took.",
+            ),
+            spool_admits: gauge(
+                "meshbridge_spool_admits",
+                "1 while the spool takes events, 0 while it is full or its disk is.",
+            ),
+            spool_damaged: gauge(
+                "meshbridge_spool_damaged",
+                "1 when a part of the spool has rotted or is missing; it stays until the next start.",
+            ),
+            pending: register(
+                &registry,
+                prometheus::IntGaugeVec::new(
+                    Opts::new(
+                        "meshbridge_delivery_pending",
+                        "Pairs of own events and this destination that have not ended.",
+                    ),
+                    &["destination"],
+                ),
+            ),
+            unbalanced: gauge(
+                "meshbridge_delivery_unbalanced",
+                "Destinations whose account does not balance; anything but 0 is a fault of the bridge.",
+            ),
+            producer_window: gauge(
+                "meshbridge_producer_window_ids",
+                "Ids of producers whose retries are recognised.",
+            ),
             policy_generation: gauge(
                 "meshbridge_policy_generation",
                 "Number of the policy generation in force; moves at every successful reload.",
@@ -203,6 +271,22 @@ impl Metrics {
 
     pub(crate) fn on_notice(&self, kind: &str) {
         self.notices.with_label_values(&[kind]).inc();
+    }
+
+    pub(crate) fn on_ended(&self, outcome: &str) {
+        self.ended.with_label_values(&[outcome]).inc();
+    }
+
+    pub(crate) fn on_alarm(&self, kind: &str) {
+        self.alarms.with_label_values(&[kind]).inc();
+    }
+
+    pub(crate) fn on_out_of_order(&self) {
+        self.out_of_order.inc();
+    }
+
+    pub(crate) fn set_pending(&self, destination: &str, pairs: u64) {
+        self.pending.with_label_values(&[destination]).set(i64::try_from(pairs).unwrap_or(i64::MAX));
     }
 
     /// The Prometheus text format.

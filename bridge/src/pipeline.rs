@@ -12,24 +12,33 @@
 
 mod admission;
 mod arrival;
+mod best_effort;
 mod dedup;
+mod driver;
+mod durable;
 mod forward;
 mod judge;
+mod named;
+mod named_api;
 mod notices;
 mod parking;
 mod plan;
 mod principal;
 mod recent;
+mod stored;
 mod subscriptions;
+mod waiters;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use meshbridge_delivery::{Core, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::ZoneIndex;
-use meshbridge_routing::{BridgeId, EventKey, Forwarding, Run, ZoneName};
+use meshbridge_routing::{BridgeId, EventKey, Forwarding, LinkId, Run, ZoneName};
 use meshbridge_topic::{Topic, TopicFilter};
 use tokio::sync::oneshot;
 
@@ -37,15 +46,21 @@ pub(crate) use principal::Principal;
 pub(crate) use recent::{DEAD_LETTERS_MAX, DeadLetter, rfc3339};
 pub(crate) use subscriptions::{Delivery, SubscriptionEnd};
 
+use crate::journal::Journal;
 use crate::link::Links;
 use crate::metrics::Metrics;
 use crate::policy_store::{Generation, PolicyStore};
 use crate::router_task::{Command, RouterHandle};
 pub(crate) use arrival::Arrival;
+pub(crate) use named::{LEASES_MAX, NamedEnd, NamedFigures};
+pub(crate) use named_api::{Acknowledged, AckToken, Leased, NamedConnection, NamedRefused, NamedView};
 pub(crate) use parking::WAIT_MAX;
+pub(crate) use waiters::AckLevel;
 
-use admission::Sequencer;
+use best_effort::Sequencer;
 use dedup::Dedup;
+use durable::Durable;
+use named::NamedTable;
 use parking::Parking;
 use recent::{DeadLetters, RecentlySent};
 use subscriptions::{Subscriber, Subscriptions};
@@ -65,6 +80,40 @@ pub(crate) struct Accepted {
     pub(crate) destinations: Vec<BridgeId>,
     /// Interested bridges that a rule keeps it from.
     pub(crate) denied: Vec<Denied>,
+    /// The publisher has said this before; the key is that of the first time.
+    pub(crate) duplicate: bool,
+    /// How far it has come, where more than `stored` was asked for.
+    pub(crate) reached: Option<Reached>,
+}
+
+impl Accepted {
+    fn new(key: EventKey, destinations: Vec<BridgeId>, denied: Vec<Denied>) -> Accepted {
+        Accepted { key, destinations, denied, duplicate: false, reached: None }
+    }
+}
+
+/// The answer to a publisher that waited.
+#[derive(Clone, Debug)]
+pub(crate) struct Reached {
+    pub(crate) level: AckLevel,
+    /// Who has not answered what was asked for.
+    pub(crate) missing: Vec<BridgeId>,
+    /// Destinations where it ended, and how.
+    pub(crate) outcomes: Vec<(BridgeId, Outcome)>,
+}
+
+/// What a publisher asks for beside taking the events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    pub(crate) level: AckLevel,
+    /// How long the answer may wait for it.
+    pub(crate) patience: Duration,
+}
+
+impl Default for Wish {
+    fn default() -> Wish {
+        Wish { level: AckLevel::Stored, patience: Duration::from_secs(10) }
+    }
 }
 
 /// A destination that left the set at the border of this zone.
@@ -79,9 +128,12 @@ pub(crate) struct Denied {
 /// Why a batch was not taken; nothing of it was.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum PublishRefused {
-    /// The queue to a next hop has no room. Worth trying again after the given time.
-    #[error("the way to a destination is full")]
+    /// The spool, or the queue to a next hop, has no room. Worth trying again after the given time.
+    #[error("the bridge has no room for more events")]
     Full { retry_after: Duration },
+    /// One destination has too much waiting for it.
+    #[error("too many events wait for bridge `{bridge}`")]
+    DestinationFull { bridge: BridgeId, retry_after: Duration },
     /// The bridge is stopping. Another bridge of the zone may take it.
     #[error("the bridge is stopping")]
     Draining,
@@ -104,7 +156,10 @@ pub(crate) struct PipelineParts {
     pub(crate) own: BridgeId,
     pub(crate) own_zone: ZoneName,
     pub(crate) own_zone_index: ZoneIndex,
-    pub(crate) run: Run,
+    /// Numbers of best-effort events belong to this run.
+    pub(crate) best_effort_run: Run,
+    /// All bridges of the federation.
+    pub(crate) bridges: Vec<BridgeId>,
     pub(crate) policies: Arc<PolicyStore>,
     pub(crate) forwarding: Arc<ArcSwap<Forwarding>>,
     pub(crate) links: Arc<Links>,
@@ -121,6 +176,12 @@ pub(crate) struct Pipeline {
 #[derive(Debug)]
 struct Inner {
     parts: PipelineParts,
+    durable: Durable,
+    named: NamedTable,
+    /// Held while a subscription with memory is made.
+    making: tokio::sync::Mutex<()>,
+    /// The link towards each bridge, as the delivery core was told.
+    ways: Mutex<HashMap<BridgeId, Option<LinkId>>>,
     subscriptions: Subscriptions,
     sequencer: Mutex<Sequencer>,
     dedup: Mutex<Dedup>,
@@ -136,10 +197,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Pipeline {
-    pub(crate) fn new(parts: PipelineParts) -> Pipeline {
+    pub(crate) fn new(parts: PipelineParts, core: Core, journal: Journal) -> Pipeline {
         Pipeline {
             inner: Arc::new(Inner {
                 parts,
+                durable: Durable::new(core, journal),
+                named: NamedTable::default(),
+                making: tokio::sync::Mutex::default(),
+                ways: Mutex::default(),
                 subscriptions: Subscriptions::default(),
                 sequencer: Mutex::default(),
                 dedup: Mutex::default(),
@@ -151,20 +216,42 @@ impl Pipeline {
         }
     }
 
-    /// Takes a batch whole or refuses it whole. When this returns `Ok`, every event has its number and every copy
-    /// is on its way.
+    /// Takes a batch whole or refuses it whole. When this returns `Ok`, every event has its number and has reached the
+    /// level that was wished for, or the answer says how far it came.
     pub(crate) async fn publish(
         &self,
-        _principal: &Principal,
+        principal: &Principal,
         batch: Vec<Publication>,
+        wish: Wish,
     ) -> Result<Vec<Accepted>, PublishRefused> {
         if self.inner.draining.load(Ordering::Relaxed) {
             return Err(PublishRefused::Draining);
         }
-        let generation = self.generation();
-        let forwarding = self.inner.parts.forwarding.load();
-        let planned = self.inner.plan(&generation, &forwarding, batch);
-        self.inner.admit(&generation, &forwarding, planned)
+        let admission = {
+            let generation = self.generation();
+            let forwarding = self.inner.parts.forwarding.load();
+            let planned = self.inner.plan(&generation, &forwarding, batch);
+            self.inner.admit(principal, &generation, &forwarding, planned, wish.level)?
+        };
+        let mut accepted = admission.accepted;
+        if wish.level == AckLevel::None {
+            return Ok(accepted);
+        }
+        if !self.inner.durable.committed(admission.ticket).await {
+            return Err(PublishRefused::Draining);
+        }
+        let deadline = tokio::time::Instant::now() + wish.patience;
+        for (at, waiter) in admission.waiters {
+            let _ = tokio::time::timeout_at(deadline, waiter.reached(wish.level)).await;
+            let progress = waiter.progress();
+            let levels = [AckLevel::Delivered, AckLevel::Replicated];
+            let level = levels.into_iter().find(|level| progress.reached(*level)).unwrap_or(AckLevel::Stored);
+            if let Some(accepted) = accepted.get_mut(at) {
+                let missing = progress.missing(wish.level);
+                accepted.reached = Some(Reached { level, missing, outcomes: progress.ended.into_iter().collect() });
+            }
+        }
+        Ok(accepted)
     }
 
     /// Registers a subscriber here and its interest with the federation.
@@ -175,7 +262,7 @@ impl Pipeline {
         queue_bytes_max: usize,
     ) -> Result<Subscription, SubscribeRefused> {
         // Local first: an event that arrives because of the interest must find its subscriber.
-        let subscriber = self.inner.subscriptions.insert(&filters, queue_bytes_max);
+        let subscriber = self.inner.subscriptions.insert(&filters, queue_bytes_max, &self.inner.durable.finished);
         let subscriber = subscriber.ok_or(SubscribeRefused::Draining)?;
         let mut subscription = Subscription { pipeline: self.clone(), subscriber, filters, announced: false };
         let (reply, outcome) = oneshot::channel();
@@ -195,6 +282,16 @@ impl Pipeline {
     pub(crate) fn drain(&self) {
         self.inner.draining.store(true, Ordering::Relaxed);
         self.inner.subscriptions.drain();
+    }
+
+    /// The next run of this bridge begins above `epoch`; on the disk when this returns.
+    pub(crate) fn raise_epoch(&self, epoch: u64) {
+        self.inner.durable.journal.raise_epoch(epoch);
+    }
+
+    /// Writes out what the log has been given. Nothing is taken after this.
+    pub(crate) fn stop_journal(&self) {
+        self.inner.durable.journal.stop();
     }
 
     pub(crate) fn subscriptions(&self) -> usize {

@@ -17,7 +17,7 @@ use meshbridge_routing::{BridgeId, Forwarding, InterestFull, LinkId, Router, Rou
 use meshbridge_topic::TopicFilter;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::link::{CloseCode, Links};
 use crate::metrics::Metrics;
@@ -112,7 +112,7 @@ pub(crate) fn channel() -> (RouterHandle, mpsc::Receiver<Command>) {
 }
 
 /// Called when the core has taken a higher epoch; the number is on disk when it returns.
-pub(crate) type StoreEpoch = Box<dyn FnMut(u64) -> std::io::Result<()> + Send>;
+pub(crate) type StoreEpoch = Box<dyn FnMut(u64) + Send>;
 
 pub(crate) struct RouterTask {
     pub(crate) router: Router,
@@ -202,11 +202,8 @@ impl RouterTask {
                 }
                 RouterEvent::EpochRaised(epoch) => {
                     // The next run must start above it, also after a crash right now.
-                    if let Err(problem) = (self.store_epoch)(epoch) {
-                        error!(epoch, %problem, "Epoch could not be stored");
-                    } else {
-                        info!(epoch, "Epoch raised above one that the federation remembers");
-                    }
+                    tokio::task::block_in_place(|| (self.store_epoch)(epoch));
+                    info!(epoch, "Epoch raised above one that the federation remembers");
                 }
                 other => warn!(event = ?other, "Routing reports"),
             }
@@ -215,6 +212,7 @@ impl RouterTask {
             let reachable = self.router.routes().filter(|route| route.reachable).count();
             self.metrics.routes_reachable.set(i64::try_from(reachable).unwrap_or(i64::MAX));
             self.forwarding.store(self.router.forwarding());
+            self.pipeline.on_forwarding_changed();
             self.pipeline.resolve_parked();
         }
         while let Some(transmit) = self.router.poll_transmit() {

@@ -12,11 +12,13 @@ mod codec;
 mod control;
 pub mod data;
 mod notice;
+mod relay;
 mod table;
 
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use control::{Delta, Head, Message, SnapshotChunk};
 pub use notice::{Notice, NoticeKind};
+pub use relay::Relay;
 pub use table::{Entry, RecvTable, SendTable, TableAnnounce, TableFull, TableGap};
 
 /// Bytes of one control message, its length prefix not counted. A longer one ends the link.
@@ -48,6 +50,8 @@ pub enum Addressee {
     Table,
     /// [`Notice::decode`]
     Notice,
+    /// [`Relay::decode`]
+    Relay,
 }
 
 /// Looks at the kind of a control message only.
@@ -56,6 +60,7 @@ pub fn addressee(message: &[u8]) -> Result<Addressee, DecodeError> {
         control::KIND_MIN..=control::KIND_MAX => Ok(Addressee::Router),
         table::KIND => Ok(Addressee::Table),
         notice::KIND => Ok(Addressee::Notice),
+        relay::KIND => Ok(Addressee::Relay),
         kind => Err(DecodeError::UnknownKind(kind)),
     }
 }

@@ -280,6 +280,11 @@ impl Core {
         &self.state
     }
 
+    /// The newest batch handed to the log.
+    pub fn last_ticket(&self) -> Ticket {
+        self.ticket
+    }
+
     /// The highest batch that is durable.
     pub fn committed(&self) -> Ticket {
         self.committed

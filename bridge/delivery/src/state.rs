@@ -124,7 +124,7 @@ impl State {
     /// middle, or lost a stretch, still folds.
     pub fn apply(&mut self, record: &Record, effects: &mut Vec<Effect>) {
         match record {
-            Record::Accepted(accepted) => self.on_accepted(accepted),
+            Record::Accepted(accepted) => self.on_accepted(accepted, effects),
             Record::Taken(taken) => self.on_taken(taken),
             Record::Ended { key, prev, outcome } => {
                 let source = self.sources.entry(key.origin.clone()).or_default();
@@ -161,7 +161,7 @@ impl State {
         }
     }
 
-    fn on_accepted(&mut self, accepted: &Accepted) {
+    fn on_accepted(&mut self, accepted: &Accepted, effects: &mut Vec<Effect>) {
         self.next_body = self.next_body.max(accepted.body + 1);
         self.wall = self.wall.max(accepted.at);
         let key =
@@ -187,12 +187,14 @@ impl State {
             worst: None,
             start: self.starts,
         };
+        if !event.needed() {
+            effects.push(Effect::Released(accepted.body));
+            return;
+        }
         if accepted.retain_delivered {
             self.retained.insert((accepted.run, accepted.lane, accepted.seq), accepted.body);
         }
-        if event.needed() {
-            self.events.insert(accepted.body, event);
-        }
+        self.events.insert(accepted.body, event);
     }
 
     fn on_taken(&mut self, taken: &Taken) {
@@ -270,6 +272,11 @@ impl State {
             self.retained.remove(&(event.key.run, event.key.lane, event.key.seq));
             effects.push(Effect::Released(body));
         }
+    }
+
+    /// After damage: records are missing, so no number may wait for one that nobody has.
+    pub fn follow_what_is_left(&mut self) {
+        self.destinations.values_mut().for_each(Destination::rebase);
     }
 
     /// Own runs without anything pending are not named any more, except the newest.

@@ -198,8 +198,16 @@ fn parse_string(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
+/// The value of an attribute that a bridge adds at delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added<'a> {
+    Text(&'a str),
+    Integer(u32),
+}
+
+
 /// Appends the event in the JSON format. `extra` are attributes that are added at delivery, after the event's own.
-pub fn write_structured(event: &Event, extra: &[(&str, &str)], out: &mut Vec<u8>) {
+pub fn write_structured(event: &Event, extra: &[(&str, Added<'_>)], out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"specversion\":\"1.0\"");
     for (name, value) in event.attributes() {
         // Names are letters and digits: they need no escaping.
@@ -217,7 +225,10 @@ pub fn write_structured(event: &Event, extra: &[(&str, &str)], out: &mut Vec<u8>
         out.extend_from_slice(b",\"");
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b"\":");
-        write_string(value, out);
+        match value {
+            Added::Text(text) => write_string(text, out),
+            Added::Integer(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        }
     }
     match event.data_kind() {
         DataKind::None => {}

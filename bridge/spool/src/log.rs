@@ -232,6 +232,16 @@ impl<V: Vfs + Clone> Log<V> {
         self.segments() + more > self.options.segments_max.saturating_sub(self.options.reserve())
     }
 
+    /// A spare is being made and there is no other: what would roll over should wait for it.
+    pub fn awaits_spare(&self) -> bool {
+        self.spare_ordered && self.spares.is_empty()
+    }
+
+    /// Whether space is short: checkpoints and maintenance are then worth doing early.
+    pub fn is_tight(&self) -> bool {
+        self.disk_low || self.in_reserve(0)
+    }
+
     pub fn reader(&self) -> BodyReader<V> {
         self.reader.clone()
     }

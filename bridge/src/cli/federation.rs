@@ -79,6 +79,7 @@ impl LocalFederation {
                     grpc: own.grpc.clone(),
                     admin: own.admin.clone(),
                     peers,
+                    small: true,
                 };
                 (bridge.id.clone(), addresses)
             })

@@ -15,6 +15,9 @@ pub(super) struct Arguments {
     /// The node's configuration, `kind: Bridge`
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Start although files of the spool are missing; what they held is lost
+    #[arg(long)]
+    accept_missing: bool,
     /// Stop when stdin ends: for a parent that must not leave the bridge behind
     #[arg(long)]
     stop_with_stdin: bool,
@@ -23,7 +26,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let node = Node::load(&arguments.config)?;
     let stop = CancellationToken::new();
-    let stdin = arguments.stop_with_stdin;
+    let (stdin, accept_missing) = (arguments.stop_with_stdin, arguments.accept_missing);
     block_on(async {
         let signalled = stop.clone();
         tokio::spawn(async move {
@@ -33,7 +36,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             }
             signalled.cancel();
         });
-        crate::app::run(node, stop).await
+        crate::app::run(node, accept_missing, stop).await
     })?
     .map_err(Failure::Input)
 }

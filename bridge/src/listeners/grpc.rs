@@ -12,8 +12,8 @@ use tonic_health::ServingStatus;
 
 use super::ListenerSettings;
 use super::limits as limit;
-use super::publish::{Refused, RefusedKind, publication};
-use crate::pipeline::{Accepted, Pipeline, Principal, Publication};
+use super::publish::{Refused, RefusedKind, publication, wish};
+use crate::pipeline::{Accepted, Pipeline, Principal, Publication, Wish};
 use meshbridge_event::limits::BATCH_EVENTS_MAX;
 use meshbridge_topic::Topic;
 
@@ -35,7 +35,7 @@ pub(super) mod api {
 
 use api::meshbridge::v1::bridge_server::{Bridge, BridgeServer};
 use api::meshbridge::v1::{
-    Denied, PublishBatchReply, PublishBatchRequest, PublishReply, PublishRequest, SubscribeRequest,
+    Ack, Denied, Ended, PublishBatchReply, PublishBatchRequest, PublishReply, PublishRequest, SubscribeRequest,
 };
 
 const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
@@ -129,7 +129,26 @@ fn reply(accepted: &Accepted) -> PublishReply {
                 disposition: denied.disposition.clone(),
             })
             .collect(),
+        duplicate: accepted.duplicate,
+        ack: accepted.reached.as_ref().map(|reached| Ack {
+            level: reached.level.name().to_owned(),
+            missing: reached.missing.iter().map(ToString::to_string).collect(),
+            outcomes: reached
+                .outcomes
+                .iter()
+                .map(|(destination, outcome)| Ended {
+                    destination: destination.to_string(),
+                    outcome: outcome.name().to_owned(),
+                    why: outcome.why().unwrap_or_default().to_owned(),
+                })
+                .collect(),
+        }),
     }
+}
+
+fn wished(ack: &str, timeout_seconds: u32) -> Result<Wish, Status> {
+    let timeout = if timeout_seconds == 0 { String::new() } else { timeout_seconds.to_string() };
+    wish(ack, &timeout).map_err(|refused| status(&refused))
 }
 
 impl Service {
@@ -149,8 +168,9 @@ impl Service {
         &self,
         principal: &Principal,
         batch: Vec<Publication>,
+        wish: Wish,
     ) -> Result<Vec<PublishReply>, Status> {
-        let accepted = self.pipeline.publish(principal, batch).await;
+        let accepted = self.pipeline.publish(principal, batch, wish).await;
         let accepted = accepted.map_err(|refused| status(&Refused::from(refused)))?;
         Ok(accepted.iter().map(reply).collect())
     }
@@ -160,8 +180,10 @@ impl Service {
 impl Bridge for Service {
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishReply>, Status> {
         let principal = principal(&request);
-        let publication = self.publication(request.into_inner()).map_err(|refused| status(&refused))?;
-        let replies = self.take(&principal, vec![publication]).await?;
+        let request = request.into_inner();
+        let wish = wished(&request.ack, request.timeout_seconds)?;
+        let publication = self.publication(request).map_err(|refused| status(&refused))?;
+        let replies = self.take(&principal, vec![publication], wish).await?;
         Ok(Response::new(replies.into_iter().next().unwrap_or_default()))
     }
 
@@ -170,7 +192,9 @@ impl Bridge for Service {
         request: Request<PublishBatchRequest>,
     ) -> Result<Response<PublishBatchReply>, Status> {
         let principal = principal(&request);
-        let requests = request.into_inner().requests;
+        let request = request.into_inner();
+        let wish = wished(&request.ack, request.timeout_seconds)?;
+        let requests = request.requests;
         if requests.len() > BATCH_EVENTS_MAX {
             return Err(Status::resource_exhausted(format!("a batch has at most {BATCH_EVENTS_MAX} events")));
         }
@@ -181,7 +205,7 @@ impl Bridge for Service {
                 self.publication(request).map_err(|refused| Refused { index: Some(index), ..refused })
             })
             .collect();
-        let replies = self.take(&principal, batch.map_err(|refused| status(&refused))?).await?;
+        let replies = self.take(&principal, batch.map_err(|refused| status(&refused))?, wish).await?;
         Ok(Response::new(PublishBatchReply { replies }))
     }
 
@@ -200,8 +224,10 @@ impl Bridge for Service {
                     format!("a stream has at most {BATCH_EVENTS_MAX} events, all of them were taken");
                 return Err(Status::resource_exhausted(message));
             }
-            let publication = self.publication(request?).map_err(refused)?;
-            replies.extend(self.take(&principal, vec![publication]).await?);
+            let request = request?;
+            let wish = wished(&request.ack, request.timeout_seconds)?;
+            let publication = self.publication(request).map_err(refused)?;
+            replies.extend(self.take(&principal, vec![publication], wish).await?);
         }
         Ok(Response::new(PublishBatchReply { replies }))
     }

@@ -4,11 +4,16 @@
 //! |---|---|
 //! | `POST /v1/topics/{topic}` | publish; binary, structured or batched mode |
 //! | `POST /v1/topics` | the same, the topic is the event's `type` |
+//! | `?ack=none\|stored\|replicated\|delivered` on both, `&timeout=` seconds | when the answer comes |
 //! | `GET /v1/stream?filter=…` | server-sent events until the client leaves |
+//! | `&subscription=NAME` | a subscription with memory: made on first use, read on by the next connection |
+//! | `&ack=manual` | its events are acknowledged by the token that came as `id:` |
 //! | `GET /v1/ws?filter=…` | the same over WebSocket, an event a text message |
+//! | `/v1/subscriptions`, `/v1/subscriptions/{name}`, `…/ack`, `…/nack` | subscriptions with memory |
 //!
-//! Delivered events carry two more attributes: `meshbridgetopic`, and over WebSocket, which has no field for it,
-//! `meshbridgekey`. Nobody can publish an event that has either.
+//! Delivered events carry more attributes: `meshbridgetopic`; where no field of the protocol has it, `meshbridgekey`;
+//! and from a subscription with memory `meshbridgedelivery`, which counts the deliveries of this event. Nobody can
+//! publish an event that has one of these.
 //!
 //! Two liberties of HTTP/1 are hyper's and stay: where a request has both `Transfer-Encoding` and `Content-Length`, the
 //! former counts and the latter is removed; and a bare line feed ends a line of the head. A proxy in front of a listener
@@ -16,11 +21,12 @@
 
 mod body;
 mod streams;
+mod subscriptions;
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Json, Response};
@@ -32,8 +38,8 @@ use meshbridge_topic::Topic;
 use tokio_util::sync::CancellationToken;
 
 use super::ListenerSettings;
-use super::publish::{Refused, RefusedKind, publication, reply};
-use crate::pipeline::{Pipeline, Principal, Publication};
+use super::publish::{Refused, RefusedKind, publication, reply, wish};
+use crate::pipeline::{Pipeline, Principal, Publication, Wish};
 
 const WEB_SOCKET: &str = "/v1/ws";
 
@@ -58,6 +64,13 @@ pub(super) fn router(pipeline: Pipeline, settings: &ListenerSettings, stop: Canc
         .route("/v1/topics", post(publish_by_type))
         .route("/v1/topics/{topic}", post(publish_to_topic))
         .route("/v1/stream", get(streams::server_sent_events))
+        .route("/v1/subscriptions", get(subscriptions::list).post(subscriptions::make))
+        .route(
+            "/v1/subscriptions/{name}",
+            get(subscriptions::show).delete(subscriptions::delete),
+        )
+        .route("/v1/subscriptions/{name}/ack", post(subscriptions::acknowledge))
+        .route("/v1/subscriptions/{name}/nack", post(subscriptions::give_back))
         .route(WEB_SOCKET, get(streams::web_socket))
         .fallback(|| async {
             problem(StatusCode::NOT_FOUND, &Refused::invalid("there is nothing at this path"))
@@ -91,22 +104,26 @@ async fn refuse_web_sockets(request: Request, next: Next) -> Response {
 async fn publish_by_type(
     State(shared): State<Shared>,
     Extension(principal): Extension<Principal>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    respond(publish(&shared, &principal, None, &headers, body).await)
+    let call = Call { principal: &principal, query: query.as_deref(), headers: &headers };
+    respond(publish(&shared, call, None, body).await)
 }
 
 async fn publish_to_topic(
     State(shared): State<Shared>,
     Extension(principal): Extension<Principal>,
     Path(topic): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     // The path was decoded once, by the router.
+    let call = Call { principal: &principal, query: query.as_deref(), headers: &headers };
     let outcome = match Topic::parse(&topic) {
-        Ok(topic) => publish(&shared, &principal, Some(&topic), &headers, body).await,
+        Ok(topic) => publish(&shared, call, Some(&topic), body).await,
         Err(error) => {
             let refused = Refused::invalid(format!("this is no topic: {error}"));
             Err(Refusal::Bad(Refused { offset: Some(error.offset), ..refused }))
@@ -148,13 +165,36 @@ fn respond(outcome: Result<serde_json::Value, Refusal>) -> Response {
     }
 }
 
+/// Who calls, and what stands in the head of the request.
+#[derive(Clone, Copy)]
+struct Call<'r> {
+    principal: &'r Principal,
+    query: Option<&'r str>,
+    headers: &'r HeaderMap,
+}
+
+impl Call<'_> {
+    fn wish(&self) -> Result<Wish, Refused> {
+        let (mut ack, mut timeout) = (String::new(), String::new());
+        for (name, value) in streams::parameters(self.query)? {
+            match name.as_str() {
+                "ack" => ack = value,
+                "timeout" => timeout = value,
+                _ => return Err(streams::unknown_parameter(&name, "ack and timeout")),
+            }
+        }
+        wish(&ack, &timeout)
+    }
+}
+
 async fn publish(
     shared: &Shared,
-    principal: &Principal,
+    call: Call<'_>,
     topic: Option<&Topic>,
-    headers: &HeaderMap,
     body: Body,
 ) -> Result<serde_json::Value, Refusal> {
+    let Call { principal, headers, .. } = call;
+    let wish = call.wish()?;
     let content_type = match headers.get(header::CONTENT_TYPE) {
         None => None,
         Some(value) => {
@@ -174,7 +214,7 @@ async fn publish(
             .enumerate()
             .map(|(index, event)| one(event).map_err(|refused| Refused { index: Some(index), ..refused }))
             .collect();
-        let accepted = shared.pipeline.publish(principal, publications?).await.map_err(Refused::from)?;
+        let accepted = shared.pipeline.publish(principal, publications?, wish).await.map_err(Refused::from)?;
         return Ok(accepted.iter().map(reply).collect());
     }
     let event = if essence == "application/cloudevents+json" {
@@ -194,7 +234,7 @@ async fn publish(
         let message = "this is no CloudEvent: send the header ce-specversion (binary mode), or content-type application/cloudevents+json";
         return Err(Refusal::MediaType(message.to_owned()));
     };
-    let accepted = shared.pipeline.publish(principal, vec![one(event)?]).await.map_err(Refused::from)?;
+    let accepted = shared.pipeline.publish(principal, vec![one(event)?], wish).await.map_err(Refused::from)?;
     Ok(accepted.first().map(reply).unwrap_or_default())
 }
 
@@ -216,6 +256,7 @@ fn problem(status: StatusCode, refused: &Refused) -> Response {
         (StatusCode::METHOD_NOT_ALLOWED, _) => "method_not_allowed",
         (StatusCode::UNSUPPORTED_MEDIA_TYPE, _) => "unsupported_media_type",
         (StatusCode::UNAUTHORIZED, _) => "unauthorised",
+        (StatusCode::CONFLICT, _) => "conflict",
         (StatusCode::TOO_MANY_REQUESTS, _) => "too_many",
         (_, RefusedKind::Invalid) => "invalid",
         (_, RefusedKind::TooLarge) => "too_large",

@@ -1,9 +1,11 @@
 //! From what a client sent to what the pipeline takes; the same checks for every protocol.
 
+use std::time::Duration;
+
 use meshbridge_event::{Event, is_reserved_name};
 use meshbridge_topic::Topic;
 
-use crate::pipeline::{Accepted, Publication, PublishRefused};
+use crate::pipeline::{AckLevel, Accepted, Publication, PublishRefused, Wish};
 
 /// What is wrong with a publication; the same for HTTP and gRPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +56,7 @@ impl From<PublishRefused> for Refused {
     fn from(refused: PublishRefused) -> Refused {
         let message = refused.to_string();
         let kind = match refused {
-            PublishRefused::Full { retry_after } => {
+            PublishRefused::Full { retry_after } | PublishRefused::DestinationFull { retry_after, .. } => {
                 RefusedKind::Busy { retry_after_secs: retry_after.as_secs().max(1) }
             }
             PublishRefused::Draining => RefusedKind::Stopping,
@@ -103,5 +105,42 @@ pub(super) fn reply(accepted: &Accepted) -> serde_json::Value {
         })
         .collect();
     let destinations: Vec<&str> = accepted.destinations.iter().map(|bridge| bridge.as_str()).collect();
-    serde_json::json!({"key": accepted.key.to_string(), "destinations": destinations, "denied": denied})
+    let mut reply =
+        serde_json::json!({"key": accepted.key.to_string(), "destinations": destinations, "denied": denied});
+    if accepted.duplicate {
+        reply["duplicate"] = true.into();
+    }
+    if let Some(reached) = &accepted.reached {
+        let outcomes = reached.outcomes.iter().map(|(destination, outcome)| {
+            serde_json::json!({"destination": destination.as_str(), "outcome": outcome.name(), "why": outcome.why()})
+        });
+        reply["ack"] = serde_json::json!({
+            "level": reached.level.name(),
+            "missing": reached.missing.iter().map(|bridge| bridge.as_str()).collect::<Vec<_>>(),
+            "outcomes": outcomes.collect::<Vec<_>>(),
+        });
+    }
+    reply
+}
+
+/// The longest that a publisher may let its answer wait.
+const PATIENCE_MAX: Duration = Duration::from_secs(25);
+
+/// What the parameters of a publication ask for: `ack` and `timeout` in seconds.
+pub(super) fn wish(ack: &str, timeout: &str) -> Result<Wish, Refused> {
+    let mut wish = Wish::default();
+    if !ack.is_empty() {
+        wish.level = AckLevel::parse(ack).ok_or_else(|| {
+            let shown: String = ack.chars().take(64).collect();
+            Refused::invalid(format!("ack `{shown}` is none of {}", AckLevel::NAMES.join(", ")))
+        })?;
+    }
+    if !timeout.is_empty() {
+        let seconds = timeout.parse::<f64>().ok().filter(|seconds| (0.0..=PATIENCE_MAX.as_secs_f64()).contains(seconds));
+        let seconds = seconds.ok_or_else(|| {
+            Refused::invalid(format!("timeout must be a number of seconds, at most {}", PATIENCE_MAX.as_secs()))
+        })?;
+        wish.patience = Duration::from_secs_f64(seconds);
+    }
+    Ok(wish)
 }

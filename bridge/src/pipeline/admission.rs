@@ -1,183 +1,189 @@
-//! The one place every accepted event passes through before its publisher is answered.
+//! The one place every accepted event passes through before its publisher is answered: into the log, then the answer.
 //!
-//! Events get their numbers here, in the order in which their copies enter the queues, under one lock a batch: a lane
-//! is a promise of order, so numbering and queueing may not be interleaved by two publishers. What makes an event
-//! durable belongs between the numbers and the first copy.
+//! Numbers are given and records queued for the log in one step, under the lock of the delivery core, so the order of a
+//! lane is the order in which its events were accepted. Nothing leaves before the flush; the core sees to that.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
+use meshbridge_delivery::{NewEvent, Outcome, Ticket};
 use meshbridge_event::{AttributeValue, Event};
-use meshbridge_routing::{
-    BridgeIndex, CarrierSet, DestinationSet, EventKey, Forwarding, LANES, Split, lane_of,
-    wire::data::payload_digest,
-};
+use meshbridge_policy::{DeliveryClass, OnDestinationFull, Retain, TopicDelivery};
+use meshbridge_routing::{BridgeId, DestinationSet, Forwarding, lane_of};
 use smallvec::SmallVec;
 
 use super::plan::Planned;
-use super::subscriptions::Delivery;
-use super::{Accepted, Inner, PublishRefused, lock};
-use crate::link::{FrameBody, FrameDestination, FrameDestinations, Outbound};
+use super::stored::Stored;
+use super::waiters::{AckLevel, Waiting};
+use super::{Accepted, Inner, Principal, PublishRefused, lock};
+use crate::link::FrameDestinations;
 use crate::metrics::DropReason;
 use crate::policy_store::Generation;
 
-/// What a publisher is told to wait when a queue is full.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// What a publisher is told to wait when something is full.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Events that one destination may leave unsettled before publications for it are refused.
+pub(super) const UNSETTLED_MAX: u64 = 1_000_000;
 
-/// Numbers of one run, a sequence for each lane.
+/// Admitted and numbered, not durable yet.
 #[derive(Debug)]
-pub(super) struct Sequencer {
-    lanes: Vec<LaneNumbers>,
-}
-
-#[derive(Debug, Default)]
-struct LaneNumbers {
-    last: u64,
-    /// By bridge index: the last number of this lane that was meant for the bridge (`prev` of the next one).
-    last_for: Vec<u64>,
-}
-
-impl Default for Sequencer {
-    fn default() -> Sequencer {
-        Sequencer { lanes: (0..LANES).map(|_| LaneNumbers::default()).collect() }
-    }
-}
-
-impl Sequencer {
-    fn next(&mut self, lane: u8) -> u64 {
-        let numbers = &mut self.lanes[usize::from(lane)];
-        numbers.last += 1;
-        numbers.last
-    }
-
-    /// Replaces the last number meant for `bridge`, and gives the one before.
-    fn replace_last_for(&mut self, lane: u8, bridge: BridgeIndex, seq: u64) -> u64 {
-        let last_for = &mut self.lanes[usize::from(lane)].last_for;
-        let at = usize::from(bridge.0);
-        if last_for.len() <= at {
-            last_for.resize(at + 1, 0);
-        }
-        std::mem::replace(&mut last_for[at], seq)
-    }
+pub(super) struct Admission {
+    pub(super) accepted: Vec<Accepted>,
+    pub(super) ticket: Ticket,
+    /// By place in `accepted`.
+    pub(super) waiters: Vec<(usize, Waiting)>,
 }
 
 impl Inner {
-    /// Numbers a planned batch and sends it on its way, or refuses all of it.
+    /// Takes a planned batch whole, or refuses it whole.
     pub(super) fn admit(
         &self,
+        principal: &Principal,
         generation: &Generation,
         forwarding: &Forwarding,
         planned: Vec<Planned>,
-    ) -> Result<Vec<Accepted>, PublishRefused> {
-        self.check_room(forwarding, &planned)?;
-        let now = Instant::now();
-        let policy = generation.program.digest();
-        let events = planned.len() as u64;
-        let mut unrouted = 0;
-        let mut accepted = Vec::with_capacity(planned.len());
-        let mut local = Vec::new();
-        let mut sent = Vec::new();
-        let mut sequencer = lock(&self.sequencer);
-        for plan in planned {
-            let lane = lane_of(plan.topic.as_str(), partition(&plan.event));
-            let key = EventKey {
-                origin: self.parts.own.clone(),
-                run: self.parts.run,
-                lane,
-                seq: sequencer.next(lane),
-            };
-            let mut destinations = Vec::new();
-            let life = remaining_life(&plan.event);
-            if life == Some(Duration::ZERO) {
-                self.parts.metrics.on_dropped(DropReason::Expired, 1);
-            } else {
-                if plan.local {
-                    destinations.push(self.parts.own.clone());
-                    let (topic, event) = (plan.topic.clone(), plan.event.clone());
-                    local.push(Arc::new(Delivery { key: key.clone(), topic, event }));
-                }
-                for variant in &plan.variants {
-                    let numbered = variant.destinations.iter().map(|bridge| FrameDestination {
-                        bridge: *bridge,
-                        prev: sequencer.replace_last_for(lane, *bridge, key.seq),
-                    });
-                    let numbered: FrameDestinations = numbered.collect();
-                    destinations.extend(numbered.iter().map(|d| forwarding.bridge(d.bridge).0.clone()));
-                    let payload = variant.event.encoded().clone();
-                    let frame = Outbound {
-                        hop_limit: forwarding.default_hop_limit(&set_of(&numbered)),
-                        body: Arc::new(FrameBody {
-                            key: key.clone(),
-                            topic: plan.topic.clone(),
-                            digest: payload_digest(&payload),
-                            payload,
-                            policy,
-                            carriers: CarrierSet::All,
-                            extensions: SmallVec::new(),
-                        }),
-                        destinations: numbered,
-                        since: now,
-                        expires: life.map(|life| now + life),
-                    };
-                    self.forward(forwarding, frame, None);
-                }
-            }
-            if destinations.is_empty() && plan.denied.is_empty() {
-                unrouted += 1;
-            }
-            for (bridge, refusal) in &plan.refused {
-                let destination = forwarding.bridge(*bridge).0;
-                self.on_refused_here(&key, &plan.topic, &plan.event, destination.as_str(), refusal);
-            }
-            if !plan.variants.is_empty() {
-                sent.push((key.clone(), plan.topic, plan.event));
-            }
-            accepted.push(Accepted { key, destinations, denied: plan.denied });
+        level: AckLevel,
+    ) -> Result<Admission, PublishRefused> {
+        let options = generation.program.delivery(self.parts.own_zone_index);
+        let topics: Vec<TopicDelivery> = planned.iter().map(|plan| options.for_topic(&plan.topic)).collect();
+        if topics.iter().all(|topic| topic.class == DeliveryClass::BestEffort) {
+            let accepted = self.admit_best_effort(generation, forwarding, planned)?;
+            return Ok(Admission { accepted, ticket: 0, waiters: Vec::new() });
         }
-        // Still under the lock, so that two batches of one lane reach a subscriber in the order of their numbers.
-        self.deliver(&local);
-        drop(sequencer);
-        self.remember_sent(sent);
-        self.parts.metrics.on_published(events, unrouted);
-        Ok(accepted)
-    }
-
-    /// Full means refused, before acceptance (RELIABILITY P7): a batch is taken when every queue it needs has room.
-    fn check_room(&self, forwarding: &Forwarding, planned: &[Planned]) -> Result<(), PublishRefused> {
-        let sessions = self.parts.links.sessions();
-        let mut split = Split::default();
-        let mut needed: SmallVec<[(meshbridge_routing::LinkId, usize); 8]> = SmallVec::new();
-        for variant in planned.iter().flat_map(|plan| &plan.variants) {
-            let mut set = DestinationSet::default();
-            variant.destinations.iter().for_each(|bridge| set.insert(*bridge));
-            forwarding.split(&set, &CarrierSet::All, None, &mut split);
-            for hop in &split.hops {
-                let link = hop.link;
-                let bytes = variant.event.encoded().len();
-                match needed.iter_mut().find(|(known, _)| *known == link) {
-                    Some((_, sum)) => *sum += bytes,
-                    None => needed.push((link, bytes)),
-                }
-            }
-        }
-        let full = |(link, bytes): &(_, usize)| {
-            sessions.get(link).is_some_and(|session| !session.outbox.has_room_for(*bytes))
-        };
-        if needed.iter().any(full) {
+        // A batch is taken whole, so the strictest of its classes is that of all its events.
+        if !self.durable.journal.admits() {
             return Err(PublishRefused::Full { retry_after: RETRY_AFTER });
         }
-        Ok(())
+        let full = self.full_destinations(forwarding, &planned, &topics)?;
+        let events = planned.len() as u64;
+        let mut unrouted = 0;
+        let new: Vec<NewEvent> = planned
+            .iter()
+            .zip(&topics)
+            .map(|(plan, topic)| {
+                let event = new_event(principal, forwarding, plan, *topic, &self.named.matching(&plan.topic));
+                unrouted += u64::from(event.destinations.is_empty() && !event.local && plan.denied.is_empty());
+                if event.expires > 0 && event.destinations.is_empty() && !event.local {
+                    self.parts.metrics.on_dropped(DropReason::Expired, 1);
+                }
+                event
+            })
+            .collect();
+        let targets: Vec<(SmallVec<[BridgeId; 4]>, bool)> =
+            new.iter().map(|event| (event.destinations.clone(), event.local)).collect();
+        let lives: Vec<u64> = new.iter().map(|event| event.expires).collect();
+        let wall = self.durable.wall();
+        let mut waiters = Vec::new();
+        let (admitted, ticket) = self.durable.with(|core| {
+            let (admitted, ticket) = core.accept(new, wall);
+            let fresh = admitted.iter().zip(&targets).zip(planned.iter().zip(&lives)).enumerate();
+            for (at, ((one, (remote, local)), (plan, expires))) in fresh {
+                let Some(body) = one.body else { continue };
+                // In memory before anybody can ask for it.
+                let stored = Stored {
+                    key: one.key.clone(),
+                    topic: plan.topic.clone(),
+                    event: plan.event.clone(),
+                    expires: *expires,
+                    forms: Some((generation.number, plan.variants.to_vec())),
+                };
+                if !remote.is_empty() || *local {
+                    lock(&self.durable.cache).insert(body, Arc::new(stored));
+                }
+                if level > AckLevel::Stored {
+                    let own = local.then(|| self.parts.own.clone());
+                    waiters.push((at, self.durable.waiters.add(&one.key, body, remote, own)));
+                }
+                for bridge in remote.iter().filter(|bridge| full.contains(bridge)) {
+                    let outcome = Outcome::DeadLettered("destination-full".into());
+                    core.end_pair(body, bridge, outcome, std::time::Instant::now());
+                }
+            }
+            (admitted, ticket)
+        });
+        let accepted = admitted.into_iter().zip(planned).zip(targets).map(|((one, plan), (remote, local))| {
+            if one.body.is_some() {
+                for (bridge, refusal) in &plan.refused {
+                    let destination = forwarding.bridge(*bridge).0;
+                    self.on_refused_here(&one.key, &plan.topic, &plan.event, destination.as_str(), refusal);
+                }
+                if !plan.variants.is_empty() {
+                    lock(&self.recent).insert(one.key.clone(), plan.topic.clone(), plan.event.clone());
+                }
+            }
+            let own = local.then(|| self.parts.own.clone());
+            let duplicate = one.is_duplicate();
+            Accepted { duplicate, ..Accepted::new(one.key, own.into_iter().chain(remote).collect(), plan.denied) }
+        });
+        let accepted = accepted.collect();
+        self.parts.metrics.on_published(events, unrouted);
+        Ok(Admission { accepted, ticket, waiters })
     }
 
-    fn remember_sent(&self, sent: Vec<(EventKey, meshbridge_topic::Topic, Event)>) {
-        if sent.is_empty() {
-            return;
+    /// Destinations without room, whose pairs are to end as dead letters; or the refusal, where a topic asks for it.
+    fn full_destinations(
+        &self,
+        forwarding: &Forwarding,
+        planned: &[Planned],
+        topics: &[TopicDelivery],
+    ) -> Result<Vec<BridgeId>, PublishRefused> {
+        let mut full: Vec<BridgeId> = Vec::new();
+        let mut asked: SmallVec<[meshbridge_routing::BridgeIndex; 16]> = SmallVec::new();
+        for (plan, topic) in planned.iter().zip(topics) {
+            for index in plan.variants.iter().flat_map(|variant| &variant.destinations) {
+                let bridge = forwarding.bridge(*index).0;
+                if !asked.contains(index) {
+                    asked.push(*index);
+                    let unsettled = self.durable.view(|core| {
+                        core.state().destinations.get(bridge).map_or(0, |destination| destination.unsettled())
+                    });
+                    if unsettled >= UNSETTLED_MAX {
+                        full.push(bridge.clone());
+                    }
+                }
+                if full.contains(bridge) && topic.on_destination_full == OnDestinationFull::Refuse {
+                    let bridge = bridge.clone();
+                    return Err(PublishRefused::DestinationFull { bridge, retry_after: RETRY_AFTER });
+                }
+            }
         }
-        let mut recent = lock(&self.recent);
-        for (key, topic, event) in sent {
-            recent.insert(key, topic, event);
-        }
+        Ok(full)
     }
+}
+
+fn new_event(
+    principal: &Principal,
+    forwarding: &Forwarding,
+    plan: &Planned,
+    topic: TopicDelivery,
+    groups: &[u32],
+) -> NewEvent {
+    let life = remaining_life(&plan.event);
+    let over = life == Some(Duration::ZERO);
+    let indices = plan.variants.iter().flat_map(|variant| &variant.destinations).filter(|_| !over);
+    NewEvent {
+        producer: producer(principal, &plan.event),
+        lane: lane_of(plan.topic.as_str(), partition(&plan.event)),
+        topic: plan.topic.as_str().into(),
+        payload: plan.event.encoded().clone(),
+        expires: life.map_or(0, |life| super::durable::system_ms() + life.as_millis() as u64),
+        retain_delivered: topic.retain == Retain::Delivered,
+        destinations: indices.map(|index| forwarding.bridge(*index).0.clone()).collect(),
+        groups: if over { SmallVec::new() } else { SmallVec::from_slice(groups) },
+        local: (plan.local || !groups.is_empty()) && !over,
+    }
+}
+
+/// What makes a retry the same event (P4).
+fn producer(principal: &Principal, event: &Event) -> u128 {
+    let mut hash = blake3::Hasher::new();
+    for part in [&*principal.0, event.source(), event.id()] {
+        hash.update(&(part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let mut half = [0; 16];
+    hash.finalize_xof().fill(&mut half);
+    u128::from_le_bytes(half)
 }
 
 pub(super) fn set_of(destinations: &FrameDestinations) -> DestinationSet {
@@ -187,7 +193,7 @@ pub(super) fn set_of(destinations: &FrameDestinations) -> DestinationSet {
 }
 
 /// What decides the lane beside the topic: `partitionkey`, or else the source.
-fn partition(event: &Event) -> &str {
+pub(super) fn partition(event: &Event) -> &str {
     match event.attribute("partitionkey") {
         Some(AttributeValue::String(key)) => key,
         _ => event.source(),
@@ -195,7 +201,7 @@ fn partition(event: &Event) -> &str {
 }
 
 /// Until `expirytime`; zero where that has passed, `None` where there is none or it is no time.
-fn remaining_life(event: &Event) -> Option<Duration> {
+pub(super) fn remaining_life(event: &Event) -> Option<Duration> {
     let text = event.attribute("expirytime")?.to_text();
     let end = time::OffsetDateTime::parse(&text, &time::format_description::well_known::Rfc3339).ok()?;
     Some(SystemTime::from(end).duration_since(SystemTime::now()).unwrap_or(Duration::ZERO))

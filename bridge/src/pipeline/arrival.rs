@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use meshbridge_delivery::{Arrival as Known, Arrived, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::{Context, ZoneIndex};
 use meshbridge_routing::wire::{NoticeKind, data::payload_digest};
-use meshbridge_routing::{BridgeId, Forwarding, ZoneName};
+use meshbridge_routing::{BridgeId, EventKey, Forwarding, ZoneName};
 
-use super::judge::{Refusal, Verdict, context_name};
+use super::best_effort::is_marked;
+use super::durable::system_ms;
+use super::judge::{DEAD_LETTER, Refusal, Verdict, context_name};
+use super::stored::Stored;
 use super::subscriptions::Delivery;
 use super::{Inner, Pipeline, lock};
 use crate::link::Outbound;
@@ -29,12 +33,24 @@ impl Pipeline {
     pub(crate) fn arrive(&self, neighbour: &BridgeId, batch: Vec<Arrival>) {
         let generation = self.generation();
         let forwarding = self.inner.parts.forwarding.load();
-        let mut local = Vec::new();
+        let mut here = Vec::new();
         for arrival in batch {
-            self.inner.arrive_one(&generation, &forwarding, neighbour, arrival, &mut local);
+            self.inner.arrive_one(&generation, &forwarding, neighbour, arrival, &mut here);
         }
-        self.inner.deliver(&local);
+        self.inner.receive_all(&generation, here);
     }
+}
+
+/// The event as it is kept, or how it ends.
+type Judged = Result<(Arrived, Arc<Stored>), Outcome>;
+
+/// A frame for this bridge, of a known origin and with whole bytes.
+#[derive(Debug)]
+struct Here {
+    frame: Outbound,
+    prev: u64,
+    zone: ZoneName,
+    event: Event,
 }
 
 impl Inner {
@@ -44,7 +60,7 @@ impl Inner {
         forwarding: &Forwarding,
         neighbour: &BridgeId,
         Arrival { frame, here }: Arrival,
-        local: &mut Vec<Arc<Delivery>>,
+        all_here: &mut Vec<Here>,
     ) {
         let body = &frame.body;
         if payload_digest(&body.payload) != body.digest {
@@ -66,22 +82,93 @@ impl Inner {
             return self.drop_frame(&frame, DropReason::Damaged);
         };
         if let Some(prev) = here {
-            self.receive(generation, &zone, &frame, &event, prev, local);
+            if is_marked(&frame) {
+                self.receive_best_effort(generation, &zone, &frame, &event, prev);
+            } else {
+                let frame = frame.clone();
+                all_here.push(Here { frame, prev, zone: zone.clone(), event: event.clone() });
+            }
         }
         if !frame.destinations.is_empty() {
             self.carry(generation, forwarding, &zone, neighbour, frame, &event);
         }
     }
 
-    /// This bridge is a destination.
-    fn receive(
+    /// This bridge is a destination of these: what is new is judged, and taken or ended (RELIABILITY §2, steps 6 to 8).
+    fn receive_all(&self, generation: &Generation, here: Vec<Here>) {
+        if here.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let known: Vec<Known> =
+            self.durable.with(|core| here.iter().map(|one| core.classify(&one.frame.body.key, now)).collect());
+        let full = !self.durable.journal.admits();
+        let mut taken = Vec::new();
+        for (one, known) in here.into_iter().zip(known) {
+            match known {
+                // Full: the origin keeps it, and hears by the credit that it may come again later.
+                Known::New if full => self.parts.metrics.on_dropped(DropReason::QueueFull, 1),
+                Known::New => taken.push(self.judge_here(generation, one)),
+                Known::Known => self.parts.metrics.on_dropped(DropReason::Duplicate, 1),
+                Known::UnknownRun | Known::NoRoom => self.parts.metrics.on_dropped(DropReason::Waited, 1),
+            }
+        }
+        if taken.is_empty() {
+            return;
+        }
+        let wall = self.durable.wall();
+        self.durable.with(|core| {
+            for (key, prev, verdict) in taken {
+                // Another link may have brought it meanwhile.
+                if core.classify(&key, now) != Known::New {
+                    continue;
+                }
+                match verdict {
+                    Ok((arrived, stored)) => {
+                        let body = core.take(arrived, wall);
+                        lock(&self.durable.cache).insert(body, stored);
+                    }
+                    Err(outcome) => core.refuse(key, prev, outcome),
+                }
+            }
+        });
+    }
+
+    fn judge_here(&self, generation: &Generation, one: Here) -> (EventKey, u64, Judged) {
+        let Here { frame, prev, zone, event } = one;
+        let body = &frame.body;
+        let key = body.key.clone();
+        let event = match self.judge_arrival(generation, Context::Ingress, &zone, &frame, &event) {
+            Verdict::Pass(edited) => edited.unwrap_or(event),
+            Verdict::Stop(refusal) => {
+                self.refuse(Context::Ingress, &frame, &refusal);
+                let by = refusal.by.clone().into();
+                let letter = refusal.disposition == DEAD_LETTER;
+                let outcome = if letter { Outcome::DeadLettered(by) } else { Outcome::Denied(by) };
+                return (key, prev, Err(outcome));
+            }
+        };
+        let left = frame.expires.map(|expires| expires.saturating_duration_since(Instant::now()));
+        let expires = left.map_or(0, |left| system_ms() + left.as_millis() as u64);
+        let arrived = Arrived {
+            key: key.clone(),
+            prev,
+            topic: body.topic.as_str().into(),
+            payload: event.encoded().clone(),
+            expires,
+            groups: self.named.matching(&body.topic),
+        };
+        let stored = Stored { key: key.clone(), topic: body.topic.clone(), event, expires, forms: None };
+        (key, prev, Ok((arrived, Arc::new(stored))))
+    }
+
+    fn receive_best_effort(
         &self,
         generation: &Generation,
         origin_zone: &ZoneName,
         frame: &Outbound,
         event: &Event,
         prev: u64,
-        local: &mut Vec<Arc<Delivery>>,
     ) {
         let body = &frame.body;
         if !lock(&self.dedup).take(&body.key, prev) {
@@ -91,7 +178,8 @@ impl Inner {
             Verdict::Pass(edited) => edited.unwrap_or_else(|| event.clone()),
             Verdict::Stop(refusal) => return self.refuse(Context::Ingress, frame, &refusal),
         };
-        local.push(Arc::new(Delivery { key: body.key.clone(), topic: body.topic.clone(), event }));
+        let (key, topic) = (body.key.clone(), body.topic.clone());
+        self.hand_out(&Arc::new(Delivery { body: None, key, topic, event }));
     }
 
     /// Others behind this bridge are destinations: it carries the frame, if its policies let it.
@@ -151,14 +239,5 @@ impl Inner {
             context: context_name(context).to_owned(),
         };
         self.notify_origin(&frame.body.key, kind);
-    }
-
-    pub(super) fn deliver(&self, batch: &[Arc<Delivery>]) {
-        if batch.is_empty() {
-            return;
-        }
-        let offered = self.subscriptions.deliver(batch);
-        self.parts.metrics.on_delivered(u64::from(offered.delivered));
-        self.parts.metrics.on_dropped(DropReason::SlowSubscriber, u64::from(offered.overflowed));
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Planned {
 }
 
 /// The event as one destination class gets it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Variant {
     pub(super) event: Event,
     pub(super) destinations: SmallVec<[BridgeIndex; 4]>,

@@ -15,9 +15,29 @@ use tokio::sync::Notify;
 /// One event on its way to subscribers of this bridge; shared by all of them.
 #[derive(Debug)]
 pub(crate) struct Delivery {
+    /// In the spool; `None` for an event of class best-effort.
+    pub(crate) body: Option<u64>,
     pub(crate) key: EventKey,
     pub(crate) topic: Topic,
     pub(crate) event: Event,
+}
+
+/// Deliveries that subscribers have taken, or will not take any more; the driver collects them.
+#[derive(Debug, Default)]
+pub(crate) struct Finished {
+    list: Mutex<Vec<(u64, bool)>>,
+    pub(crate) some: Notify,
+}
+
+impl Finished {
+    fn push(&self, body: u64, delivered: bool) {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).push((body, delivered));
+        self.some.notify_one();
+    }
+
+    pub(crate) fn take(&self) -> Vec<(u64, bool)> {
+        std::mem::take(&mut *self.list.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Why a subscription gives no more events.
@@ -106,7 +126,12 @@ pub(crate) struct Offered {
 
 impl Subscriptions {
     /// Registers a subscriber; `None` once [`Self::drain`] was called.
-    pub(crate) fn insert(&self, filters: &[TopicFilter], bytes_max: usize) -> Option<Subscriber> {
+    pub(crate) fn insert(
+        &self,
+        filters: &[TopicFilter],
+        bytes_max: usize,
+        finished: &Arc<Finished>,
+    ) -> Option<Subscriber> {
         let queue = Arc::new(Queue { state: Mutex::default(), ready: Notify::new(), bytes_max });
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if table.closed {
@@ -118,7 +143,7 @@ impl Subscriptions {
             table.trie.insert(filter, id);
         }
         table.queues.insert(id, Arc::clone(&queue));
-        Some(Subscriber { id, queue })
+        Some(Subscriber { id, queue, current: None, finished: Arc::clone(finished) })
     }
 
     pub(crate) fn remove(&self, subscriber: &Subscriber, filters: &[TopicFilter]) {
@@ -143,23 +168,20 @@ impl Subscriptions {
         found
     }
 
-    /// Hands each event to every subscriber with a matching filter, once per subscriber.
-    pub(crate) fn deliver(&self, batch: &[Arc<Delivery>]) -> Offered {
+    /// Hands the event to every subscriber with a matching filter, once per subscriber.
+    pub(crate) fn deliver(&self, delivery: &Arc<Delivery>) -> Offered {
         let mut offered = Offered::default();
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         let mut ids: SmallVec<[SubscriberId; 16]> = SmallVec::new();
-        for delivery in batch {
-            ids.clear();
-            table.trie.for_each_match(&delivery.topic, |id| ids.push(*id));
-            ids.sort_unstable();
-            ids.dedup();
-            for id in &ids {
-                let Some(queue) = table.queues.get(id) else { continue };
-                if queue.push(delivery) {
-                    offered.delivered += 1;
-                } else {
-                    offered.overflowed += 1;
-                }
+        table.trie.for_each_match(&delivery.topic, |id| ids.push(*id));
+        ids.sort_unstable();
+        ids.dedup();
+        for id in &ids {
+            let Some(queue) = table.queues.get(id) else { continue };
+            if queue.push(delivery) {
+                offered.delivered += 1;
+            } else {
+                offered.overflowed += 1;
             }
         }
         offered
@@ -180,17 +202,24 @@ impl Subscriptions {
 pub(crate) struct Subscriber {
     id: SubscriberId,
     queue: Arc<Queue>,
+    /// Handed out last; taken when the next one is asked for.
+    current: Option<u64>,
+    finished: Arc<Finished>,
 }
 
 impl Subscriber {
     /// The next event. Cancel-safe: an event leaves the queue only in the poll that returns it.
     /// What was queued before an overflow is still given.
     pub(crate) async fn recv(&mut self) -> Result<Arc<Delivery>, SubscriptionEnd> {
+        if let Some(body) = self.current.take() {
+            self.finished.push(body, true);
+        }
         loop {
             {
                 let mut state = self.queue.lock();
                 if let Some(delivery) = state.events.pop_front() {
                     state.bytes -= delivery.event.encoded().len() + ENTRY_OVERHEAD_BYTES;
+                    self.current = delivery.body;
                     return Ok(delivery);
                 }
                 if let Some(end) = state.end {
@@ -200,6 +229,15 @@ impl Subscriber {
             // `notify_one` stores a permit, so a push between the check and this await is not missed.
             self.queue.ready.notified().await;
         }
+    }
+}
+
+impl Drop for Subscriber {
+    /// To be dropped after its removal from the table: nothing is queued behind it.
+    fn drop(&mut self) {
+        let queued = std::mem::take(&mut self.queue.lock().events);
+        let left = self.current.into_iter().chain(queued.iter().filter_map(|delivery| delivery.body));
+        left.for_each(|body| self.finished.push(body, false));
     }
 }
 
@@ -222,7 +260,15 @@ mod tests {
             lane: 0,
             seq,
         };
-        Arc::new(Delivery { key, topic: Topic::parse(topic).expect("valid topic"), event })
+        Arc::new(Delivery { body: Some(seq), key, topic: Topic::parse(topic).expect("valid topic"), event })
+    }
+
+    /// As the driver does it.
+    fn deliver(subscriptions: &Subscriptions, all: &[Arc<Delivery>]) -> Offered {
+        all.iter().map(|one| subscriptions.deliver(one)).fold(Offered::default(), |sum, one| Offered {
+            delivered: sum.delivered + one.delivered,
+            overflowed: sum.overflowed + one.overflowed,
+        })
     }
 
     fn filters(all: &[&str]) -> Vec<TopicFilter> {
@@ -232,9 +278,9 @@ mod tests {
     #[tokio::test]
     async fn overlapping_filters_of_one_subscriber_deliver_an_event_once() {
         let subscriptions = Subscriptions::default();
-        let mut reader = subscriptions.insert(&filters(&["a.**", "a.b"]), 1 << 20).expect("open");
-        let offered =
-            subscriptions.deliver(&[delivery("a.b", 1, 8), delivery("c", 2, 8), delivery("a.c", 3, 8)]);
+        let mut reader = subscriptions.insert(&filters(&["a.**", "a.b"]), 1 << 20, &Arc::default()).expect("open");
+        let all = [delivery("a.b", 1, 8), delivery("c", 2, 8), delivery("a.c", 3, 8)];
+        let offered = deliver(&subscriptions, &all);
         assert_eq!(offered, Offered { delivered: 2, overflowed: 0 });
         assert_eq!(reader.recv().await.map(|d| d.key.seq), Ok(1));
         assert_eq!(reader.recv().await.map(|d| d.key.seq), Ok(3));
@@ -243,10 +289,10 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_ends_only_its_own_subscription_and_says_so() {
         let subscriptions = Subscriptions::default();
-        let mut slow = subscriptions.insert(&filters(&["**"]), 2_000).expect("open");
-        let mut fast = subscriptions.insert(&filters(&["**"]), 1 << 20).expect("open");
+        let mut slow = subscriptions.insert(&filters(&["**"]), 2_000, &Arc::default()).expect("open");
+        let mut fast = subscriptions.insert(&filters(&["**"]), 1 << 20, &Arc::default()).expect("open");
         let all: Vec<_> = (1..=10).map(|seq| delivery("a", seq, 300)).collect();
-        let offered = subscriptions.deliver(&all);
+        let offered = deliver(&subscriptions, &all);
         assert!(offered.overflowed >= 1);
         let mut got = 0;
         let end = loop {
@@ -266,21 +312,37 @@ mod tests {
     async fn a_removed_subscriber_gets_nothing_and_leaves_no_filter_behind() {
         let subscriptions = Subscriptions::default();
         let held = filters(&["a.*", "**"]);
-        let reader = subscriptions.insert(&held, 1 << 20).expect("open");
+        let reader = subscriptions.insert(&held, 1 << 20, &Arc::default()).expect("open");
         assert!(subscriptions.wants(&Topic::parse("a.b").expect("topic")));
         subscriptions.remove(&reader, &held);
         assert!(!subscriptions.wants(&Topic::parse("a.b").expect("topic")));
-        assert_eq!(subscriptions.deliver(&[delivery("a.b", 1, 1)]), Offered::default());
+        assert_eq!(subscriptions.deliver(&delivery("a.b", 1, 1)), Offered::default());
+    }
+
+    #[tokio::test]
+    async fn an_event_is_taken_when_the_next_one_is_asked_for_and_what_is_left_was_not() {
+        let subscriptions = Subscriptions::default();
+        let finished: Arc<Finished> = Arc::default();
+        let held = filters(&["**"]);
+        let mut reader = subscriptions.insert(&held, 1 << 20, &finished).expect("open");
+        deliver(&subscriptions, &[delivery("a", 1, 1), delivery("a", 2, 1), delivery("a", 3, 1)]);
+        assert!(reader.recv().await.is_ok());
+        assert_eq!(finished.take(), []);
+        assert!(reader.recv().await.is_ok());
+        assert_eq!(finished.take(), [(1, true)]);
+        subscriptions.remove(&reader, &held);
+        drop(reader);
+        assert_eq!(finished.take(), [(2, false), (3, false)]);
     }
 
     #[tokio::test]
     async fn draining_ends_readers_after_what_was_queued() {
         let subscriptions = Subscriptions::default();
-        let mut reader = subscriptions.insert(&filters(&["**"]), 1 << 20).expect("open");
-        subscriptions.deliver(&[delivery("a", 1, 1)]);
+        let mut reader = subscriptions.insert(&filters(&["**"]), 1 << 20, &Arc::default()).expect("open");
+        subscriptions.deliver(&delivery("a", 1, 1));
         subscriptions.drain();
         assert!(reader.recv().await.is_ok());
         assert_eq!(reader.recv().await.err(), Some(SubscriptionEnd::Draining));
-        assert!(subscriptions.insert(&filters(&["a"]), 1).is_none());
+        assert!(subscriptions.insert(&filters(&["a"]), 1, &Arc::default()).is_none());
     }
 }

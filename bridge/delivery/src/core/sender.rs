@@ -285,8 +285,7 @@ impl Core {
     /// The pair of this event and destination is to end in this way: at once where it cannot have been sent, else
     /// when the destination has said so (D7).
     pub fn end_pair(&mut self, body: u64, destination: &BridgeId, outcome: Outcome, now: Instant) {
-        let Some(peer) = self.peers.get_mut(destination) else { return };
-        let sender = &mut peer.sender;
+        let sender = &mut self.peers.entry(destination.clone()).or_default().sender;
         if body >= self.first_body && !sender.touched.contains(&body) {
             sender.unsent.remove(&body);
             return self.end_unsent(body, destination, outcome);

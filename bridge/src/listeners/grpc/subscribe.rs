@@ -1,5 +1,7 @@
 //! The bidirectional stream of a subscriber: credit in, events out.
 
+mod named;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 
@@ -32,6 +34,9 @@ pub(super) async fn start(
         .next()
         .await
         .ok_or_else(|| Status::invalid_argument("the first message must name filters"))??;
+    if !first.subscription.is_empty() {
+        return named::start(pipeline, principal, first, requests, stop).await;
+    }
     let filters = parse(&first.filters)?;
     let subscribed = pipeline.subscribe(principal, filters, limit::STREAM_QUEUE_BYTES).await;
     let subscription = subscribed.map_err(|refused| match refused {
@@ -93,7 +98,8 @@ impl Client {
                     let key = delivery.key.to_string();
                     self.outstanding.push_back(key.clone());
                     let event = Some(to_proto(&delivery.event));
-                    let reply = SubscribeReply { key, topic: delivery.topic.as_str().to_owned(), event };
+                    let topic = delivery.topic.as_str().to_owned();
+                    let reply = SubscribeReply { key, topic, event, token: String::new(), delivery: 0 };
                     if replies.send(Ok(reply)).await.is_err() {
                         return Ok(());
                     }

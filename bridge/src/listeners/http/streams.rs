@@ -1,6 +1,7 @@
 //! Live streams: server-sent events and WebSocket.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
@@ -9,65 +10,130 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event as SseEvent, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use meshbridge_event::json::write_structured;
+use meshbridge_event::json::{Added, write_structured};
 use meshbridge_topic::TopicFilter;
 use percent_encoding::percent_decode_str;
+use smallvec::SmallVec;
 
 use super::super::limits as limit;
 use super::super::publish::Refused;
 use super::{Shared, problem};
-use crate::pipeline::{Delivery, Principal, SubscribeRefused, Subscription, SubscriptionEnd};
+use crate::pipeline::{
+    Delivery, LEASES_MAX, NamedConnection, NamedEnd, NamedRefused, Principal, SubscribeRefused, Subscription,
+    SubscriptionEnd,
+};
 
-/// The attribute added at delivery.
+/// Attributes added at delivery.
 const TOPIC: &str = "meshbridgetopic";
 const KEY: &str = "meshbridgekey";
+const COUNT: &str = "meshbridgedelivery";
+
+/// What a stream reads.
+enum Source {
+    Live(Subscription),
+    /// With memory; `true` where events are acknowledged by token.
+    Named(NamedConnection, bool),
+}
+
+/// An event on its way to a client.
+struct Item {
+    delivery: Arc<Delivery>,
+    token: Option<String>,
+    count: Option<u32>,
+}
+
+/// Why there are no more.
+enum End {
+    Live(SubscriptionEnd),
+    Named(NamedEnd),
+}
+
+impl End {
+    fn text(&self) -> String {
+        match self {
+            End::Live(end) => end.to_string(),
+            End::Named(end) => end.to_string(),
+        }
+    }
+}
+
+impl Source {
+    async fn recv(&mut self) -> Result<Item, End> {
+        match self {
+            Source::Live(subscription) => {
+                let delivery = subscription.recv().await.map_err(End::Live)?;
+                Ok(Item { delivery, token: None, count: None })
+            }
+            Source::Named(connection, manual) => {
+                let leased = connection.recv().await.map_err(End::Named)?;
+                let token = manual.then(|| leased.token.to_string());
+                Ok(Item { delivery: leased.delivery, token, count: Some(leased.count) })
+            }
+        }
+    }
+}
+
+impl Item {
+    /// The event in JSON; `with_key` where the protocol has no field for it.
+    fn structured(&self, with_key: bool) -> String {
+        let key = self.delivery.key.to_string();
+        let mut added: SmallVec<[(&str, Added<'_>); 3]> = SmallVec::new();
+        added.push((TOPIC, Added::Text(self.delivery.topic.as_str())));
+        if with_key {
+            added.push((KEY, Added::Text(&key)));
+        }
+        if let Some(count) = self.count {
+            added.push((COUNT, Added::Integer(count)));
+        }
+        let mut out = Vec::with_capacity(self.delivery.event.encoded().len() + 128);
+        write_structured(&self.delivery.event, &added, &mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+
+    fn message(&self) -> SseEvent {
+        let text = self.structured(self.token.is_some());
+        let id = self.token.clone().unwrap_or_else(|| self.delivery.key.to_string());
+        // JSON data may hold raw line breaks between its tokens; each line becomes a data line and the client joins
+        // them.
+        SseEvent::default().id(id).data(text.replace('\r', " "))
+    }
+}
 
 pub(super) async fn server_sent_events(
     State(shared): State<Shared>,
     Extension(principal): Extension<Principal>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Response {
-    let subscription = match subscribe(&shared, &principal, query.as_deref(), limit::SSE_QUEUE_BYTES).await {
-        Ok(subscription) => subscription,
+    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let opened = open(&shared, &principal, query.as_deref(), limit::SSE_QUEUE_BYTES, last).await;
+    let source = match opened {
+        Ok(source) => source,
         Err(response) => return response,
     };
     // The comment goes out with the headers: a client knows at once that its interest is registered.
     let first = SseEvent::default().comment("subscribed");
-    let events = stream::unfold((Some(first), Some(subscription)), |(first, subscription)| async move {
+    let events = stream::unfold((Some(first), Some(source)), |(first, source)| async move {
         if let Some(first) = first {
-            return Some((Ok::<_, Infallible>(first), (None, subscription)));
+            return Some((Ok::<_, Infallible>(first), (None, source)));
         }
-        let mut subscription = subscription?;
+        let mut source = source?;
         let event = tokio::select! {
-            received = subscription.recv() => match received {
-                Ok(delivery) => message(&delivery),
+            received = source.recv() => match received {
+                Ok(item) => item.message(),
                 // The last message says why; then the stream ends.
                 Err(end) => {
-                    let last = SseEvent::default().event("end").data(end.to_string());
+                    let last = SseEvent::default().event("end").data(end.text());
                     return Some((Ok(last), (None, None)));
                 }
             },
             () = tokio::time::sleep(limit::COMMENT_EVERY) => SseEvent::default().comment("alive"),
         };
-        Some((Ok(event), (None, Some(subscription))))
+        Some((Ok(event), (None, Some(source))))
     });
     let mut response = Sse::new(events).into_response();
     response.headers_mut().insert("x-accel-buffering", header::HeaderValue::from_static("no"));
     response
-}
-
-fn message(delivery: &Delivery) -> SseEvent {
-    let text = structured(delivery, &[(TOPIC, delivery.topic.as_str())]);
-    // JSON data may hold raw line breaks between its tokens; each line becomes a data line and the client joins them.
-    let mut event = SseEvent::default().id(delivery.key.to_string());
-    event = event.data(text.replace('\r', " "));
-    event
-}
-
-fn structured(delivery: &Delivery, extra: &[(&str, &str)]) -> String {
-    let mut out = Vec::with_capacity(delivery.event.encoded().len() + 128);
-    write_structured(&delivery.event, extra, &mut out);
-    String::from_utf8(out).unwrap_or_default()
 }
 
 pub(super) async fn web_socket(
@@ -91,32 +157,32 @@ pub(super) async fn web_socket(
             return problem(StatusCode::UPGRADE_REQUIRED, &refused);
         }
     };
-    match subscribe(&shared, &principal, query.as_deref(), limit::STREAM_QUEUE_BYTES).await {
-        Ok(subscription) => upgrade
+    match open(&shared, &principal, query.as_deref(), limit::STREAM_QUEUE_BYTES, None).await {
+        Ok(Source::Named(_, true)) => {
+            let refused = Refused::invalid("acknowledgement by token is for server-sent events and gRPC");
+            problem(StatusCode::BAD_REQUEST, &refused)
+        }
+        Ok(source) => upgrade
             .max_message_size(limit::WEBSOCKET_MESSAGE_BYTES)
             .max_frame_size(limit::WEBSOCKET_MESSAGE_BYTES)
-            .on_upgrade(move |socket| run_socket(socket, subscription)),
+            .on_upgrade(move |socket| run_socket(socket, source)),
         Err(response) => response,
     }
 }
 
-async fn run_socket(mut socket: WebSocket, mut subscription: Subscription) {
+async fn run_socket(mut socket: WebSocket, mut source: Source) {
     let mut ping = tokio::time::interval(limit::COMMENT_EVERY);
     ping.reset();
     loop {
         let sent = tokio::select! {
-            received = subscription.recv() => match received {
-                Ok(delivery) => {
-                    let key = delivery.key.to_string();
-                    let extra = [(TOPIC, delivery.topic.as_str()), (KEY, key.as_str())];
-                    socket.send(Message::Text(structured(&delivery, &extra).into())).await
-                }
+            received = source.recv() => match received {
+                Ok(item) => socket.send(Message::Text(item.structured(true).into())).await,
                 Err(end) => {
-                    let code = match end {
-                        SubscriptionEnd::Overflow => close_code::POLICY,
-                        SubscriptionEnd::Draining => close_code::AWAY,
+                    let code = match &end {
+                        End::Live(SubscriptionEnd::Draining) | End::Named(NamedEnd::Stopping) => close_code::AWAY,
+                        _ => close_code::POLICY,
                     };
-                    let frame = CloseFrame { code, reason: end.to_string().into() };
+                    let frame = CloseFrame { code, reason: end.text().into() };
                     let _ = socket.send(Message::Close(Some(frame))).await;
                     return;
                 }
@@ -134,52 +200,116 @@ async fn run_socket(mut socket: WebSocket, mut subscription: Subscription) {
     }
 }
 
-async fn subscribe(
+/// What the parameters of a stream ask for.
+#[derive(Default)]
+struct Wanted {
+    filters: Vec<TopicFilter>,
+    subscription: Option<String>,
+    manual: bool,
+    credit: Option<usize>,
+}
+
+async fn open(
     shared: &Shared,
     principal: &Principal,
     query: Option<&str>,
     queue_bytes: usize,
-) -> Result<Subscription, Response> {
-    let filters =
-        filters(query.unwrap_or_default()).map_err(|refused| problem(StatusCode::BAD_REQUEST, &refused))?;
+    last_seen: Option<&str>,
+) -> Result<Source, Response> {
+    let wanted = wanted(query).map_err(|refused| problem(StatusCode::BAD_REQUEST, &refused))?;
     if shared.stop.is_cancelled() {
         return Err(unavailable("the bridge is stopping"));
     }
-    shared.pipeline.subscribe(principal, filters, queue_bytes).await.map_err(|refused| match refused {
-        SubscribeRefused::InterestFull(message) => {
-            problem(StatusCode::TOO_MANY_REQUESTS, &Refused::invalid(message))
-        }
-        SubscribeRefused::Draining => unavailable("the bridge is stopping"),
-    })
+    let Some(name) = wanted.subscription else {
+        let subscribed = shared.pipeline.subscribe(principal, wanted.filters, queue_bytes).await;
+        return subscribed.map(Source::Live).map_err(|refused| match refused {
+            SubscribeRefused::InterestFull(message) => {
+                problem(StatusCode::TOO_MANY_REQUESTS, &Refused::invalid(message))
+            }
+            SubscribeRefused::Draining => unavailable("the bridge is stopping"),
+        });
+    };
+    let last_seen = last_seen.filter(|_| !wanted.manual);
+    let connected = shared.pipeline.connect_named(principal, &name, wanted.filters, wanted.manual, last_seen).await;
+    let mut connection = connected.map_err(|refused| named_problem(&refused))?;
+    if let Some(credit) = wanted.credit {
+        connection.set_credit(credit);
+    }
+    Ok(Source::Named(connection, wanted.manual))
+}
+
+pub(super) fn named_problem(refused: &NamedRefused) -> Response {
+    let status = match refused {
+        NamedRefused::Name => StatusCode::BAD_REQUEST,
+        NamedRefused::OtherFilters(_) => StatusCode::CONFLICT,
+        NamedRefused::Unknown(_) => StatusCode::NOT_FOUND,
+        NamedRefused::TooMany | NamedRefused::InterestFull(_) => StatusCode::TOO_MANY_REQUESTS,
+        NamedRefused::Draining => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    problem(status, &Refused::invalid(refused.to_string()))
 }
 
 fn unavailable(message: &str) -> Response {
     problem(StatusCode::SERVICE_UNAVAILABLE, &Refused::invalid(message))
 }
 
-fn filters(query: &str) -> Result<Vec<TopicFilter>, Refused> {
-    let mut filters = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if name != "filter" {
+/// The parameters of a request, decoded.
+pub(super) fn parameters(query: Option<&str>) -> Result<Vec<(String, String)>, Refused> {
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let shown: String = name.chars().take(64).collect();
-            return Err(Refused::invalid(format!("unknown parameter `{shown}`, only `filter` is known")));
+            let value = percent_decode_str(value).decode_utf8();
+            let value = value.map_err(|_| Refused::invalid(format!("parameter `{shown}` is not UTF-8")))?;
+            Ok((name.to_owned(), value.into_owned()))
+        })
+        .collect()
+}
+
+pub(super) fn unknown_parameter(name: &str, known: &str) -> Refused {
+    let shown: String = name.chars().take(64).collect();
+    Refused::invalid(format!("unknown parameter `{shown}`; known are {known}"))
+}
+
+fn wanted(query: Option<&str>) -> Result<Wanted, Refused> {
+    let mut wanted = Wanted::default();
+    for (name, value) in parameters(query)? {
+        match name.as_str() {
+            "filter" => wanted.filters.push(filter(&value)?),
+            "subscription" => wanted.subscription = Some(value),
+            "ack" if value == "manual" => wanted.manual = true,
+            "ack" if value == "auto" => wanted.manual = false,
+            "ack" => return Err(Refused::invalid("ack is `auto` or `manual`")),
+            "credit" => {
+                let credit = value.parse().ok().filter(|credit| (1..=LEASES_MAX).contains(credit));
+                let credit = credit
+                    .ok_or_else(|| Refused::invalid(format!("credit is a number from 1 to {LEASES_MAX}")))?;
+                wanted.credit = Some(credit);
+            }
+            _ => return Err(unknown_parameter(&name, "`filter`, `subscription`, `ack`, `credit`")),
         }
-        let text = percent_decode_str(value).decode_utf8();
-        let text = text.map_err(|_| Refused::invalid("parameter `filter` is not UTF-8"))?;
-        let filter = TopicFilter::parse(&text).map_err(|problem| Refused {
-            attribute: Some("filter".to_owned()),
-            offset: Some(problem.offset),
-            ..Refused::invalid(format!("parameter `filter` is no topic filter: {problem}"))
-        })?;
-        if filters.len() == limit::FILTERS_PER_CLIENT {
+        if wanted.filters.len() > limit::FILTERS_PER_CLIENT {
             let message = format!("a client has at most {} filters", limit::FILTERS_PER_CLIENT);
             return Err(Refused::invalid(message));
         }
-        filters.push(filter);
     }
-    if filters.is_empty() {
+    if wanted.filters.is_empty() && wanted.subscription.is_none() {
         return Err(Refused::invalid("give at least one `filter`, such as ?filter=orders.**"));
     }
-    Ok(filters)
+    if wanted.subscription.is_none() && (wanted.manual || wanted.credit.is_some()) {
+        return Err(Refused::invalid("`ack` and `credit` are for a `subscription`"));
+    }
+    if wanted.credit.is_some() && !wanted.manual {
+        return Err(Refused::invalid("`credit` goes with ack=manual"));
+    }
+    Ok(wanted)
+}
+
+pub(super) fn filter(text: &str) -> Result<TopicFilter, Refused> {
+    TopicFilter::parse(text).map_err(|problem| Refused {
+        attribute: Some("filter".to_owned()),
+        offset: Some(problem.offset),
+        ..Refused::invalid(format!("parameter `filter` is no topic filter: {problem}"))
+    })
 }

@@ -1,0 +1,145 @@
+//! Subscriptions with memory over HTTP: making, looking at, acknowledging, deleting.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Json, Response};
+use axum::Extension;
+use serde::Deserialize;
+
+use super::super::limits as limit;
+use super::super::publish::Refused;
+use super::streams::{filter, named_problem};
+use super::{Shared, body, problem};
+use crate::pipeline::{Acknowledged, NamedRefused, NamedView, Principal};
+
+/// Bytes of a request body here.
+const BODY_BYTES_MAX: usize = 256 << 10;
+/// Tokens of one request.
+const TOKENS_MAX: usize = 4_096;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Make {
+    name: String,
+    filters: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tokens {
+    tokens: Vec<String>,
+}
+
+pub(super) async fn list(State(shared): State<Shared>, Extension(principal): Extension<Principal>) -> Response {
+    let all: Vec<_> = shared.pipeline.named_views(Some(&principal)).iter().map(view).collect();
+    Json(serde_json::json!({"subscriptions": all})).into_response()
+}
+
+pub(super) async fn make(
+    State(shared): State<Shared>,
+    Extension(principal): Extension<Principal>,
+    body: Body,
+) -> Response {
+    let wanted: Make = match read(body).await {
+        Ok(wanted) => wanted,
+        Err(refused) => return problem(StatusCode::BAD_REQUEST, &refused),
+    };
+    if wanted.filters.is_empty() || wanted.filters.len() > limit::FILTERS_PER_CLIENT {
+        let message = format!("`filters` has 1 to {} filters", limit::FILTERS_PER_CLIENT);
+        return problem(StatusCode::BAD_REQUEST, &Refused::invalid(message));
+    }
+    let filters: Result<Vec<_>, Refused> = wanted.filters.iter().map(|text| filter(text)).collect();
+    let filters = match filters {
+        Ok(filters) => filters,
+        Err(refused) => return problem(StatusCode::BAD_REQUEST, &refused),
+    };
+    match shared.pipeline.ensure_named(&principal, &wanted.name, filters).await {
+        Ok(named) => shown(&shared, &principal, &named.name, StatusCode::CREATED),
+        Err(refused) => named_problem(&refused),
+    }
+}
+
+pub(super) async fn show(
+    State(shared): State<Shared>,
+    Extension(principal): Extension<Principal>,
+    Path(name): Path<String>,
+) -> Response {
+    shown(&shared, &principal, &name, StatusCode::OK)
+}
+
+fn shown(shared: &Shared, principal: &Principal, name: &str, status: StatusCode) -> Response {
+    let all = shared.pipeline.named_views(Some(principal));
+    match all.iter().find(|one| one.name == name) {
+        Some(found) => (status, Json(view(found))).into_response(),
+        None => named_problem(&NamedRefused::Unknown(name.chars().take(128).collect())),
+    }
+}
+
+pub(super) async fn delete(
+    State(shared): State<Shared>,
+    Extension(principal): Extension<Principal>,
+    Path(name): Path<String>,
+) -> Response {
+    match shared.pipeline.delete_named(&principal, &name).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(refused) => named_problem(&refused),
+    }
+}
+
+pub(super) async fn acknowledge(
+    State(shared): State<Shared>,
+    Extension(principal): Extension<Principal>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Response {
+    match tokens(body).await {
+        Ok(tokens) => answer(shared.pipeline.acknowledge(&principal, &name, &tokens).await),
+        Err(refused) => problem(StatusCode::BAD_REQUEST, &refused),
+    }
+}
+
+pub(super) async fn give_back(
+    State(shared): State<Shared>,
+    Extension(principal): Extension<Principal>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Response {
+    match tokens(body).await {
+        Ok(tokens) => answer(shared.pipeline.give_back(&principal, &name, &tokens)),
+        Err(refused) => problem(StatusCode::BAD_REQUEST, &refused),
+    }
+}
+
+fn answer(outcome: Result<Acknowledged, NamedRefused>) -> Response {
+    match outcome {
+        Ok(done) => Json(serde_json::json!({"settled": done.settled, "stale": done.stale})).into_response(),
+        Err(refused) => named_problem(&refused),
+    }
+}
+
+async fn tokens(body: Body) -> Result<Vec<String>, Refused> {
+    let Tokens { tokens } = read(body).await?;
+    if tokens.len() > TOKENS_MAX {
+        return Err(Refused::invalid(format!("`tokens` has at most {TOKENS_MAX}")));
+    }
+    Ok(tokens)
+}
+
+async fn read<T: serde::de::DeserializeOwned>(body: Body) -> Result<T, Refused> {
+    let bytes = body::read(body, BODY_BYTES_MAX).await?;
+    serde_json::from_slice(&bytes).map_err(|problem| Refused::invalid(format!("the body does not fit: {problem}")))
+}
+
+fn view(one: &NamedView) -> serde_json::Value {
+    serde_json::json!({
+        "name": one.name,
+        "owner": one.owner,
+        "filters": one.filters,
+        "connected": one.figures.connected,
+        "waiting": one.figures.waiting,
+        "leased": one.figures.leased,
+        "delayed": one.figures.delayed,
+        "deadLetters": one.dead_letters,
+    })
+}

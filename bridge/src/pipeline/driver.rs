@@ -1,0 +1,354 @@
+//! Carries out what the delivery core asks for: frames, messages to other ends, offers, alarms. One task, so that the
+//! order of the core's actions is the order of their effects.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use meshbridge_delivery::{Action, Alarm, Effect, GroupEnd, Message, Outcome};
+use meshbridge_policy::Context;
+use meshbridge_routing::wire::{Relay, data::payload_digest};
+use meshbridge_routing::{BridgeId, CarrierSet, Forwarding};
+use smallvec::SmallVec;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::admission::set_of;
+use super::durable::system_ms;
+use super::judge::{DEAD_LETTER, Verdict};
+use super::stored::Stored;
+use super::subscriptions::Delivery;
+use super::{Inner, Pipeline, lock};
+use crate::link::{FrameBody, FrameDestination, FrameDestinations, Outbound};
+use crate::policy_store::Generation;
+
+/// Actions carried out before the clock and the log are looked at again.
+const ACTIONS_PER_TURN: usize = 1_024;
+/// Lives and leases are looked at this often.
+const TICK: Duration = Duration::from_millis(200);
+/// Hops a message between two ends may take; more than any path.
+const RELAY_HOPS: u8 = 64;
+
+impl Pipeline {
+    /// Runs until `stop`. What is not carried out then is in the log.
+    pub(crate) async fn drive(self, stop: CancellationToken) {
+        let inner = &self.inner;
+        let mut commits = inner.durable.commits();
+        let mut ticked = Instant::now();
+        loop {
+            let due = inner.durable.view(meshbridge_delivery::Core::poll_timeout);
+            let wait = due.map_or(TICK, |at| at.saturating_duration_since(Instant::now()).min(TICK));
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = inner.durable.wake.notified() => {}
+                () = inner.durable.finished.some.notified() => {}
+                changed = commits.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(wait) => {}
+            }
+            let committed = *commits.borrow_and_update();
+            let tick = ticked.elapsed() >= TICK;
+            if tick {
+                ticked = Instant::now();
+            }
+            inner.advance(committed, tick);
+            loop {
+                let actions = inner.durable.take_todo(ACTIONS_PER_TURN);
+                if actions.is_empty() {
+                    break;
+                }
+                // Reading a body may wait for the disk.
+                tokio::task::block_in_place(|| inner.execute(actions));
+                tokio::task::yield_now().await;
+            }
+            inner.durable.checkpoint_if_due();
+        }
+    }
+}
+
+impl Inner {
+    fn advance(&self, committed: u64, tick: bool) {
+        let now = Instant::now();
+        let finished = self.durable.finished.take();
+        let wall = self.durable.wall_for_expiry().filter(|_| tick);
+        let credit = if self.durable.journal.admits() { u64::MAX } else { 0 };
+        self.durable.with(|core| {
+            if committed > core.committed() {
+                core.on_committed(committed, now);
+            }
+            for (body, delivered) in finished {
+                core.on_living_done(body, delivered);
+            }
+            if core.poll_timeout().is_some_and(|at| at <= now) {
+                core.handle_timeout(now);
+            }
+            if let Some(wall) = wall {
+                core.expire(wall, now);
+            }
+            if tick {
+                core.set_credit(credit, now);
+            }
+        });
+        if tick {
+            self.tick_named(now);
+        }
+    }
+
+    fn tick_named(&self, now: Instant) {
+        for named in self.named.all() {
+            let dead = named.tick(now);
+            if !dead.is_empty() {
+                self.durable.with(|core| {
+                    for body in dead {
+                        core.end_group(body, named.id, GroupEnd::DeadLettered("attempts-exhausted".into()));
+                    }
+                });
+            }
+        }
+    }
+
+    fn execute(&self, actions: Vec<Action>) {
+        let generation = self.parts.policies.active();
+        let forwarding = self.parts.forwarding.load();
+        for action in actions {
+            match action {
+                Action::Send { body, to } => self.send(&generation, &forwarding, body, &to),
+                Action::Message { to, message } => self.tell(&to, &message),
+                Action::Ready { body, out_of_order } => self.offer(body, out_of_order),
+                Action::Effect(effect) => self.on_effect(&effect),
+                Action::Alarm(alarm) => self.on_alarm(&alarm),
+                // The log has it already.
+                Action::Append(_) => {}
+            }
+        }
+    }
+
+    fn on_effect(&self, effect: &Effect) {
+        self.durable.waiters.on_effect(effect);
+        match effect {
+            Effect::Released(body) => lock(&self.durable.cache).remove(*body),
+            Effect::Ended { outcome, .. } => self.parts.metrics.on_ended(outcome.name()),
+            Effect::Settled { .. } => {}
+        }
+    }
+
+    fn on_alarm(&self, alarm: &Alarm) {
+        match alarm {
+            Alarm::EgressLost { destination, events } => {
+                self.parts.metrics.on_alarm("egress_lost");
+                error!(%destination, events, "A destination has lost events that it had stored; they are listed as ended `egress-lost`");
+            }
+            Alarm::OriginBehind { destination, run, lane, upto } => {
+                self.parts.metrics.on_alarm("origin_behind");
+                error!(%destination, %run, lane, upto, "A destination knows events of this bridge that it does not know itself: its disk is an older copy, or lied");
+            }
+            Alarm::OtherDisk { bridge } => {
+                self.parts.metrics.on_alarm("other_disk");
+                warn!(%bridge, "The bridge has come back with another disk");
+            }
+        }
+    }
+
+    /// Sends an event on its way under the policies in force now (RELIABILITY §2, step 4).
+    fn send(&self, generation: &Generation, forwarding: &Forwarding, body: u64, to: &[(BridgeId, u64)]) {
+        let stored = match self.durable.stored(body) {
+            Ok(stored) => stored,
+            // Settled since it was handed out, and released.
+            Err(_) if self.durable.view(|core| !core.state().events.contains_key(&body)) => return,
+            Err(problem) => return self.on_unreadable(body, to, &problem),
+        };
+        let mut forms: SmallVec<[(Bytes, FrameDestinations); 2]> = SmallVec::new();
+        for (bridge, prev) in to {
+            let Some(index) = forwarding.index_of(bridge) else { continue };
+            let Some(payload) = self.form_for(generation, forwarding, &stored, body, bridge) else { continue };
+            let destination = FrameDestination { bridge: index, prev: *prev };
+            // Forms of one class share their bytes.
+            let same = |form: &&mut (Bytes, FrameDestinations)| {
+                form.0.as_ptr() == payload.as_ptr() && form.0.len() == payload.len()
+            };
+            match forms.iter_mut().find(same) {
+                Some(form) => form.1.push(destination),
+                None => forms.push((payload, FrameDestinations::from_iter([destination]))),
+            }
+        }
+        let now = Instant::now();
+        let life = (stored.expires > 0).then(|| Duration::from_millis(stored.expires.saturating_sub(system_ms())));
+        if life == Some(Duration::ZERO) {
+            // The core ends it at its next look at the clock.
+            return;
+        }
+        for (payload, destinations) in forms {
+            let frame = Outbound {
+                hop_limit: forwarding.default_hop_limit(&set_of(&destinations)),
+                body: Arc::new(FrameBody {
+                    key: stored.key.clone(),
+                    topic: stored.topic.clone(),
+                    digest: payload_digest(&payload),
+                    payload,
+                    policy: generation.program.digest(),
+                    carriers: CarrierSet::All,
+                    extensions: SmallVec::new(),
+                }),
+                destinations,
+                since: now,
+                expires: life.map(|life| now + life),
+            };
+            self.forward(forwarding, frame, None);
+        }
+    }
+
+    /// The bytes this destination may have; `None` where a rule forbids it now, which ends the pair.
+    fn form_for(
+        &self,
+        generation: &Generation,
+        forwarding: &Forwarding,
+        stored: &Stored,
+        body: u64,
+        bridge: &BridgeId,
+    ) -> Option<Bytes> {
+        let index = forwarding.index_of(bridge)?;
+        if let Some((number, forms)) = &stored.forms
+            && *number == generation.number
+            && let Some(form) = forms.iter().find(|form| form.destinations.contains(&index))
+        {
+            return Some(form.event.encoded().clone());
+        }
+        let (_, zone) = forwarding.bridge(index);
+        if *zone == self.parts.own_zone {
+            return Some(stored.event.encoded().clone());
+        }
+        let program = &generation.program;
+        let verdict = match program.zone(zone.as_str()) {
+            None => Verdict::Stop(super::judge::Refusal::unknown_zone()),
+            Some(to) => {
+                let from = self.parts.own_zone_index;
+                let decision = program.decide(Context::Egress, from, to, &stored.topic, &stored.event);
+                self.verdict(Context::Egress, decision)
+            }
+        };
+        match verdict {
+            Verdict::Pass(edited) => Some(edited.unwrap_or_else(|| stored.event.clone()).encoded().clone()),
+            Verdict::Stop(refusal) => {
+                self.on_refused_here(&stored.key, &stored.topic, &stored.event, bridge.as_str(), &refusal);
+                let outcome = if refusal.disposition == DEAD_LETTER {
+                    Outcome::DeadLettered(refusal.by.clone().into())
+                } else {
+                    Outcome::Denied(refusal.by.clone().into())
+                };
+                self.durable.with(|core| core.not_sent(body, bridge, outcome, Instant::now()));
+                None
+            }
+        }
+    }
+
+    /// Its bytes are gone with a damaged file: the pairs end, with that reason.
+    fn on_unreadable(&self, body: u64, to: &[(BridgeId, u64)], problem: &str) {
+        error!(body, problem, "An event cannot be read back from the spool");
+        self.parts.metrics.on_alarm("unreadable");
+        self.durable.with(|core| {
+            for (bridge, _) in to {
+                core.end_pair(body, bridge, Outcome::DeadLettered("origin-lost".into()), Instant::now());
+            }
+        });
+    }
+
+    /// To the subscriptions here, with memory or without.
+    fn offer(&self, body: u64, out_of_order: bool) {
+        let groups: Option<SmallVec<[u32; 4]>> =
+            self.durable.view(|core| core.state().events.get(&body).map(|event| event.open_groups().collect()));
+        let Some(groups) = groups else { return };
+        if out_of_order {
+            self.parts.metrics.on_out_of_order();
+        }
+        let living = match self.durable.stored(body) {
+            Ok(stored) => {
+                let delivery = Arc::new(Delivery {
+                    body: Some(body),
+                    key: stored.key.clone(),
+                    topic: stored.topic.clone(),
+                    event: stored.event.clone(),
+                });
+                self.hand_out(&delivery)
+            }
+            Err(problem) => {
+                error!(body, problem, "An event cannot be read back from the spool");
+                self.parts.metrics.on_alarm("unreadable");
+                self.durable.with(|core| {
+                    for group in &groups {
+                        core.end_group(body, *group, GroupEnd::DeadLettered("destination-lost".into()));
+                    }
+                });
+                0
+            }
+        };
+        self.durable.with(|core| core.on_offered(body, living));
+        for group in groups {
+            if let Some(named) = self.named.get(group) {
+                named.offer(body);
+            }
+        }
+    }
+
+    /// To the subscriptions without memory; gives how many have it now.
+    pub(super) fn hand_out(&self, delivery: &Arc<Delivery>) -> u32 {
+        let offered = self.subscriptions.deliver(delivery);
+        self.parts.metrics.on_delivered(u64::from(offered.delivered));
+        self.parts.metrics.on_dropped(crate::metrics::DropReason::SlowSubscriber, u64::from(offered.overflowed));
+        offered.delivered
+    }
+
+    /// To the other end of a pair, hop by hop.
+    fn tell(&self, to: &BridgeId, message: &Message) {
+        let body = Bytes::from(message.encode());
+        let relay = Relay { to: to.clone(), from: self.parts.own.clone(), hop_limit: RELAY_HOPS, body };
+        self.route_relay(&relay);
+    }
+
+    fn route_relay(&self, relay: &Relay) {
+        let forwarding = self.parts.forwarding.load();
+        let link = forwarding.index_of(&relay.to).and_then(|to| forwarding.next_hop(to));
+        // Without a way it is lost; both ends repeat what is not answered.
+        if let Some((_, link)) = link {
+            self.parts.links.send_control(link, relay.encode());
+        }
+    }
+}
+
+impl Pipeline {
+    /// A message between two ends came over a link, for us or to be passed on.
+    pub(crate) fn on_relay(&self, mut relay: Relay) {
+        let inner = &self.inner;
+        if relay.to != inner.parts.own {
+            relay.hop_limit = relay.hop_limit.saturating_sub(1);
+            if relay.hop_limit > 0 {
+                inner.route_relay(&relay);
+            }
+            return;
+        }
+        match Message::decode(&relay.body) {
+            Ok(message) => inner.durable.with(|core| core.on_message(&relay.from, message, Instant::now())),
+            Err(problem) => {
+                inner.parts.metrics.on_dropped(crate::metrics::DropReason::Damaged, 1);
+                warn!(from = %relay.from, %problem, "A delivery message makes no sense");
+            }
+        }
+    }
+
+    /// The forwarding table has changed: who can be reached, and by which way.
+    pub(crate) fn on_forwarding_changed(&self) {
+        let inner = &self.inner;
+        let forwarding = inner.parts.forwarding.load();
+        let now = Instant::now();
+        let mut ways = lock(&inner.ways);
+        inner.durable.with(|core| {
+            for bridge in inner.parts.bridges.iter().filter(|bridge| **bridge != inner.parts.own) {
+                let hop = forwarding.index_of(bridge).and_then(|index| forwarding.next_hop(index));
+                let way = hop.map(|(_, link)| link);
+                let before = ways.insert(bridge.clone(), way).flatten();
+                core.on_reachable(bridge, way.is_some(), now);
+                if before.is_some() && way.is_some() && before != way {
+                    core.on_path_changed(bridge, now);
+                }
+            }
+        });
+    }
+}
