@@ -5,20 +5,24 @@
 //! (`durable_upto`), and a **torn tail** otherwise (RELIABILITY S7).
 
 mod holes;
+mod piece;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use holes::holes_alone;
 pub use holes::{Hole, HoleKind};
+pub(crate) use piece::Piece;
 pub(crate) use whole::{Stranger, Whole};
 
 use crate::bugs::{Bug, bug};
-use crate::entry::{Entry, Previous, SegmentRow};
+use crate::entry::SegmentRow;
 use crate::error::{Doing, OpenError};
-use crate::format::{Codec, DATA_START, Header, HeaderProblem, Lsn, Run, SpoolId};
-use crate::segment::{self, Batch, Layout, QUARANTINE, layout, read_all, read_header};
+use crate::format::{DATA_START, Header, Lsn, Run, SpoolId};
+use crate::segment::{self, Batch, QUARANTINE};
 use crate::vfs::Vfs;
+
+use piece::{Fact, Facts, header_of};
 
 /// A stretch of the log that was durable once and cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,37 +35,6 @@ pub struct Damage {
     pub last: Option<Lsn>,
     /// Records that could still be read one by one.
     pub salvaged: u64,
-}
-
-/// A segment that takes part in the log.
-#[derive(Debug)]
-pub(crate) struct Piece {
-    pub(crate) header: Header,
-    pub(crate) codec: Codec,
-    pub(crate) layout: Layout,
-    facts: Facts,
-}
-
-/// What the entries of one segment say about the log itself.
-#[derive(Debug, Default)]
-struct Facts {
-    previous: Option<Previous>,
-    continues: Vec<Fact<u64>>,
-    retired: Vec<Fact<Vec<u64>>>,
-    /// Segments that each checkpoint which begins here lists.
-    rows: Vec<Fact<Vec<SegmentRow>>>,
-    /// First record of each checkpoint whose last record is here.
-    checkpoints: Vec<Fact<Lsn>>,
-    epoch_floor: u64,
-}
-
-/// Something an entry says, with the entry's number and the offset of its batch: a later segment may declare that
-/// the batch does not count.
-#[derive(Clone, Debug)]
-struct Fact<T> {
-    at: u64,
-    lsn: Lsn,
-    says: T,
 }
 
 /// A valid batch of the chain.
@@ -422,48 +395,4 @@ impl Survey {
 fn numbers<V: Vfs>(vfs: &V, directory: &str) -> Result<BTreeSet<u64>, OpenError> {
     let names = vfs.list(directory).doing(|| "list the spool".to_owned())?;
     Ok(names.iter().filter_map(|name| segment::number(name)).collect())
-}
-
-/// `None` when neither copy of the header is whole.
-fn header_of<V: Vfs>(vfs: &V, name: &str, id: u64) -> Result<Option<Header>, OpenError> {
-    let file = vfs.open(name).doing(|| format!("open {name}"))?;
-    match read_header(&file).doing(|| format!("read {name}"))? {
-        Ok(header) if header.segment == id => Ok(Some(header)),
-        Err(HeaderProblem::Version(version)) => Err(OpenError::NewerFormat { segment: id, version }),
-        _ => Ok(None),
-    }
-}
-
-impl Piece {
-    fn read<V: Vfs>(vfs: &V, name: &str, header: Header) -> Result<Piece, OpenError> {
-        let file = vfs.open(name).doing(|| format!("open {name}"))?;
-        let bytes = read_all(&file, header.segment_bytes).doing(|| format!("read {name}"))?;
-        let codec = Codec::new(header.segment, header.salt);
-        let layout = layout(&codec, &header, &bytes, u64::MAX);
-        let mut facts = Facts::default();
-        for batch in &layout.batches {
-            let rest = bytes.get(batch.at as usize..).unwrap_or_default();
-            for (lsn, found) in (batch.head.first..).zip(codec.records(batch.at, rest)) {
-                facts.note(batch.at, lsn, Entry::decode(&found.bytes));
-            }
-        }
-        Ok(Piece { header, codec, layout, facts })
-    }
-}
-
-impl Facts {
-    fn note(&mut self, at: u64, lsn: Lsn, entry: Option<Entry<'_>>) {
-        match entry {
-            Some(Entry::Open { previous, .. }) => self.previous = previous,
-            Some(Entry::Continue { next }) => self.continues.push(Fact { at, lsn, says: next }),
-            Some(Entry::Retire { segments }) => self.retired.push(Fact { at, lsn, says: segments }),
-            Some(Entry::CheckpointEnd { begin }) => self.checkpoints.push(Fact { at, lsn, says: begin }),
-            Some(Entry::CheckpointBegin { epoch_floor, rows }) => {
-                self.epoch_floor = self.epoch_floor.max(epoch_floor);
-                self.rows.push(Fact { at, lsn, says: rows });
-            }
-            Some(Entry::EpochFloor(epoch_floor)) => self.epoch_floor = self.epoch_floor.max(epoch_floor),
-            _ => {}
-        }
-    }
 }

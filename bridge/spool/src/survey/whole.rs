@@ -112,11 +112,12 @@ impl Whole {
 
     /// The older segments, as far as they still belong to the log.
     fn read_behind_checkpoint<V: Vfs>(&mut self, vfs: &V) {
-        let Some((begin, _)) = self.survey.checkpoint else { return };
+        let Some((begin, end)) = self.survey.checkpoint else { return };
         self.begin = self.survey.segment_of(begin).unwrap_or(0);
         let rows: Vec<SegmentRow> = {
-            let mut listed = self.survey.counted(|facts| &facts.rows).filter(|fact| fact.lsn == begin);
-            listed.next().map(|fact| fact.says.clone()).unwrap_or_default()
+            let listed = self.survey.counted(|facts| &facts.rows);
+            let last = listed.filter(|fact| (begin..=end).contains(&fact.lsn)).last();
+            last.map(|fact| fact.says.clone()).unwrap_or_default()
         };
         self.survey.check_rows(&rows);
         self.rows = rows.iter().map(|row| row.segment).collect();

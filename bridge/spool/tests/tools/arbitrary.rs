@@ -1,17 +1,17 @@
 //! Bytes that nobody wrote, or somebody who knows the format and means no good.
 
-use meshbridge_spool::format::{Codec, DATA_START, Header, RecordParts, VERSION};
+use meshbridge_spool::format::{Codec, DATA_START, Header, PAGE_BYTES, RecordParts, VERSION};
 use meshbridge_spool::vfs::SimVfs;
 use meshbridge_spool::{Log, Run, SpoolId, verify};
 use proptest::prelude::*;
 
-use crate::spool::{Harvest, entropy, file, open, options};
+use crate::spool::{Harvest, SEGMENT_BYTES, entropy, file, open, options};
 use crate::verify::put;
 
 /// Numbers at the edges, and small ones that may well fit together.
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![
-        4 => 0u64..6,
+        8 => 0u64..16,
         1 => Just(u64::MAX),
         1 => Just(u64::MAX >> 1),
         1 => Just((u64::MAX >> 1) + 1),
@@ -20,10 +20,15 @@ fn number() -> impl Strategy<Value = u64> {
     ]
 }
 
+/// Mostly `None`, which stands for the number that would be right.
+fn wrong() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![6 => Just(None), 1 => number().prop_map(Some)]
+}
+
 /// A record: one of the known kinds with numbers behind it, or anything.
 fn record() -> impl Strategy<Value = Vec<u8>> {
-    let kinds = prop_oneof![1u8..=9, 16u8..=18, any::<u8>()];
-    (kinds, prop::collection::vec(number(), 0..5), prop::collection::vec(any::<u8>(), 0..3)).prop_map(
+    let kinds = prop_oneof![8 => 1u8..=9, 4 => 16u8..=18, 1 => any::<u8>()];
+    (kinds, prop::collection::vec(number(), 0..5), prop::collection::vec(any::<u8>(), 0..2)).prop_map(
         |(kind, numbers, rest)| {
             let mut bytes = vec![kind];
             numbers.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
@@ -36,72 +41,104 @@ fn record() -> impl Strategy<Value = Vec<u8>> {
 #[derive(Clone, Debug)]
 enum Piece {
     Noise(Vec<u8>),
-    Batch { first: u64, durable_upto: u64, records: Vec<Vec<u8>> },
+    Batch { first: Option<u64>, durable_upto: Option<u64>, records: Vec<Vec<u8>> },
 }
 
 fn piece() -> impl Strategy<Value = Piece> {
     prop_oneof![
-        prop::collection::vec(any::<u8>(), 0..9_000).prop_map(Piece::Noise),
-        (number(), number(), prop::collection::vec(record(), 0..4))
+        1 => prop::collection::vec(any::<u8>(), 0..9_000).prop_map(Piece::Noise),
+        4 => (wrong(), wrong(), prop::collection::vec(record(), 0..4))
             .prop_map(|(first, durable_upto, records)| Piece::Batch { first, durable_upto, records }),
     ]
 }
 
+/// What a file has in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Front {
+    Header,
+    NewerHeader,
+    HeaderOfAnotherSpool,
+    Nothing,
+}
+
 #[derive(Clone, Debug)]
 struct Segment {
-    id: u64,
-    header: Option<Header>,
+    id: Option<u64>,
+    front: Front,
+    previous: Option<u64>,
+    segment_bytes: Option<u64>,
+    epoch: u64,
+    salt: [u8; 32],
     pieces: Vec<Piece>,
 }
 
 fn segment() -> impl Strategy<Value = Segment> {
-    let ids = prop_oneof![6 => 1u64..6, 1 => Just(u64::MAX), 1 => Just(u64::MAX >> 1)];
-    let numbers = (number(), number(), number(), any::<[u8; 32]>());
-    (ids, 0u8..8, numbers, prop::collection::vec(piece(), 0..5)).prop_map(
-        |(id, sort, (previous, segment_bytes, epoch, salt), pieces)| {
-            let header = Header {
-                version: if sort == 7 { VERSION + 1 } else { VERSION },
-                spool: SpoolId([u8::from(sort == 6); 16]),
-                segment: id,
-                previous,
-                segment_bytes,
-                run: Run { epoch, nonce: 1 },
-                salt,
-            };
-            Segment { id, header: (sort > 0).then_some(header), pieces }
+    let fronts = prop_oneof![
+        12 => Just(Front::Header),
+        1 => Just(Front::NewerHeader),
+        1 => Just(Front::HeaderOfAnotherSpool),
+        1 => Just(Front::Nothing),
+    ];
+    let pieces = prop::collection::vec(piece(), 0..6);
+    let ids = prop_oneof![6 => Just(None), 1 => (1u64..16).prop_map(Some), 1 => Just(Some(u64::MAX))];
+    (ids, fronts, wrong(), wrong(), number(), any::<[u8; 32]>(), pieces).prop_map(
+        |(id, front, previous, segment_bytes, epoch, salt, pieces)| Segment {
+            id,
+            front,
+            previous,
+            segment_bytes,
+            epoch,
+            salt,
+            pieces,
         },
     )
 }
 
 impl Segment {
-    fn bytes(&self) -> Vec<u8> {
+    /// The file as number `id` after `previous`, whose first record is `next` if nothing says otherwise.
+    fn bytes(&self, id: u64, previous: u64, next: &mut u64) -> Vec<u8> {
+        let header = Header {
+            version: if self.front == Front::NewerHeader { VERSION + 1 } else { VERSION },
+            spool: SpoolId([u8::from(self.front == Front::HeaderOfAnotherSpool); 16]),
+            segment: id,
+            previous: self.previous.unwrap_or(previous),
+            segment_bytes: self.segment_bytes.unwrap_or(SEGMENT_BYTES),
+            run: Run { epoch: self.epoch, nonce: 1 },
+            salt: self.salt,
+        };
         let mut bytes = Vec::new();
-        if let Some(header) = &self.header {
+        if self.front != Front::Nothing {
             bytes.extend_from_slice(&header.encode());
             bytes.extend_from_slice(&header.encode());
         }
-        let salt = self.header.as_ref().map_or([0; 32], |header| header.salt);
-        let codec = Codec::new(self.id, salt);
+        let codec = Codec::new(id, self.salt);
         for piece in &self.pieces {
             match piece {
                 Piece::Noise(noise) => bytes.extend_from_slice(noise),
                 Piece::Batch { first, durable_upto, records } => {
-                    let at = (bytes.len() as u64).next_multiple_of(4_096).max(DATA_START);
+                    let at = (bytes.len() as u64).next_multiple_of(PAGE_BYTES).max(DATA_START);
                     bytes.resize(at as usize, 0);
+                    let first = first.unwrap_or(*next);
+                    let durable_upto = durable_upto.unwrap_or(first.saturating_sub(1));
                     let parts = records.iter().map(|record| RecordParts([record.as_slice(), &[], &[]]));
-                    bytes.extend_from_slice(&codec.encode(at, *first, *durable_upto, parts).bytes);
+                    bytes.extend_from_slice(&codec.encode(at, first, durable_upto, parts).bytes);
+                    *next = first.saturating_add(records.len() as u64);
                 }
             }
         }
+        bytes.resize(bytes.len().max(SEGMENT_BYTES as usize), 0);
         bytes
     }
 }
 
 fn disk(segments: &[Segment]) -> SimVfs {
     let vfs = SimVfs::new(1);
+    let (mut previous, mut next) = (0u64, 1);
     for segment in segments {
-        if !vfs.names().contains(&file(segment.id)) {
-            put(&vfs, &file(segment.id), &segment.bytes());
+        let id = segment.id.unwrap_or(previous.saturating_add(1));
+        if !vfs.names().contains(&file(id)) {
+            put(&vfs, &file(id), &segment.bytes(id, previous, &mut next));
+            previous = id;
         }
     }
     vfs
@@ -124,7 +161,7 @@ proptest! {
 
     #[test]
     fn arbitrary_segments_never_panic_and_verify_foresees_the_start(
-        segments in prop::collection::vec(segment(), 0..5),
+        segments in prop::collection::vec(segment(), 0..6),
     ) {
         let vfs = disk(&segments);
         read_everything(&vfs)?;
