@@ -1,9 +1,10 @@
-//! The admin port: health, metrics and the state of the bridge as JSON. Read-only.
+//! The admin port: health, metrics and the state of the bridge as JSON. It changes nothing but dead letters.
 //!
 //! On loopback it answers without credentials, so a page in a browser on the same machine is the outsider to keep
 //! out: `Host` must name the loopback and `Origin`, where there is one, too (RELIABILITY G13). Anywhere else the
 //! listener demands mutual TLS, which is decided where it is bound.
 
+mod delivery;
 mod guard;
 mod state;
 mod views;
@@ -15,7 +16,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
 pub(crate) use guard::HostGuard;
 pub(crate) use state::AdminState;
@@ -23,7 +24,7 @@ pub(crate) use state::AdminState;
 /// The routes of the admin port.
 pub(crate) fn router(state: Arc<AdminState>, guard: HostGuard) -> Router {
     Router::new()
-        .route("/healthz", get(|| async { "ok" }))
+        .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/v1/peers", get(views::peers))
@@ -31,9 +32,24 @@ pub(crate) fn router(state: Arc<AdminState>, guard: HostGuard) -> Router {
         .route("/v1/interest", get(views::interest))
         .route("/v1/policy", get(views::policy))
         .route("/v1/deadletters", get(views::dead_letters))
+        .route("/v1/delivery", get(delivery::accounts))
+        .route("/v1/events/{key}", get(delivery::event))
+        .route("/v1/subscriptions", get(delivery::subscriptions))
+        .route("/v1/dlq", get(delivery::dead_letters))
+        .route("/v1/dlq/replay", post(delivery::replay))
+        .route("/v1/dlq/purge", post(delivery::purge))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .with_state(state)
+}
+
+/// Red when the spool is damaged or an account does not balance.
+async fn healthz(State(state): State<Arc<AdminState>>) -> Response {
+    if state.pipeline.is_healthy() {
+        return "ok".into_response();
+    }
+    let message = "the spool is damaged, or an account does not balance; see /v1/delivery";
+    error(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", message)
 }
 
 async fn readyz(State(state): State<Arc<AdminState>>) -> Response {

@@ -117,18 +117,22 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
         tokio::time::Instant::now().into_std(),
     );
     let forwarding = Arc::new(ArcSwap::new(router.forwarding()));
-    let pipeline = Pipeline::new(PipelineParts {
-        own: bridge.clone(),
-        own_zone: zone.clone(),
-        own_zone_index,
-        best_effort_run: Run { epoch: this_run.epoch, nonce: rand::rng().random() },
-        bridges: members(&node)?.into_keys().collect(),
-        policies: Arc::clone(&policies),
-        forwarding: Arc::clone(&forwarding),
-        links: Arc::clone(&links),
-        router: router_handle.clone(),
-        metrics: Arc::clone(&metrics),
-    }, core, journal);
+    let pipeline = Pipeline::new(
+        PipelineParts {
+            own: bridge.clone(),
+            own_zone: zone.clone(),
+            own_zone_index,
+            best_effort_run: Run { epoch: this_run.epoch, nonce: rand::rng().random() },
+            bridges: members(&node)?.into_keys().collect(),
+            policies: Arc::clone(&policies),
+            forwarding: Arc::clone(&forwarding),
+            links: Arc::clone(&links),
+            router: router_handle.clone(),
+            metrics: Arc::clone(&metrics),
+        },
+        core,
+        journal,
+    );
 
     let endpoint = PeerEndpoint::bind(node.peering_listen, &credentials.load(), &reset_seed)?;
     let context = SessionContext {

@@ -7,6 +7,7 @@ mod demo;
 mod federation;
 mod policy;
 mod run;
+mod spool;
 mod up;
 
 use std::path::PathBuf;
@@ -45,6 +46,16 @@ enum Command {
     Routes(client::AdminArguments),
     /// Show who wants which topics, as a bridge knows it
     Interest(client::AdminArguments),
+    /// Show the accounts of a bridge: what it sent where, and how it ended; exit code 1 where one does not balance
+    Delivery(client::AdminArguments),
+    /// Show where one event is and how it ended
+    Trace(client::TraceArguments),
+    /// Work with dead letters
+    #[command(subcommand)]
+    Dlq(client::DlqCommand),
+    /// Look into a spool without changing it
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// Make certificates for development
     #[command(subcommand)]
     Cert(cert::Command),
@@ -99,6 +110,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Peers(arguments) => client::peers(&arguments),
         Command::Routes(arguments) => client::routes(&arguments),
         Command::Interest(arguments) => client::interest(&arguments),
+        Command::Delivery(arguments) => client::delivery(&arguments),
+        Command::Trace(arguments) => client::trace(&arguments),
+        Command::Dlq(command) => client::dlq(&command),
+        Command::Spool(command) => spool::run(&command),
         Command::Cert(command) => cert::run(&command),
         Command::Policy(command) => policy::run(&command),
         Command::Config(command) => config::run(&command),

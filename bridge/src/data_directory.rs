@@ -29,8 +29,7 @@ pub(crate) enum OpenDataDirectoryError {
 impl DataDirectory {
     /// Makes the directory where it is missing.
     pub(crate) fn open(directory: &Path) -> Result<DataDirectory, OpenDataDirectoryError> {
-        let unusable =
-            |source| OpenDataDirectoryError::Unusable { path: directory.to_owned(), source };
+        let unusable = |source| OpenDataDirectoryError::Unusable { path: directory.to_owned(), source };
         fs::create_dir_all(directory).map_err(unusable)?;
         let lock = File::options()
             .create(true)
@@ -82,8 +81,10 @@ mod tests {
     #[test]
     fn a_secret_stays_the_same() {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let first = DataDirectory::open(directory.path()).and_then(|data| Ok(data.secret("key").expect("written")));
-        let again = DataDirectory::open(directory.path()).and_then(|data| Ok(data.secret("key").expect("read")));
+        let first =
+            DataDirectory::open(directory.path()).and_then(|data| Ok(data.secret("key").expect("written")));
+        let again =
+            DataDirectory::open(directory.path()).and_then(|data| Ok(data.secret("key").expect("read")));
         assert_eq!(first.expect("opens"), again.expect("opens"));
     }
 }

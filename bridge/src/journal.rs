@@ -20,7 +20,8 @@ use meshbridge_delivery::{Append, Record, State, Ticket};
 use meshbridge_routing::BridgeId;
 use meshbridge_spool::vfs::RealVfs;
 use meshbridge_spool::{
-    Append as LogAppend, AppendError, BodyReader, Class, Damage, Log, OpenError, Options, Recovered, Replay, Spare,
+    Append as LogAppend, AppendError, BodyReader, Class, Damage, Log, OpenError, Options, Recovered, Replay,
+    Spare,
 };
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -117,10 +118,12 @@ pub(crate) fn open(
     let opened = Log::open(vfs, options, Box::new(rand::random), |item| {
         let read = match item {
             Replay::Part(part) => state.apply_part(part),
-            Replay::State { bytes, .. } | Replay::Body { bytes, .. } => Record::decode(bytes).map(|(record, _)| {
-                state.apply(&record, &mut effects);
-                effects.clear();
-            }),
+            Replay::State { bytes, .. } | Replay::Body { bytes, .. } => {
+                Record::decode(bytes).map(|(record, _)| {
+                    state.apply(&record, &mut effects);
+                    effects.clear();
+                })
+            }
             Replay::Lost { .. } => Ok(()),
         };
         unreadable += u64::from(read.is_err());
@@ -403,7 +406,8 @@ impl Writer {
     fn look_after(&mut self) -> Result<(), AppendError> {
         self.order_spare();
         let due = self.log.bytes_since_checkpoint() > CHECKPOINT_BYTES.max(4 * self.checkpoint_bytes);
-        let tight = self.log.is_tight() && self.log.bytes_since_checkpoint() > self.checkpoint_bytes.max(1 << 20);
+        let tight =
+            self.log.is_tight() && self.log.bytes_since_checkpoint() > self.checkpoint_bytes.max(1 << 20);
         if (due || tight) && !self.log.checkpoint_under_way() {
             self.shared.wants_checkpoint.store(true, Ordering::Relaxed);
         }
@@ -411,7 +415,10 @@ impl Writer {
             self.maintained = Instant::now();
             let done = self.log.maintain(MAINTAIN_BYTES)?;
             if !done.lost.is_empty() {
-                error!(events = done.lost.len(), "Events that were kept for somebody could not be read any more");
+                error!(
+                    events = done.lost.len(),
+                    "Events that were kept for somebody could not be read any more"
+                );
                 self.shared.damaged.store(true, Ordering::Relaxed);
             }
             if done.moved + done.retired > 0 {
@@ -452,7 +459,10 @@ impl Writer {
             Some(scrubbed) => {
                 self.scrub_after = scrubbed.segment;
                 if scrubbed.damaged {
-                    error!(segment = scrubbed.segment, "A file of the spool has rotted; what can be read is rescued");
+                    error!(
+                        segment = scrubbed.segment,
+                        "A file of the spool has rotted; what can be read is rescued"
+                    );
                     self.shared.damaged.store(true, Ordering::Relaxed);
                 }
             }

@@ -10,6 +10,7 @@
 //! Policy and forwarding are snapshots: a batch sees one generation of each. Events live in memory here; the one
 //! place where durability comes in is [`admission`], between the verdict and the answer to the publisher.
 
+mod accounts;
 mod admission;
 mod arrival;
 mod best_effort;
@@ -46,17 +47,18 @@ pub(crate) use principal::Principal;
 pub(crate) use recent::{DEAD_LETTERS_MAX, DeadLetter, rfc3339};
 pub(crate) use subscriptions::{Delivery, SubscriptionEnd};
 
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalFigures};
 use crate::link::Links;
 use crate::metrics::Metrics;
 use crate::policy_store::{Generation, PolicyStore};
 use crate::router_task::{Command, RouterHandle};
 pub(crate) use arrival::Arrival;
-pub(crate) use named::{LEASES_MAX, NamedEnd, NamedFigures};
-pub(crate) use named_api::{Acknowledged, AckToken, Leased, NamedConnection, NamedRefused, NamedView};
+pub(crate) use named::{LEASES_MAX, NamedEnd};
+pub(crate) use named_api::{Acknowledged, DeadLetterView, Leased, NamedConnection, NamedRefused, NamedView};
 pub(crate) use parking::WAIT_MAX;
 pub(crate) use waiters::AckLevel;
 
+use accounts::Ends;
 use best_effort::Sequencer;
 use dedup::Dedup;
 use durable::Durable;
@@ -177,6 +179,7 @@ pub(crate) struct Pipeline {
 struct Inner {
     parts: PipelineParts,
     durable: Durable,
+    ends: Ends,
     named: NamedTable,
     /// Held while a subscription with memory is made.
     making: tokio::sync::Mutex<()>,
@@ -202,6 +205,7 @@ impl Pipeline {
             inner: Arc::new(Inner {
                 parts,
                 durable: Durable::new(core, journal),
+                ends: Ends::default(),
                 named: NamedTable::default(),
                 making: tokio::sync::Mutex::default(),
                 ways: Mutex::default(),
@@ -248,7 +252,8 @@ impl Pipeline {
             let level = levels.into_iter().find(|level| progress.reached(*level)).unwrap_or(AckLevel::Stored);
             if let Some(accepted) = accepted.get_mut(at) {
                 let missing = progress.missing(wish.level);
-                accepted.reached = Some(Reached { level, missing, outcomes: progress.ended.into_iter().collect() });
+                accepted.reached =
+                    Some(Reached { level, missing, outcomes: progress.ended.into_iter().collect() });
             }
         }
         Ok(accepted)
@@ -262,7 +267,8 @@ impl Pipeline {
         queue_bytes_max: usize,
     ) -> Result<Subscription, SubscribeRefused> {
         // Local first: an event that arrives because of the interest must find its subscriber.
-        let subscriber = self.inner.subscriptions.insert(&filters, queue_bytes_max, &self.inner.durable.finished);
+        let subscriber =
+            self.inner.subscriptions.insert(&filters, queue_bytes_max, &self.inner.durable.finished);
         let subscriber = subscriber.ok_or(SubscribeRefused::Draining)?;
         let mut subscription = Subscription { pipeline: self.clone(), subscriber, filters, announced: false };
         let (reply, outcome) = oneshot::channel();
@@ -292,6 +298,15 @@ impl Pipeline {
     /// Writes out what the log has been given. Nothing is taken after this.
     pub(crate) fn stop_journal(&self) {
         self.inner.durable.journal.stop();
+    }
+
+    pub(crate) fn spool_figures(&self) -> JournalFigures {
+        self.inner.durable.journal.figures()
+    }
+
+    /// Ids of producers whose retries are recognised.
+    pub(crate) fn producer_window(&self) -> usize {
+        self.inner.durable.view(|core| core.state().producers.len())
     }
 
     pub(crate) fn subscriptions(&self) -> usize {

@@ -205,7 +205,6 @@ pub enum Added<'a> {
     Integer(u32),
 }
 
-
 /// Appends the event in the JSON format. `extra` are attributes that are added at delivery, after the event's own.
 pub fn write_structured(event: &Event, extra: &[(&str, Added<'_>)], out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"specversion\":\"1.0\"");

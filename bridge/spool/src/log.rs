@@ -23,7 +23,9 @@ use crate::format::{
     Codec, DATA_START, Header, Lsn, PAGE_BYTES, RecordParts, Run, SpoolId, VERSION, batch_bytes_bound,
 };
 use crate::index::{BodyReader, SegmentInfo};
-use crate::segment::{self, Spare, SpareJob};
+#[cfg(feature = "sim")]
+use crate::segment;
+use crate::segment::{Spare, SpareJob};
 use crate::vfs::{Vfs, VfsFile, write_full};
 
 use checkpoint::Checkpoints;

@@ -50,5 +50,18 @@ impl AdminState {
         let subscriptions = self.pipeline.subscriptions();
         self.metrics.subscriptions.set(i64::try_from(subscriptions).unwrap_or(i64::MAX));
         self.metrics.parked_bytes.set(i64::try_from(self.pipeline.parked_bytes()).unwrap_or(i64::MAX));
+        let spool = self.pipeline.spool_figures();
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.metrics.spool_segments.set(number(spool.segments));
+        self.metrics.spool_live_bytes.set(number(spool.live_bytes));
+        self.metrics.spool_queued_bytes.set(number(spool.queued_bytes as u64));
+        self.metrics.spool_flush_microseconds.set(number(spool.flush.as_micros() as u64));
+        self.metrics.spool_admits.set(i64::from(spool.admits));
+        self.metrics.spool_damaged.set(i64::from(spool.damaged));
+        self.metrics.producer_window.set(number(self.pipeline.producer_window() as u64));
+        for account in self.pipeline.accounts().0 {
+            self.metrics.set_pending(&account.destination, account.pending);
+        }
+        self.pipeline.audit();
     }
 }

@@ -281,6 +281,123 @@ pub(super) fn interest(arguments: &AdminArguments) -> Outcome {
     show(arguments, &fetch(arguments, "/v1/interest")?, "sets", &columns)
 }
 
+/// Reads where one event is and how it ended.
+#[derive(Debug, clap::Args)]
+pub(super) struct TraceArguments {
+    /// The event's key, as the reply to its publication has it
+    key: String,
+    #[command(flatten)]
+    admin: AdminArguments,
+}
+
+/// Dead letters of subscriptions with memory.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum DlqCommand {
+    /// Show them, oldest first; never their data
+    List(DlqListArguments),
+    /// Offer them to their subscriptions again
+    Replay(DlqArguments),
+    /// Remove them for good
+    Purge(DlqArguments),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DlqListArguments {
+    /// Only those of subscriptions of this name
+    #[arg(long)]
+    subscription: Option<String>,
+    /// Show what follows this id
+    #[arg(long, value_name = "ID")]
+    after: Option<String>,
+    #[arg(long, default_value_t = 100)]
+    limit: usize,
+    #[command(flatten)]
+    admin: AdminArguments,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DlqArguments {
+    /// Ids as `dlq list` shows them
+    ids: Vec<String>,
+    /// All of subscriptions of this name
+    #[arg(long, conflicts_with = "ids")]
+    subscription: Option<String>,
+    /// All of them
+    #[arg(long, conflicts_with_all = ["ids", "subscription"])]
+    all: bool,
+    #[command(flatten)]
+    admin: AdminArguments,
+}
+
+pub(super) fn delivery(arguments: &AdminArguments) -> Outcome {
+    let columns = [
+        "destination",
+        "sent",
+        "delivered",
+        "denied",
+        "expired",
+        "deadLettered",
+        "pending",
+        "unsettled",
+        "inDoubt",
+        "balanced",
+    ];
+    let answer = fetch(arguments, "/v1/delivery")?;
+    show(arguments, &answer, "destinations", &columns)?;
+    if answer["balanced"] == Value::Bool(true) { Ok(()) } else { Err(Failure::No) }
+}
+
+pub(super) fn trace(arguments: &TraceArguments) -> Outcome {
+    let key = percent_encoding::utf8_percent_encode(&arguments.key, percent_encoding::NON_ALPHANUMERIC);
+    let answer = fetch(&arguments.admin, &format!("/v1/events/{key}"))?;
+    show(&arguments.admin, &answer, "destinations", &["destination", "state", "why"])
+}
+
+pub(super) fn dlq(command: &DlqCommand) -> Outcome {
+    match command {
+        DlqCommand::List(arguments) => {
+            let mut path = format!("/v1/dlq?limit={}", arguments.limit);
+            let parameters = [("subscription", &arguments.subscription), ("after", &arguments.after)];
+            for (name, value) in parameters {
+                if let Some(value) = value {
+                    let value =
+                        percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
+                    path.push_str(&format!("&{name}={value}"));
+                }
+            }
+            let answer = fetch(&arguments.admin, &path)?;
+            show(
+                &arguments.admin,
+                &answer,
+                "entries",
+                &["id", "subscription", "reason", "key", "topic", "eventId"],
+            )
+        }
+        DlqCommand::Replay(arguments) => end_dead_letters(arguments, "replay"),
+        DlqCommand::Purge(arguments) => end_dead_letters(arguments, "purge"),
+    }
+}
+
+fn end_dead_letters(arguments: &DlqArguments, what: &str) -> Outcome {
+    if arguments.ids.is_empty() && arguments.subscription.is_none() && !arguments.all {
+        return Err(Failure::Input(anyhow!("name ids, --subscription or --all")));
+    }
+    let body = serde_json::json!({
+        "ids": arguments.ids, "subscription": arguments.subscription, "all": arguments.all,
+    });
+    block_on(async {
+        let admin = &arguments.admin;
+        let client = admin.credentials.client().map_err(Failure::Input)?;
+        let url = format!("{}/v1/dlq/{what}", admin.admin.trim_end_matches('/'));
+        let request = client.post(url).timeout(Duration::from_secs(30)).body(body.to_string());
+        let request = admin.credentials.authorise(request).map_err(Failure::Input)?;
+        let failed = |problem| unreachable(&admin.admin, problem);
+        let reply = request.send().await.map_err(failed)?.error_for_status().map_err(failed)?;
+        println!("{}", reply.text().await.map_err(failed)?);
+        Ok(())
+    })?
+}
+
 fn show(arguments: &AdminArguments, answer: &Value, list: &str, columns: &[&str]) -> Outcome {
     if arguments.output == Output::Json {
         println!("{answer:#}");

@@ -35,7 +35,8 @@ pub(super) mod api {
 
 use api::meshbridge::v1::bridge_server::{Bridge, BridgeServer};
 use api::meshbridge::v1::{
-    Ack, Denied, Ended, PublishBatchReply, PublishBatchRequest, PublishReply, PublishRequest, SubscribeRequest,
+    Ack, Denied, Ended, PublishBatchReply, PublishBatchRequest, PublishReply, PublishRequest,
+    SubscribeRequest,
 };
 
 const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));

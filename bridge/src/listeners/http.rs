@@ -65,10 +65,7 @@ pub(super) fn router(pipeline: Pipeline, settings: &ListenerSettings, stop: Canc
         .route("/v1/topics/{topic}", post(publish_to_topic))
         .route("/v1/stream", get(streams::server_sent_events))
         .route("/v1/subscriptions", get(subscriptions::list).post(subscriptions::make))
-        .route(
-            "/v1/subscriptions/{name}",
-            get(subscriptions::show).delete(subscriptions::delete),
-        )
+        .route("/v1/subscriptions/{name}", get(subscriptions::show).delete(subscriptions::delete))
         .route("/v1/subscriptions/{name}/ack", post(subscriptions::acknowledge))
         .route("/v1/subscriptions/{name}/nack", post(subscriptions::give_back))
         .route(WEB_SOCKET, get(streams::web_socket))
@@ -214,7 +211,8 @@ async fn publish(
             .enumerate()
             .map(|(index, event)| one(event).map_err(|refused| Refused { index: Some(index), ..refused }))
             .collect();
-        let accepted = shared.pipeline.publish(principal, publications?, wish).await.map_err(Refused::from)?;
+        let accepted =
+            shared.pipeline.publish(principal, publications?, wish).await.map_err(Refused::from)?;
         return Ok(accepted.iter().map(reply).collect());
     }
     let event = if essence == "application/cloudevents+json" {
@@ -234,7 +232,8 @@ async fn publish(
         let message = "this is no CloudEvent: send the header ce-specversion (binary mode), or content-type application/cloudevents+json";
         return Err(Refusal::MediaType(message.to_owned()));
     };
-    let accepted = shared.pipeline.publish(principal, vec![one(event)?], wish).await.map_err(Refused::from)?;
+    let accepted =
+        shared.pipeline.publish(principal, vec![one(event)?], wish).await.map_err(Refused::from)?;
     Ok(accepted.first().map(reply).unwrap_or_default())
 }
 

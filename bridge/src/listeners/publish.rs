@@ -5,7 +5,7 @@ use std::time::Duration;
 use meshbridge_event::{Event, is_reserved_name};
 use meshbridge_topic::Topic;
 
-use crate::pipeline::{AckLevel, Accepted, Publication, PublishRefused, Wish};
+use crate::pipeline::{Accepted, AckLevel, Publication, PublishRefused, Wish};
 
 /// What is wrong with a publication; the same for HTTP and gRPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,9 +136,15 @@ pub(super) fn wish(ack: &str, timeout: &str) -> Result<Wish, Refused> {
         })?;
     }
     if !timeout.is_empty() {
-        let seconds = timeout.parse::<f64>().ok().filter(|seconds| (0.0..=PATIENCE_MAX.as_secs_f64()).contains(seconds));
+        let seconds = timeout
+            .parse::<f64>()
+            .ok()
+            .filter(|seconds| (0.0..=PATIENCE_MAX.as_secs_f64()).contains(seconds));
         let seconds = seconds.ok_or_else(|| {
-            Refused::invalid(format!("timeout must be a number of seconds, at most {}", PATIENCE_MAX.as_secs()))
+            Refused::invalid(format!(
+                "timeout must be a number of seconds, at most {}",
+                PATIENCE_MAX.as_secs()
+            ))
         })?;
         wish.patience = Duration::from_secs_f64(seconds);
     }

@@ -62,7 +62,8 @@ impl Inner {
             .zip(&topics)
             .map(|(plan, topic)| {
                 let event = new_event(principal, forwarding, plan, *topic, &self.named.matching(&plan.topic));
-                unrouted += u64::from(event.destinations.is_empty() && !event.local && plan.denied.is_empty());
+                unrouted +=
+                    u64::from(event.destinations.is_empty() && !event.local && plan.denied.is_empty());
                 if event.expires > 0 && event.destinations.is_empty() && !event.local {
                     self.parts.metrics.on_dropped(DropReason::Expired, 1);
                 }
@@ -101,20 +102,30 @@ impl Inner {
             }
             (admitted, ticket)
         });
-        let accepted = admitted.into_iter().zip(planned).zip(targets).map(|((one, plan), (remote, local))| {
-            if one.body.is_some() {
-                for (bridge, refusal) in &plan.refused {
-                    let destination = forwarding.bridge(*bridge).0;
-                    self.on_refused_here(&one.key, &plan.topic, &plan.event, destination.as_str(), refusal);
+        let accepted =
+            admitted.into_iter().zip(planned).zip(targets).map(|((one, plan), (remote, local))| {
+                if one.body.is_some() {
+                    for (bridge, refusal) in &plan.refused {
+                        let destination = forwarding.bridge(*bridge).0;
+                        self.on_refused_here(
+                            &one.key,
+                            &plan.topic,
+                            &plan.event,
+                            destination.as_str(),
+                            refusal,
+                        );
+                    }
+                    if !plan.variants.is_empty() {
+                        lock(&self.recent).insert(one.key.clone(), plan.topic.clone(), plan.event.clone());
+                    }
                 }
-                if !plan.variants.is_empty() {
-                    lock(&self.recent).insert(one.key.clone(), plan.topic.clone(), plan.event.clone());
+                let own = local.then(|| self.parts.own.clone());
+                let duplicate = one.is_duplicate();
+                Accepted {
+                    duplicate,
+                    ..Accepted::new(one.key, own.into_iter().chain(remote).collect(), plan.denied)
                 }
-            }
-            let own = local.then(|| self.parts.own.clone());
-            let duplicate = one.is_duplicate();
-            Accepted { duplicate, ..Accepted::new(one.key, own.into_iter().chain(remote).collect(), plan.denied) }
-        });
+            });
         let accepted = accepted.collect();
         self.parts.metrics.on_published(events, unrouted);
         Ok(Admission { accepted, ticket, waiters })

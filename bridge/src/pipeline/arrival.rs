@@ -100,8 +100,9 @@ impl Inner {
             return;
         }
         let now = Instant::now();
-        let known: Vec<Known> =
-            self.durable.with(|core| here.iter().map(|one| core.classify(&one.frame.body.key, now)).collect());
+        let known: Vec<Known> = self
+            .durable
+            .with(|core| here.iter().map(|one| core.classify(&one.frame.body.key, now)).collect());
         let full = !self.durable.journal.admits();
         let mut taken = Vec::new();
         for (one, known) in here.into_iter().zip(known) {

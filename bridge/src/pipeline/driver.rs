@@ -126,7 +126,10 @@ impl Inner {
         self.durable.waiters.on_effect(effect);
         match effect {
             Effect::Released(body) => lock(&self.durable.cache).remove(*body),
-            Effect::Ended { outcome, .. } => self.parts.metrics.on_ended(outcome.name()),
+            Effect::Ended { key, destination, outcome } => {
+                self.parts.metrics.on_ended(outcome.name());
+                self.ends.note(key, destination, outcome);
+            }
             Effect::Settled { .. } => {}
         }
     }
@@ -159,7 +162,9 @@ impl Inner {
         let mut forms: SmallVec<[(Bytes, FrameDestinations); 2]> = SmallVec::new();
         for (bridge, prev) in to {
             let Some(index) = forwarding.index_of(bridge) else { continue };
-            let Some(payload) = self.form_for(generation, forwarding, &stored, body, bridge) else { continue };
+            let Some(payload) = self.form_for(generation, forwarding, &stored, body, bridge) else {
+                continue;
+            };
             let destination = FrameDestination { bridge: index, prev: *prev };
             // Forms of one class share their bytes.
             let same = |form: &&mut (Bytes, FrameDestinations)| {
@@ -171,7 +176,8 @@ impl Inner {
             }
         }
         let now = Instant::now();
-        let life = (stored.expires > 0).then(|| Duration::from_millis(stored.expires.saturating_sub(system_ms())));
+        let life =
+            (stored.expires > 0).then(|| Duration::from_millis(stored.expires.saturating_sub(system_ms())));
         if life == Some(Duration::ZERO) {
             // The core ends it at its next look at the clock.
             return;
@@ -253,8 +259,9 @@ impl Inner {
 
     /// To the subscriptions here, with memory or without.
     fn offer(&self, body: u64, out_of_order: bool) {
-        let groups: Option<SmallVec<[u32; 4]>> =
-            self.durable.view(|core| core.state().events.get(&body).map(|event| event.open_groups().collect()));
+        let groups: Option<SmallVec<[u32; 4]>> = self
+            .durable
+            .view(|core| core.state().events.get(&body).map(|event| event.open_groups().collect()));
         let Some(groups) = groups else { return };
         if out_of_order {
             self.parts.metrics.on_out_of_order();
@@ -292,7 +299,9 @@ impl Inner {
     pub(super) fn hand_out(&self, delivery: &Arc<Delivery>) -> u32 {
         let offered = self.subscriptions.deliver(delivery);
         self.parts.metrics.on_delivered(u64::from(offered.delivered));
-        self.parts.metrics.on_dropped(crate::metrics::DropReason::SlowSubscriber, u64::from(offered.overflowed));
+        self.parts
+            .metrics
+            .on_dropped(crate::metrics::DropReason::SlowSubscriber, u64::from(offered.overflowed));
         offered.delivered
     }
 

@@ -195,7 +195,8 @@ impl Named {
             .filter(|(_, lease)| lease.until.is_some_and(|until| until <= now))
             .map(|(body, lease)| (*body, *lease))
             .collect();
-        let dead = over.into_iter().filter(|(body, lease)| state.fail(*body, *lease, now)).map(|(body, _)| body);
+        let dead =
+            over.into_iter().filter(|(body, lease)| state.fail(*body, *lease, now)).map(|(body, _)| body);
         let dead = dead.collect();
         if state.wake_later(now) {
             self.ready.notify_one();
@@ -206,7 +207,8 @@ impl Named {
     /// Everything that was offered up to this body is dealt with, as its subscriber says; gives the bodies.
     pub(super) fn end_up_to(&self, last: u64) -> Vec<u64> {
         let mut state = lock(&self.state);
-        let Some(order) = state.waiting.iter().find(|(_, body)| **body == last).map(|(order, _)| *order) else {
+        let Some(order) = state.waiting.iter().find(|(_, body)| **body == last).map(|(order, _)| *order)
+        else {
             return Vec::new();
         };
         let later = state.waiting.split_off(&(order + 1));
@@ -354,7 +356,8 @@ mod tests {
         assert_eq!(take(&named, first, now).map(|t| t.body), Some(2));
         let second = named.connect();
         assert_eq!(named.take(first, None, 9, now), Err(NamedEnd::TakenOver));
-        let seen: Vec<_> = (0..3).filter_map(|_| take(&named, second, now)).map(|t| (t.body, t.attempts)).collect();
+        let seen: Vec<_> =
+            (0..3).filter_map(|_| take(&named, second, now)).map(|t| (t.body, t.attempts)).collect();
         assert_eq!(seen, [(1, 1), (2, 1), (3, 0)]);
     }
 

@@ -89,6 +89,22 @@ pub(crate) struct NamedView {
     pub(crate) dead_letters: usize,
 }
 
+/// A dead letter of a subscription with memory.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeadLetterView {
+    id: String,
+    subscription: String,
+    owner: String,
+    reason: String,
+    key: String,
+    topic: String,
+    event_id: String,
+    source: String,
+    #[serde(rename = "type")]
+    ty: String,
+}
+
 /// A connection that reads a subscription. Dropping it gives back what it held.
 #[derive(Debug)]
 pub(crate) struct NamedConnection {
@@ -203,7 +219,8 @@ impl Inner {
 impl Pipeline {
     /// Announces the subscriptions that the spool remembers. To be called before clients and peers come in.
     pub(crate) async fn resume_named(&self) {
-        let known = self.inner.durable.view(|core| core.state().subscriptions.values().cloned().collect::<Vec<_>>());
+        let known =
+            self.inner.durable.view(|core| core.state().subscriptions.values().cloned().collect::<Vec<_>>());
         for record in known {
             let filters: Result<Vec<TopicFilter>, _> =
                 record.filters.iter().map(|text| TopicFilter::parse(text)).collect();
@@ -341,7 +358,9 @@ impl Pipeline {
         let mut done = Acknowledged::default();
         for text in tokens {
             let token = text.parse::<AckToken>().ok().filter(|token| token.subscription == named.id);
-            match token.and_then(|token| Some((token, named.refuse(token.body, token.lease, Instant::now())?))) {
+            match token
+                .and_then(|token| Some((token, named.refuse(token.body, token.lease, Instant::now())?)))
+            {
                 None => done.stale.push(text.clone()),
                 Some((token, last)) => {
                     done.settled += 1;
@@ -391,12 +410,71 @@ impl Pipeline {
             let events = core.state().events.iter();
             let dead = events.flat_map(|(body, event)| {
                 event.groups.iter().filter_map(|(id, state)| match state {
-                    meshbridge_delivery::state::GroupState::Dead(reason) => Some((*body, *id, reason.to_string())),
+                    meshbridge_delivery::state::GroupState::Dead(reason) => {
+                        Some((*body, *id, reason.to_string()))
+                    }
                     meshbridge_delivery::state::GroupState::Open => None,
                 })
             });
             dead.filter(|(_, id, _)| subscription.is_none_or(|wanted| wanted == *id)).collect()
         })
+    }
+
+    /// Dead letters after the given id, as people look at them; never their payload. And how many there are in all.
+    pub(crate) fn browse_dead_letters(
+        &self,
+        subscription: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> (usize, Vec<DeadLetterView>) {
+        let after = after.and_then(parse_letter).unwrap_or((0, 0));
+        let all: Vec<(u64, u32, String)> = self
+            .dead_letters_of(None)
+            .into_iter()
+            .filter(|(_, id, _)| {
+                subscription.is_none_or(|wanted| {
+                    self.inner.named.get(*id).is_some_and(|named| *named.name == *wanted)
+                })
+            })
+            .collect();
+        let page = all.iter().filter(|(body, id, _)| (*body, *id) > after).take(limit);
+        let page: Vec<_> = page.cloned().collect();
+        let views =
+            tokio::task::block_in_place(|| page.iter().map(|one| self.dead_letter_view(one)).collect());
+        (all.len(), views)
+    }
+
+    fn dead_letter_view(&self, (body, id, reason): &(u64, u32, String)) -> DeadLetterView {
+        let stored = self.inner.durable.stored(*body).ok();
+        let text =
+            |read: fn(&super::stored::Stored) -> String| stored.as_deref().map(read).unwrap_or_default();
+        let named = self.inner.named.get(*id);
+        DeadLetterView {
+            id: format!("{body:x}-{id:x}"),
+            subscription: named.as_ref().map(|named| named.name.to_string()).unwrap_or_default(),
+            owner: named.as_ref().map(|named| named.owner.to_string()).unwrap_or_default(),
+            reason: reason.clone(),
+            key: text(|stored| stored.key.to_string()),
+            topic: text(|stored| stored.topic.as_str().to_owned()),
+            event_id: text(|stored| stored.event.id().to_owned()),
+            source: text(|stored| stored.event.source().to_owned()),
+            ty: text(|stored| stored.event.ty().to_owned()),
+        }
+    }
+
+    /// Those that ids name, or all of a subscription, or all.
+    pub(crate) fn choose_dead_letters(&self, ids: &[String], subscription: Option<&str>) -> Vec<(u64, u32)> {
+        if !ids.is_empty() {
+            return ids.iter().filter_map(|id| parse_letter(id)).collect();
+        }
+        let named = |id: u32| self.inner.named.get(id);
+        let wanted =
+            |id: u32| subscription.is_none_or(|name| named(id).is_some_and(|named| *named.name == *name));
+        self.dead_letters_of(None)
+            .into_iter()
+            .filter(|(_, id, _)| wanted(*id))
+            .map(|(body, id, _)| (body, id))
+            .collect()
     }
 
     /// Purges dead letters, or offers them again. Gives how many; durable when this returns.
@@ -421,6 +499,11 @@ impl Pipeline {
         self.commit_all().await?;
         Ok(count)
     }
+}
+
+fn parse_letter(text: &str) -> Option<(u64, u32)> {
+    let (body, id) = text.split_once('-')?;
+    Some((u64::from_str_radix(body, 16).ok()?, u32::from_str_radix(id, 16).ok()?))
 }
 
 fn check_name(name: &str) -> Result<(), NamedRefused> {

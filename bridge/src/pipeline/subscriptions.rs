@@ -278,7 +278,8 @@ mod tests {
     #[tokio::test]
     async fn overlapping_filters_of_one_subscriber_deliver_an_event_once() {
         let subscriptions = Subscriptions::default();
-        let mut reader = subscriptions.insert(&filters(&["a.**", "a.b"]), 1 << 20, &Arc::default()).expect("open");
+        let mut reader =
+            subscriptions.insert(&filters(&["a.**", "a.b"]), 1 << 20, &Arc::default()).expect("open");
         let all = [delivery("a.b", 1, 8), delivery("c", 2, 8), delivery("a.c", 3, 8)];
         let offered = deliver(&subscriptions, &all);
         assert_eq!(offered, Offered { delivered: 2, overflowed: 0 });

@@ -27,6 +27,7 @@ fn request(topic: &str, id: &str) -> PublishRequest {
             attributes: Default::default(),
             data: Some(Data::TextData(r#"{"customer": {"email": "ana@example.com"}, "n": 1.50}"#.to_owned())),
         }),
+        ..Default::default()
     }
 }
 
@@ -41,7 +42,7 @@ async fn subscribe(
     credit: u32,
 ) -> Result<(mpsc::Sender<SubscribeRequest>, Streaming<SubscribeReply>)> {
     let (sender, requests) = mpsc::channel(8);
-    let first = SubscribeRequest { filters: vec![filter.to_owned()], credit, acks: Vec::new() };
+    let first = SubscribeRequest { filters: vec![filter.to_owned()], credit, ..Default::default() };
     sender.send(first).await?;
     let replies = client(federation, bridge).await?.subscribe(ReceiverStream::new(requests)).await?;
     Ok((sender, replies.into_inner()))
@@ -67,7 +68,10 @@ async fn events_published_every_way_arrive_redacted_and_in_order() -> Result<()>
     let one = publisher.publish(request("orders.eu.created", "1")).await?.into_inner();
     ensure!(one.destinations == ["cloud-us-1"] && one.denied.is_empty(), "{one:?}");
     // Without a topic the type is the topic.
-    let batch = PublishBatchRequest { requests: vec![request("", "2"), request("orders.eu.created", "3")] };
+    let batch = PublishBatchRequest {
+        requests: vec![request("", "2"), request("orders.eu.created", "3")],
+        ..Default::default()
+    };
     ensure!(publisher.publish_batch(batch).await?.into_inner().replies.len() == 2);
     let stream = tokio_stream::iter(vec![request("", "4"), request("", "5")]);
     ensure!(publisher.publish_stream(stream).await?.into_inner().replies.len() == 2);
@@ -115,7 +119,7 @@ async fn wrong_input_is_named_and_nothing_is_half_taken() -> Result<()> {
     ensure!(status.code() == Code::InvalidArgument && status.message().contains("`id`"), "{status:?}");
     let status = publisher.publish(request("orders..x", "x")).await.err().context("a bad topic was taken")?;
     ensure!(status.code() == Code::InvalidArgument && status.message().contains("byte 7"), "{status:?}");
-    let batch = PublishBatchRequest { requests: vec![request("", "lost"), nameless] };
+    let batch = PublishBatchRequest { requests: vec![request("", "lost"), nameless], ..Default::default() };
     let status = publisher.publish_batch(batch).await.err().context("a bad batch was taken")?;
     ensure!(status.code() == Code::InvalidArgument && status.message().contains("request 1"), "{status:?}");
     publisher.publish(request("orders.eu.created", "after")).await?;

@@ -68,7 +68,8 @@ async fn call(channel: Channel, token: Option<&str>) -> Result<(), Status> {
         attributes: Default::default(),
         data: Some(Data::TextData("{}".to_owned())),
     };
-    let mut request = Request::new(PublishRequest { topic: String::new(), event: Some(event) });
+    let mut request =
+        Request::new(PublishRequest { topic: String::new(), event: Some(event), ..Default::default() });
     if let Some(token) = token {
         let value = MetadataValue::try_from(format!("Bearer {token}")).expect("a token is ASCII");
         request.metadata_mut().insert("authorization", value);

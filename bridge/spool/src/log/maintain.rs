@@ -225,7 +225,8 @@ impl<V: Vfs + Clone> Log<V> {
     pub fn scrub(&mut self, after: u64) -> Result<Option<Scrubbed>, AppendError> {
         let (segment, codec, end) = {
             let index = self.reader.index();
-            let Some((segment, info)) = index.segments.range(after + 1..self.active.segment).next() else {
+            let closed = index.segments.range(..self.active.segment);
+            let Some((segment, info)) = closed.into_iter().find(|(segment, _)| **segment > after) else {
                 return Ok(None);
             };
             (*segment, info.codec.clone(), info.end)

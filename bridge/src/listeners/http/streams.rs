@@ -230,7 +230,8 @@ async fn open(
         });
     };
     let last_seen = last_seen.filter(|_| !wanted.manual);
-    let connected = shared.pipeline.connect_named(principal, &name, wanted.filters, wanted.manual, last_seen).await;
+    let connected =
+        shared.pipeline.connect_named(principal, &name, wanted.filters, wanted.manual, last_seen).await;
     let mut connection = connected.map_err(|refused| named_problem(&refused))?;
     if let Some(credit) = wanted.credit {
         connection.set_credit(credit);

@@ -1,10 +1,10 @@
 //! Subscriptions with memory over HTTP: making, looking at, acknowledging, deleting.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
-use axum::Extension;
 use serde::Deserialize;
 
 use super::super::limits as limit;
@@ -31,7 +31,10 @@ struct Tokens {
     tokens: Vec<String>,
 }
 
-pub(super) async fn list(State(shared): State<Shared>, Extension(principal): Extension<Principal>) -> Response {
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    Extension(principal): Extension<Principal>,
+) -> Response {
     let all: Vec<_> = shared.pipeline.named_views(Some(&principal)).iter().map(view).collect();
     Json(serde_json::json!({"subscriptions": all})).into_response()
 }
@@ -128,7 +131,8 @@ async fn tokens(body: Body) -> Result<Vec<String>, Refused> {
 
 async fn read<T: serde::de::DeserializeOwned>(body: Body) -> Result<T, Refused> {
     let bytes = body::read(body, BODY_BYTES_MAX).await?;
-    serde_json::from_slice(&bytes).map_err(|problem| Refused::invalid(format!("the body does not fit: {problem}")))
+    serde_json::from_slice(&bytes)
+        .map_err(|problem| Refused::invalid(format!("the body does not fit: {problem}")))
 }
 
 fn view(one: &NamedView) -> serde_json::Value {

@@ -230,6 +230,7 @@ fn request(bytes: usize) -> PublishRequest {
             attributes: Default::default(),
             data: Some(Data::BinaryData(vec![b'x'; bytes])),
         }),
+        ..Default::default()
     }
 }
 
@@ -240,10 +241,10 @@ async fn grpc_messages_are_bounded_and_not_compressed() -> Result<()> {
     client.publish(request(1 << 19)).await?;
     let event = client.publish(request(1 << 20)).await.err().context("an event over 1 MiB was taken")?;
     ensure!(event.code() == Code::ResourceExhausted, "{event:?}");
-    let batch = PublishBatchRequest { requests: vec![request(1 << 20); 5] };
+    let batch = PublishBatchRequest { requests: vec![request(1 << 20); 5], ..Default::default() };
     let batch = client.publish_batch(batch).await.err().context("a batch over 4 MiB was taken")?;
     ensure!(matches!(batch.code(), Code::ResourceExhausted | Code::OutOfRange), "{batch:?}");
-    let many = PublishBatchRequest { requests: vec![request(1); 1_025] };
+    let many = PublishBatchRequest { requests: vec![request(1); 1_025], ..Default::default() };
     let many = client.publish_batch(many).await.err().context("1,025 events were taken")?;
     ensure!(many.code() == Code::ResourceExhausted && many.message().contains("1024"), "{many:?}");
     let mut compressed = tonic::Request::new(request(1));
