@@ -39,7 +39,8 @@ const IMPURE: &[&str] = &[
     "tracing-subscriber",
     "tungstenite",
 ];
-const PURE: &[&str] = &["meshbridge-topic", "meshbridge-routing", "meshbridge-event", "meshbridge-policy"];
+const PURE: &[&str] =
+    &["meshbridge-topic", "meshbridge-routing", "meshbridge-event", "meshbridge-policy", "meshbridge-ledger"];
 
 #[test]
 fn pure_crates_depend_on_nothing_that_does_io() -> Result<()> {
@@ -90,7 +91,8 @@ fn dependencies_between_our_crates_point_one_way() -> Result<()> {
         ),
         ("meshbridge-delivery", BTreeSet::new()),
         ("meshbridge-event", BTreeSet::new()),
-        ("meshbridge-integration", BTreeSet::new()),
+        ("meshbridge-integration", BTreeSet::from(["meshbridge-ledger"])),
+        ("meshbridge-ledger", BTreeSet::new()),
         ("meshbridge-policy", BTreeSet::from(["meshbridge-event", "meshbridge-topic"])),
         ("meshbridge-routing", BTreeSet::from(["meshbridge-topic"])),
         ("meshbridge-spool", BTreeSet::new()),
