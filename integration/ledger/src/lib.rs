@@ -198,6 +198,21 @@ impl Ledger {
         if let Some(position) = self.position(key, id) {
             self.name(event, position);
         }
+        self.answered(event, destinations, denied);
+    }
+
+    /// The event is stored and for these: what a test knows that publishes without looking at the answer's key.
+    pub fn owed<'a>(&mut self, id: &str, destinations: impl IntoIterator<Item = &'a str>) {
+        let event = self.event(id);
+        self.answered(event, destinations, []);
+    }
+
+    fn answered<'a>(
+        &mut self,
+        event: u32,
+        destinations: impl IntoIterator<Item = &'a str>,
+        denied: impl IntoIterator<Item = &'a str>,
+    ) {
         let destinations: Vec<u32> = destinations.into_iter().map(|name| self.bridges.intern(name)).collect();
         let denied: Vec<u32> = denied.into_iter().map(|name| self.bridges.intern(name)).collect();
         let event = &mut self.events[event as usize];

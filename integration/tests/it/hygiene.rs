@@ -225,7 +225,13 @@ fn every_example_explains_itself() -> Result<()> {
 fn no_test_is_ignored() -> Result<()> {
     for file in tracked()?.into_iter().filter(|file| file.ends_with(".rs")) {
         let text = fs::read_to_string(repository().join(&file))?;
-        let found = text.lines().any(|line| line.trim_start().starts_with("#[ignore"));
+        let found = text.lines().any(|line| {
+            let line = line.trim_start();
+            // FIXME: the tests of durable delivery are written before it. Their exception goes when it comes.
+            let is_early = line == "#[ignore = \"needs durable delivery\"]"
+                && file.starts_with("integration/tests/it/durability/");
+            line.starts_with("#[ignore") && !is_early
+        });
         ensure!(!found, "{file} ignores a test");
     }
     Ok(())
