@@ -247,3 +247,6 @@ async fn open(base: &str, query: &str, last_id: Option<&str>) -> Result<reqwest:
     ensure!(status.is_success(), "status {status}: {}", response.text().await.unwrap_or_default());
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests;
