@@ -113,8 +113,15 @@ pub fn signal(pid: u32, name: &str) -> Result<()> {
 /// Whether a process runs; one that ended and waits for its parent does not.
 pub fn is_alive(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
-    !matches!(state, Some("Z" | "X") | None)
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let state = fields.next();
+    // The first thread of a killed process may be gone while others still are, and with them the files it has locked.
+    let threads: u32 = fields.nth(16).and_then(|count| count.parse().ok()).unwrap_or(0);
+    match state {
+        Some("Z") => threads > 1,
+        Some("X") | None => false,
+        Some(_) => true,
+    }
 }
 
 /// Waits until none of `pids` runs; those that are left when time is over are the result.

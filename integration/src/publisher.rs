@@ -23,6 +23,17 @@ pub fn http() -> &'static reqwest::Client {
     })
 }
 
+/// A client that keeps its connections: what a publisher of many events uses, and what a killed bridge breaks.
+pub(crate) fn keeping_connections() -> reqwest::Client {
+    // Sees to the provider of TLS.
+    http();
+    reqwest::Client::builder()
+        .no_proxy()
+        .connect_timeout(Duration::from_secs(5))
+        .build()
+        .expect("the client has no options that can fail")
+}
+
 /// An event as a test writes it; the id is unique in the run.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]

@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use crate::sse::{Decoder, Message};
 use crate::{eventually, http};
 
 /// One delivery.
@@ -96,12 +97,10 @@ impl Drop for Subscriber {
 
 async fn read(response: reqwest::Response, received: &Mutex<Vec<Received>>) -> Result<()> {
     let mut chunks = response.bytes_stream();
-    let mut buffer: Vec<u8> = Vec::new();
+    let mut decoder = Decoder::default();
     while let Some(chunk) = chunks.next().await {
-        buffer.extend_from_slice(&chunk?);
-        while let Some(end) = buffer.windows(2).position(|pair| pair == b"\n\n") {
-            let message = String::from_utf8(buffer.drain(..end + 2).collect())?;
-            if let Some(one) = parse(&message)? {
+        for message in decoder.push(&chunk?)? {
+            if let Some(one) = parse(message)? {
                 received.lock().expect("not poisoned").push(one);
             }
         }
@@ -110,18 +109,10 @@ async fn read(response: reqwest::Response, received: &Mutex<Vec<Received>>) -> R
 }
 
 /// One message of the stream; `None` for a comment.
-fn parse(message: &str) -> Result<Option<Received>> {
-    let field = |name: &str| {
-        let lines: Vec<&str> = message
-            .lines()
-            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .map(|value| value.strip_prefix(' ').unwrap_or(value))
-            .collect();
-        (!lines.is_empty()).then(|| lines.join("\n"))
-    };
-    let Some(data) = field("data") else { return Ok(None) };
+fn parse(message: Message) -> Result<Option<Received>> {
+    let Some(data) = message.data else { return Ok(None) };
     let event: Value = serde_json::from_str(&data).context("the data of a message is one event in JSON")?;
-    let key = field("id").context("every message has the event key as id")?;
+    let key = message.id.context("every message has the event key as id")?;
     let topic = event["meshbridgetopic"].as_str().context("every event says its topic")?.to_owned();
     Ok(Some(Received { key, topic, event, at: Instant::now() }))
 }

@@ -306,6 +306,8 @@ impl Pipeline {
         let connection = named.connect();
         if let Some(key) = last_seen.and_then(|text| text.parse::<EventKey>().ok()) {
             self.end_up_to(&named, &key);
+            // The subscriber takes the answer for a promise that it will not see these again.
+            self.commit_all().await?;
         }
         let credit = if manual { super::named::LEASES_MAX } else { 1 };
         Ok(NamedConnection { pipeline: self.clone(), named, connection, manual, credit, current: None })

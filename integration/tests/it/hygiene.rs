@@ -45,6 +45,7 @@ const PURE: &[&str] = &[
     "meshbridge-event",
     "meshbridge-policy",
     "meshbridge-delivery",
+    "meshbridge-ledger",
 ];
 
 #[test]
@@ -96,7 +97,8 @@ fn dependencies_between_our_crates_point_one_way() -> Result<()> {
         ),
         ("meshbridge-delivery", BTreeSet::from(["meshbridge-routing"])),
         ("meshbridge-event", BTreeSet::new()),
-        ("meshbridge-integration", BTreeSet::new()),
+        ("meshbridge-integration", BTreeSet::from(["meshbridge-ledger"])),
+        ("meshbridge-ledger", BTreeSet::new()),
         ("meshbridge-policy", BTreeSet::from(["meshbridge-event", "meshbridge-topic"])),
         ("meshbridge-routing", BTreeSet::from(["meshbridge-topic"])),
         ("meshbridge-spool", BTreeSet::new()),

@@ -3,6 +3,7 @@ mod admin;
 mod cli;
 mod demo;
 mod deploy;
+mod durability;
 mod examples;
 mod failover;
 mod grpc;

@@ -1,0 +1,170 @@
+//! Nothing acknowledged is lost and nothing comes twice, whatever is killed, wiped, cut or garbled on the way (RELIABILITY §7; each test names its row).
+//!
+//! `MESHBRIDGE_KILLS` is how many faults T1 strikes, 12 without it; the other tests take their share of it. `MESHBRIDGE_SEED` repeats a schedule that failed:
+//! its number is in the message. The times at which processes run are not repeated with it.
+
+mod chaos;
+mod kills;
+mod partition;
+mod reroute;
+
+use std::env;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use meshbridge_integration::judge::{Demands, Topics, Totals};
+use meshbridge_integration::{
+    Consumer, Draft, Mesh, Pace, Plan, Producer, Reading, Schedule, SharedLedger, Subscriber,
+};
+use serde_json::json;
+
+const ALL: &str = "orders.flow.**";
+const FROM_WEST: &str = "orders.flow.west.**";
+const PROBE: &str = "orders.probe";
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+const PACE: Duration = Duration::from_millis(20);
+
+/// A mesh under load, with a ledger that sees it all.
+struct Scene {
+    mesh: Mesh,
+    ledger: SharedLedger,
+    producers: Vec<Producer>,
+    consumers: Vec<Consumer>,
+    seed: u64,
+    settled_within: Duration,
+}
+
+impl Scene {
+    /// Publishers and subscribers in these zones, everybody's interest known to everybody. With [`Reading::LastEventId`] and [`Reading::Manual`] the first zone
+    /// reads one way, the next the other, and so on; `is_durable` false reads live streams.
+    async fn start(plan: &Plan, zones: &[&str], is_durable: bool) -> Result<Scene> {
+        let seed = seed();
+        let mesh = Mesh::start(plan, seed).await?;
+        let ledger = SharedLedger::default();
+        let topic = |zone: &str| format!("orders.flow.{zone}.created");
+        let mut consumers = Vec::new();
+        for (at, zone) in zones.iter().enumerate() {
+            let node = mesh.zone(zone);
+            let [first, second] = match (is_durable, at % 2) {
+                (false, _) => [Reading::Live; 2],
+                (true, 0) => [Reading::LastEventId, Reading::Manual],
+                (true, _) => [Reading::Manual, Reading::LastEventId],
+            };
+            let west = Topics::Only(vec![topic("west")]);
+            consumers.push(Consumer::start(&node, "all", ALL, &Topics::All, first, &ledger).await?);
+            consumers.push(Consumer::start(&node, "west", FROM_WEST, &west, second, &ledger).await?);
+        }
+        for zone in zones {
+            mesh.knows(zone, ALL).await?;
+        }
+        consumers.iter().for_each(Consumer::established);
+        let producers = zones.iter().map(|zone| {
+            let pace = Pace { topic: topic(zone), every: PACE };
+            Producer::start(&mesh.zone(zone), &format!("{zone}-publisher"), pace, &ledger)
+        });
+        let producers = producers.collect();
+        Ok(Scene { mesh, ledger, producers, consumers, seed, settled_within: SETTLED_WITHIN })
+    }
+
+    /// Strikes, sees the last events through, and judges.
+    async fn judge(self, schedules: &[Schedule], events: u64) -> Result<Totals> {
+        let shown: Vec<String> = schedules.iter().map(Schedule::to_string).collect();
+        let faults = schedules.iter().map(|schedule| schedule.steps().len() as u64).sum();
+        let mesh = &self.mesh;
+        let ledger = &self.ledger;
+        let consumers = &self.consumers;
+        let run = async {
+            let strikes = schedules.iter().map(|schedule| schedule.strike(mesh, ledger));
+            futures_util::future::try_join_all(strikes).await?;
+            let mut published = 0;
+            for producer in self.producers {
+                published += producer.stop().await?.events;
+            }
+            // Every zone gets every event, and one of its two subscriptions is for everything.
+            let deliveries = published * (consumers.len() as u64 / 2);
+            let demands = Demands { events: events.max(published), deliveries, faults, accounts: false };
+            ledger.settle(self.settled_within, &demands).await
+        };
+        run.await.with_context(|| {
+            let readers: Vec<_> = consumers.iter().map(Consumer::read).collect();
+            format!("{}\nsubscribers: {readers:#?}\n{}", shown.join("\n"), mesh.story())
+        })
+    }
+
+    /// Lets the load run.
+    async fn run_for(&self, events: u64) -> Result<()> {
+        meshbridge_integration::eventually("the load has run", Duration::from_secs(60), || async {
+            let accepted = self.ledger.with(|ledger| ledger.totals().accepted);
+            ensure!(accepted >= events, "{accepted} of {events}");
+            Ok(())
+        })
+        .await
+        .with_context(|| self.mesh.story())
+    }
+}
+
+/// An event on a stream of its own, to see how soon a way works again.
+struct Probe {
+    subscriber: Subscriber,
+}
+
+impl Probe {
+    async fn at(mesh: &Mesh, zone: &str) -> Result<Probe> {
+        let subscriber = mesh.zone(zone).subscribe(&[PROBE]).await?;
+        mesh.knows(zone, PROBE).await?;
+        Ok(Probe { subscriber })
+    }
+
+    async fn arrives(&self, mesh: &Mesh, from: &str, within: Duration) -> Result<()> {
+        let event = Draft::new(json!({}));
+        mesh.zone(from).publisher().publish(PROBE, &event).await?;
+        self.subscriber.wait_for_within(&event.id, within).await.with_context(|| mesh.story())?;
+        Ok(())
+    }
+}
+
+/// How many faults T1 strikes.
+fn kills() -> usize {
+    env::var("MESHBRIDGE_KILLS").map_or(12, |text| text.parse().expect("MESHBRIDGE_KILLS is a number"))
+}
+
+/// A share of the faults of T1, and never none.
+fn share(divisor: usize) -> usize {
+    (kills() / divisor).max(2)
+}
+
+/// Another one for each run, unless a run is to be repeated.
+fn seed() -> u64 {
+    match env::var("MESHBRIDGE_SEED") {
+        Ok(text) => text.parse().expect("MESHBRIDGE_SEED is a number"),
+        Err(_) => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
+            u64::from(now.subsec_nanos()) | now.as_secs() << 32
+        }
+    }
+}
+
+/// Without faults everything is as it should be: what the others blame on a fault was not there before.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_faults_every_event_comes_once_and_in_order() -> Result<()> {
+    for plan in [Plan::chain(), Plan::diamond()] {
+        let scene = Scene::start(&plan, &["west", "east"], false).await?;
+        scene.run_for(200).await?;
+        let totals = scene.judge(&[], 200).await?;
+        ensure!(totals.retried == 0 && totals.surfaced == 0, "{totals:?}");
+    }
+    Ok(())
+}
+
+/// The judge is not blind: what reaches a subscription behind its back is noticed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_the_ledger_does_not_know_is_noticed() -> Result<()> {
+    let scene = Scene::start(&Plan::chain(), &["west", "east"], false).await?;
+    let stray = Draft::new(json!({}));
+    scene.mesh.zone("west").publisher().publish("orders.flow.west.created", &stray).await?;
+    scene.run_for(50).await?;
+    let verdict = scene.judge(&[], 1).await.err().context("a stray event passed for a clean run")?;
+    let text = format!("{verdict:#}");
+    ensure!(text.contains("4 unauthorised") && text.contains("nobody submitted it"), "{text}");
+    Ok(())
+}
