@@ -212,3 +212,54 @@ fn describe(problem: &LoadPolicyError) -> String {
         None => problem.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use meshbridge_policy::{DeliveryClass, Retain};
+    use meshbridge_topic::Topic;
+
+    use super::*;
+
+    const FEDERATION: &str = "apiVersion: meshbridge/v1\nkind: Federation\nmetadata: {name: test}\nspec:\n  zones: {z-a: {region: r}}\n  bridges: [{id: a, zone: z-a}]\n  links: []\n";
+
+    fn write(directory: &Path, entries: &str) {
+        let text = format!(
+            "apiVersion: meshbridge/v1\nkind: Delivery\nmetadata: {{name: d, layer: federation}}\nspec:\n  topics: [{entries}]\n"
+        );
+        std::fs::write(directory.join("delivery.yaml"), text).expect("written");
+    }
+
+    #[test]
+    fn delivery_documents_come_into_force_whole_or_not_at_all() {
+        let source = SourceFile { name: "federation.yaml".to_owned(), text: FEDERATION.to_owned() };
+        let federation = Arc::new(Federation::parse(&source).expect("a valid document"));
+        let directory = tempfile::tempdir().expect("a directory");
+        write(directory.path(), "{match: a, class: best-effort}");
+        let open = |directory: &Path| {
+            PolicyStore::open(Arc::clone(&federation), vec![directory.to_owned()], Arc::new(Metrics::new()))
+        };
+        let store = open(directory.path()).expect("valid policies");
+        let topic = Topic::parse("a").expect("a topic");
+        let delivery = |generation: &Generation| {
+            let zone = generation.program.zone("z-a").expect("the zone");
+            generation.program.delivery(zone).for_topic(&topic)
+        };
+        let first = store.active.load_full();
+        assert_eq!(delivery(&first).class, DeliveryClass::BestEffort);
+
+        write(directory.path(), "{match: a, class: durable, retain: delivered}, {match: b, class: drable}");
+        assert!(!store.reload());
+        assert_eq!(delivery(&store.active()).class, DeliveryClass::BestEffort);
+        assert!(store.last_error().is_some_and(|text| text.contains("did you mean `durable`?")));
+
+        write(directory.path(), "{match: a, class: durable, retain: delivered}");
+        assert!(store.reload());
+        assert_eq!(
+            (delivery(&store.active()).class, delivery(&store.active()).retain),
+            (DeliveryClass::Durable, Retain::Delivered)
+        );
+        // Whoever began under the first generation ends under it.
+        assert_eq!(delivery(&first).class, DeliveryClass::BestEffort);
+        assert!(!store.reload(), "the same documents are the same generation");
+    }
+}

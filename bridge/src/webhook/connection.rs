@@ -122,6 +122,10 @@ impl Connector {
                 None => self.open(url).await?,
             };
             let deadline = Instant::now() + self.limits.answer;
+            if is_reused && !matches!(timeout_at(deadline, connection.sender.ready()).await, Ok(Ok(()))) {
+                // It was closed since it was last used; take the next, or a new one.
+                continue;
+            }
             let answer = timeout_at(deadline, connection.sender.try_send_request(request));
             match answer.await.map_err(|_| ExchangeFailed::AnswerTimeout)? {
                 Ok(response) => {
