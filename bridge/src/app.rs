@@ -91,6 +91,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     if damaged {
         state.follow_what_is_left();
     }
+    let recalled: Vec<_> = state.interest.values().cloned().collect();
     let core = Core::recover(
         state,
         meshbridge_delivery::Config::default(),
@@ -102,7 +103,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     let journal = Journal::start(opened.log, node.spool.segments_max, damaged);
     let links = Arc::new(Links::new(configured_links(&node)?, Arc::clone(&metrics)));
     let (router_handle, commands) = router_task::channel();
-    let router = Router::new(
+    let mut router = Router::new(
         RouterConfig {
             federation: federation.name().to_owned(),
             id: bridge.clone(),
@@ -116,6 +117,12 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
         Arc::new(CertificateKeyring::new(Arc::clone(&credentials))),
         tokio::time::Instant::now().into_std(),
     );
+    for messages in recalled {
+        let messages = messages.into_iter().map(|message| bytes::Bytes::from(Vec::from(message))).collect();
+        if let Err(problem) = router.recall_interest(messages, tokio::time::Instant::now().into_std()) {
+            error!(%problem, "The remembered interest of a bridge cannot be read");
+        }
+    }
     let forwarding = Arc::new(ArcSwap::new(router.forwarding()));
     let pipeline = Pipeline::new(
         PipelineParts {

@@ -109,6 +109,7 @@ pub(crate) fn open(
     let options = Options {
         segment_bytes: settings.segment_bytes,
         segments_max: settings.segments_max,
+        first_epoch: now_seconds(),
         accept_missing,
         ..Options::default()
     };
@@ -134,6 +135,13 @@ pub(crate) fn open(
     }
     let lost = log.retain(|body| state.events.contains_key(&body));
     Ok(Opened { log, state, recovered, lost })
+}
+
+/// A new disk under an old name counts from here: above all the runs of the disk it replaces, which began at an earlier
+/// time and counted its starts.
+fn now_seconds() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(1, |since| since.as_secs().max(1))
 }
 
 fn explain(directory: &Path, problem: OpenError) -> anyhow::Error {

@@ -14,6 +14,7 @@ mod accounts;
 mod admission;
 mod arrival;
 mod best_effort;
+mod dead_letters;
 mod dedup;
 mod driver;
 mod durable;
@@ -53,8 +54,9 @@ use crate::metrics::Metrics;
 use crate::policy_store::{Generation, PolicyStore};
 use crate::router_task::{Command, RouterHandle};
 pub(crate) use arrival::Arrival;
+pub(crate) use dead_letters::DeadLetterView;
 pub(crate) use named::{LEASES_MAX, NamedEnd};
-pub(crate) use named_api::{Acknowledged, DeadLetterView, Leased, NamedConnection, NamedRefused, NamedView};
+pub(crate) use named_api::{Acknowledged, Acks, Flushed, Leased, NamedConnection, NamedRefused, NamedView};
 pub(crate) use parking::WAIT_MAX;
 pub(crate) use waiters::AckLevel;
 

@@ -9,6 +9,7 @@
 //! The task is the only one to touch the router, so there is no lock around it. Commands come over a bounded channel:
 //! a session that talks faster than the core can listen is slowed down, alone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -194,9 +195,13 @@ impl RouterTask {
 
     fn drain(&mut self) {
         let mut changed = false;
+        let mut wants: BTreeSet<BridgeId> = BTreeSet::new();
         while let Some(event) = self.router.poll_event() {
             match event {
                 RouterEvent::ForwardingChanged => changed = true,
+                RouterEvent::InterestChanged(owner) => {
+                    wants.insert(owner);
+                }
                 RouterEvent::LinkDead(link) => {
                     self.links.close(link, CloseCode::Silent, "no hello for two seconds");
                 }
@@ -207,6 +212,10 @@ impl RouterTask {
                 }
                 other => warn!(event = ?other, "Routing reports"),
             }
+        }
+        for owner in wants {
+            // On the disk before it is acted upon for long: it must outlive this process while its owner is away (D2).
+            self.pipeline.remember_interest(&owner, self.router.interest_of(&owner));
         }
         if changed {
             let reachable = self.router.routes().filter(|route| route.reachable).count();

@@ -150,7 +150,7 @@ impl InterestSet {
         Some(Delta { head: self.head.clone(), from, added: pick(true), removed: pick(false) })
     }
 
-    fn snapshot(&self) -> Vec<SnapshotChunk> {
+    pub(crate) fn snapshot(&self) -> Vec<SnapshotChunk> {
         let filters: Vec<TopicFilter> = self.filters.iter().cloned().collect();
         let chunk = |index: usize, filters: &[TopicFilter]| SnapshotChunk {
             head: self.head.clone(),

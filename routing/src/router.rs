@@ -60,6 +60,8 @@ pub struct Transmit {
 pub enum RouterEvent {
     /// [`Router::forwarding`] has a new generation.
     ForwardingChanged,
+    /// What this bridge wants changed, or ended: keep [`Router::interest_of`] for the next start.
+    InterestChanged(BridgeId),
     /// R20: write it to disk and sync before anything else is sent.
     EpochRaised(u64),
     /// R2: silent for 2 s, or one link too many; close it.

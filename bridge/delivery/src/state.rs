@@ -98,6 +98,8 @@ pub struct State {
     pub subscriptions: BTreeMap<u32, SubscriptionRecord>,
     pub next_subscription: u32,
     pub producers: Producers,
+    /// What other bridges want, in the words of routing.
+    pub interest: BTreeMap<BridgeId, Vec<Box<[u8]>>>,
     /// The highest wall time in any record: time on disk never goes back (D13).
     pub wall: u64,
 }
@@ -116,6 +118,7 @@ impl State {
             subscriptions: BTreeMap::new(),
             next_subscription: 1,
             producers: Producers::default(),
+            interest: BTreeMap::new(),
             wall: 0,
         }
     }
@@ -153,6 +156,12 @@ impl State {
             }
             Record::DeadLetter { body, group, end } => self.on_dead_letter(*body, *group, *end, effects),
             Record::Peer { bridge, spool, run, closed } => self.on_peer(bridge, *spool, *run, *closed),
+            Record::Interest { owner, messages } if messages.is_empty() => {
+                self.interest.remove(owner);
+            }
+            Record::Interest { owner, messages } => {
+                self.interest.insert(owner.clone(), messages.clone());
+            }
             Record::Started { run } => {
                 self.starts = self.starts.saturating_add(1);
                 self.runs.push(*run);

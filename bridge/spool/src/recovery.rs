@@ -74,7 +74,7 @@ impl<V: Vfs + Clone> Log<V> {
         if !survey.missing.is_empty() && !options.accept_missing {
             return Err(OpenError::Missing(survey.missing));
         }
-        let next_run = next_run(&survey, &mut entropy);
+        let next_run = next_run(&survey, options.first_epoch, &mut entropy);
         let spool = survey.spool().unwrap_or_else(|| {
             let [id @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = entropy();
             SpoolId(id)
@@ -119,8 +119,9 @@ impl<V: Vfs + Clone> Log<V> {
     }
 }
 
-fn next_run(survey: &Survey, entropy: &mut Entropy) -> Run {
+fn next_run(survey: &Survey, first_epoch: u64, entropy: &mut Entropy) -> Run {
     let (epoch, last) = survey.last_run();
+    let epoch = if epoch == 0 { first_epoch.saturating_sub(1) } else { epoch };
     let [a, b, c, d, e, f, g, h, ..] = entropy();
     let nonce = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
     let raised = if bug(Bug::EpochNotRaised) { epoch.max(1) } else { epoch.saturating_add(1) };

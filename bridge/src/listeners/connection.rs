@@ -178,6 +178,7 @@ impl Client {
         let mut response = match self.admit(&request) {
             Ok(principal) => {
                 request.extensions_mut().insert(principal);
+                request.extensions_mut().insert(self.clock.flushed().clone());
                 let request = request.map(Body::new);
                 self.host.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
             }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::limits as limit;
 use super::places::Place;
+use crate::pipeline::Flushed;
 
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -36,15 +37,24 @@ enum Phase {
 
 /// Where a connection is in its requests.
 #[derive(Debug)]
-pub(super) struct HeadClock(Mutex<Phase>);
+pub(super) struct HeadClock {
+    phase: Mutex<Phase>,
+    flushed: Flushed,
+}
 
 impl HeadClock {
     pub(super) fn start(now: Instant) -> HeadClock {
-        HeadClock(Mutex::new(Phase::Opening { since: now, matched: 0 }))
+        let phase = Mutex::new(Phase::Opening { since: now, matched: 0 });
+        HeadClock { phase, flushed: Flushed::default() }
     }
 
     fn phase(&self) -> MutexGuard<'_, Phase> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts how often everything written was handed to the kernel.
+    pub(super) fn flushed(&self) -> &Flushed {
+        &self.flushed
     }
 
     fn on_bytes(&self, bytes: &[u8], now: Instant) {
@@ -177,7 +187,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        let polled = Pin::new(&mut self.inner).poll_flush(context);
+        if let Poll::Ready(Ok(())) = polled {
+            self.clock.flushed.count();
+        }
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

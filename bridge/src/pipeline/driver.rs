@@ -342,6 +342,11 @@ impl Pipeline {
         }
     }
 
+    /// What another bridge wants, for the next start of this one.
+    pub(crate) fn remember_interest(&self, owner: &BridgeId, messages: Vec<Bytes>) {
+        self.inner.durable.with(|core| core.remember_interest(owner.clone(), messages));
+    }
+
     /// The forwarding table has changed: who can be reached, and by which way.
     pub(crate) fn on_forwarding_changed(&self) {
         let inner = &self.inner;

@@ -1,12 +1,13 @@
 //! What listeners and the admin port do with subscriptions that have memory.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use meshbridge_delivery::{DeadLetterEnd, GroupEnd};
+use meshbridge_delivery::GroupEnd;
 use meshbridge_routing::EventKey;
 use meshbridge_topic::TopicFilter;
 use tokio::sync::oneshot;
@@ -89,20 +90,27 @@ pub(crate) struct NamedView {
     pub(crate) dead_letters: usize,
 }
 
-/// A dead letter of a subscription with memory.
-#[derive(Clone, Debug, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct DeadLetterView {
-    id: String,
-    subscription: String,
-    owner: String,
-    reason: String,
-    key: String,
-    topic: String,
-    event_id: String,
-    source: String,
-    #[serde(rename = "type")]
-    ty: String,
+/// How often a connection has handed everything written to the kernel; grows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flushed(Arc<AtomicU64>);
+
+impl Flushed {
+    pub(crate) fn count(&self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
+
+    fn so_far(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Who says that an event is dealt with.
+#[derive(Clone, Debug)]
+pub(crate) enum Acks {
+    /// The client, by token.
+    Manual,
+    /// The kernel has taken its bytes. Without a count that is so when the next event is asked for.
+    Auto(Option<Flushed>),
 }
 
 /// A connection that reads a subscription. Dropping it gives back what it held.
@@ -111,21 +119,20 @@ pub(crate) struct NamedConnection {
     pipeline: Pipeline,
     named: Arc<Named>,
     connection: u64,
-    /// Events are acknowledged by token; otherwise each is when the next one is asked for.
-    manual: bool,
+    acks: Acks,
     credit: usize,
-    current: Option<AckToken>,
+    /// Handed out and not acknowledged, with the flushes until then; only with automatic acknowledgement.
+    handed: VecDeque<(AckToken, u64)>,
 }
 
 impl NamedConnection {
     /// The next event. Cancel-safe: an event is leased only in the poll that returns it.
     pub(crate) async fn recv(&mut self) -> Result<Leased, NamedEnd> {
-        if let Some(token) = self.current.take() {
-            self.pipeline.inner.end_lease(token);
-        }
-        let lease = self.manual.then_some(LEASE);
+        let lease = matches!(self.acks, Acks::Manual).then_some(LEASE);
         loop {
-            let ready = self.named.ready.notified();
+            let named = Arc::clone(&self.named);
+            let ready = named.ready.notified();
+            self.settle_flushed();
             if self.pipeline.inner.draining.load(Ordering::Relaxed) {
                 return Err(NamedEnd::Stopping);
             }
@@ -134,15 +141,18 @@ impl NamedConnection {
                     let token =
                         AckToken { subscription: self.named.id, body: taken.body, lease: taken.token };
                     if let Some(leased) = self.pipeline.inner.load(token, taken.attempts) {
-                        if !self.manual {
-                            self.current = Some(token);
+                        match &self.acks {
+                            Acks::Manual => {}
+                            Acks::Auto(None) => self.handed.push_back((token, 0)),
+                            Acks::Auto(Some(flushed)) => self.handed.push_back((token, flushed.so_far())),
                         }
                         return Ok(leased);
                     }
                 }
                 Ok(None) => {
-                    // Pauses and leases end by the clock; the driver looks at it, and wakes.
-                    let _ = tokio::time::timeout(Duration::from_secs(1), ready).await;
+                    // Pauses and leases end by the clock; the driver looks at it, and wakes. Flushes wake nobody.
+                    let pause = if self.handed.is_empty() { 1_000 } else { 10 };
+                    let _ = tokio::time::timeout(Duration::from_millis(pause), ready).await;
                 }
                 Err(end) => {
                     // The wake-up may have been meant for the connection that took over.
@@ -151,6 +161,16 @@ impl NamedConnection {
                 }
             }
         }
+    }
+
+    fn settle_flushed(&mut self) {
+        let flushes = match &self.acks {
+            Acks::Auto(Some(flushed)) => flushed.so_far(),
+            Acks::Auto(None) | Acks::Manual => u64::MAX,
+        };
+        let ready = self.handed.iter().take_while(|(_, before)| *before < flushes).count();
+        let tokens: Vec<AckToken> = self.handed.drain(..ready).map(|(token, _)| token).collect();
+        self.pipeline.inner.end_leases(&tokens);
     }
 
     /// Further events that may be held unacknowledged.
@@ -165,6 +185,9 @@ impl NamedConnection {
 
 impl Drop for NamedConnection {
     fn drop(&mut self) {
+        if matches!(self.acks, Acks::Auto(Some(_))) {
+            self.settle_flushed();
+        }
         self.named.disconnect(self.connection);
     }
 }
@@ -201,12 +224,19 @@ impl Inner {
         }
     }
 
-    /// `true` where the lease was running.
-    fn end_lease(&self, token: AckToken) -> bool {
-        let named = self.named.get(token.subscription);
-        let running = named.is_some_and(|named| named.end_lease(token.body, token.lease));
-        if running {
-            self.durable.with(|core| core.end_group(token.body, token.subscription, GroupEnd::Acknowledged));
+    /// Acknowledges what these leases hold; gives for each whether it was running.
+    fn end_leases(&self, tokens: &[AckToken]) -> Vec<bool> {
+        let named = |token: &AckToken| self.named.get(token.subscription);
+        let running: Vec<bool> = tokens
+            .iter()
+            .map(|token| named(token).is_some_and(|named| named.end_lease(token.body, token.lease)))
+            .collect();
+        if running.contains(&true) {
+            self.durable.with(|core| {
+                for (token, _) in tokens.iter().zip(&running).filter(|(_, running)| **running) {
+                    core.end_group(token.body, token.subscription, GroupEnd::Acknowledged);
+                }
+            });
         }
         running
     }
@@ -299,7 +329,7 @@ impl Pipeline {
         principal: &Principal,
         name: &str,
         filters: Vec<TopicFilter>,
-        manual: bool,
+        acks: Acks,
         last_seen: Option<&str>,
     ) -> Result<NamedConnection, NamedRefused> {
         let named = self.ensure_named(principal, name, filters).await?;
@@ -309,8 +339,15 @@ impl Pipeline {
             // The subscriber takes the answer for a promise that it will not see these again.
             self.commit_all().await?;
         }
-        let credit = if manual { super::named::LEASES_MAX } else { 1 };
-        Ok(NamedConnection { pipeline: self.clone(), named, connection, manual, credit, current: None })
+        let credit = super::named::LEASES_MAX;
+        Ok(NamedConnection {
+            pipeline: self.clone(),
+            named,
+            connection,
+            acks,
+            credit,
+            handed: VecDeque::new(),
+        })
     }
 
     fn end_up_to(&self, named: &Named, key: &EventKey) {
@@ -337,9 +374,16 @@ impl Pipeline {
     ) -> Result<Acknowledged, NamedRefused> {
         let named = self.inner.find(principal, name)?;
         let mut done = Acknowledged::default();
+        let mut parsed = Vec::with_capacity(tokens.len());
         for text in tokens {
-            let token = text.parse::<AckToken>().ok().filter(|token| token.subscription == named.id);
-            if token.is_some_and(|token| self.inner.end_lease(token)) {
+            match text.parse::<AckToken>().ok().filter(|token| token.subscription == named.id) {
+                Some(token) => parsed.push((token, text)),
+                None => done.stale.push(text.clone()),
+            }
+        }
+        let leases: Vec<AckToken> = parsed.iter().map(|(token, _)| *token).collect();
+        for ((_, text), running) in parsed.into_iter().zip(self.inner.end_leases(&leases)) {
+            if running {
                 done.settled += 1;
             } else {
                 done.stale.push(text.clone());
@@ -387,7 +431,7 @@ impl Pipeline {
     }
 
     /// Waits until everything that was recorded so far is on the disk.
-    async fn commit_all(&self) -> Result<(), NamedRefused> {
+    pub(super) async fn commit_all(&self) -> Result<(), NamedRefused> {
         let ticket = self.inner.durable.view(meshbridge_delivery::Core::last_ticket);
         if self.inner.durable.committed(ticket).await { Ok(()) } else { Err(NamedRefused::Draining) }
     }
@@ -405,107 +449,6 @@ impl Pipeline {
         })
         .collect()
     }
-
-    /// Bodies that are dead letters, with their subscription and reason, oldest first.
-    pub(crate) fn dead_letters_of(&self, subscription: Option<u32>) -> Vec<(u64, u32, String)> {
-        self.inner.durable.view(|core| {
-            let events = core.state().events.iter();
-            let dead = events.flat_map(|(body, event)| {
-                event.groups.iter().filter_map(|(id, state)| match state {
-                    meshbridge_delivery::state::GroupState::Dead(reason) => {
-                        Some((*body, *id, reason.to_string()))
-                    }
-                    meshbridge_delivery::state::GroupState::Open => None,
-                })
-            });
-            dead.filter(|(_, id, _)| subscription.is_none_or(|wanted| wanted == *id)).collect()
-        })
-    }
-
-    /// Dead letters after the given id, as people look at them; never their payload. And how many there are in all.
-    pub(crate) fn browse_dead_letters(
-        &self,
-        subscription: Option<&str>,
-        after: Option<&str>,
-        limit: usize,
-    ) -> (usize, Vec<DeadLetterView>) {
-        let after = after.and_then(parse_letter).unwrap_or((0, 0));
-        let all: Vec<(u64, u32, String)> = self
-            .dead_letters_of(None)
-            .into_iter()
-            .filter(|(_, id, _)| {
-                subscription.is_none_or(|wanted| {
-                    self.inner.named.get(*id).is_some_and(|named| *named.name == *wanted)
-                })
-            })
-            .collect();
-        let page = all.iter().filter(|(body, id, _)| (*body, *id) > after).take(limit);
-        let page: Vec<_> = page.cloned().collect();
-        let views =
-            tokio::task::block_in_place(|| page.iter().map(|one| self.dead_letter_view(one)).collect());
-        (all.len(), views)
-    }
-
-    fn dead_letter_view(&self, (body, id, reason): &(u64, u32, String)) -> DeadLetterView {
-        let stored = self.inner.durable.stored(*body).ok();
-        let text =
-            |read: fn(&super::stored::Stored) -> String| stored.as_deref().map(read).unwrap_or_default();
-        let named = self.inner.named.get(*id);
-        DeadLetterView {
-            id: format!("{body:x}-{id:x}"),
-            subscription: named.as_ref().map(|named| named.name.to_string()).unwrap_or_default(),
-            owner: named.as_ref().map(|named| named.owner.to_string()).unwrap_or_default(),
-            reason: reason.clone(),
-            key: text(|stored| stored.key.to_string()),
-            topic: text(|stored| stored.topic.as_str().to_owned()),
-            event_id: text(|stored| stored.event.id().to_owned()),
-            source: text(|stored| stored.event.source().to_owned()),
-            ty: text(|stored| stored.event.ty().to_owned()),
-        }
-    }
-
-    /// Those that ids name, or all of a subscription, or all.
-    pub(crate) fn choose_dead_letters(&self, ids: &[String], subscription: Option<&str>) -> Vec<(u64, u32)> {
-        if !ids.is_empty() {
-            return ids.iter().filter_map(|id| parse_letter(id)).collect();
-        }
-        let named = |id: u32| self.inner.named.get(id);
-        let wanted =
-            |id: u32| subscription.is_none_or(|name| named(id).is_some_and(|named| *named.name == *name));
-        self.dead_letters_of(None)
-            .into_iter()
-            .filter(|(_, id, _)| wanted(*id))
-            .map(|(body, id, _)| (body, id))
-            .collect()
-    }
-
-    /// Purges dead letters, or offers them again. Gives how many; durable when this returns.
-    pub(crate) async fn end_dead_letters(
-        &self,
-        which: &[(u64, u32)],
-        end: DeadLetterEnd,
-    ) -> Result<usize, NamedRefused> {
-        let mut count = 0;
-        for (body, subscription) in which {
-            let done = self.inner.durable.with(|core| core.end_dead_letter(*body, *subscription, end));
-            if !done {
-                continue;
-            }
-            count += 1;
-            if end == DeadLetterEnd::Replayed
-                && let Some(named) = self.inner.named.get(*subscription)
-            {
-                named.offer(*body);
-            }
-        }
-        self.commit_all().await?;
-        Ok(count)
-    }
-}
-
-fn parse_letter(text: &str) -> Option<(u64, u32)> {
-    let (body, id) = text.split_once('-')?;
-    Some((u64::from_str_radix(body, 16).ok()?, u32::from_str_radix(id, 16).ok()?))
 }
 
 fn check_name(name: &str) -> Result<(), NamedRefused> {

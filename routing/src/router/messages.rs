@@ -216,6 +216,7 @@ impl Router {
 
     fn on_interest_taken(&mut self, link: LinkId, item: Item, stamp: Stamp, now: Instant) {
         self.forwarding_changed = true;
+        self.events.push_back(super::RouterEvent::InterestChanged(item_owner(&item).clone()));
         self.on_taken(link, item, stamp, now);
     }
 

@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use super::Router;
 use crate::flood::{Item, Stamp};
-use crate::interest::{CHUNK_FILTERS, InterestSet, Update};
+use bytes::Bytes;
+
+use crate::interest::{Assembly, CHUNK_FILTERS, InterestSet, Update};
 use crate::limits::{INTEREST_RENEWAL, ORIGINATE_INTERVAL, RECORD_LINKS_MAX};
 use crate::topology::{Held, LinkState, ListedLink};
 use crate::wire::{Delta, Head, Message};
@@ -124,10 +126,47 @@ impl Router {
 
     /// R23
     pub(super) fn expire_interest(&mut self, now: Instant) {
-        let before = self.interest.len();
         let own = &self.id;
-        self.interest.retain(|owner, set| owner == own || now < set.lease_end);
-        self.forwarding_changed |= self.interest.len() != before;
+        let over = self.interest.iter().filter(|(owner, set)| *owner != own && now >= set.lease_end);
+        let over: Vec<BridgeId> = over.map(|(owner, _)| owner.clone()).collect();
+        for owner in over {
+            self.interest.remove(&owner);
+            self.forwarding_changed = true;
+            self.events.push_back(super::RouterEvent::InterestChanged(owner));
+        }
+    }
+
+    /// What the bridge wants, as messages that [`Router::recall_interest`] understands; none where nothing is known.
+    pub fn interest_of(&self, owner: &BridgeId) -> Vec<Bytes> {
+        let set = self.interest.get(owner).filter(|_| *owner != self.id);
+        let chunks = set.map(InterestSet::snapshot).unwrap_or_default();
+        chunks.into_iter().map(|chunk| Message::Snapshot(chunk).encode()).collect()
+    }
+
+    /// R23: goes on from what an earlier process of this bridge knew of another's interest. Our own disk said it, so no
+    /// signature is asked for: the owner's certificate may have ended while it was away. Its lease begins anew.
+    pub fn recall_interest(
+        &mut self,
+        messages: Vec<Bytes>,
+        now: Instant,
+    ) -> Result<(), crate::wire::DecodeError> {
+        let mut assembly: Option<Assembly> = None;
+        for message in messages {
+            let Message::Snapshot(chunk) = Message::decode(message)? else { continue };
+            let head = chunk.head.clone();
+            if head.owner == self.id || !self.members.contains_key(&head.owner) {
+                return Ok(());
+            }
+            let assembly = assembly.get_or_insert_with(|| Assembly::new(head.clone()));
+            let Ok(Some(filters)) = assembly.take(chunk) else { continue };
+            let newer = self.interest.get(&head.owner).is_none_or(|held| held.stamp() < head.stamp());
+            if newer && let Ok(set) = InterestSet::new(head.clone(), filters, now) {
+                self.interest.insert(head.owner, set);
+                self.forwarding_changed = true;
+            }
+        }
+        self.refresh();
+        Ok(())
     }
 
     pub(super) fn send_open(&mut self, link: LinkId) {

@@ -24,6 +24,7 @@ mod kind {
     pub(super) const OUTCOMES: u8 = 8;
     pub(super) const PRODUCERS: u8 = 9;
     pub(super) const SUBSCRIPTION: u8 = 10;
+    pub(super) const INTEREST: u8 = 11;
 }
 
 impl State {
@@ -56,6 +57,14 @@ impl State {
                 out.number(*at);
             }
             parts.push(out.0);
+        }
+        for (owner, messages) in &self.interest {
+            for message in messages {
+                let mut out = Writer::kind(kind::INTEREST);
+                out.text(owner.as_str());
+                out.0.extend_from_slice(message);
+                parts.push(out.0);
+            }
         }
         for subscription in self.subscriptions.values() {
             let mut part = vec![kind::SUBSCRIPTION];
@@ -192,6 +201,11 @@ impl State {
                     let (run, lane, seq, at) = (from.run()?, from.lane()?, from.number()?, from.number()?);
                     self.producers.insert(producer, run, lane, seq, at);
                 }
+            }
+            kind::INTEREST => {
+                let owner = from.bridge()?;
+                self.interest.entry(owner).or_default().push(from.0.into());
+                return Ok(());
             }
             kind::SUBSCRIPTION => {
                 let (record, _) = Record::decode(from.0)?;

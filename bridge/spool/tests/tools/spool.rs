@@ -17,6 +17,7 @@ pub fn options() -> Options {
         segments_max: 24,
         checkpoint_step_bytes: 700,
         accept_missing: false,
+        first_epoch: 1,
     }
 }
 

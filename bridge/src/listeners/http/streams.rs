@@ -19,8 +19,8 @@ use super::super::limits as limit;
 use super::super::publish::Refused;
 use super::{Shared, problem};
 use crate::pipeline::{
-    Delivery, LEASES_MAX, NamedConnection, NamedEnd, NamedRefused, Principal, SubscribeRefused, Subscription,
-    SubscriptionEnd,
+    Acks, Delivery, Flushed, LEASES_MAX, NamedConnection, NamedEnd, NamedRefused, Principal,
+    SubscribeRefused, Subscription, SubscriptionEnd,
 };
 
 /// Attributes added at delivery.
@@ -102,11 +102,13 @@ impl Item {
 pub(super) async fn server_sent_events(
     State(shared): State<Shared>,
     Extension(principal): Extension<Principal>,
+    Extension(flushed): Extension<Flushed>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let opened = open(&shared, &principal, query.as_deref(), limit::SSE_QUEUE_BYTES, last).await;
+    let seen = Seen { last, flushed: Some(flushed) };
+    let opened = open(&shared, &principal, query.as_deref(), limit::SSE_QUEUE_BYTES, seen).await;
     let source = match opened {
         Ok(source) => source,
         Err(response) => return response,
@@ -157,7 +159,9 @@ pub(super) async fn web_socket(
             return problem(StatusCode::UPGRADE_REQUIRED, &refused);
         }
     };
-    match open(&shared, &principal, query.as_deref(), limit::STREAM_QUEUE_BYTES, None).await {
+    // A message is flushed before the next one is asked for.
+    let seen = Seen { last: None, flushed: None };
+    match open(&shared, &principal, query.as_deref(), limit::STREAM_QUEUE_BYTES, seen).await {
         Ok(Source::Named(_, true)) => {
             let refused = Refused::invalid("acknowledgement by token is for server-sent events and gRPC");
             problem(StatusCode::BAD_REQUEST, &refused)
@@ -200,6 +204,13 @@ async fn run_socket(mut socket: WebSocket, mut source: Source) {
     }
 }
 
+/// What a connection tells of what its client has had.
+struct Seen<'r> {
+    /// The id of the last event the client has seen.
+    last: Option<&'r str>,
+    flushed: Option<Flushed>,
+}
+
 /// What the parameters of a stream ask for.
 #[derive(Default)]
 struct Wanted {
@@ -214,7 +225,7 @@ async fn open(
     principal: &Principal,
     query: Option<&str>,
     queue_bytes: usize,
-    last_seen: Option<&str>,
+    seen: Seen<'_>,
 ) -> Result<Source, Response> {
     let wanted = wanted(query).map_err(|refused| problem(StatusCode::BAD_REQUEST, &refused))?;
     if shared.stop.is_cancelled() {
@@ -229,9 +240,9 @@ async fn open(
             SubscribeRefused::Draining => unavailable("the bridge is stopping"),
         });
     };
-    let last_seen = last_seen.filter(|_| !wanted.manual);
-    let connected =
-        shared.pipeline.connect_named(principal, &name, wanted.filters, wanted.manual, last_seen).await;
+    let last_seen = seen.last.filter(|_| !wanted.manual);
+    let acks = if wanted.manual { Acks::Manual } else { Acks::Auto(seen.flushed) };
+    let connected = shared.pipeline.connect_named(principal, &name, wanted.filters, acks, last_seen).await;
     let mut connection = connected.map_err(|refused| named_problem(&refused))?;
     if let Some(credit) = wanted.credit {
         connection.set_credit(credit);

@@ -9,7 +9,9 @@ use tonic::{Status, Streaming};
 use super::super::api::meshbridge::v1::{SubscribeReply, SubscribeRequest};
 use super::super::convert::to_proto;
 use super::{CREDIT_MAX, REPLIES_QUEUED, Replies, parse};
-use crate::pipeline::{LEASES_MAX, Leased, NamedConnection, NamedEnd, NamedRefused, Pipeline, Principal};
+use crate::pipeline::{
+    Acks, LEASES_MAX, Leased, NamedConnection, NamedEnd, NamedRefused, Pipeline, Principal,
+};
 
 pub(super) async fn start(
     pipeline: &Pipeline,
@@ -19,7 +21,7 @@ pub(super) async fn start(
     stop: CancellationToken,
 ) -> Result<Replies, Status> {
     let filters = if first.filters.is_empty() { Vec::new() } else { parse(&first.filters)? };
-    let connected = pipeline.connect_named(principal, &first.subscription, filters, true, None).await;
+    let connected = pipeline.connect_named(principal, &first.subscription, filters, Acks::Manual, None).await;
     let mut connection = connected.map_err(|refused| refusal(&refused))?;
     connection.set_credit(LEASES_MAX);
     let (replies, queued) = mpsc::channel(REPLIES_QUEUED);
