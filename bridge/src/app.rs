@@ -195,8 +195,9 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
         }
         .run(),
     );
-    tasks.spawn(pipeline.clone().drive(late.clone()));
+    // Before the driver: what it offers must find its subscription.
     pipeline.resume_named().await;
+    tasks.spawn(pipeline.clone().drive(late.clone()));
     tasks.spawn(accept_peers(context.clone(), late.clone()));
     for peer in &node.peers {
         let dial = dial_peer(

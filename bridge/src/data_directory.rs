@@ -81,10 +81,8 @@ mod tests {
     #[test]
     fn a_secret_stays_the_same() {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let first =
-            DataDirectory::open(directory.path()).and_then(|data| Ok(data.secret("key").expect("written")));
-        let again =
-            DataDirectory::open(directory.path()).and_then(|data| Ok(data.secret("key").expect("read")));
+        let first = DataDirectory::open(directory.path()).map(|data| data.secret("key").expect("written"));
+        let again = DataDirectory::open(directory.path()).map(|data| data.secret("key").expect("read"));
         assert_eq!(first.expect("opens"), again.expect("opens"));
     }
 }

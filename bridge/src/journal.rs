@@ -11,7 +11,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -275,6 +275,15 @@ fn size_of(append: &Append) -> usize {
     append.records.iter().map(|(_, payload)| payload.len() + 128).sum()
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing may be acknowledged, sent or written after this (S12)"
+)]
+fn give_up(problem: &AppendError) -> ! {
+    error!(%problem, "The spool cannot be written any more; the bridge ends, and what it acknowledged is on the disk");
+    std::process::exit(i32::from(EXIT_SPOOL))
+}
+
 struct Writer {
     log: Spool,
     shared: Arc<Shared>,
@@ -299,10 +308,7 @@ impl Writer {
             match worked.and_then(|goes_on| self.look_after().map(|()| goes_on)) {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(problem) => {
-                    error!(%problem, "The spool cannot be written any more; the bridge ends, and what it acknowledged is on the disk");
-                    std::process::exit(i32::from(EXIT_SPOOL));
-                }
+                Err(problem) => give_up(&problem),
             }
         }
     }
@@ -338,10 +344,7 @@ impl Writer {
                 }
             }
             if bytes < BATCH_BYTES && goes_on {
-                next = match queue.try_recv() {
-                    Ok(job) => Some(job),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-                };
+                next = queue.try_recv().ok();
             }
         }
         self.append(&appends)?;

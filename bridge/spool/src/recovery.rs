@@ -9,7 +9,11 @@
 //! cache only, so it is copied into the fresh segment, in the one batch that also makes the new run known. A crash
 //! anywhere finds the old inputs unchanged.
 
-use std::collections::{BTreeMap, HashMap};
+mod table;
+
+use std::collections::BTreeMap;
+
+use table::Table;
 
 use crate::bugs::{Bug, bug};
 use crate::entry::{Entry, Location, Previous, SegmentRow};
@@ -304,40 +308,6 @@ fn append_to_tip<V: Vfs>(vfs: &V, survey: &Survey, tail: &Tail) -> Option<Result
         next: last.batch.head.next(),
         places,
     }))
-}
-
-/// The log's own tables of the checkpoint that replay starts from.
-#[derive(Debug, Default)]
-struct Table {
-    rows: Vec<SegmentRow>,
-    bodies: HashMap<u64, Location>,
-    parts: Vec<Vec<u8>>,
-}
-
-impl Table {
-    fn read<V: Vfs>(vfs: &V, survey: &Survey) -> Result<Table, OpenError> {
-        let mut table = Table::default();
-        let Some((begin, end)) = survey.checkpoint else { return Ok(table) };
-        let mut bytes = SegmentBytes::default();
-        let links =
-            survey.chain.iter().filter(|link| link.batch.head.next() > begin && link.batch.head.first <= end);
-        for link in links {
-            let Some((codec, content)) = bytes.of(vfs, survey, link.segment)? else { continue };
-            let rest = content.get(link.batch.at as usize..).unwrap_or_default();
-            for (lsn, found) in (link.batch.head.first..).zip(codec.records(link.batch.at, rest)) {
-                if lsn < begin || lsn > end {
-                    continue;
-                }
-                match Entry::decode(&found.bytes) {
-                    Some(Entry::CheckpointBegin { rows, .. }) => table.rows = rows,
-                    Some(Entry::CheckpointBodies { bodies }) => table.bodies.extend(bodies),
-                    Some(Entry::CheckpointPart(part)) => table.parts.push(part.to_vec()),
-                    _ => {}
-                }
-            }
-        }
-        Ok(table)
-    }
 }
 
 struct Replayer<'a, V: Vfs> {

@@ -289,8 +289,10 @@ impl Inner {
         };
         self.durable.with(|core| core.on_offered(body, living));
         for group in groups {
-            if let Some(named) = self.named.get(group) {
-                named.offer(body);
+            match self.named.get(group) {
+                Some(named) => named.offer(body),
+                // Deleted while the event was on its way into the log.
+                None => self.durable.with(|core| core.end_group_for_good(body, group)),
             }
         }
     }

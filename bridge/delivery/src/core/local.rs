@@ -98,11 +98,15 @@ impl Core {
             self.state.events.iter().filter(|(_, event)| event.groups.iter().any(|(group, _)| *group == id));
         let bodies: Vec<u64> = holding.map(|(body, _)| *body).collect();
         for body in bodies {
-            self.end_group(body, id, GroupEnd::DeadLettered("subscription-ended".into()));
-            let end = DeadLetterEnd::Purged;
-            self.write(Record::DeadLetter { body, group: id, end }, Bytes::new());
+            self.end_group_for_good(body, id);
         }
         self.write(Record::SubscriptionGone { id }, Bytes::new());
+    }
+
+    /// Ends an event for a subscription that is no more; nobody can replay it.
+    pub fn end_group_for_good(&mut self, body: u64, group: u32) {
+        self.end_group(body, group, GroupEnd::DeadLettered("subscription-ended".into()));
+        self.write(Record::DeadLetter { body, group, end: DeadLetterEnd::Purged }, Bytes::new());
     }
 
     /// Purges a dead letter, or opens it again for its subscription. `false` when there is none.
