@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use table::Table;
 
 use crate::bugs::{Bug, bug};
-use crate::entry::{Entry, Location, Previous, SegmentRow};
+use crate::entry::{Entry, Location, Previous};
 use crate::error::{Doing, OpenError};
 use crate::format::{Codec, DATA_START, Header, Lsn, RecordParts, Run, SpoolId, VERSION, batch_bytes_bound};
 use crate::index::{BodyReader, Index, SegmentInfo};
