@@ -183,18 +183,16 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     let mut tasks = JoinSet::new();
     let raised = pipeline.clone();
     let store_epoch = Box::new(move |epoch| raised.raise_epoch(epoch));
-    tasks.spawn(
-        RouterTask {
-            router,
-            commands,
-            forwarding,
-            links: Arc::clone(&links),
-            pipeline: pipeline.clone(),
-            metrics: Arc::clone(&metrics),
-            store_epoch,
-        }
-        .run(),
-    );
+    let router_task = RouterTask {
+        router,
+        commands,
+        forwarding,
+        links: Arc::clone(&links),
+        pipeline: pipeline.clone(),
+        metrics: Arc::clone(&metrics),
+        store_epoch,
+    };
+    tasks.spawn(until(late.clone(), router_task.run()));
     // Before the driver: what it offers must find its subscription.
     pipeline.resume_named().await;
     tasks.spawn(pipeline.clone().drive(late.clone()));
@@ -214,12 +212,13 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     }
     let guard = if guard { HostGuard::MutualTls } else { HostGuard::Loopback };
     tasks.spawn(admin.serve_router(admin::router(Arc::clone(&admin_state), guard), late.clone()));
-    tasks.spawn(sweep(pipeline.clone()));
+    tasks.spawn(until(late.clone(), sweep(pipeline.clone())));
     let (kick, kicked) = mpsc::channel(1);
     let announce = router_handle.clone();
-    tasks.spawn(Arc::clone(&policies).watch(kicked, move |generation| {
+    let watch = Arc::clone(&policies).watch(kicked, move |generation| {
         announce.send_later(Command::PolicyDigest(generation.program.digest()));
-    }));
+    });
+    tasks.spawn(until(late.clone(), watch));
     let reload = Reload {
         files,
         identity,
@@ -228,7 +227,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
         metrics,
         listeners: listener_certificates,
     };
-    tasks.spawn(reload_on_hangup(reload, kick));
+    tasks.spawn(until(late.clone(), reload_on_hangup(reload, kick)));
 
     admin_state.listeners_up.store(true, Ordering::Relaxed);
     info!(%bridge, %zone, peers = %endpoint.local_addr()?, epoch = this_run.epoch, "Bridge is ready");
@@ -248,8 +247,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     drop((context, router_handle, pipeline, admin_state));
     let drained = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
-        // Tasks without a token, such as the sweeper, hold nothing; dropping the set ends them.
-        info!("Remaining tasks are ended");
+        info!("Tasks that did not end by themselves are ended");
     }
     Ok(())
 }
@@ -285,6 +283,14 @@ fn configured_links(node: &Node) -> anyhow::Result<Vec<ConfiguredLink>> {
         });
     }
     Ok(links)
+}
+
+/// Tasks that hold nothing end where they stand.
+async fn until(end: CancellationToken, work: impl Future) {
+    tokio::select! {
+        () = end.cancelled() => {}
+        _ = work => {}
+    }
 }
 
 async fn sweep(pipeline: Pipeline) {

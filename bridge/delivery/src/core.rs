@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use meshbridge_routing::{BridgeId, EventKey, LANES, Run};
 
+use crate::bugs::{Bug, bug};
 use crate::message::{Message, Speaker};
 use crate::record::{Accepted, Destined, Outcome, Record};
 use crate::state::{Effect, State};
@@ -46,6 +47,7 @@ enum Waiting {
         origin: BridgeId,
         upto: u64,
     },
+    Effect(Effect),
     /// Outcomes of this destination are noted up to here.
     Noted {
         destination: BridgeId,
@@ -61,6 +63,10 @@ struct Peer {
     session: Option<Speaker>,
     /// The newest exchange or receipt.
     heard: Option<(Speaker, u64)>,
+    /// Of ours, as its last exchange said.
+    outcomes_it_knows: Option<u64>,
+    /// What it cannot tell any more of its outcomes has been dealt with.
+    may_skip_outcomes: bool,
     /// When to ask (again) for an exchange.
     ask_at: Option<Instant>,
     asked: u32,
@@ -210,7 +216,8 @@ impl Core {
                 Effect::Released(body) => self.local.forget(*body),
                 Effect::Ended { .. } => {}
             }
-            self.actions.push_back(Action::Effect(effect));
+            // Told when it is durable: an answer is as much a promise as a receipt (D3).
+            self.then.push(Waiting::Effect(effect));
         }
     }
 
@@ -271,7 +278,15 @@ impl Core {
             self.expiries.insert((event.expires, body));
         }
         let key = EventKey { origin: self.state.own.clone(), run: self.own.run, lane: event.lane, seq };
+        let early: Vec<BridgeId> =
+            accepted.destinations.iter().map(|destined| destined.bridge.clone()).collect();
         self.write(Record::Accepted(accepted), event.payload);
+        if bug(Bug::FrameBeforeFlush) {
+            for bridge in &early {
+                self.peers.entry(bridge.clone()).or_default().sender.unsent.insert(body);
+            }
+            self.pump(early, Instant::now());
+        }
         self.then(Waiting::Accepted(body));
         Admitted { key, body: Some(body) }
     }
@@ -307,6 +322,7 @@ impl Core {
                     self.actions.push_back(Action::Ready { body, out_of_order: false });
                 }
             }
+            Waiting::Effect(effect) => self.actions.push_back(Action::Effect(effect)),
             Waiting::Taken { key, prev, body } => self.on_taken_durable(&key, prev, body, now),
             Waiting::Outcomes { origin, upto } => {
                 let delay = self.config.receipt_delay;
@@ -326,6 +342,7 @@ impl Core {
         }
         peer.reachable = reachable;
         peer.session = None;
+        peer.may_skip_outcomes = false;
         peer.asked = 0;
         peer.ask_at = reachable.then_some(now);
         peer.sender.take_back();

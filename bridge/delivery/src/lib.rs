@@ -7,12 +7,16 @@
 
 #![deny(clippy::iter_over_hash_type)]
 
+mod bugs;
 mod codec;
 mod core;
 mod intervals;
 pub mod message;
 pub mod record;
 pub mod state;
+
+#[cfg(feature = "seeded-bugs")]
+pub use bugs::{Bug, seed_bug};
 
 pub use crate::core::{Action, Admitted, Alarm, Append, Arrival, Arrived, Config, Core, NewEvent, Ticket};
 pub use codec::DecodeError;

@@ -62,6 +62,9 @@ pub struct Exchange {
     pub known_spool: u128,
     /// The listener's outcomes that the speaker has noted.
     pub outcomes_known: u64,
+    /// Of the listener's events those that have not ended here, or whose outcome it can still be told; said where it
+    /// has forgotten outcomes that the speaker has forgotten too.
+    pub open_here: Option<Vec<LaneRanges>>,
     /// The speaker wants one back.
     pub reply: bool,
 }
@@ -114,6 +117,10 @@ impl Message {
                 out.u8(u8::from(exchange.complete));
                 out.u128(exchange.known_spool);
                 out.number(exchange.outcomes_known);
+                out.u8(u8::from(exchange.open_here.is_some()));
+                if let Some(lanes) = &exchange.open_here {
+                    write_lanes(&mut out, lanes);
+                }
                 out.u8(u8::from(exchange.reply));
             }
             Message::Fence { speaker, items } => {
@@ -160,6 +167,7 @@ impl Message {
                     complete: from.flag()?,
                     known_spool: from.u128()?,
                     outcomes_known: from.number()?,
+                    open_here: if from.flag()? { Some(read_lanes(&mut from)?) } else { None },
                     reply: from.flag()?,
                 })
             }

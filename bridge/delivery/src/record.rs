@@ -259,8 +259,10 @@ pub enum Record {
         destination: BridgeId,
         outcome: Outcome,
     },
+    /// For this reason.
     Lost {
         destination: BridgeId,
+        reason: Box<str>,
         keys: Vec<(Run, u8, u64)>,
     },
     Subscription(SubscriptionRecord),

@@ -23,9 +23,12 @@ use meshbridge_routing::{BridgeId, EventKey, Run};
 use smallvec::SmallVec;
 
 pub use destination::Source;
+pub(crate) use destination::ranges_of;
 pub use origin::{Account, Destination, Pending};
+pub(crate) use origin::{EGRESS_LOST, OUTCOME_FORGOTTEN};
 pub use producers::{PRODUCER_LIFE_MS, PRODUCERS_MAX};
 
+use crate::bugs::{Bug, bug};
 use crate::record::{Accepted, DeadLetterEnd, GroupEnd, Outcome, Record, SubscriptionRecord, Taken};
 use producers::Producers;
 
@@ -146,7 +149,7 @@ impl State {
             Record::EndedHere { body, destination, outcome } => {
                 self.on_ended_here(*body, destination, outcome, effects);
             }
-            Record::Lost { destination, keys } => self.on_lost(destination, keys, effects),
+            Record::Lost { destination, reason, keys } => self.on_lost(destination, reason, keys, effects),
             Record::Subscription(subscription) => {
                 self.next_subscription = self.next_subscription.max(subscription.id.saturating_add(1));
                 self.subscriptions.insert(subscription.id, subscription.clone());
@@ -175,7 +178,9 @@ impl State {
         self.wall = self.wall.max(accepted.at);
         let key =
             EventKey { origin: self.own.clone(), run: accepted.run, lane: accepted.lane, seq: accepted.seq };
-        self.producers.insert(accepted.producer, accepted.run, accepted.lane, accepted.seq, accepted.at);
+        if !bug(Bug::ProducerForgotten) {
+            self.producers.insert(accepted.producer, accepted.run, accepted.lane, accepted.seq, accepted.at);
+        }
         for destined in &accepted.destinations {
             let destination = self.destinations.entry(destined.bridge.clone()).or_default();
             destination.add(&key, destined.prev, accepted.body);

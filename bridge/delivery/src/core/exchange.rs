@@ -1,13 +1,17 @@
 //! The exchange of two ends, before data flows (RELIABILITY D10).
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use meshbridge_routing::{BridgeId, Run};
 
 use super::{Action, Alarm, Core};
+use crate::bugs::{Bug, bug};
+use crate::intervals::IntervalSet;
 use crate::message::{Exchange, MESSAGE_BYTES_MAX, Message};
 use crate::record::{LaneRanges, Record};
+use crate::state::{EGRESS_LOST, OUTCOME_FORGOTTEN};
 
 /// First pause before an exchange is asked for again; doubles up to [`ASK_MAX`].
 const ASK_FIRST: Duration = Duration::from_millis(250);
@@ -30,6 +34,7 @@ impl Core {
     }
 
     fn send_exchange(&mut self, bridge: &BridgeId, reply: bool) {
+        let open_here = self.open_here(bridge);
         let destination = self.state.destinations.get(bridge);
         let uses = |run: &Run| *run == self.own.run || destination.is_some_and(|d| d.uses(*run));
         let open = self.state.runs.iter().copied().filter(uses).collect();
@@ -55,6 +60,7 @@ impl Core {
             complete,
             known_spool: destination.and_then(|destination| destination.peer).map_or(0, |(spool, _)| spool),
             outcomes_known: self.peers.get(bridge).map_or(0, |peer| peer.sender.outcomes_noted),
+            open_here,
             reply,
         };
         self.actions.push_back(Action::Message { to: bridge.clone(), message: Message::Exchange(exchange) });
@@ -70,7 +76,7 @@ impl Core {
         }
         // What it told before it was told by another process or disk; what is in flight may never have arrived.
         let known = self.state.destinations.get(from).and_then(|destination| destination.peer);
-        let other_disk = known.is_some_and(|(spool, _)| spool != speaker.spool);
+        let other_disk = known.is_some_and(|(spool, _)| spool != speaker.spool) && !bug(Bug::SpoolIdIgnored);
         if other_disk {
             self.actions.push_back(Action::Alarm(Alarm::OtherDisk { bridge: from.clone() }));
         }
@@ -94,6 +100,7 @@ impl Core {
         if other_disk {
             self.restart_predecessors(from);
         }
+        let own_spool = self.own.spool;
         let peer = self.peers.entry(from.clone()).or_default();
         let restarted = peer.session != Some(speaker);
         if restarted {
@@ -101,7 +108,11 @@ impl Core {
         }
         peer.session = Some(speaker);
         peer.heard = Some((speaker, exchange.number));
-        peer.ask_at = None;
+        peer.outcomes_it_knows = Some(exchange.outcomes_known).filter(|_| exchange.known_spool == own_spool);
+        peer.may_skip_outcomes = exchange.open_here.is_some() || peer.may_skip_outcomes && !restarted;
+        // While there is no room there, the word that there is may get lost.
+        let probe = now + self.config.resend_max / 6;
+        peer.ask_at = Some(probe).filter(|_| peer.sender.has_no_credit());
         peer.asked = 0;
         peer.sender.fence_now(now);
         if other_disk {
@@ -115,7 +126,11 @@ impl Core {
         } else {
             peer.lanes.due(now);
         }
-        self.note_settled(from, exchange.lanes, now);
+        self.note_settled(from, exchange.lanes.clone(), now);
+        if let Some(open) = &exchange.open_here {
+            // Behind the line above: what it settles may be forgotten, too.
+            self.report_forgotten(from, open, &exchange.lanes);
+        }
         if exchange.reply {
             self.send_exchange(from, false);
         }
@@ -134,6 +149,24 @@ impl Core {
             spool == exchange.speaker.spool && exchange.speaker.run.epoch < run.epoch
         });
         overtaken || former
+    }
+
+    /// Where the origin knows fewer outcomes than it once noted, what it may still hear of.
+    fn open_here(&self, from: &BridgeId) -> Option<Vec<LaneRanges>> {
+        let source = self.state.sources.get(from)?;
+        let known = self.peers.get(from)?.outcomes_it_knows?;
+        if known + 1 >= source.outcomes_from {
+            return None;
+        }
+        let mut open: BTreeMap<(Run, u8), IntervalSet> = BTreeMap::new();
+        let live = self.state.events.values().filter(|event| event.local_open && event.key.origin == *from);
+        let keys = live.map(|event| (event.key.run, event.key.lane, event.key.seq));
+        for (run, lane, seq) in
+            keys.chain(source.outcomes.iter().map(|ended| (ended.run, ended.lane, ended.seq)))
+        {
+            open.entry((run, lane)).or_default().insert(seq, seq);
+        }
+        Some(open.iter().map(|((run, lane), set)| crate::state::ranges_of(*run, *lane, set)).collect())
     }
 
     /// What comes next follows what is still unsettled, not what the other end has lost.
@@ -168,7 +201,7 @@ impl Core {
 
     /// Events that the destination had stored, whose end we have not heard of, and that it does not have any more.
     fn report_lost(&mut self, from: &BridgeId, other_disk: bool, exchange: &Exchange) {
-        if !other_disk && !exchange.complete {
+        if bug(Bug::SpoolIdIgnored) || !other_disk && !exchange.complete {
             return;
         }
         let Some(destination) = self.state.destinations.get(from) else { return };
@@ -184,7 +217,8 @@ impl Core {
         let events = lost.len() as u64;
         self.actions.push_back(Action::Alarm(Alarm::EgressLost { destination: from.clone(), events }));
         for keys in lost.chunks(LOST_PER_RECORD) {
-            let record = Record::Lost { destination: from.clone(), keys: keys.to_vec() };
+            let record =
+                Record::Lost { destination: from.clone(), reason: EGRESS_LOST.into(), keys: keys.to_vec() };
             self.write(record, Bytes::new());
         }
         self.restart_predecessors(from);
@@ -199,6 +233,25 @@ impl Core {
             .collect();
         if let Some(peer) = self.peers.get_mut(from) {
             peer.sender.unsent.extend(pending);
+        }
+    }
+
+    /// Events that have ended at the destination in a way that both ends have forgotten.
+    pub(super) fn report_forgotten(&mut self, from: &BridgeId, open: &[LaneRanges], taken: &[LaneRanges]) {
+        let Some(destination) = self.state.destinations.get(from) else { return };
+        let holds = |lanes: &[LaneRanges], run: Run, lane: u8, seq: u64| {
+            lanes.iter().any(|ranges| ranges.run == run && ranges.lane == lane && ranges.contains(seq))
+        };
+        let awaiting = destination
+            .awaiting
+            .iter()
+            .flat_map(|((run, lane), set)| set.iter().map(|seq| (*run, *lane, seq)));
+        let forgotten: Vec<(Run, u8, u64)> = awaiting
+            .filter(|(run, lane, seq)| holds(taken, *run, *lane, *seq) && !holds(open, *run, *lane, *seq))
+            .collect();
+        for keys in forgotten.chunks(LOST_PER_RECORD) {
+            let reason = OUTCOME_FORGOTTEN.into();
+            self.write(Record::Lost { destination: from.clone(), reason, keys: keys.to_vec() }, Bytes::new());
         }
     }
 }

@@ -8,6 +8,7 @@ use meshbridge_routing::BridgeId;
 use smallvec::SmallVec;
 
 use super::{Action, Core, Waiting};
+use crate::bugs::{Bug, bug};
 use crate::message::{FENCES_MAX, FenceItem, Message, Receipt};
 use crate::record::{Outcome, Record};
 
@@ -99,6 +100,10 @@ impl Sender {
         [flight, fences].into_iter().flatten().min()
     }
 
+    pub(super) fn has_no_credit(&self) -> bool {
+        self.credit == 0
+    }
+
     /// What is fenced is said at once, and then as often as it takes.
     pub(super) fn fence_now(&mut self, now: Instant) {
         self.fence_at = Some(now).filter(|_| !self.fenced.is_empty());
@@ -128,7 +133,8 @@ impl Core {
             }
             let Some(destination) = self.state.destinations.get(&bridge) else { continue };
             let sender = &mut peer.sender;
-            let window = self.config.window_bytes.min(sender.credit);
+            let credit = if bug(Bug::CreditIgnored) { u64::MAX } else { sender.credit };
+            let window = self.config.window_bytes.min(credit);
             let mut blocked = Vec::new();
             while sender.flight_bytes < window && sender.flight.len() < self.config.window_events {
                 let Some(body) = sender.unsent.pop_first() else { break };
@@ -151,7 +157,8 @@ impl Core {
                 sender.flight.insert(body, Flight { at: now, bytes, first });
                 sender.flight_bytes += bytes;
                 sender.progress_at.get_or_insert(now);
-                sends.entry(body).or_default().push((bridge.clone(), pending.prev));
+                let prev = if bug(Bug::PrevTooLow) { pending.prev.saturating_sub(1) } else { pending.prev };
+                sends.entry(body).or_default().push((bridge.clone(), prev));
             }
             sender.unsent.extend(blocked);
         }
@@ -175,7 +182,7 @@ impl Core {
             peer.ask_at = Some(now + self.config.resend_max / 6);
         }
         self.note_settled(from, receipt.lanes, now);
-        self.note_outcomes(from, receipt.base, receipt.first, receipt.endings);
+        self.note_outcomes(from, receipt.base, receipt.first, receipt.endings, now);
         self.pump(vec![from.clone()], now);
     }
 
@@ -214,21 +221,47 @@ impl Core {
             let patience = sender.srtt.map_or(self.config.resend_min, |srtt| srtt + 4 * sender.rttvar);
             sender.patience = patience.clamp(self.config.resend_min, self.config.resend_max);
         }
+        // A run that both ends once closed: everything in it has ended, and how is forgotten.
+        let closed: Vec<_> = news.iter().filter(|lane| lane.cumulative == u64::MAX).cloned().collect();
         self.write(Record::Receipt { from: from.clone(), lanes: news }, Bytes::new());
+        if !closed.is_empty() {
+            self.report_forgotten(from, &[], &closed);
+        }
     }
 
-    fn note_outcomes(&mut self, from: &BridgeId, base: u64, first: u64, endings: Vec<crate::record::Ending>) {
+    fn note_outcomes(
+        &mut self,
+        from: &BridgeId,
+        base: u64,
+        first: u64,
+        endings: Vec<crate::record::Ending>,
+        now: Instant,
+    ) {
         let Some(destination) = self.state.destinations.get(from) else { return };
         let known = destination.outcomes_known;
         let Some(last) = first.checked_add(endings.len() as u64).and_then(|next| next.checked_sub(1)) else {
             return;
         };
-        // What lies before `base` was noted by us once, on a disk that remembered more.
-        if endings.is_empty() || first > known + 1 && first != base {
+        if endings.is_empty() {
             return;
+        }
+        if first > known + 1 {
+            // What lies before `base` was noted by us once, on a disk that remembered more: which events those were must
+            // be known before they are passed over.
+            let Some(peer) = self.peers.get_mut(from) else { return };
+            if first != base {
+                return;
+            }
+            if !peer.may_skip_outcomes {
+                peer.ask_at.get_or_insert(now);
+                return;
+            }
         }
         if last > known {
             self.write(Record::Outcomes { from: from.clone(), first, endings }, Bytes::new());
+            if bug(Bug::OutcomeCursorEarly) {
+                self.tell_outcomes_known(from, last);
+            }
             self.then(Waiting::Noted { destination: from.clone(), upto: last });
         } else if let Some(upto) = self.peers.get(from).map(|peer| peer.sender.outcomes_noted)
             && last <= upto
@@ -267,7 +300,10 @@ impl Core {
         let share = self.jittered(Duration::from_secs(1)).as_secs_f64();
         let Some(peer) = self.peers.get_mut(bridge) else { return };
         let sender = &mut peer.sender;
-        if sender.flight.is_empty() || sender.progress_at.is_none_or(|at| at + sender.patience > now) {
+        if bug(Bug::NotResent)
+            || sender.flight.is_empty()
+            || sender.progress_at.is_none_or(|at| at + sender.patience > now)
+        {
             return;
         }
         let late = sender.flight.iter().filter(|(_, flight)| flight.at + sender.patience <= now);
@@ -286,7 +322,7 @@ impl Core {
     /// when the destination has said so (D7).
     pub fn end_pair(&mut self, body: u64, destination: &BridgeId, outcome: Outcome, now: Instant) {
         let sender = &mut self.peers.entry(destination.clone()).or_default().sender;
-        if body >= self.first_body && !sender.touched.contains(&body) {
+        if bug(Bug::FenceSkipped) || body >= self.first_body && !sender.touched.contains(&body) {
             sender.unsent.remove(&body);
             return self.end_unsent(body, destination, outcome);
         }

@@ -80,9 +80,10 @@ impl Record {
                 out.text(destination.as_str());
                 outcome.write(&mut out);
             }
-            Record::Lost { destination, keys } => {
+            Record::Lost { destination, reason, keys } => {
                 out.u8(kind::LOST);
                 out.text(destination.as_str());
+                out.text(cut(reason));
                 out.number(keys.len() as u64);
                 for (run, lane, seq) in keys {
                     out.run(*run);
@@ -164,9 +165,10 @@ impl Record {
             },
             kind::LOST => {
                 let destination = from.bridge()?;
+                let reason = from.text(REASON_BYTES_MAX, "a reason")?.into();
                 let count = from.count(usize::MAX, "keys")?;
                 let keys = (0..count).map(|_| Ok((from.run()?, from.lane()?, from.number()?)));
-                Record::Lost { destination, keys: keys.collect::<Result<_>>()? }
+                Record::Lost { destination, reason, keys: keys.collect::<Result<_>>()? }
             }
             kind::SUBSCRIPTION => Record::Subscription(read_subscription(&mut from)?),
             kind::SUBSCRIPTION_GONE => Record::SubscriptionGone { id: read_id(&mut from)? },

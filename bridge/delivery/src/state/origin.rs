@@ -8,6 +8,11 @@ use roaring::RoaringTreemap;
 use super::{Effect, State};
 use crate::record::{Ending, LaneRanges, Outcome};
 
+/// A destination had stored the event and has lost it with its disk.
+pub(crate) const EGRESS_LOST: &str = "egress-lost";
+/// It ended there, and both ends have forgotten how: this disk is an older copy of itself.
+pub(crate) const OUTCOME_FORGOTTEN: &str = "outcome-forgotten";
+
 /// The equation of one pair (RELIABILITY P6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
@@ -220,7 +225,13 @@ impl State {
         self.release_if_done(body, effects);
     }
 
-    pub(super) fn on_lost(&mut self, to: &BridgeId, keys: &[(Run, u8, u64)], effects: &mut Vec<Effect>) {
+    pub(super) fn on_lost(
+        &mut self,
+        to: &BridgeId,
+        reason: &str,
+        keys: &[(Run, u8, u64)],
+        effects: &mut Vec<Effect>,
+    ) {
         for (run, lane, seq) in keys {
             let key = EventKey { origin: self.own.clone(), run: *run, lane: *lane, seq: *seq };
             let retained = self.retained(&key, to);
@@ -229,14 +240,20 @@ impl State {
             if !awaited {
                 continue;
             }
-            if let Some(body) = retained {
+            if let Some(body) = retained.filter(|_| reason == EGRESS_LOST) {
                 // The payload is still here, so it is sent again.
                 destination.lanes.entry((*run, *lane)).or_default().insert(*seq, Pending { body, prev: 0 });
                 continue;
             }
-            let outcome = Outcome::DeadLettered("egress-lost".into());
+            let outcome = Outcome::DeadLettered(reason.into());
             destination.account.count(&outcome);
             effects.push(Effect::Ended { key, destination: to.clone(), outcome });
+            if let Some(body) = retained
+                && let Some(event) = self.events.get_mut(&body)
+            {
+                event.destinations.retain(|bridge| bridge != to);
+                self.release_if_done(body, effects);
+            }
         }
         if let Some(destination) = self.destinations.get_mut(to) {
             destination.awaiting.retain(|_, set| !set.is_empty());

@@ -4,6 +4,7 @@
 mod node;
 mod world;
 
+use meshbridge_delivery::{Bug, seed_bug};
 use world::{Faults, Report, World};
 
 fn seeds() -> u64 {
@@ -15,7 +16,12 @@ fn run(count: u64, faults: &Faults) -> Report {
     let mut total = Report::default();
     for seed in 0..count * seeds() {
         let mut world = World::new(seed, faults.clone());
-        let report = world.run().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        let report = world.run().unwrap_or_else(|why| {
+            if std::env::var_os("MESHBRIDGE_DELIVERY_DUMP").is_some() {
+                println!("{world:#?}");
+            }
+            panic!("seed {seed}: {why}")
+        });
         let again = World::new(seed, faults.clone()).run();
         assert_eq!(again.as_ref(), Ok(&report), "seed {seed} did something else the second time");
         total.add(&report);
@@ -75,4 +81,48 @@ fn ends_decided_in_doubt_are_one_for_each_pair() {
         Faults { loss: 20, jitter_ms: 300, crashes: 3, partitions: 3, expiries: 30, ..Faults::default() };
     let total = run(200, &faults);
     assert!(total.expired > 300, "{total:?}");
+}
+
+#[test]
+fn an_origin_whose_disk_is_an_older_copy_loses_nothing_that_others_had() {
+    let faults = Faults { loss: 5, jitter_ms: 50, rollbacks: 2, crashes: 1, ..Faults::default() };
+    let total = run(150, &faults);
+    assert!(total.rollbacks > 150, "{total:?}");
+}
+
+#[test]
+fn a_destination_without_room_stops_its_origins_and_nothing_else() {
+    let total = run(60, &Faults { loss: 5, jitter_ms: 50, full: 4, crashes: 1, ..Faults::default() });
+    assert!(total.full > 150, "{total:?}");
+}
+
+/// Each switch breaks one promise; a simulator that does not notice proves nothing.
+#[test]
+fn every_seeded_bug_turns_the_simulator_red() {
+    let weather = Faults {
+        loss: 15,
+        repeat: 10,
+        jitter_ms: 200,
+        crashes: 15,
+        partitions: 2,
+        expiries: 20,
+        ..Faults::default()
+    };
+    let disks = Faults { loss: 5, jitter_ms: 50, wipes: 3, ..Faults::default() };
+    let full = Faults { full: 6, crashes: 1, jitter_ms: 20, ..Faults::default() };
+    let crashy = Faults { crashes: 40, ..Faults::default() };
+    let mut survivors = Vec::new();
+    for bug in Bug::ALL {
+        seed_bug(Some(bug));
+        let worlds = (0..60).flat_map(|seed| {
+            [&weather, &disks, &full, &crashy].map(|faults| World::new(seed, faults.clone()))
+        });
+        let found = worlds.map(|mut world| world.run()).find_map(Result::err);
+        seed_bug(None);
+        println!("{bug:?}: {}", found.as_deref().unwrap_or("NOT NOTICED"));
+        if found.is_none() {
+            survivors.push(bug);
+        }
+    }
+    assert!(survivors.is_empty(), "not noticed: {survivors:?}");
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use meshbridge_delivery::{Append, Config, Core, Record, State};
+use meshbridge_delivery::{Append, Config, Core, Effect, Record, State};
 use meshbridge_routing::{BridgeId, Run};
 
 /// What survives the process. Batches are whole or not at all.
@@ -32,16 +32,18 @@ impl Disk {
         self.batches.push(batch);
     }
 
-    pub fn fold(&self, own: &BridgeId) -> State {
+    /// The state, and what happened since the checkpoint: a crash may have come before it was told.
+    pub fn fold(&self, own: &BridgeId) -> (State, Vec<Effect>) {
+        let mut effects = Vec::new();
         let mut state = State::new(own.clone());
         for part in &self.parts {
             state.apply_part(part).expect("own part");
         }
         for bytes in self.batches.iter().flatten() {
             let (record, _) = Record::decode(bytes).expect("own record");
-            state.apply(&record, &mut Vec::new());
+            state.apply(&record, &mut effects);
         }
-        state
+        (state, effects)
     }
 }
 
@@ -87,9 +89,9 @@ impl Node {
     }
 
     /// Starts on what the disk has; everything on it is durable from now on.
-    pub fn start(&mut self, nonce: u64, checkpoint: bool, now: Instant) {
+    pub fn start(&mut self, nonce: u64, checkpoint: bool, now: Instant) -> Vec<Effect> {
         self.lives += 1;
-        let mut state = self.disk.fold(&self.id);
+        let (mut state, effects) = self.disk.fold(&self.id);
         if checkpoint {
             let parts = state.parts();
             let mut again = State::new(self.id.clone());
@@ -107,6 +109,7 @@ impl Node {
         self.offered.clear();
         self.subscriber.acknowledging.clear();
         self.core = Some(Core::recover(state, Config::default(), self.disk.spool, run, nonce, now));
+        effects
     }
 
     /// The process dies; of the batches that were not flushed, the first `keep` are on the disk all the same.

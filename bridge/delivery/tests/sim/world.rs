@@ -27,6 +27,10 @@ pub struct Faults {
     pub partitions: u32,
     /// Disks replaced by blank ones, of bridges that are no origins.
     pub wipes: u32,
+    /// Disks replaced by an older copy of themselves, of bridges that are no destinations.
+    pub rollbacks: u32,
+    /// Times that a bridge has no room for events of others, for a while.
+    pub full: u32,
     pub retain: bool,
     /// Per cent of events with a short life.
     pub expiries: u32,
@@ -41,6 +45,8 @@ pub struct Report {
     pub crashes: u64,
     pub partitions: u64,
     pub wipes: u64,
+    pub rollbacks: u64,
+    pub full: u64,
     pub egress_lost: u64,
     pub expired: u64,
 }
@@ -54,6 +60,8 @@ impl Report {
         self.crashes += other.crashes;
         self.partitions += other.partitions;
         self.wipes += other.wipes;
+        self.rollbacks += other.rollbacks;
+        self.full += other.full;
         self.egress_lost += other.egress_lost;
         self.expired += other.expired;
     }
@@ -76,8 +84,15 @@ enum Step {
     Partition,
     Heal { from: usize, to: usize },
     Wipe,
+    Image,
+    Rollback,
+    Full,
+    Room { node: usize },
     Tick,
 }
+
+/// By destination and published id.
+type Ends = BTreeMap<(usize, u64), Outcome>;
 
 /// A publication and what its publisher was told.
 #[derive(Clone, Debug)]
@@ -91,6 +106,7 @@ struct Published {
     acknowledged: bool,
 }
 
+#[derive(Debug)]
 pub struct World {
     faults: Faults,
     rng: StdRng,
@@ -103,9 +119,13 @@ pub struct World {
     published: BTreeMap<u64, Published>,
     next_id: u64,
     /// (node, id) that an origin reported as ended other than delivered.
-    ended: BTreeMap<(usize, u64), Outcome>,
+    ended: Ends,
     by_key: BTreeMap<String, u64>,
     nonce: u64,
+    image: Option<(crate::node::Disk, Ends)>,
+    /// Without room for events of others.
+    no_room: BTreeSet<usize>,
+    refused_frames: u64,
     report: Report,
 }
 
@@ -131,6 +151,9 @@ impl World {
             ended: BTreeMap::new(),
             by_key: BTreeMap::new(),
             nonce: 0,
+            image: None,
+            no_room: BTreeSet::new(),
+            refused_frames: 0,
             report: Report::default(),
         }
     }
@@ -159,6 +182,8 @@ impl World {
             (self.faults.crashes, Step::Crash),
             (self.faults.partitions, Step::Partition),
             (self.faults.wipes, Step::Wipe),
+            (self.faults.rollbacks, Step::Image),
+            (self.faults.full, Step::Full),
         ] {
             for _ in 0..count {
                 let ms = self.rng.random_range(0..LIFE_MS);
@@ -190,6 +215,9 @@ impl World {
     fn heal(&mut self) -> Result<(), String> {
         self.faults = Faults { retain: self.faults.retain, ..Faults::default() };
         self.blocked.clear();
+        for node in 0..self.nodes.len() {
+            self.set_room(node, true)?;
+        }
         for node in 0..self.nodes.len() {
             if self.nodes[node].core.is_none() {
                 self.start(node)?;
@@ -231,6 +259,23 @@ impl World {
                 self.tell_reachability()
             }
             Step::Wipe => self.wipe(),
+            Step::Image => {
+                let image = (self.nodes[0].disk.clone(), self.ended.clone());
+                self.image = Some(image).filter(|_| self.nodes[0].core.is_some());
+                let ms = self.rng.random_range(200..4_000);
+                self.at(ms, Step::Rollback);
+                Ok(())
+            }
+            Step::Rollback => self.roll_back(),
+            Step::Full => {
+                let node = self.rng.random_range(0..self.nodes.len());
+                self.report.full += 1;
+                self.set_room(node, false)?;
+                let ms = self.rng.random_range(200..5_000);
+                self.at(ms, Step::Room { node });
+                Ok(())
+            }
+            Step::Room { node } => self.set_room(node, true),
             Step::Tick => self.tick(),
         }
     }
@@ -272,7 +317,9 @@ impl World {
         let nonce = self.nonce * 7919;
         let checkpoint = self.rng.random_bool(0.5);
         let now = self.instant();
-        self.nodes[node].start(nonce, checkpoint, now);
+        for effect in self.nodes[node].start(nonce, checkpoint, now) {
+            self.effect(node, effect)?;
+        }
         if self.nodes[node].group.is_none() {
             let core = self.nodes[node].core.as_mut().ok_or("just started")?;
             let group = core.subscribe("all", "test", vec!["**".into()], "");
@@ -321,6 +368,47 @@ impl World {
         self.tell_reachability()
     }
 
+    /// The first bridge, which is nobody's destination, goes on from an older copy of its disk.
+    fn roll_back(&mut self) -> Result<(), String> {
+        let Some((mut image, ended)) = self.image.take() else { return Ok(()) };
+        if self.nodes[0].core.is_none() {
+            return Ok(());
+        }
+        self.report.rollbacks += 1;
+        self.nodes[0].crash(0);
+        image.batches.truncate(image.durable);
+        // What was accepted after the image is forgotten, also by its publishers.
+        let known = image.fold(&self.nodes[0].id).0.producers;
+        self.published.retain(|id, published| {
+            published.node != 0 || !published.acknowledged || known.get(u128::from(*id)).is_some()
+        });
+        // What it was told after the image it is told again, or both ends have forgotten it.
+        let own =
+            |published: &BTreeMap<u64, Published>, id: &u64| published.get(id).is_none_or(|p| p.node == 0);
+        self.ended.retain(|(_, id), _| !own(&self.published, id));
+        self.ended.extend(ended.into_iter().filter(|((_, id), _)| own(&self.published, id)));
+        self.nodes[0].disk = image;
+        for published in self.published.values_mut().filter(|p| p.node == 0) {
+            published.waits = None;
+        }
+        let ms = self.rng.random_range(10..2_000);
+        self.at(ms, Step::Start { node: 0 });
+        self.tell_reachability()
+    }
+
+    fn set_room(&mut self, node: usize, room: bool) -> Result<(), String> {
+        if room {
+            self.no_room.remove(&node);
+        } else {
+            self.no_room.insert(node);
+        }
+        let now = self.instant();
+        if let Some(core) = self.nodes[node].core.as_mut() {
+            core.set_credit(if room { u64::MAX } else { 0 }, now);
+        }
+        self.drain(node)
+    }
+
     fn tell_reachability(&mut self) -> Result<(), String> {
         let now = self.instant();
         for a in 0..self.nodes.len() {
@@ -345,8 +433,9 @@ impl World {
         let wiping = self.faults.wipes > 0;
         let origins = if wiping { self.nodes.len() - 1 } else { self.nodes.len() };
         let node = self.rng.random_range(0..origins.max(1));
+        let rolling = self.faults.rollbacks > 0;
         let mut destinations: Vec<usize> =
-            (0..self.nodes.len()).filter(|_| self.rng.random_bool(0.6)).collect();
+            (usize::from(rolling)..self.nodes.len()).filter(|_| self.rng.random_bool(0.6)).collect();
         if wiping && !destinations.contains(&(self.nodes.len() - 1)) {
             destinations.push(self.nodes.len() - 1);
         }
@@ -439,7 +528,11 @@ impl World {
         let Some(core) = self.nodes[to].core.as_mut() else { return Ok(()) };
         match packet {
             Packet::Frame { key, prev, payload, expires } => {
-                if core.classify(&key, now) == Arrival::New {
+                if self.no_room.contains(&to) {
+                    // As a bridge does that is full: not taken, and the origin hears of it by its credit.
+                    self.report.packets_lost += 1;
+                    self.refused_frames += 1;
+                } else if core.classify(&key, now) == Arrival::New {
                     let groups = group.into_iter().collect();
                     let payload = Bytes::from(payload);
                     core.take(Arrived { key, prev, topic: "t".into(), payload, expires, groups }, wall);
@@ -482,7 +575,7 @@ impl World {
             match action {
                 Action::Append(append) => {
                     self.nodes[node].disk.append(&append);
-                    let ms = self.rng.random_range(1..12);
+                    let ms = self.rng.random_range(1..70);
                     let life = self.nodes[node].lives;
                     self.at(ms, Step::Commit { node, life, ticket: append.ticket });
                 }
@@ -495,6 +588,7 @@ impl World {
                 Action::Effect(effect) => self.effect(node, effect)?,
                 Action::Alarm(Alarm::EgressLost { events, .. }) => self.report.egress_lost += events,
                 Action::Alarm(Alarm::OtherDisk { .. }) => {}
+                Action::Alarm(Alarm::OriginBehind { .. }) if self.report.rollbacks > 0 => {}
                 Action::Alarm(alarm) => return Err(format!("{alarm:?}")),
             }
         }
@@ -590,7 +684,7 @@ impl World {
             match action {
                 Action::Append(append) => {
                     self.nodes[node].disk.append(&append);
-                    let ms = self.rng.random_range(1..12);
+                    let ms = self.rng.random_range(1..70);
                     let life = self.nodes[node].lives;
                     self.at(ms, Step::Commit { node, life, ticket: append.ticket });
                 }
@@ -619,6 +713,9 @@ impl World {
 
     /// After everything is quiet.
     fn judge(&mut self) -> Result<(), String> {
+        if self.refused_frames > 40 + 12 * self.report.full {
+            return Err(format!("{} frames to bridges without room", self.refused_frames));
+        }
         for (id, published) in &self.published {
             if !published.acknowledged {
                 return Err(format!("{id} was never acknowledged"));
@@ -632,7 +729,10 @@ impl World {
                         return Err(format!("{id} counts as delivered at b{to} and was not"));
                     }
                     Some(Outcome::Expired) if published.expires > 0 => {}
-                    Some(Outcome::DeadLettered(why)) if &**why == "egress-lost" && !self.faults.retain => {}
+                    Some(Outcome::DeadLettered(why))
+                        if &**why == "egress-lost" && !self.faults.retain && self.report.wipes > 0 => {}
+                    Some(Outcome::DeadLettered(why))
+                        if &**why == "outcome-forgotten" && self.report.rollbacks > 0 && seen => {}
                     Some(other) => return Err(format!("{id} ended at b{to} as {other:?}")),
                     None => return Err(format!("{id} has no end at b{to} (seen: {seen})")),
                 }
