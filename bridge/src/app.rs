@@ -37,9 +37,10 @@ use crate::journal::{self, Journal};
 use crate::link::{ConfiguredLink, Direction, Links, PeerEndpoint, SessionContext, accept_peers, dial_peer};
 use crate::listeners;
 use crate::metrics::Metrics;
-use crate::pipeline::{Pipeline, PipelineParts};
+use crate::pipeline::{Pipeline, PipelineParts, Webhooks};
 use crate::policy_store::PolicyStore;
 use crate::router_task::{self, Command, RouterTask};
+use crate::webhook::{AddressRules, SigningKeys, SystemNetwork, WebhookClient, WebhookSettings};
 
 /// How often parked frames are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -178,6 +179,10 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
             .context("cannot read the resolver configuration of this machine")?,
     );
 
+    let own_addresses =
+        clients.iter().chain([&admin]).filter_map(listeners::BoundListener::address).collect();
+    let webhooks = webhooks(&node, own_addresses, Arc::clone(&resolver)).context("cannot send webhooks")?;
+
     // Ended by `stop`: whatever brings new work. Ended by `late`: what the farewell still needs.
     let late = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -196,6 +201,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     // Before the driver: what it offers must find its subscription.
     pipeline.resume_named().await;
     tasks.spawn(pipeline.clone().drive(late.clone()));
+    pipeline.start_webhooks(webhooks);
     tasks.spawn(accept_peers(context.clone(), late.clone()));
     for peer in &node.peers {
         let dial = dial_peer(
@@ -250,6 +256,25 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
         info!("Tasks that did not end by themselves are ended");
     }
     Ok(())
+}
+
+fn webhooks(
+    node: &Node,
+    own: Vec<std::net::SocketAddr>,
+    resolver: Arc<TokioResolver>,
+) -> anyhow::Result<Webhooks> {
+    let config = &node.webhooks;
+    let named = || format!("{}.{}.{}", node.bridge, node.zone, node.federation.name());
+    let settings = WebhookSettings {
+        origin: config.origin.clone().unwrap_or_else(named),
+        addresses: AddressRules::new(&config.allow, own)?,
+        http_hosts: config.http_hosts.iter().cloned().collect(),
+        roots: None,
+        limits: Default::default(),
+    };
+    let client = WebhookClient::new(settings, Arc::new(SystemNetwork::new(resolver)))?;
+    let keys = config.signing_keys.as_deref().map(SigningKeys::load).transpose()?;
+    Ok(Webhooks { client, keys: keys.map(Arc::new) })
 }
 
 fn members(node: &Node) -> anyhow::Result<Members> {

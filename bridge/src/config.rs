@@ -103,6 +103,28 @@ static SPEC: Shape = Shape::Map(&[
         "the durable log in the data directory",
     ),
     Key::optional(
+        "webhooks",
+        &Shape::Map(&[
+            Key::optional(
+                "origin",
+                &Shape::Text,
+                "the DNS name under which receivers are asked for their consent",
+            ),
+            Key::optional(
+                "allow",
+                &Shape::List { of: &Shape::Text, non_empty: false },
+                "ranges such as 10.1.0.0/16 that may be reached although they are private",
+            ),
+            Key::optional(
+                "httpHosts",
+                &Shape::List { of: &Shape::Text, non_empty: false },
+                "hosts that may be reached without TLS",
+            ),
+            Key::optional("signingKeys", &Shape::Text, "file with keys that sign what is sent, one a line"),
+        ]),
+        "pushing to the webhooks of subscriptions",
+    ),
+    Key::optional(
         "limits",
         &Shape::Map(&[
             Key::optional(
@@ -189,6 +211,15 @@ pub(crate) struct SpoolSettings {
     pub(crate) segments_max: u64,
 }
 
+/// What an operator decides about webhooks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WebhookConfig {
+    pub(crate) origin: Option<String>,
+    pub(crate) allow: Vec<String>,
+    pub(crate) http_hosts: Vec<String>,
+    pub(crate) signing_keys: Option<PathBuf>,
+}
+
 /// A node's configuration with everything found and checked; paths are absolute.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -197,6 +228,7 @@ pub(crate) struct Node {
     pub(crate) federation: Federation,
     pub(crate) data_dir: PathBuf,
     pub(crate) spool: SpoolSettings,
+    pub(crate) webhooks: WebhookConfig,
     pub(crate) tls: PeerTls,
     pub(crate) peering_listen: SocketAddr,
     pub(crate) peers: Vec<Peer>,
@@ -329,7 +361,20 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
     if segments_max < SEGMENTS_MIN {
         bail!("`spool`: sizeMiB must be at least {SEGMENTS_MIN} times segmentMiB");
     }
+    let webhooks = spec.get("webhooks").map(|node| {
+        let list = |key: &str| {
+            let items = node.get(key).map(Yaml::items).unwrap_or_default();
+            items.iter().filter_map(Yaml::text).map(str::to_owned).collect()
+        };
+        WebhookConfig {
+            origin: node.get("origin").and_then(Yaml::text).map(str::to_owned),
+            allow: list("allow"),
+            http_hosts: list("httpHosts"),
+            signing_keys: node.get("signingKeys").map(|_| path(node, "signingKeys")),
+        }
+    });
     Ok(Node {
+        webhooks: webhooks.unwrap_or_default(),
         spool: SpoolSettings { segment_bytes: segment_mib << 20, segments_max },
         data_dir: base.join(spec.get("dataDirectory").and_then(Yaml::text).unwrap_or("data")),
         tls: PeerTls {

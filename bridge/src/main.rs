@@ -13,10 +13,6 @@ mod metrics;
 mod pipeline;
 mod policy_store;
 mod router_task;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the durable subscriptions that feed it are not there yet")
-)]
 mod webhook;
 
 use std::process::ExitCode;

@@ -26,6 +26,7 @@ mod notices;
 mod parking;
 mod plan;
 mod principal;
+mod push;
 mod recent;
 mod stored;
 mod subscriptions;
@@ -33,7 +34,7 @@ mod waiters;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -45,6 +46,7 @@ use meshbridge_topic::{Topic, TopicFilter};
 use tokio::sync::oneshot;
 
 pub(crate) use principal::Principal;
+pub(crate) use push::Webhooks;
 pub(crate) use recent::{DEAD_LETTERS_MAX, DeadLetter, rfc3339};
 pub(crate) use subscriptions::{Delivery, SubscriptionEnd};
 
@@ -185,6 +187,7 @@ struct Inner {
     named: NamedTable,
     /// Held while a subscription with memory is made.
     making: tokio::sync::Mutex<()>,
+    webhooks: OnceLock<Arc<Webhooks>>,
     /// The link towards each bridge, as the delivery core was told.
     ways: Mutex<HashMap<BridgeId, Option<LinkId>>>,
     subscriptions: Subscriptions,
@@ -210,6 +213,7 @@ impl Pipeline {
                 ends: Ends::default(),
                 named: NamedTable::default(),
                 making: tokio::sync::Mutex::default(),
+                webhooks: OnceLock::new(),
                 ways: Mutex::default(),
                 subscriptions: Subscriptions::default(),
                 sequencer: Mutex::default(),

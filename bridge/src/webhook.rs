@@ -35,12 +35,19 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 use tokio::time::{Instant, sleep, timeout};
 
-pub(crate) use address::{AddressRefused, AddressRules, CheckedAddress, InvalidRange};
+pub(crate) use address::AddressRules;
 pub(crate) use network::{Network, SystemNetwork};
-pub(crate) use outcome::{Outcome, RefusedReason, RetryReason};
+pub(crate) use outcome::{Outcome, RefusedReason};
 pub(crate) use request::Delivery;
-pub(crate) use sign::{LoadKeysError, SigningKeys};
-pub(crate) use target::{InvalidUrl, Target, TargetUrl};
+pub(crate) use sign::SigningKeys;
+pub(crate) use target::{Target, TargetUrl};
+#[cfg(test)]
+use {
+    address::{AddressRefused, CheckedAddress, InvalidRange},
+    outcome::RetryReason,
+    sign::LoadKeysError,
+    target::InvalidUrl,
+};
 
 use crate::identity::provider;
 use connection::Connector;

@@ -27,11 +27,13 @@ pub struct Setup<'a> {
     pub grpc: &'a str,
     /// The section `limits`, without its braces.
     pub limits: &'a str,
+    /// The section `webhooks`, without its braces.
+    pub webhooks: &'a str,
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Setup { ip: "127.0.0.1", http: "", grpc: "", limits: "" }
+        Setup { ip: "127.0.0.1", http: "", grpc: "", limits: "", webhooks: "" }
     }
 }
 
@@ -241,7 +243,7 @@ async fn start(directory: TempDir, setup: Setup<'_>) -> Result<Started> {
 
 /// The configuration, on ports that are free now: HTTP, gRPC, admin, peering.
 fn write_config(base: &Path, setup: Setup<'_>) -> Result<(PathBuf, [String; 4])> {
-    let Setup { ip, http, grpc, limits } = setup;
+    let Setup { ip, http, grpc, limits, webhooks } = setup;
     let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
     let mut ports = [0; 3];
     for (port, listener) in ports.iter_mut().zip(held) {
@@ -264,6 +266,8 @@ spec:
   admin: {{listen: \"127.0.0.1:{admin_port}\"}}
   policy: {{directories: [policies]}}
   limits: {{{limits}}}
+  spool: {{segmentMiB: 4, sizeMiB: 256}}
+  webhooks: {{{webhooks}}}
 "
     );
     let config = base.join("bridge.yaml");

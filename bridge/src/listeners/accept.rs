@@ -61,6 +61,10 @@ impl BoundListener {
         &self.settings
     }
 
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.listener.local_addr().ok()
+    }
+
     /// Its certificates, to reload them; `None` where it is cleartext.
     pub(crate) fn certificates(&self) -> Option<Arc<ListenerCertificates>> {
         self.certificates.clone()

@@ -20,6 +20,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::lock;
+use crate::webhook::TargetUrl;
 
 /// Attempts before an event becomes a dead letter.
 pub(crate) const ATTEMPTS_MAX: u32 = 20;
@@ -39,6 +40,8 @@ pub(crate) struct Named {
     pub(crate) name: Box<str>,
     pub(crate) owner: Box<str>,
     pub(crate) filters: Vec<TopicFilter>,
+    /// Pushed there, instead of read by a client.
+    pub(crate) push: Option<TargetUrl>,
     state: Mutex<NamedState>,
     pub(super) ready: Notify,
 }
@@ -96,8 +99,15 @@ pub(crate) struct NamedFigures {
 }
 
 impl Named {
-    pub(super) fn new(id: u32, name: &str, owner: &str, filters: Vec<TopicFilter>) -> Named {
+    pub(super) fn new(
+        id: u32,
+        name: &str,
+        owner: &str,
+        filters: Vec<TopicFilter>,
+        push: Option<TargetUrl>,
+    ) -> Named {
         Named {
+            push,
             id,
             name: name.into(),
             owner: owner.into(),
@@ -228,6 +238,10 @@ impl Named {
         state.later.retain(|_, later| *later != body);
     }
 
+    pub(super) fn is_gone(&self) -> bool {
+        lock(&self.state).gone
+    }
+
     pub(super) fn delete(&self) {
         lock(&self.state).gone = true;
         self.ready.notify_waiters();
@@ -340,7 +354,7 @@ mod tests {
     use super::*;
 
     fn named() -> Named {
-        Named::new(1, "n", "me", vec![TopicFilter::parse("**").expect("filter")])
+        Named::new(1, "n", "me", vec![TopicFilter::parse("**").expect("filter")], None)
     }
 
     fn take(named: &Named, connection: u64, now: Instant) -> Option<Taken> {

@@ -17,6 +17,7 @@ use super::named::{LEASE, Named, NamedEnd, NamedFigures, SUBSCRIPTIONS_MAX};
 use super::subscriptions::Delivery;
 use super::{Inner, Pipeline, Principal};
 use crate::router_task::Command;
+use crate::webhook::TargetUrl;
 
 /// Bytes of a subscription's name.
 pub(crate) const NAME_BYTES_MAX: usize = 128;
@@ -25,8 +26,8 @@ pub(crate) const NAME_BYTES_MAX: usize = 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AckToken {
     subscription: u32,
-    body: u64,
-    lease: u64,
+    pub(super) body: u64,
+    pub(super) lease: u64,
 }
 
 impl fmt::Display for AckToken {
@@ -51,12 +52,17 @@ impl FromStr for AckToken {
 pub(crate) enum NamedRefused {
     #[error("a name has 1 to 128 letters, digits, and -_.~")]
     Name,
-    #[error("subscription `{0}` exists with other filters; delete it, or use another name")]
+    #[error("subscription `{0}` exists with other filters or another URL; delete it, or use another name")]
     OtherFilters(String),
     #[error("this bridge has {SUBSCRIPTIONS_MAX} subscriptions, which is as many as it may have")]
     TooMany,
     #[error("there is no subscription `{0}` of yours")]
     Unknown(String),
+    #[error("subscription `{0}` is pushed to a webhook")]
+    Pushed(String),
+    /// No consent, or no way; why.
+    #[error("the webhook cannot be used: {0}")]
+    Webhook(String),
     #[error("{0}")]
     InterestFull(String),
     #[error("the bridge is stopping")]
@@ -86,6 +92,7 @@ pub(crate) struct NamedView {
     pub(crate) name: String,
     pub(crate) owner: String,
     pub(crate) filters: Vec<String>,
+    pub(crate) push: Option<String>,
     pub(crate) figures: NamedFigures,
     pub(crate) dead_letters: usize,
 }
@@ -109,6 +116,8 @@ impl Flushed {
 pub(crate) enum Acks {
     /// The client, by token.
     Manual,
+    /// The task that pushes; its leases last as long as it does.
+    Push,
     /// The kernel has taken its bytes. Without a count that is so when the next event is asked for.
     Auto(Option<Flushed>),
 }
@@ -126,6 +135,13 @@ pub(crate) struct NamedConnection {
 }
 
 impl NamedConnection {
+    pub(super) fn new(pipeline: &Pipeline, named: &Arc<Named>, acks: Acks) -> NamedConnection {
+        let connection = named.connect();
+        let (pipeline, named) = (pipeline.clone(), Arc::clone(named));
+        let credit = super::named::LEASES_MAX;
+        NamedConnection { pipeline, named, connection, acks, credit, handed: VecDeque::new() }
+    }
+
     /// The next event. Cancel-safe: an event is leased only in the poll that returns it.
     pub(crate) async fn recv(&mut self) -> Result<Leased, NamedEnd> {
         let lease = matches!(self.acks, Acks::Manual).then_some(LEASE);
@@ -142,7 +158,7 @@ impl NamedConnection {
                         AckToken { subscription: self.named.id, body: taken.body, lease: taken.token };
                     if let Some(leased) = self.pipeline.inner.load(token, taken.attempts) {
                         match &self.acks {
-                            Acks::Manual => {}
+                            Acks::Manual | Acks::Push => {}
                             Acks::Auto(None) => self.handed.push_back((token, 0)),
                             Acks::Auto(Some(flushed)) => self.handed.push_back((token, flushed.so_far())),
                         }
@@ -166,7 +182,7 @@ impl NamedConnection {
     fn settle_flushed(&mut self) {
         let flushes = match &self.acks {
             Acks::Auto(Some(flushed)) => flushed.so_far(),
-            Acks::Auto(None) | Acks::Manual => u64::MAX,
+            Acks::Auto(None) | Acks::Manual | Acks::Push => u64::MAX,
         };
         let ready = self.handed.iter().take_while(|(_, before)| *before < flushes).count();
         let tokens: Vec<AckToken> = self.handed.drain(..ready).map(|(token, _)| token).collect();
@@ -225,7 +241,7 @@ impl Inner {
     }
 
     /// Acknowledges what these leases hold; gives for each whether it was running.
-    fn end_leases(&self, tokens: &[AckToken]) -> Vec<bool> {
+    pub(super) fn end_leases(&self, tokens: &[AckToken]) -> Vec<bool> {
         let named = |token: &AckToken| self.named.get(token.subscription);
         let running: Vec<bool> = tokens
             .iter()
@@ -261,7 +277,14 @@ impl Pipeline {
             if let Err(refused) = self.announce(filters.clone()).await {
                 warn!(subscription = %record.name, %refused, "A remembered subscription cannot be announced");
             }
-            self.inner.named.insert(Arc::new(Named::new(record.id, &record.name, &record.owner, filters)));
+            let push = pushed_to(&record.settings);
+            self.inner.named.insert(Arc::new(Named::new(
+                record.id,
+                &record.name,
+                &record.owner,
+                filters,
+                push,
+            )));
         }
     }
 
@@ -281,6 +304,7 @@ impl Pipeline {
         principal: &Principal,
         name: &str,
         filters: Vec<TopicFilter>,
+        push: Option<TargetUrl>,
     ) -> Result<Arc<Named>, NamedRefused> {
         check_name(name)?;
         let inner = &self.inner;
@@ -289,8 +313,9 @@ impl Pipeline {
         if let Some(named) = inner.named.find(&principal.0, name) {
             let same = named.filters.len() == filters.len()
                 && named.filters.iter().all(|known| filters.iter().any(|new| new.as_str() == known.as_str()));
+            let same = same && (push.is_none() || push == named.push);
             // A client that names no filter takes what there is.
-            return if same || filters.is_empty() {
+            return if same || filters.is_empty() && push.is_none() {
                 Ok(named)
             } else {
                 Err(NamedRefused::OtherFilters(name.to_owned()))
@@ -305,10 +330,16 @@ impl Pipeline {
         if inner.named.all().len() >= SUBSCRIPTIONS_MAX {
             return Err(NamedRefused::TooMany);
         }
+        if let Some(url) = &push {
+            self.ask_webhook(url).await?;
+        }
+        let settings = push.as_ref().map(|url| serde_json::json!({"push": url.as_str()}).to_string());
         let texts = filters.iter().map(|filter| filter.as_str().into()).collect();
-        let id = inner.durable.with(|core| core.subscribe(name, &principal.0, texts, ""));
+        let id = inner
+            .durable
+            .with(|core| core.subscribe(name, &principal.0, texts, settings.as_deref().unwrap_or_default()));
         let ticket = inner.durable.view(meshbridge_delivery::Core::last_ticket);
-        let named = Arc::new(Named::new(id, name, &principal.0, filters.clone()));
+        let named = Arc::new(Named::new(id, name, &principal.0, filters.clone(), push));
         inner.named.insert(Arc::clone(&named));
         let announced = self.announce(filters).await;
         if !inner.durable.committed(ticket).await {
@@ -319,6 +350,7 @@ impl Pipeline {
             inner.durable.with(|core| core.unsubscribe(id));
             return Err(refused);
         }
+        self.start_pushing(&named);
         Ok(named)
     }
 
@@ -332,22 +364,17 @@ impl Pipeline {
         acks: Acks,
         last_seen: Option<&str>,
     ) -> Result<NamedConnection, NamedRefused> {
-        let named = self.ensure_named(principal, name, filters).await?;
-        let connection = named.connect();
+        let named = self.ensure_named(principal, name, filters, None).await?;
+        if named.push.is_some() {
+            return Err(NamedRefused::Pushed(name.to_owned()));
+        }
+        let connection = NamedConnection::new(self, &named, acks);
         if let Some(key) = last_seen.and_then(|text| text.parse::<EventKey>().ok()) {
             self.end_up_to(&named, &key);
             // The subscriber takes the answer for a promise that it will not see these again.
             self.commit_all().await?;
         }
-        let credit = super::named::LEASES_MAX;
-        Ok(NamedConnection {
-            pipeline: self.clone(),
-            named,
-            connection,
-            acks,
-            credit,
-            handed: VecDeque::new(),
-        })
+        Ok(connection)
     }
 
     fn end_up_to(&self, named: &Named, key: &EventKey) {
@@ -444,11 +471,18 @@ impl Pipeline {
             name: named.name.to_string(),
             owner: named.owner.to_string(),
             filters: named.filters.iter().map(|filter| filter.as_str().to_owned()).collect(),
+            push: named.push.as_ref().map(|url| url.as_str().to_owned()),
             figures: named.figures(),
             dead_letters: self.dead_letters_of(Some(named.id)).len(),
         })
         .collect()
     }
+}
+
+/// The URL in the settings of a subscription.
+fn pushed_to(settings: &str) -> Option<TargetUrl> {
+    let settings: serde_json::Value = serde_json::from_str(settings).ok()?;
+    TargetUrl::parse(settings.get("push")?.as_str()?).ok()
 }
 
 fn check_name(name: &str) -> Result<(), NamedRefused> {

@@ -97,7 +97,7 @@ impl TargetUrl {
     }
 
     /// The whole URL; it may hold a token of the receiver, so it is not for logs.
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         self.0.as_str()
     }
 }

@@ -1,6 +1,7 @@
 //! One test binary, one module per promise. Every test runs federations of its own.
 mod admin;
 mod cli;
+mod delivery;
 mod demo;
 mod deploy;
 mod durability;
@@ -19,3 +20,4 @@ mod restart;
 mod streams;
 mod tls;
 mod up;
+mod webhook;

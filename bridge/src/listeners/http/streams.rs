@@ -253,7 +253,8 @@ async fn open(
 pub(super) fn named_problem(refused: &NamedRefused) -> Response {
     let status = match refused {
         NamedRefused::Name => StatusCode::BAD_REQUEST,
-        NamedRefused::OtherFilters(_) => StatusCode::CONFLICT,
+        NamedRefused::OtherFilters(_) | NamedRefused::Pushed(_) => StatusCode::CONFLICT,
+        NamedRefused::Webhook(_) => StatusCode::UNPROCESSABLE_ENTITY,
         NamedRefused::Unknown(_) => StatusCode::NOT_FOUND,
         NamedRefused::TooMany | NamedRefused::InterestFull(_) => StatusCode::TOO_MANY_REQUESTS,
         NamedRefused::Draining => StatusCode::SERVICE_UNAVAILABLE,

@@ -12,6 +12,7 @@ use super::super::publish::Refused;
 use super::streams::{filter, named_problem};
 use super::{Shared, body, problem};
 use crate::pipeline::{Acknowledged, NamedRefused, NamedView, Principal};
+use crate::webhook::TargetUrl;
 
 /// Bytes of a request body here.
 const BODY_BYTES_MAX: usize = 256 << 10;
@@ -23,6 +24,14 @@ const TOKENS_MAX: usize = 4_096;
 struct Make {
     name: String,
     filters: Vec<String>,
+    /// A webhook that gets the events.
+    push: Option<Push>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Push {
+    url: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,7 +66,15 @@ pub(super) async fn make(
         Ok(filters) => filters,
         Err(refused) => return problem(StatusCode::BAD_REQUEST, &refused),
     };
-    match shared.pipeline.ensure_named(&principal, &wanted.name, filters).await {
+    let push = match wanted.push.map(|push| TargetUrl::parse(&push.url)).transpose() {
+        Ok(push) => push,
+        Err(problem) => {
+            let refused =
+                Refused { attribute: Some("push.url".to_owned()), ..Refused::invalid(problem.to_string()) };
+            return super::problem(StatusCode::BAD_REQUEST, &refused);
+        }
+    };
+    match shared.pipeline.ensure_named(&principal, &wanted.name, filters, push).await {
         Ok(named) => shown(&shared, &principal, &named.name, StatusCode::CREATED),
         Err(refused) => named_problem(&refused),
     }
@@ -140,6 +157,7 @@ fn view(one: &NamedView) -> serde_json::Value {
         "name": one.name,
         "owner": one.owner,
         "filters": one.filters,
+        "push": one.push,
         "connected": one.figures.connected,
         "waiting": one.figures.waiting,
         "leased": one.figures.leased,

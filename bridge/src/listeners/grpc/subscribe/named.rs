@@ -47,6 +47,7 @@ fn refusal(refused: &NamedRefused) -> Status {
     match refused {
         NamedRefused::Name => Status::invalid_argument(message),
         NamedRefused::OtherFilters(_) => Status::already_exists(message),
+        NamedRefused::Pushed(_) | NamedRefused::Webhook(_) => Status::failed_precondition(message),
         NamedRefused::Unknown(_) => Status::not_found(message),
         NamedRefused::TooMany | NamedRefused::InterestFull(_) => Status::resource_exhausted(message),
         NamedRefused::Draining => Status::unavailable(message),
