@@ -350,7 +350,9 @@ impl Writer {
         self.append(&appends)?;
         let started = Instant::now();
         self.log.sync()?;
-        self.shared.flush_us.store(started.elapsed().as_micros() as u64, Ordering::Relaxed);
+        if last.is_some() {
+            self.shared.flush_us.store(started.elapsed().as_micros() as u64, Ordering::Relaxed);
+        }
         self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
         releases.into_iter().for_each(|body| self.log.release(body));
         if let Some(last) = last {

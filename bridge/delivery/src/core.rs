@@ -48,6 +48,13 @@ enum Waiting {
         upto: u64,
     },
     Effect(Effect),
+    /// These numbers will never come.
+    Skipped {
+        origin: BridgeId,
+        run: Run,
+        lane: u8,
+        ranges: Vec<(u64, u64)>,
+    },
     /// Outcomes of this destination are noted up to here.
     Noted {
         destination: BridgeId,
@@ -322,6 +329,9 @@ impl Core {
                     self.actions.push_back(Action::Ready { body, out_of_order: false });
                 }
             }
+            Waiting::Skipped { origin, run, lane, ranges } => {
+                self.on_skipped_durable(&origin, run, lane, &ranges)
+            }
             Waiting::Effect(effect) => self.actions.push_back(Action::Effect(effect)),
             Waiting::Taken { key, prev, body } => self.on_taken_durable(&key, prev, body, now),
             Waiting::Outcomes { origin, upto } => {
@@ -402,7 +412,7 @@ impl Core {
                 peer.ask_at.filter(|_| peer.reachable),
                 peer.sender.resend_at().filter(|_| active),
                 peer.lanes.due_at().filter(|_| active),
-                peer.lanes.held_until(self.config.order_hold),
+                peer.lanes.held_at(self.config.order_hold),
             ]
         });
         peers.flatten().min()

@@ -65,6 +65,9 @@ pub struct Exchange {
     /// Of the listener's events those that have not ended here, or whose outcome it can still be told; said where it
     /// has forgotten outcomes that the speaker has forgotten too.
     pub open_here: Option<Vec<LaneRanges>>,
+    /// Where the listener has holes, in answer to its exchange: of the speaker's numbers up to `cumulative` only those
+    /// `above` can still come; the others have ended or were never for it.
+    pub unsettled: Vec<LaneRanges>,
     /// The speaker wants one back.
     pub reply: bool,
 }
@@ -121,6 +124,8 @@ impl Message {
                 if let Some(lanes) = &exchange.open_here {
                     write_lanes(&mut out, lanes);
                 }
+                out.number(exchange.unsettled.len() as u64);
+                exchange.unsettled.iter().for_each(|lane| lane.write_unordered(&mut out));
                 out.u8(u8::from(exchange.reply));
             }
             Message::Fence { speaker, items } => {
@@ -168,6 +173,10 @@ impl Message {
                     known_spool: from.u128()?,
                     outcomes_known: from.number()?,
                     open_here: if from.flag()? { Some(read_lanes(&mut from)?) } else { None },
+                    unsettled: {
+                        let count = from.count(LANES_MAX, "lanes")?;
+                        (0..count).map(|_| LaneRanges::read_unordered(&mut from)).collect::<Result<_>>()?
+                    },
                     reply: from.flag()?,
                 })
             }

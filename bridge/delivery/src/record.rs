@@ -14,6 +14,7 @@
 //! | `Subscription`, `SubscriptionGone` | destination | a durable subscription |
 //! | `DeadLetter` | destination | a dead letter was purged or is offered again |
 //! | `Peer` | both | the spool and run of another bridge |
+//! | `Skipped` | destination | numbers of a lane that will never come |
 //! | `Interest` | origin | what another bridge wants, in the words of routing |
 //! | `Started` | both | a run of this bridge began |
 
@@ -118,6 +119,17 @@ impl LaneRanges {
             out.number(to - from);
             last = *to;
         }
+    }
+
+    /// As [`LaneRanges::write`], where the ranges need not lie above the number.
+    pub(crate) fn write_unordered(&self, out: &mut Writer) {
+        out.number(self.cumulative);
+        LaneRanges { cumulative: 0, ..self.clone() }.write(out);
+    }
+
+    pub(crate) fn read_unordered(from: &mut Reader<'_>) -> Result<LaneRanges> {
+        let cumulative = from.number()?;
+        Ok(LaneRanges { cumulative, ..LaneRanges::read(from)? })
     }
 
     pub(crate) fn read(from: &mut Reader<'_>) -> Result<LaneRanges> {
@@ -225,9 +237,11 @@ pub struct SubscriptionRecord {
 pub enum Record {
     Accepted(Accepted),
     Taken(Taken),
+    /// Outcome `number` for the origin; numbers are written down, so that damage cannot shift them.
     Ended {
         key: EventKey,
         prev: u64,
+        number: u64,
         outcome: Outcome,
     },
     Group {
@@ -235,9 +249,11 @@ pub enum Record {
         group: u32,
         end: GroupEnd,
     },
-    /// Of events without durable subscriptions: the living ones have had it, or left.
+    /// The pair of this event and this bridge; `number` as above, 0 for an own event.
     LocalEnd {
         body: u64,
+        key: EventKey,
+        number: u64,
         outcome: Outcome,
     },
     Receipt {
@@ -279,6 +295,13 @@ pub enum Record {
         spool: u128,
         run: Run,
         closed: u64,
+    },
+    /// Numbers that will never come.
+    Skipped {
+        origin: BridgeId,
+        run: Run,
+        lane: u8,
+        ranges: Vec<(u64, u64)>,
     },
     Interest {
         owner: BridgeId,

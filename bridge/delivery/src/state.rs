@@ -132,13 +132,15 @@ impl State {
         match record {
             Record::Accepted(accepted) => self.on_accepted(accepted, effects),
             Record::Taken(taken) => self.on_taken(taken),
-            Record::Ended { key, prev, outcome } => {
+            Record::Ended { key, prev, number, outcome } => {
                 let source = self.sources.entry(key.origin.clone()).or_default();
                 source.take(key, *prev);
-                source.end(key, outcome.clone());
+                source.end(*number, key, outcome.clone());
             }
             Record::Group { body, group, end } => self.on_group(*body, *group, end, effects),
-            Record::LocalEnd { body, outcome } => self.on_local_end(*body, outcome, effects),
+            Record::LocalEnd { body, key, number, outcome } => {
+                self.on_local_end(*body, key, *number, outcome, effects);
+            }
             Record::Receipt { from, lanes } => self.on_receipt(from, lanes, effects),
             Record::Outcomes { from, first, endings } => self.on_outcomes(from, *first, endings, effects),
             Record::OutcomesKnown { by, upto } => {
@@ -159,6 +161,11 @@ impl State {
             }
             Record::DeadLetter { body, group, end } => self.on_dead_letter(*body, *group, *end, effects),
             Record::Peer { bridge, spool, run, closed } => self.on_peer(bridge, *spool, *run, *closed),
+            Record::Skipped { origin, run, lane, ranges } => {
+                let source = self.sources.entry(origin.clone()).or_default();
+                let set = source.taken.entry((*run, *lane)).or_default();
+                ranges.iter().for_each(|(from, to)| set.insert(*from, *to));
+            }
             Record::Interest { owner, messages } if messages.is_empty() => {
                 self.interest.remove(owner);
             }
@@ -252,15 +259,29 @@ impl State {
         self.release_if_done(body, effects);
     }
 
-    fn on_local_end(&mut self, body: u64, outcome: &Outcome, effects: &mut Vec<Effect>) {
+    fn on_local_end(
+        &mut self,
+        body: u64,
+        key: &EventKey,
+        number: u64,
+        outcome: &Outcome,
+        effects: &mut Vec<Effect>,
+    ) {
+        let own = key.origin == self.own;
+        if !own {
+            let source = self.sources.entry(key.origin.clone()).or_default();
+            if !source.is_closed(key.run) {
+                // Known also where the record that it was taken is lost.
+                source.take(key, key.seq - 1);
+            }
+            source.end(number, key, outcome.clone());
+        }
         let Some(event) = self.events.get_mut(&body).filter(|event| event.local_open) else { return };
         event.local_open = false;
-        let key = event.key.clone();
-        if key.origin == self.own {
+        if own {
             self.destinations.entry(self.own.clone()).or_default().account.count(outcome);
-        } else {
-            self.sources.entry(key.origin.clone()).or_default().end(&key, outcome.clone());
         }
+        let key = key.clone();
         effects.push(Effect::Ended { key, destination: self.own.clone(), outcome: outcome.clone() });
         self.release_if_done(body, effects);
     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{Inner, Pipeline, lock};
 
 /// Ends of pairs that `trace` can still tell.
-const ENDS_MAX: usize = 200_000;
+const ENDS_MAX: usize = 50_000;
 
 /// How pairs ended lately.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use meshbridge_routing::{BridgeId, Run};
 
-use super::{Action, Alarm, Core};
+use super::{Action, Alarm, Core, Waiting};
 use crate::bugs::{Bug, bug};
 use crate::intervals::IntervalSet;
 use crate::message::{Exchange, MESSAGE_BYTES_MAX, Message};
@@ -16,6 +16,8 @@ use crate::state::{EGRESS_LOST, OUTCOME_FORGOTTEN};
 /// First pause before an exchange is asked for again; doubles up to [`ASK_MAX`].
 const ASK_FIRST: Duration = Duration::from_millis(250);
 const ASK_MAX: Duration = Duration::from_secs(5);
+/// Lanes of which one exchange says what can still come.
+const LANES_TOLD: usize = 1_024;
 /// Keys of one record of lost events.
 const LOST_PER_RECORD: usize = 8_192;
 
@@ -30,10 +32,10 @@ impl Core {
             peer.asked += 1;
             peer.ask_at = Some(now + pause);
         }
-        self.send_exchange(bridge, true);
+        self.send_exchange(bridge, true, Vec::new());
     }
 
-    fn send_exchange(&mut self, bridge: &BridgeId, reply: bool) {
+    fn send_exchange(&mut self, bridge: &BridgeId, reply: bool, unsettled: Vec<LaneRanges>) {
         let open_here = self.open_here(bridge);
         let destination = self.state.destinations.get(bridge);
         let uses = |run: &Run| *run == self.own.run || destination.is_some_and(|d| d.uses(*run));
@@ -61,6 +63,7 @@ impl Core {
             known_spool: destination.and_then(|destination| destination.peer).map_or(0, |(spool, _)| spool),
             outcomes_known: self.peers.get(bridge).map_or(0, |peer| peer.sender.outcomes_noted),
             open_here,
+            unsettled,
             reply,
         };
         self.actions.push_back(Action::Message { to: bridge.clone(), message: Message::Exchange(exchange) });
@@ -70,7 +73,7 @@ impl Core {
         let speaker = exchange.speaker;
         if self.is_overtaken(from, &exchange) {
             if exchange.reply {
-                self.send_exchange(from, false);
+                self.send_exchange(from, false, Vec::new());
             }
             return;
         }
@@ -131,8 +134,10 @@ impl Core {
             // Behind the line above: what it settles may be forgotten, too.
             self.report_forgotten(from, open, &exchange.lanes);
         }
+        self.close_holes(from, &exchange.unsettled);
         if exchange.reply {
-            self.send_exchange(from, false);
+            let unsettled = self.unsettled_for(from, &exchange.lanes);
+            self.send_exchange(from, false, unsettled);
         }
         self.pump(vec![from.clone()], now);
     }
@@ -221,7 +226,6 @@ impl Core {
                 Record::Lost { destination: from.clone(), reason: EGRESS_LOST.into(), keys: keys.to_vec() };
             self.write(record, Bytes::new());
         }
-        self.restart_predecessors(from);
         // Those whose bytes are still here are pending again.
         let pending: Vec<u64> = self
             .state
@@ -252,6 +256,47 @@ impl Core {
         for keys in forgotten.chunks(LOST_PER_RECORD) {
             let reason = OUTCOME_FORGOTTEN.into();
             self.write(Record::Lost { destination: from.clone(), reason, keys: keys.to_vec() }, Bytes::new());
+        }
+    }
+
+    /// What can still come in the lanes where the destination has holes: it may have lost what was there, and would wait
+    /// for it.
+    fn unsettled_for(&self, to: &BridgeId, lanes: &[LaneRanges]) -> Vec<LaneRanges> {
+        let destination = self.state.destinations.get(to);
+        let holed = lanes.iter().filter(|lane| !lane.above.is_empty());
+        let unsettled = holed.map(|lane| {
+            let upto =
+                if lane.run == self.own.run { self.next_seq[usize::from(lane.lane)] - 1 } else { u64::MAX };
+            let mut pending = IntervalSet::default();
+            let numbers = destination.and_then(|destination| destination.lanes.get(&(lane.run, lane.lane)));
+            for seq in numbers.into_iter().flat_map(|numbers| numbers.keys()) {
+                pending.insert(*seq, *seq);
+            }
+            let above = pending.ranges().collect();
+            LaneRanges { run: lane.run, lane: lane.lane, cumulative: upto, above }
+        });
+        unsettled.take(LANES_TOLD).collect()
+    }
+
+    /// The holes that nothing can fill any more.
+    fn close_holes(&mut self, origin: &BridgeId, unsettled: &[LaneRanges]) {
+        for told in unsettled {
+            let Some(source) = self.state.sources.get(origin) else { return };
+            let Some(taken) = source.taken.get(&(told.run, told.lane)) else { continue };
+            let last = taken.ranges().last().map_or(0, |(_, to)| to).min(told.cumulative);
+            let mut holes = IntervalSet::default();
+            if last > 0 {
+                holes.insert(1, last);
+            }
+            taken.ranges().chain(told.above.iter().copied()).for_each(|(from, to)| holes.remove(from, to));
+            let ranges: Vec<(u64, u64)> = holes.ranges().collect();
+            if ranges.is_empty() {
+                continue;
+            }
+            let (run, lane) = (told.run, told.lane);
+            let record = Record::Skipped { origin: origin.clone(), run, lane, ranges: ranges.clone() };
+            self.write(record, Bytes::new());
+            self.then(Waiting::Skipped { origin: origin.clone(), run, lane, ranges });
         }
     }
 }

@@ -62,8 +62,10 @@ impl Core {
         let outcome = event.worst.clone().unwrap_or_else(|| {
             if living.delivered { Outcome::Delivered } else { Outcome::DeadLettered("no-subscriber".into()) }
         });
-        let origin = event.key.origin.clone();
-        self.write(Record::LocalEnd { body, outcome }, Bytes::new());
+        let key = event.key.clone();
+        let origin = key.origin.clone();
+        let number = if origin == self.state.own { 0 } else { self.next_outcome(&origin) };
+        self.write(Record::LocalEnd { body, key, number, outcome }, Bytes::new());
         if origin != self.state.own {
             self.outcome_added(&origin);
         }

@@ -20,6 +20,8 @@ const RECEIPT_RANGES: usize = 256;
 const RECEIPT_OUTCOMES: usize = 1_024;
 /// Bytes of reasons that the outcomes of one receipt may have.
 const RECEIPT_REASON_BYTES: usize = MESSAGE_BYTES_MAX / 4;
+/// An event that has waited so long for its predecessor makes its bridge ask whether that can still come.
+const HOLE_PATIENCE: Duration = Duration::from_secs(2);
 /// Outcomes that the origin has not answered for so long are said again.
 const OUTCOMES_AGAIN: Duration = Duration::from_secs(2);
 
@@ -75,6 +77,8 @@ pub(super) struct Lanes {
     pub(super) outcomes_durable: u64,
     outcomes_sent: u64,
     outcomes_at: Option<Instant>,
+    /// When the origin was last asked what can still come.
+    hole_asked: Option<Instant>,
 }
 
 impl Lanes {
@@ -103,7 +107,14 @@ impl Lanes {
         [self.due, again].into_iter().flatten().min()
     }
 
-    pub(super) fn held_until(&self, hold: Duration) -> Option<Instant> {
+    /// When something about the held events is to be done.
+    pub(super) fn held_at(&self, hold: Duration) -> Option<Instant> {
+        let ask = self.held_until(HOLE_PATIENCE)?;
+        let ask = self.hole_asked.map_or(ask, |asked| ask.max(asked + HOLE_PATIENCE));
+        [Some(ask), self.held_until(hold)].into_iter().flatten().min()
+    }
+
+    fn held_until(&self, hold: Duration) -> Option<Instant> {
         self.held.values().flatten().map(|held| held.since + hold).min()
     }
 
@@ -190,9 +201,14 @@ impl Core {
     /// Ends an event that [`Core::classify`] calls new without keeping it.
     pub fn refuse(&mut self, key: EventKey, prev: u64, outcome: Outcome) {
         let origin = key.origin.clone();
-        self.write(Record::Ended { key: key.clone(), prev, outcome }, Bytes::new());
+        let number = self.next_outcome(&origin);
+        self.write(Record::Ended { key: key.clone(), prev, number, outcome }, Bytes::new());
         self.then(Waiting::Taken { key, prev, body: None });
         self.outcome_added(&origin);
+    }
+
+    pub(super) fn next_outcome(&self, origin: &BridgeId) -> u64 {
+        self.state.sources.get(origin).map_or(1, Source::next_outcome)
     }
 
     /// An outcome was written for this origin: told when it is durable.
@@ -237,6 +253,22 @@ impl Core {
         self.offer_followers(&key.origin, place);
     }
 
+    pub(super) fn on_skipped_durable(
+        &mut self,
+        origin: &BridgeId,
+        run: Run,
+        lane: u8,
+        ranges: &[(u64, u64)],
+    ) {
+        let lanes = &mut self.peers.entry(origin.clone()).or_default().lanes;
+        for (from, to) in ranges {
+            lanes.durable.entry((run, lane)).or_default().insert(*from, *to);
+            lanes.offered.entry((run, lane)).or_default().insert(*from, *to);
+        }
+        lanes.changed.insert((run, lane));
+        self.offer_followers(origin, (run, lane));
+    }
+
     fn offer_followers(&mut self, origin: &BridgeId, (run, lane): (Run, u8)) {
         while let Some(peer) = self.peers.get_mut(origin) {
             let lanes = &mut peer.lanes;
@@ -253,9 +285,16 @@ impl Core {
         }
     }
 
-    /// Gives up on what some have waited for too long.
+    /// Asks the origin what can still come where some have waited for a while, and gives up where it was too long.
     pub(super) fn release_held(&mut self, bridge: &BridgeId, now: Instant) {
         let hold = self.config.order_hold;
+        if let Some(peer) = self.peers.get_mut(bridge)
+            && peer.lanes.held_until(HOLE_PATIENCE).is_some_and(|at| at <= now)
+            && peer.lanes.hole_asked.is_none_or(|at| at + HOLE_PATIENCE <= now)
+        {
+            peer.lanes.hole_asked = Some(now);
+            peer.ask_at.get_or_insert(now);
+        }
         while let Some(peer) = self.peers.get_mut(bridge) {
             let lanes = &mut peer.lanes;
             let late = lanes.held.iter().find(|(_, held)| held.iter().any(|one| one.since + hold <= now));

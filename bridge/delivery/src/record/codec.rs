@@ -32,6 +32,7 @@ mod kind {
     pub(super) const PEER: u8 = 14;
     pub(super) const STARTED: u8 = 15;
     pub(super) const INTEREST: u8 = 16;
+    pub(super) const SKIPPED: u8 = 17;
 }
 
 impl Record {
@@ -41,10 +42,11 @@ impl Record {
         match self {
             Record::Accepted(accepted) => write_accepted(&mut out, accepted),
             Record::Taken(taken) => write_taken(&mut out, taken),
-            Record::Ended { key, prev, outcome } => {
+            Record::Ended { key, prev, number, outcome } => {
                 out.u8(kind::ENDED);
                 out.key(key);
                 out.number(*prev);
+                out.number(*number);
                 outcome.write(&mut out);
             }
             Record::Group { body, group, end } => {
@@ -53,9 +55,11 @@ impl Record {
                 out.number(u64::from(*group));
                 write_group_end(&mut out, end);
             }
-            Record::LocalEnd { body, outcome } => {
+            Record::LocalEnd { body, key, number, outcome } => {
                 out.u8(kind::LOCAL_END);
                 out.number(*body);
+                out.key(key);
+                out.number(*number);
                 outcome.write(&mut out);
             }
             Record::Receipt { from, lanes } => {
@@ -117,6 +121,12 @@ impl Record {
                 out.run(*run);
                 out.number(*closed);
             }
+            Record::Skipped { origin, run, lane, ranges } => {
+                out.u8(kind::SKIPPED);
+                out.text(origin.as_str());
+                let (run, lane, above) = (*run, *lane, ranges.clone());
+                LaneRanges { run, lane, cumulative: 0, above }.write(&mut out);
+            }
             Record::Interest { owner, messages } => {
                 out.u8(kind::INTEREST);
                 out.text(owner.as_str());
@@ -137,15 +147,23 @@ impl Record {
         let record = match from.u8()? {
             kind::ACCEPTED => return Ok((Record::Accepted(read_accepted(&mut from)?), from.0)),
             kind::TAKEN => return Ok((Record::Taken(read_taken(&mut from)?), from.0)),
-            kind::ENDED => {
-                Record::Ended { key: from.key()?, prev: from.number()?, outcome: Outcome::read(&mut from)? }
-            }
+            kind::ENDED => Record::Ended {
+                key: from.key()?,
+                prev: from.number()?,
+                number: from.number()?,
+                outcome: Outcome::read(&mut from)?,
+            },
             kind::GROUP => Record::Group {
                 body: from.number()?,
                 group: read_id(&mut from)?,
                 end: read_group_end(&mut from)?,
             },
-            kind::LOCAL_END => Record::LocalEnd { body: from.number()?, outcome: Outcome::read(&mut from)? },
+            kind::LOCAL_END => Record::LocalEnd {
+                body: from.number()?,
+                key: from.key()?,
+                number: from.number()?,
+                outcome: Outcome::read(&mut from)?,
+            },
             kind::RECEIPT => {
                 let bridge = from.bridge()?;
                 let count = from.count(RANGES_MAX, "lanes")?;
@@ -183,6 +201,11 @@ impl Record {
                 run: from.run()?,
                 closed: from.number()?,
             },
+            kind::SKIPPED => {
+                let origin = from.bridge()?;
+                let LaneRanges { run, lane, above, .. } = LaneRanges::read(&mut from)?;
+                Record::Skipped { origin, run, lane, ranges: above }
+            }
             kind::INTEREST => {
                 let owner = from.bridge()?;
                 let count = from.count(INTEREST_MESSAGES_MAX, "messages")?;

@@ -37,8 +37,25 @@ impl Source {
         run.epoch <= self.closed
     }
 
-    pub(super) fn end(&mut self, key: &EventKey, outcome: Outcome) {
+    /// The number that the next outcome gets.
+    pub fn next_outcome(&self) -> u64 {
+        self.outcomes_from.max(1) + self.outcomes.len() as u64
+    }
+
+    /// Notes outcome `number`. Those before it that damage took are nobody's; those after it are known already.
+    pub(super) fn end(&mut self, number: u64, key: &EventKey, outcome: Outcome) {
         self.outcomes_from = self.outcomes_from.max(1);
+        if number < self.next_outcome() {
+            return;
+        }
+        if self.outcomes.is_empty() {
+            self.outcomes_from = number;
+        }
+        while self.next_outcome() < number {
+            let nobody =
+                Ending { run: key.run, lane: 0, seq: 0, outcome: Outcome::DeadLettered("lost".into()) };
+            self.outcomes.push_back(nobody);
+        }
         self.ended += 1;
         self.outcomes.push_back(Ending { run: key.run, lane: key.lane, seq: key.seq, outcome });
     }

@@ -257,7 +257,6 @@ impl State {
         }
         if let Some(destination) = self.destinations.get_mut(to) {
             destination.awaiting.retain(|_, set| !set.is_empty());
-            destination.rebase();
         }
     }
 

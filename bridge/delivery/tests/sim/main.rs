@@ -96,6 +96,12 @@ fn a_destination_without_room_stops_its_origins_and_nothing_else() {
     assert!(total.full > 150, "{total:?}");
 }
 
+#[test]
+fn what_rots_at_a_destination_is_reported_and_holds_nothing_up() {
+    let total = run(150, &Faults { loss: 5, jitter_ms: 50, rots: 3, ..Faults::default() });
+    assert!(total.egress_lost > 50 && total.out_of_order == 0, "{total:?}");
+}
+
 /// Each switch breaks one promise; a simulator that does not notice proves nothing.
 #[test]
 fn every_seeded_bug_turns_the_simulator_red() {

@@ -112,6 +112,17 @@ impl Node {
         effects
     }
 
+    /// A durable batch of nothing but taken events becomes unreadable. `false` where there is none.
+    pub fn rot(&mut self) -> bool {
+        let taken = |bytes: &Vec<u8>| matches!(Record::decode(bytes), Ok((Record::Taken(_), _)));
+        let mut durable = self.disk.batches[..self.disk.durable].iter();
+        let found = durable.rposition(|batch| !batch.is_empty() && batch.iter().all(taken));
+        if let Some(at) = found {
+            self.disk.batches[at].clear();
+        }
+        found.is_some()
+    }
+
     /// The process dies; of the batches that were not flushed, the first `keep` are on the disk all the same.
     pub fn crash(&mut self, keep: usize) {
         self.core = None;

@@ -29,6 +29,8 @@ pub struct Faults {
     pub wipes: u32,
     /// Disks replaced by an older copy of themselves, of bridges that are no destinations.
     pub rollbacks: u32,
+    /// Crashes after which a batch of taken events cannot be read.
+    pub rots: u32,
     /// Times that a bridge has no room for events of others, for a while.
     pub full: u32,
     pub retain: bool,
@@ -47,6 +49,8 @@ pub struct Report {
     pub wipes: u64,
     pub rollbacks: u64,
     pub full: u64,
+    pub rots: u64,
+    pub out_of_order: u64,
     pub egress_lost: u64,
     pub expired: u64,
 }
@@ -62,6 +66,8 @@ impl Report {
         self.wipes += other.wipes;
         self.rollbacks += other.rollbacks;
         self.full += other.full;
+        self.rots += other.rots;
+        self.out_of_order += other.out_of_order;
         self.egress_lost += other.egress_lost;
         self.expired += other.expired;
     }
@@ -87,6 +93,7 @@ enum Step {
     Image,
     Rollback,
     Full,
+    Rot,
     Room { node: usize },
     Tick,
 }
@@ -184,6 +191,7 @@ impl World {
             (self.faults.wipes, Step::Wipe),
             (self.faults.rollbacks, Step::Image),
             (self.faults.full, Step::Full),
+            (self.faults.rots, Step::Rot),
         ] {
             for _ in 0..count {
                 let ms = self.rng.random_range(0..LIFE_MS);
@@ -267,6 +275,14 @@ impl World {
                 Ok(())
             }
             Step::Rollback => self.roll_back(),
+            Step::Rot => {
+                let node = self.rng.random_range(0..self.nodes.len());
+                if self.nodes[node].core.is_some() && self.nodes[node].rot() {
+                    self.report.rots += 1;
+                    self.crash(node)?;
+                }
+                Ok(())
+            }
             Step::Full => {
                 let node = self.rng.random_range(0..self.nodes.len());
                 self.report.full += 1;
@@ -622,6 +638,7 @@ impl World {
     fn ready(&mut self, node: usize, body: u64, out_of_order: bool) -> Result<(), String> {
         let core = self.nodes[node].core.as_mut().ok_or("ready without a process")?;
         core.on_offered(body, 0);
+        self.report.out_of_order += u64::from(out_of_order);
         let Some(event) = core.state().events.get(&body) else { return Ok(()) };
         if event.open_groups().next().is_none() {
             return Ok(());
@@ -728,9 +745,13 @@ impl World {
                     Some(Outcome::Delivered) => {
                         return Err(format!("{id} counts as delivered at b{to} and was not"));
                     }
-                    Some(Outcome::Expired) if published.expires > 0 => {}
+                    // What its subscriber had acknowledged cannot have expired (D7).
+                    Some(Outcome::Expired)
+                        if published.expires > 0 && !self.nodes[*to].subscriber.settled.contains(id) => {}
                     Some(Outcome::DeadLettered(why))
-                        if &**why == "egress-lost" && !self.faults.retain && self.report.wipes > 0 => {}
+                        if &**why == "egress-lost"
+                            && !self.faults.retain
+                            && self.report.wipes + self.report.rots > 0 => {}
                     Some(Outcome::DeadLettered(why))
                         if &**why == "outcome-forgotten" && self.report.rollbacks > 0 && seen => {}
                     Some(other) => return Err(format!("{id} ended at b{to} as {other:?}")),
