@@ -200,7 +200,17 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     tasks.spawn(until(late.clone(), router_task.run()));
     // Before the driver: what it offers must find its subscription.
     pipeline.resume_named().await;
-    tasks.spawn(pipeline.clone().drive(late.clone()));
+    let driver = tokio::spawn(pipeline.clone().drive(late.clone()));
+    let failed = Arc::new(AtomicBool::new(false));
+    let (driver_failed, ends) = (Arc::clone(&failed), stop.clone());
+    tasks.spawn(async move {
+        // Without it events would be taken and never sent: better to end, and start again from the spool.
+        if driver.await.is_err() {
+            error!("The delivery driver has failed; the bridge ends");
+            driver_failed.store(true, Ordering::Relaxed);
+            ends.cancel();
+        }
+    });
     pipeline.start_webhooks(webhooks);
     tasks.spawn(accept_peers(context.clone(), late.clone()));
     for peer in &node.peers {
@@ -254,6 +264,9 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     let drained = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
         info!("Tasks that did not end by themselves are ended");
+    }
+    if failed.load(Ordering::Relaxed) {
+        return Err(anyhow!("the delivery driver has failed"));
     }
     Ok(())
 }

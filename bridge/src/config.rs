@@ -91,7 +91,8 @@ static SPEC: Shape = Shape::Map(&[
         &Shape::Map(&[
             Key::optional(
                 "segmentMiB",
-                &Shape::Integer { min: 4, max: 1_024 },
+                // An event of the largest size that a frame can have must fit.
+                &Shape::Integer { min: 8, max: 1_024 },
                 "size of one file of the spool; 64 by default, two are there from the start",
             ),
             Key::optional(

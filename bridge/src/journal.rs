@@ -8,30 +8,30 @@
 //! it. When the disk fails, nothing more is acknowledged: the process ends with its own exit code and the next start
 //! decides what is there (S12).
 
-use std::path::Path;
+mod open;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use meshbridge_delivery::{Append, Record, State, Ticket};
-use meshbridge_routing::BridgeId;
+use bytes::Bytes;
+use meshbridge_delivery::{Append, Record, Ticket};
 use meshbridge_spool::vfs::RealVfs;
-use meshbridge_spool::{
-    Append as LogAppend, AppendError, BodyReader, Class, Damage, Log, OpenError, Options, Recovered, Replay,
-    Spare,
-};
+use meshbridge_spool::{Append as LogAppend, AppendError, BodyReader, Class, Log, Spare};
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
-use crate::config::SpoolSettings;
+pub(crate) use open::{open, report};
 
 /// Exit code of a bridge whose spool can no longer be written.
 pub(crate) const EXIT_SPOOL: u8 = 6;
 /// Bytes of one batch, about (S5).
 const BATCH_BYTES: usize = 1 << 20;
+/// What a record costs beside the event's bytes, about.
+const RECORD_OVERHEAD_BYTES: usize = 128;
 /// Bytes that wait for the thread; beyond them nothing more is admitted.
 pub(crate) const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// The last commit is confirmed on the disk after so much quiet (S6).
@@ -89,90 +89,6 @@ pub(crate) struct JournalFigures {
     pub(crate) damaged: bool,
 }
 
-/// What a start found.
-pub(crate) struct Opened {
-    pub(crate) log: Spool,
-    pub(crate) state: State,
-    pub(crate) recovered: Recovered,
-    /// Bodies that are wanted and lost.
-    pub(crate) lost: Vec<u64>,
-}
-
-/// Opens the spool in `directory` and folds what it holds.
-pub(crate) fn open(
-    directory: &Path,
-    settings: SpoolSettings,
-    own: &BridgeId,
-    accept_missing: bool,
-) -> anyhow::Result<Opened> {
-    let vfs = RealVfs::new(directory).with_context(|| format!("cannot use `{}`", directory.display()))?;
-    let options = Options {
-        segment_bytes: settings.segment_bytes,
-        segments_max: settings.segments_max,
-        first_epoch: now_seconds(),
-        accept_missing,
-        ..Options::default()
-    };
-    let mut state = State::new(own.clone());
-    let mut unreadable = 0_u64;
-    let mut effects = Vec::new();
-    let opened = Log::open(vfs, options, Box::new(rand::random), |item| {
-        let read = match item {
-            Replay::Part(part) => state.apply_part(part),
-            Replay::State { bytes, .. } | Replay::Body { bytes, .. } => {
-                Record::decode(bytes).map(|(record, _)| {
-                    state.apply(&record, &mut effects);
-                    effects.clear();
-                })
-            }
-            Replay::Lost { .. } => Ok(()),
-        };
-        unreadable += u64::from(read.is_err());
-    });
-    let (mut log, recovered) = opened.map_err(|problem| explain(directory, problem))?;
-    if unreadable > 0 {
-        warn!(records = unreadable, "Records of the spool make no sense to this version and were left out");
-    }
-    let lost = log.retain(|body| state.events.contains_key(&body));
-    Ok(Opened { log, state, recovered, lost })
-}
-
-/// A new disk under an old name counts from here: above all the runs of the disk it replaces, which began at an earlier
-/// time and counted its starts.
-fn now_seconds() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(1, |since| since.as_secs().max(1))
-}
-
-fn explain(directory: &Path, problem: OpenError) -> anyhow::Error {
-    let shown = directory.display();
-    let hint = match &problem {
-        OpenError::InUse => " (another bridge runs on this data directory)".to_owned(),
-        OpenError::Missing(_) => format!(
-            ": look at `meshbridge spool verify {shown}`; put the files back, or accept what is lost with `meshbridge run --accept-missing`"
-        ),
-        _ => String::new(),
-    };
-    anyhow::Error::new(problem).context(format!("cannot open the spool in `{shown}`{hint}"))
-}
-
-/// Says what recovery found, loudly where it is damage.
-pub(crate) fn report(recovered: &Recovered, lost: &[u64]) -> bool {
-    if let Some(first) = recovered.torn {
-        info!(first, "The last write before the stop was cut short; it had not been acknowledged");
-    }
-    for Damage { segment, first, last, salvaged } in &recovered.damage {
-        error!(segment, first, last, salvaged, "The spool is damaged: these records were durable once");
-    }
-    if !recovered.missing.is_empty() {
-        error!(segments = ?recovered.missing, "Files of the spool are missing, and this was accepted");
-    }
-    if !lost.is_empty() {
-        error!(events = lost.len(), "Events that were kept for somebody are lost with a damaged file");
-    }
-    !recovered.damage.is_empty() || !recovered.missing.is_empty() || !lost.is_empty()
-}
-
 impl Journal {
     /// Starts the thread. It ends with [`Journal::stop`], or takes the process with it when the disk fails.
     pub(crate) fn start(log: Spool, segments_max: u64, damaged: bool) -> Journal {
@@ -202,7 +118,13 @@ impl Journal {
         };
         thread::Builder::new()
             .name("spool".to_owned())
-            .spawn(move || writer.run(&queue))
+            .spawn(move || {
+                // A bridge without this thread would answer nobody and say nothing.
+                if catch_unwind(AssertUnwindSafe(|| writer.run(&queue))).is_err() {
+                    error!("The spool's thread has failed");
+                    exit_now();
+                }
+            })
             .expect("a thread can be started");
         Journal { jobs, shared, reader }
     }
@@ -272,15 +194,19 @@ impl Journal {
 }
 
 fn size_of(append: &Append) -> usize {
-    append.records.iter().map(|(_, payload)| payload.len() + 128).sum()
+    append.records.iter().map(|(_, payload)| payload.len() + RECORD_OVERHEAD_BYTES).sum()
+}
+
+fn give_up(problem: &AppendError) -> ! {
+    error!(%problem, "The spool cannot be written any more; the bridge ends, and what it acknowledged is on the disk");
+    exit_now()
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "nothing may be acknowledged, sent or written after this (S12)"
 )]
-fn give_up(problem: &AppendError) -> ! {
-    error!(%problem, "The spool cannot be written any more; the bridge ends, and what it acknowledged is on the disk");
+fn exit_now() -> ! {
     std::process::exit(i32::from(EXIT_SPOOL))
 }
 
@@ -369,19 +295,34 @@ impl Writer {
         Ok(goes_on)
     }
 
+    /// Writes what the batches hold, in pieces that any segment has room for. A crash between two pieces leaves whole
+    /// records, each true by itself: what must agree is in one of them.
     fn append(&mut self, appends: &[Append]) -> Result<(), AppendError> {
-        let all = appends.iter().flat_map(|append| &append.records);
-        let heads: Vec<Vec<u8>> = all.clone().map(|(record, _)| record.encode()).collect();
-        let records: Vec<LogAppend<'_>> = all
+        let all: Vec<&(Record, Bytes)> = appends.iter().flat_map(|append| &append.records).collect();
+        let mut rest = all.as_slice();
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take_while(|(_, payload)| {
+                bytes += payload.len() + RECORD_OVERHEAD_BYTES;
+                bytes <= BATCH_BYTES
+            });
+            let (piece, others) = rest.split_at(fits.count().max(1));
+            self.append_piece(piece)?;
+            rest = others;
+        }
+        Ok(())
+    }
+
+    fn append_piece(&mut self, piece: &[&(Record, Bytes)]) -> Result<(), AppendError> {
+        let heads: Vec<Vec<u8>> = piece.iter().map(|(record, _)| record.encode()).collect();
+        let records: Vec<LogAppend<'_>> = piece
+            .iter()
             .zip(&heads)
             .map(|((record, payload), head)| match record.body() {
                 Some(id) => LogAppend::Body { id, head, bytes: payload },
                 None => LogAppend::State(head),
             })
             .collect();
-        if records.is_empty() {
-            return Ok(());
-        }
         self.take_spares();
         // The queue was admitted while there was room; what is in it may use the reserve rather than be lost.
         self.log.append(Class::Essential, &records).map(|_| ())

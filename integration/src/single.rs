@@ -266,7 +266,7 @@ spec:
   admin: {{listen: \"127.0.0.1:{admin_port}\"}}
   policy: {{directories: [policies]}}
   limits: {{{limits}}}
-  spool: {{segmentMiB: 4, sizeMiB: 256}}
+  spool: {{segmentMiB: 8, sizeMiB: 256}}
   webhooks: {{{webhooks}}}
 "
     );

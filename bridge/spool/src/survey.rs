@@ -357,12 +357,18 @@ impl Survey {
             self.unreadable.iter().chain(short).filter(|id| Some(**id) > tip && named.contains(id));
         let lost_tips: Vec<Damage> = lost_tips.map(|id| beyond(*id)).collect();
         self.damage.extend(lost_tips);
-        // Below the tip an unreadable file shows as a gap, unless nothing of it was needed for replay.
+        // Below the tip an unreadable file shows as a gap, unless nothing of it was needed for replay. One that no batch
+        // speaks of is a spare that an earlier run made and a power cut undid.
+        let spoken_of =
+            self.pieces.values().filter_map(|piece| piece.facts.previous.map(|previous| previous.segment));
+        let spoken_of: BTreeSet<u64> =
+            spoken_of.chain(self.pieces.keys().filter_map(|id| self.continues_in(*id))).collect();
         let tip_or_zero = tip.unwrap_or(0);
         let begin = self.checkpoint.and_then(|(begin, _)| self.segment_of(begin)).unwrap_or(0);
         let retired = self.retired();
-        let quiet =
-            self.unreadable.iter().filter(|id| **id < tip_or_zero && **id >= begin && !retired.contains(id));
+        let quiet = self.unreadable.iter().filter(|id| {
+            **id < tip_or_zero && **id >= begin && !retired.contains(id) && spoken_of.contains(id)
+        });
         let quiet: Vec<u64> = quiet.copied().collect();
         for id in quiet {
             if !self.damage.iter().any(|damage| damage.segment == id) && self.gaps.is_empty() {

@@ -143,7 +143,7 @@ pub(super) fn render(
     let dialled =
         if dialled.is_empty() { "  peers: []\n".to_owned() } else { format!("  peers:\n{dialled}") };
     let Addresses { peer, http, grpc, admin, small, .. } = addresses;
-    let spool = if *small { "  spool: {segmentMiB: 4, sizeMiB: 1024}\n" } else { "" };
+    let spool = if *small { "  spool: {segmentMiB: 8, sizeMiB: 1024}\n" } else { "" };
     let text = format!(
         "apiVersion: meshbridge/v1\nkind: Bridge\nmetadata: {{name: {bridge}}}\nspec:\n  zone: {zone}\n  federation: federation.yaml\n  dataDirectory: data\n{spool}  tls: {{certificate: tls/cert.pem, key: tls/key.pem, ca: tls/ca.pem}}\n  peering: {{listen: \"{peer}\"}}\n{dialled}  listeners:\n    http: {{listen: \"{http}\"}}\n    grpc: {{listen: \"{grpc}\"}}\n  admin: {{listen: \"{admin}\"}}\n  policy: {{directories: [policies]}}\n"
     );

@@ -29,6 +29,14 @@ fn power_cuts_and_kills_lose_nothing_that_was_acknowledged() {
     assert!(total.acknowledged > 0 && total.torn > 0 && total.unlinked > 0 && total.moved > 0, "{total:?}");
 }
 
+/// Found by deeper runs.
+#[test]
+fn seeds_that_failed_once_pass() {
+    for seed in [8_850] {
+        each_seed(seed..seed + 1, Scope::Twice, |seed| life::life(seed, Kind::Cuts));
+    }
+}
+
 #[test]
 fn failing_calls_end_the_log_and_lose_nothing() {
     let total = each_seed(0..2_000 * factor(), Scope::Twice, |seed| life::life(seed, Kind::Errors));
