@@ -359,10 +359,7 @@ impl Survey {
         self.damage.extend(lost_tips);
         // Below the tip an unreadable file shows as a gap, unless nothing of it was needed for replay. One that no batch
         // speaks of is a spare that an earlier run made and a power cut undid.
-        let spoken_of =
-            self.pieces.values().filter_map(|piece| piece.facts.previous.map(|previous| previous.segment));
-        let spoken_of: BTreeSet<u64> =
-            spoken_of.chain(self.pieces.keys().filter_map(|id| self.continues_in(*id))).collect();
+        let spoken_of = self.spoken_of();
         let tip_or_zero = tip.unwrap_or(0);
         let begin = self.checkpoint.and_then(|(begin, _)| self.segment_of(begin)).unwrap_or(0);
         let retired = self.retired();
@@ -375,6 +372,13 @@ impl Survey {
                 self.damage.push(Damage { segment: id, first: 0, last: Some(0), salvaged: 0 });
             }
         }
+    }
+
+    /// Segments that batches of other segments name: the log went there, or came from there.
+    pub(crate) fn spoken_of(&self) -> BTreeSet<u64> {
+        let before =
+            self.pieces.values().filter_map(|piece| piece.facts.previous.map(|previous| previous.segment));
+        before.chain(self.pieces.keys().filter_map(|id| self.continues_in(*id))).collect()
     }
 
     /// Where the valid batches of a scanned segment end.

@@ -180,7 +180,9 @@ impl Whole {
     pub(crate) fn unreadable(&self) -> Vec<u64> {
         let retired = self.survey.retired();
         let tip = self.survey.tip().unwrap_or(0);
-        let part = |id: &u64| *id >= self.begin || self.rows.contains(id);
+        // One that nothing names is a spare of an earlier run that a power cut undid.
+        let spoken_of = self.survey.spoken_of();
+        let part = |id: &u64| *id >= self.begin && spoken_of.contains(id) || self.rows.contains(id);
         let all = self.survey.unreadable.iter().copied();
         all.filter(|id| *id < tip && part(id) && !retired.contains(id)).collect()
     }

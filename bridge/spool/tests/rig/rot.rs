@@ -55,7 +55,7 @@ pub fn damage_bytes(seed: u64) -> Result<(Counts, u64), String> {
         world.idle().map_err(|problem| format!("{problem:?}"))?;
     }
     // Idle for more than 100 ms means sealed: from then on nothing is in doubt.
-    let mut doubtful = !idle && world.doubtful();
+    let doubtful = !idle && world.doubtful();
     let active = world.active_file();
     let calm = world.live();
     world.close();
@@ -64,10 +64,10 @@ pub fn damage_bytes(seed: u64) -> Result<(Counts, u64), String> {
     let files = world.segment_files();
     let name = files[world.random.below(files.len() as u64) as usize].clone();
     let (what, hits) = damage(&mut world, &name);
-    // Two hits may be the last commit and the seal that vouches for it; nothing on a disk can tell that from a torn
+    // Several hits may be the last commits and all that vouches for them; nothing on a disk can tell that from a torn
     // write.
-    doubtful |= hits > 1 && name == active;
-    let judged = world.reopen_damaged(doubtful);
+    let end_hit = hits > 1 && name == active;
+    let judged = world.reopen_damaged(doubtful || end_hit, end_hit);
     judged.map_err(|why| format!("seed {seed}, {what} in {name} of {files:?}, {calm} live: {why}"))?;
     Ok((world.counts, world.vfs.trace()))
 }
@@ -130,7 +130,7 @@ pub fn remove_files(seed: u64) -> Result<(Counts, u64), String> {
         let mut fork = world.fork();
         fork.vfs.remove(&name);
         let before = fork.segment_files();
-        let judged = fork.reopen_damaged(false);
+        let judged = fork.reopen_damaged(false, false);
         judged.map_err(|why| format!("seed {seed}, {name} removed from {before:?}: {why}"))?;
         if fork.log.is_none() {
             let after = fork.segment_files();

@@ -502,7 +502,8 @@ impl World {
 
     /// Opens after damage: perfect, or loud and within what was reported. `doubtful` says that the last commit is
     /// inside the window in which rot looks like a torn write (S6).
-    pub fn reopen_damaged(&mut self, doubtful: bool) -> Verdict {
+    /// `end_hit` that the damage may have taken the last commits with everything that vouches for them.
+    pub fn reopen_damaged(&mut self, doubtful: bool, end_hit: bool) -> Verdict {
         let before = self.settled.clone();
         let report = (!tools::any_bug()).then(|| tools::look(&self.vfs)).transpose()?;
         let (state, recovered) = match self.try_open() {
@@ -546,6 +547,9 @@ impl World {
             tools::judge_start(report, &Start::Started { damage, scrubbed: &scrubbed, lost })?;
         }
         if damage.is_empty() && unreadable.is_empty() && state != before {
+            if end_hit && self.is_earlier_state(&state) {
+                return Ok(());
+            }
             if doubtful && (recovered.torn.is_some() || self.lacks_only_last_commit(&state)) {
                 return Ok(());
             }
@@ -571,6 +575,18 @@ impl World {
     fn is_in_last_commit(&self, key: Key) -> bool {
         self.kept.last().is_some_and(|batch| {
             batch.ops.iter().any(|op| matches!(op, Op::Event { key: known, .. } if *known == key))
+        })
+    }
+
+    /// The state is that after some earlier commit.
+    fn is_earlier_state(&self, state: &State) -> bool {
+        let mut at = State::default();
+        self.kept.iter().any(|batch| {
+            let found = at == *state;
+            batch.ops.iter().for_each(|op| {
+                at.apply(op);
+            });
+            found
         })
     }
 
