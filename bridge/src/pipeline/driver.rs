@@ -335,6 +335,10 @@ impl Pipeline {
             }
             return;
         }
+        // Whoever the federation does not list gets no state here.
+        if relay.from == inner.parts.own || !inner.parts.bridges.contains(&relay.from) {
+            return inner.parts.metrics.on_dropped(crate::metrics::DropReason::Damaged, 1);
+        }
         match Message::decode(&relay.body) {
             Ok(message) => inner.durable.with(|core| core.on_message(&relay.from, message, Instant::now())),
             Err(problem) => {
