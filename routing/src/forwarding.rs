@@ -9,12 +9,13 @@
 use std::sync::Arc;
 
 use meshbridge_topic::{FilterTrie, Topic};
+use smallvec::SmallVec;
 
 use crate::paths::Paths;
-use crate::{BridgeId, BridgeIndex, CarrierSet, DestinationSet, LinkId, ZoneName};
+use crate::{BridgeId, BridgeIndex, CarrierSet, DestinationSet, GroupInterest, GroupName, LinkId, ZoneName};
 
 /// Interest of one remote bridge, by its place in the table.
-pub(crate) type InterestTries = Vec<(BridgeIndex, Arc<FilterTrie<()>>)>;
+pub(crate) type InterestTries = Vec<(BridgeIndex, Arc<FilterTrie<Option<GroupInterest>>>)>;
 
 /// Who wants what, and over which link it goes. Never changes; a newer one has a higher generation.
 #[derive(Debug)]
@@ -27,6 +28,15 @@ pub struct Forwarding {
     pub(crate) paths: Arc<Paths>,
     /// The link to each neighbour, by its place in the table.
     pub(crate) links: Vec<(BridgeIndex, LinkId)>,
+}
+
+/// A consumer group that wants a topic, at one of its bridges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupMatch {
+    pub name: GroupName,
+    pub bridge: BridgeIndex,
+    /// A member is connected there.
+    pub live: bool,
 }
 
 /// What one link takes of a frame.
@@ -54,10 +64,28 @@ impl Forwarding {
         self.generation
     }
 
-    /// Adds the remote bridges with interest in `topic`, reachable or not: absence proves nothing.
-    pub fn match_topic(&self, topic: &Topic, destinations: &mut DestinationSet) {
+    /// Adds the remote bridges with interest in `topic`, reachable or not: absence proves nothing. A consumer group is
+    /// given once for each bridge that it is at.
+    pub fn match_topic(
+        &self,
+        topic: &Topic,
+        destinations: &mut DestinationSet,
+        groups: &mut SmallVec<[GroupMatch; 2]>,
+    ) {
         for (bridge, trie) in self.interest.iter() {
-            trie.for_each_match(topic, |()| destinations.insert(*bridge));
+            trie.for_each_match(topic, |group| match group {
+                None => destinations.insert(*bridge),
+                Some(group) => {
+                    let seen = groups.iter_mut().find(|one| one.bridge == *bridge && one.name == group.name);
+                    match seen {
+                        Some(seen) => seen.live |= group.live,
+                        None => {
+                            let (name, live) = (group.name.clone(), group.live);
+                            groups.push(GroupMatch { name, bridge: *bridge, live });
+                        }
+                    }
+                }
+            });
         }
     }
 
@@ -121,6 +149,11 @@ impl Forwarding {
     /// Hops to a bridge when every zone may carry.
     pub fn hops_to(&self, bridge: BridgeIndex) -> Option<usize> {
         self.paths.all().get(usize::from(bridge.0))?.as_ref().map(|path| path.hops)
+    }
+
+    /// Cost of the way to a bridge when every zone may carry.
+    pub fn cost_to(&self, bridge: BridgeIndex) -> Option<u64> {
+        self.paths.all().get(usize::from(bridge.0))?.as_ref().map(|path| path.cost)
     }
 
     /// The neighbour that takes what is for `bridge` when every zone may carry: where a notice goes.

@@ -9,32 +9,33 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use meshbridge_topic::{FilterTrie, TopicFilter};
+use meshbridge_topic::FilterTrie;
 
 use crate::Refusal;
 use crate::flood::Stamp;
 use crate::limits::{HISTORY_CHANGES_MAX, HISTORY_VERSIONS_MAX, INTEREST_LEASE};
 use crate::lthash::LtHash;
+use crate::want::{GroupInterest, Want};
 use crate::wire::{Delta, Head, SnapshotChunk};
 
 /// Parts of a snapshot, and changes of a delta.
-pub(crate) const CHUNK_FILTERS: usize = 256;
+pub(crate) const CHUNK_FILTERS: usize = 192;
 
 /// One step between two versions.
 #[derive(Clone, Debug)]
 struct Step {
     from: u64,
     to: u64,
-    added: Vec<TopicFilter>,
-    removed: Vec<TopicFilter>,
+    added: Vec<Want>,
+    removed: Vec<Want>,
 }
 
 /// A set as its owner signed it.
 #[derive(Debug)]
 pub(crate) struct InterestSet {
     pub(crate) head: Head,
-    pub(crate) filters: BTreeSet<TopicFilter>,
-    pub(crate) trie: Arc<FilterTrie<()>>,
+    pub(crate) filters: BTreeSet<Want>,
+    pub(crate) trie: Arc<FilterTrie<Option<GroupInterest>>>,
     pub(crate) lease_end: Instant,
     hash: LtHash,
     history: VecDeque<Step>,
@@ -48,16 +49,12 @@ pub(crate) enum Update {
 
 impl InterestSet {
     /// The set behind `head`, if its filters are those that the owner signed.
-    pub(crate) fn new(
-        head: Head,
-        filters: BTreeSet<TopicFilter>,
-        now: Instant,
-    ) -> Result<InterestSet, Refusal> {
+    pub(crate) fn new(head: Head, filters: BTreeSet<Want>, now: Instant) -> Result<InterestSet, Refusal> {
         let mut hash = LtHash::default();
         let mut trie = FilterTrie::default();
         for filter in &filters {
-            hash.add(filter.as_str().as_bytes());
-            trie.insert(filter, ());
+            hash.add(&filter.digest_bytes());
+            trie.insert(&filter.filter, filter.group.clone());
         }
         // R12: the end mark counts only when the whole agrees with the signature.
         if hash.digest() != head.digest || filters.len() != head.count as usize {
@@ -79,8 +76,8 @@ impl InterestSet {
         delta.removed.retain(|filter| self.filters.contains(filter));
         delta.from = self.head.version;
         let mut hash = self.hash.clone();
-        delta.added.iter().for_each(|filter| hash.add(filter.as_str().as_bytes()));
-        delta.removed.iter().for_each(|filter| hash.remove(filter.as_str().as_bytes()));
+        delta.added.iter().for_each(|filter| hash.add(&filter.digest_bytes()));
+        delta.removed.iter().for_each(|filter| hash.remove(&filter.digest_bytes()));
         if hash.digest() != delta.head.digest {
             return Err(Refusal::WrongDigest);
         }
@@ -88,12 +85,12 @@ impl InterestSet {
         let trie = Arc::make_mut(&mut self.trie);
         for filter in &delta.added {
             if self.filters.insert(filter.clone()) {
-                trie.insert(filter, ());
+                trie.insert(&filter.filter, filter.group.clone());
             }
         }
         for filter in &delta.removed {
             if self.filters.remove(filter) {
-                trie.remove(filter, &());
+                trie.remove(&filter.filter, &filter.group);
             }
         }
         self.lease_end = now + INTEREST_LEASE;
@@ -109,10 +106,10 @@ impl InterestSet {
     }
 
     /// The head that the owner would sign after these changes.
-    pub(crate) fn digest_after(&self, added: &[TopicFilter], removed: &[TopicFilter]) -> [u8; 32] {
+    pub(crate) fn digest_after(&self, added: &[Want], removed: &[Want]) -> [u8; 32] {
         let mut hash = self.hash.clone();
-        added.iter().for_each(|filter| hash.add(filter.as_str().as_bytes()));
-        removed.iter().for_each(|filter| hash.remove(filter.as_str().as_bytes()));
+        added.iter().for_each(|filter| hash.add(&filter.digest_bytes()));
+        removed.iter().for_each(|filter| hash.remove(&filter.digest_bytes()));
         hash.digest()
     }
 
@@ -127,7 +124,7 @@ impl InterestSet {
     fn delta_from(&self, from: u64) -> Option<Delta> {
         let start = self.history.iter().position(|step| step.from == from)?;
         // True: added since, false: removed since. A filter that came and went again is in neither list.
-        let mut net: BTreeMap<&TopicFilter, bool> = BTreeMap::new();
+        let mut net: BTreeMap<&Want, bool> = BTreeMap::new();
         let mut at = from;
         for step in self.history.iter().skip(start) {
             if step.from != at {
@@ -151,8 +148,8 @@ impl InterestSet {
     }
 
     pub(crate) fn snapshot(&self) -> Vec<SnapshotChunk> {
-        let filters: Vec<TopicFilter> = self.filters.iter().cloned().collect();
-        let chunk = |index: usize, filters: &[TopicFilter]| SnapshotChunk {
+        let filters: Vec<Want> = self.filters.iter().cloned().collect();
+        let chunk = |index: usize, filters: &[Want]| SnapshotChunk {
             head: self.head.clone(),
             index: u32::try_from(index).expect("a set has 2 million filters at most"),
             last: false,
@@ -174,7 +171,7 @@ impl InterestSet {
 #[derive(Debug)]
 pub(crate) struct Assembly {
     pub(crate) head: Head,
-    parts: BTreeMap<u32, Vec<TopicFilter>>,
+    parts: BTreeMap<u32, Vec<Want>>,
     end: Option<u32>,
 }
 
@@ -184,7 +181,7 @@ impl Assembly {
     }
 
     /// The whole set once all parts up to the end mark are there. More filters than the owner signed are refused.
-    pub(crate) fn take(&mut self, chunk: SnapshotChunk) -> Result<Option<BTreeSet<TopicFilter>>, Refusal> {
+    pub(crate) fn take(&mut self, chunk: SnapshotChunk) -> Result<Option<BTreeSet<Want>>, Refusal> {
         if chunk.last {
             self.end = Some(chunk.index);
         }

@@ -34,9 +34,10 @@ mod rng;
 mod router;
 mod sets;
 mod topology;
+mod want;
 pub mod wire;
 
-pub use forwarding::{Forwarding, Split, SplitHop};
+pub use forwarding::{Forwarding, GroupMatch, Split, SplitHop};
 pub use id::{BridgeId, EventKey, InvalidId, LANES, LinkId, Run, ZoneName, lane_of};
 pub use keyring::{Keyring, Refusal, Signature, Verified};
 pub use limits::Limits;
@@ -46,3 +47,4 @@ pub use router::{
 };
 pub use sets::{BridgeIndex, CarrierSet, DestinationSet};
 pub use topology::{LinkState, ListedLink};
+pub use want::{GROUP_NAME_BYTES_MAX, GroupInterest, GroupName, Want};

@@ -1,9 +1,11 @@
-//! What this bridge wants: counted filters, those that are covered kept to itself.
+//! What this bridge wants: counted filters, those that are covered kept to itself, and the consumer groups here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use meshbridge_topic::TopicFilter;
+
+use crate::want::{GroupInterest, GroupName, Want};
 
 /// A filter with subscribers, or one that waits for its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,28 +20,60 @@ enum Held {
 pub(crate) struct OwnInterest {
     held: BTreeMap<TopicFilter, Held>,
     advertised: BTreeSet<TopicFilter>,
+    /// By filter and name: whether a member is connected. All of them are advertised.
+    groups: BTreeMap<(TopicFilter, GroupName), bool>,
     /// All held filters by their first token: what covers `a.b` starts with `a` or a wildcard.
     by_first: BTreeMap<Box<str>, BTreeSet<TopicFilter>>,
     /// Those of them with wildcards. Only they cover others; literals may be many, and are never compared with each
     /// other.
     wild_by_first: BTreeMap<Box<str>, BTreeSet<TopicFilter>>,
-    /// Filters that entered or left the advertised set since they were last asked for.
-    touched: BTreeSet<TopicFilter>,
+    /// What entered or left the advertised set since it was last asked for.
+    touched: BTreeSet<Want>,
     /// When lingering filters end.
     ends: BTreeSet<(Instant, TopicFilter)>,
 }
 
 impl OwnInterest {
     pub(crate) fn len(&self) -> usize {
-        self.held.len()
+        self.held.len() + self.groups.len()
     }
 
     pub(crate) fn contains(&self, filter: &TopicFilter) -> bool {
         self.held.contains_key(filter)
     }
 
-    pub(crate) fn advertised(&self) -> &BTreeSet<TopicFilter> {
-        &self.advertised
+    /// Everything that others are told.
+    pub(crate) fn advertised(&self) -> impl Iterator<Item = Want> {
+        let groups = self.groups.iter().map(|((filter, name), live)| group_want(filter, name, *live));
+        self.advertised.iter().cloned().map(Want::from).chain(groups)
+    }
+
+    pub(crate) fn advertised_len(&self) -> usize {
+        self.advertised.len() + self.groups.len()
+    }
+
+    pub(crate) fn advertises(&self, want: &Want) -> bool {
+        match &want.group {
+            None => self.advertised.contains(&want.filter),
+            Some(group) => self.groups.get(&(want.filter.clone(), group.name.clone())) == Some(&group.live),
+        }
+    }
+
+    /// A group is here, with a member or without, or is here no more (`None`).
+    pub(crate) fn set_group(&mut self, filter: &TopicFilter, name: &GroupName, live: Option<bool>) {
+        let key = (filter.clone(), name.clone());
+        let before = match live {
+            Some(live) => self.groups.insert(key, live),
+            None => self.groups.remove(&key),
+        };
+        if before != live {
+            let both = [before, live].into_iter().flatten();
+            self.touched.extend(both.map(|live| group_want(filter, name, live)));
+        }
+    }
+
+    pub(crate) fn contains_group(&self, filter: &TopicFilter, name: &GroupName) -> bool {
+        self.groups.contains_key(&(filter.clone(), name.clone()))
     }
 
     pub(crate) fn add(&mut self, filter: &TopicFilter) {
@@ -85,7 +119,7 @@ impl OwnInterest {
     }
 
     /// What changed in the advertised set since the last call.
-    pub(crate) fn take_touched(&mut self) -> BTreeSet<TopicFilter> {
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<Want> {
         std::mem::take(&mut self.touched)
     }
 
@@ -94,7 +128,7 @@ impl OwnInterest {
     }
 
     pub(crate) fn clear(&mut self) {
-        let touched = std::mem::take(&mut self.advertised);
+        let touched = self.advertised().collect();
         *self = OwnInterest { touched, ..OwnInterest::default() };
     }
 
@@ -122,10 +156,10 @@ impl OwnInterest {
             self.covered_by(filter).filter(|other| self.advertised.contains(*other)).cloned().collect();
         for other in below {
             self.advertised.remove(&other);
-            self.touched.insert(other);
+            self.touched.insert(other.into());
         }
         self.advertised.insert(filter.clone());
-        self.touched.insert(filter.clone());
+        self.touched.insert(filter.clone().into());
     }
 
     fn drop_filter(&mut self, filter: &TopicFilter) {
@@ -139,7 +173,7 @@ impl OwnInterest {
             }
         }
         if self.advertised.remove(filter) {
-            self.touched.insert(filter.clone());
+            self.touched.insert(filter.clone().into());
             let uncovered: Vec<TopicFilter> = self.covered_by(filter).cloned().collect();
             uncovered.iter().for_each(|other| self.advertise(other));
         }
@@ -165,6 +199,10 @@ impl OwnInterest {
     }
 }
 
+fn group_want(filter: &TopicFilter, name: &GroupName, live: bool) -> Want {
+    Want { filter: filter.clone(), group: Some(GroupInterest { name: name.clone(), live }) }
+}
+
 fn first(filter: &TopicFilter) -> &str {
     filter.tokens().next().unwrap_or_default()
 }
@@ -182,7 +220,7 @@ mod tests {
 
     #[track_caller]
     fn check(own: &OwnInterest, advertised: &[&str]) {
-        let texts: Vec<&str> = own.advertised().iter().map(TopicFilter::as_str).collect();
+        let texts: Vec<String> = own.advertised().map(|want| want.filter.as_str().to_owned()).collect();
         assert_eq!(texts, advertised);
     }
 
@@ -214,6 +252,27 @@ mod tests {
         own.release(&filter("*.**"), start);
         own.expire(start);
         check(&own, &["**.*"]);
+    }
+
+    #[test]
+    fn a_group_is_advertised_although_a_filter_covers_it_and_its_member_is_news() {
+        let mut own = OwnInterest::default();
+        let name = GroupName::parse("billing@svc").expect("a name");
+        own.add(&filter("**"));
+        own.set_group(&filter("a.b"), &name, Some(false));
+        check(&own, &["**", "a.b"]);
+        own.take_touched();
+        own.set_group(&filter("a.b"), &name, Some(false));
+        assert!(!own.is_touched());
+        own.set_group(&filter("a.b"), &name, Some(true));
+        let (now, gone): (Vec<_>, Vec<_>) =
+            own.take_touched().into_iter().partition(|want| own.advertises(want));
+        let live = |wants: &[Want]| {
+            wants.iter().flat_map(|want| want.group.as_ref()).map(|g| g.live).collect::<Vec<_>>()
+        };
+        assert_eq!((live(&now), live(&gone)), (vec![true], vec![false]));
+        own.set_group(&filter("a.b"), &name, None);
+        check(&own, &["**"]);
     }
 
     #[test]

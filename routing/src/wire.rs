@@ -11,12 +11,14 @@
 mod codec;
 mod control;
 pub mod data;
+mod groups;
 mod notice;
 mod relay;
 mod table;
 
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use control::{Delta, Head, Message, SnapshotChunk};
+pub use groups::{FRAME_GROUPS_MAX, GROUPS_EXTENSION, GroupTarget, decode_groups, encode_groups};
 pub use notice::{Notice, NoticeKind};
 pub use relay::Relay;
 pub use table::{Entry, RecvTable, SendTable, TableAnnounce, TableFull, TableGap};

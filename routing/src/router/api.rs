@@ -17,7 +17,7 @@ use crate::peer::Peer;
 use crate::rng::Jitter;
 use crate::topology::Topology;
 use crate::wire::Message;
-use crate::{BridgeId, BridgeIndex, Forwarding, Keyring, LinkId, Refusal, ZoneName};
+use crate::{BridgeId, BridgeIndex, Forwarding, GroupName, Keyring, LinkId, Refusal, ZoneName};
 
 impl Router {
     /// # Panics
@@ -197,13 +197,7 @@ impl Router {
             return Ok(());
         }
         if !self.own_interest.contains(filter) {
-            if self.own_interest.len() >= self.limits.filters_per_owner_max {
-                return Err(InterestFull::Owner(self.own_interest.len()));
-            }
-            let total = self.filters_of_others() + self.own_interest.len();
-            if total >= self.limits.filters_total_max {
-                return Err(InterestFull::Total(total));
-            }
+            self.check_room()?;
         }
         self.own_interest.add(filter);
         // R14
@@ -222,6 +216,40 @@ impl Router {
     pub fn unsubscribe(&mut self, filter: &TopicFilter, now: Instant) {
         let jitter = Duration::from_millis(self.jitter.below(LINGER_JITTER_MS));
         self.own_interest.release(filter, now + LINGER + jitter);
+    }
+
+    /// A consumer group is behind this bridge, with a connected member or without one, or is here no more (`None`).
+    /// Told at once: origins choose by it.
+    pub fn set_group(
+        &mut self,
+        filter: &TopicFilter,
+        name: &GroupName,
+        live: Option<bool>,
+        now: Instant,
+    ) -> Result<(), InterestFull> {
+        if self.shut_down {
+            return Ok(());
+        }
+        if live.is_some() && !self.own_interest.contains_group(filter, name) {
+            self.check_room()?;
+        }
+        self.own_interest.set_group(filter, name, live);
+        if self.own_interest.is_touched() {
+            self.flush_interest(now);
+        }
+        self.refresh();
+        Ok(())
+    }
+
+    fn check_room(&self) -> Result<(), InterestFull> {
+        if self.own_interest.len() >= self.limits.filters_per_owner_max {
+            return Err(InterestFull::Owner(self.own_interest.len()));
+        }
+        let total = self.filters_of_others() + self.own_interest.len();
+        if total >= self.limits.filters_total_max {
+            return Err(InterestFull::Total(total));
+        }
+        Ok(())
     }
 
     /// R22: the filters of the run before, kept until their subscribers had time to come back. Beyond the limits

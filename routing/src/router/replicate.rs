@@ -1,5 +1,6 @@
 //! What this bridge says of itself, and how everything spreads (R5, R7–R9, R13–R15).
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::Router;
@@ -73,7 +74,6 @@ impl Router {
     pub(super) fn sign_interest(&mut self, now: Instant, even_unchanged: bool) {
         self.flush_at = None;
         let touched = self.own_interest.take_touched();
-        let advertised = self.own_interest.advertised();
         let sign = |version: u64, digest: [u8; 32], count: usize| {
             let mut head = Head {
                 owner: self.id.clone(),
@@ -90,15 +90,15 @@ impl Router {
         match self.interest.get(&self.id) {
             None => {
                 let mut hash = crate::lthash::LtHash::default();
-                advertised.iter().for_each(|filter| hash.add(filter.as_str().as_bytes()));
+                let advertised: BTreeSet<_> = self.own_interest.advertised().collect();
+                advertised.iter().for_each(|want| hash.add(&want.digest_bytes()));
                 let head = sign(1, hash.digest(), advertised.len());
-                let set =
-                    InterestSet::new(head, advertised.clone(), now).expect("the digest is of these filters");
+                let set = InterestSet::new(head, advertised, now).expect("the digest is of these filters");
                 self.interest.insert(self.id.clone(), set);
             }
             Some(set) => {
                 let (now_in, now_out): (Vec<_>, Vec<_>) =
-                    touched.into_iter().partition(|filter| advertised.contains(filter));
+                    touched.into_iter().partition(|want| self.own_interest.advertises(want));
                 let added: Vec<_> =
                     now_in.into_iter().filter(|filter| !set.filters.contains(filter)).collect();
                 let removed: Vec<_> =
@@ -108,7 +108,7 @@ impl Router {
                 }
                 let digest = set.digest_after(&added, &removed);
                 let from = set.head.version;
-                let head = sign(from + 1, digest, advertised.len());
+                let head = sign(from + 1, digest, self.own_interest.advertised_len());
                 let set = self.interest.get_mut(&self.id).expect("found above");
                 set.apply(Delta { head, from, added, removed }, now).expect("the digest is of this change");
             }
@@ -231,4 +231,4 @@ impl Router {
     }
 }
 
-const _: () = assert!(CHUNK_FILTERS <= 256, "chunks fit a control message");
+const _: () = assert!(CHUNK_FILTERS <= 192, "chunks fit a control message");

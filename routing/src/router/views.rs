@@ -1,7 +1,9 @@
 //! Read-only views, for operators.
 
+use meshbridge_topic::TopicFilter;
+
 use super::Router;
-use crate::{BridgeId, LinkState, Run, ZoneName};
+use crate::{BridgeId, GroupInterest, LinkState, Run, ZoneName};
 
 /// One interest set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +14,9 @@ pub struct InterestView {
     pub version: u64,
     /// A set is shown only as its owner signed it, as a whole.
     pub complete: bool,
-    pub filters: Vec<meshbridge_topic::TopicFilter>,
+    pub filters: Vec<TopicFilter>,
+    /// Consumer groups there.
+    pub groups: Vec<(TopicFilter, GroupInterest)>,
 }
 
 /// The way to one bridge when every zone may carry.
@@ -46,13 +50,17 @@ impl Router {
     /// The interest sets held, the own one included.
     pub fn interest_sets(&self) -> impl Iterator<Item = InterestView> + '_ {
         self.interest.iter().filter_map(|(owner, set)| {
+            let plain = set.filters.iter().filter(|want| want.group.is_none());
+            let groups =
+                set.filters.iter().filter_map(|want| Some((want.filter.clone(), want.group.clone()?)));
             Some(InterestView {
                 bridge: owner.clone(),
                 zone: self.members.get(owner)?.clone(),
                 run: set.head.run,
                 version: set.head.version,
                 complete: true,
-                filters: set.filters.iter().cloned().collect(),
+                filters: plain.map(|want| want.filter.clone()).collect(),
+                groups: groups.collect(),
             })
         })
     }

@@ -1,17 +1,16 @@
 //! Messages that the router reads.
 
 use bytes::Bytes;
-use meshbridge_topic::TopicFilter;
 
 use super::{DecodeError, Reader, Writer};
 use crate::flood::{Item, Stamp};
-use crate::{BridgeId, LinkState, Run, Signature, ZoneName};
+use crate::{BridgeId, LinkState, Run, Signature, Want, ZoneName};
 
 const VERSION: u8 = 1;
 /// Entries of one digest message and filters of one delta or chunk.
 pub(crate) const DIGEST_ENTRIES_MAX: usize = 1_024;
-pub(crate) const DELTA_FILTERS_MAX: usize = 256;
-pub(crate) const CHUNK_FILTERS_MAX: usize = 256;
+pub(crate) const DELTA_FILTERS_MAX: usize = 192;
+pub(crate) const CHUNK_FILTERS_MAX: usize = 192;
 
 pub(super) const KIND_MIN: u8 = OPEN;
 pub(super) const KIND_MAX: u8 = JUMP;
@@ -80,8 +79,8 @@ impl Head {
 pub(crate) struct Delta {
     pub(crate) head: Head,
     pub(crate) from: u64,
-    pub(crate) added: Vec<TopicFilter>,
-    pub(crate) removed: Vec<TopicFilter>,
+    pub(crate) added: Vec<Want>,
+    pub(crate) removed: Vec<Want>,
 }
 
 /// R12: a part of a whole set; only the part marked `last` ends the set.
@@ -90,7 +89,7 @@ pub(crate) struct SnapshotChunk {
     pub(crate) head: Head,
     pub(crate) index: u32,
     pub(crate) last: bool,
-    pub(crate) filters: Vec<TopicFilter>,
+    pub(crate) filters: Vec<Want>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -255,16 +254,16 @@ fn take_entry(reader: &mut Reader) -> Result<(Item, Stamp), DecodeError> {
     Ok((item, Stamp { run: reader.run()?, version: reader.u64()? }))
 }
 
-fn put_filters(writer: &mut Writer, filters: &[TopicFilter]) {
-    writer.u16(u16::try_from(filters.len()).expect("deltas and chunks are cut at 256 filters"));
-    filters.iter().for_each(|filter| writer.text(filter.as_str().as_bytes()));
+fn put_filters(writer: &mut Writer, filters: &[Want]) {
+    writer.u16(u16::try_from(filters.len()).expect("deltas and chunks are cut at 192 filters"));
+    filters.iter().for_each(|filter| filter.encode(writer));
 }
 
-fn take_filters(reader: &mut Reader, max: usize) -> Result<Vec<TopicFilter>, DecodeError> {
+fn take_filters(reader: &mut Reader, max: usize) -> Result<Vec<Want>, DecodeError> {
     let count = reader.count(max, "filters of a message")?;
     let mut filters = Vec::new();
     for _ in 0..count {
-        filters.push(reader.filter()?);
+        filters.push(Want::decode(reader)?);
     }
     Ok(filters)
 }

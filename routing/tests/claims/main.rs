@@ -6,8 +6,11 @@ mod pair;
 
 use std::time::Duration;
 
-use meshbridge_routing::{InterestFull, Limits, Refusal, RouterEvent};
-use pair::{Pair, Setup, filter, ms};
+use meshbridge_routing::{
+    DestinationSet, GroupInterest, GroupName, InterestFull, Limits, Refusal, RouterEvent,
+};
+use pair::{Pair, Setup, filter, ms, topic};
+use smallvec::SmallVec;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -179,6 +182,35 @@ fn an_owner_gets_to_its_full_budget_with_filters_that_begin_alike() {
     pair.connect();
     pair.run(ms(5));
     assert_eq!(pair.seen().map(|set| set.filters.len()), Some(max));
+}
+
+// R30
+#[test]
+fn a_group_is_told_although_covered_and_its_bridge_says_whether_a_member_is_there() {
+    let mut pair = Pair::connected(Setup::default());
+    let name = GroupName::parse("billing@svc").expect("a name");
+    let groups = |pair: &Pair| pair.seen().expect("the set of b").groups;
+    pair.subscribe("**").expect("room");
+    for live in [Some(false), Some(true), None] {
+        pair.b.set_group(&filter("orders.*"), &name, live, pair.now).expect("room");
+        pair.exchange();
+        let expected = live.map(|live| (filter("orders.*"), GroupInterest { name: name.clone(), live }));
+        assert_eq!(groups(&pair), expected.into_iter().collect::<Vec<_>>());
+        let (mut plain, mut found) = (DestinationSet::default(), SmallVec::new());
+        pair.a.forwarding().match_topic(&topic("orders.new"), &mut plain, &mut found);
+        assert_eq!(plain.len(), 1);
+        assert_eq!(found.first().map(|one| one.live), live);
+    }
+    // A neighbour that comes late gets the whole set.
+    pair.b.set_group(&filter("orders.*"), &name, Some(true), pair.now).expect("room");
+    pair.disconnect();
+    pair.b.set_group(&filter("orders.**"), &name, Some(true), pair.now).expect("room");
+    pair.connect();
+    pair.run(ms(5));
+    assert_eq!(groups(&pair).len(), 2);
+    let mut found = SmallVec::new();
+    pair.a.forwarding().match_topic(&topic("orders.new"), &mut DestinationSet::default(), &mut found);
+    assert_eq!(found.len(), 1, "one choice for a group, whatever its filters: {found:?}");
 }
 
 // R15

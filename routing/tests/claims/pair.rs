@@ -6,12 +6,16 @@ use std::time::{Duration, Instant};
 use meshbridge_routing::{
     BridgeId, InterestFull, InterestView, Limits, LinkId, Router, RouterConfig, RouterEvent, Run, ZoneName,
 };
-use meshbridge_topic::TopicFilter;
+use meshbridge_topic::{Topic, TopicFilter};
 
 use crate::keyring::FakeKeyring;
 
 pub fn filter(text: &str) -> TopicFilter {
     TopicFilter::parse(text).expect("a filter")
+}
+
+pub fn topic(text: &str) -> Topic {
+    Topic::parse(text).expect("a topic")
 }
 
 pub fn ms(ms: u64) -> Duration {

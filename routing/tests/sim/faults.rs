@@ -208,7 +208,7 @@ impl World {
         let carriers = frames::classes().swap_remove(self.rng.pick(4));
         if let Some(router) = &self.nodes[origin].router {
             let mut set = meshbridge_routing::DestinationSet::default();
-            router.forwarding().match_topic(&topic, &mut set);
+            router.forwarding().match_topic(&topic, &mut set, &mut Default::default());
             self.send_frame(origin, set, carriers);
         }
     }

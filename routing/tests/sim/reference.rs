@@ -192,7 +192,7 @@ fn for_each_topic(world: &World, check: impl Fn(usize, &Topic, &DestinationSet, 
         let all: Vec<usize> = living(world).filter(wanted).collect();
         for at in living(world) {
             let mut set = DestinationSet::default();
-            router(world, at).forwarding().match_topic(&topic, &mut set);
+            router(world, at).forwarding().match_topic(&topic, &mut set, &mut Default::default());
             let expected = all.iter().filter(|to| **to != at).map(|to| BridgeIndex(*to as u16)).collect();
             check(at, &topic, &set, expected);
         }
