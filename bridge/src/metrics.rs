@@ -77,6 +77,7 @@ pub(crate) struct Metrics {
     ended: IntCounterVec,
     alarms: IntCounterVec,
     out_of_order: IntCounter,
+    group_moves: IntCounter,
     pub(crate) spool_segments: IntGauge,
     pub(crate) spool_live_bytes: IntGauge,
     pub(crate) spool_queued_bytes: IntGauge,
@@ -170,6 +171,10 @@ impl Metrics {
             out_of_order: counter(
                 "meshbridge_events_out_of_order_total",
                 "Events offered although an earlier one of their lane was missing; moves after a wait of 60 seconds.",
+            ),
+            group_moves: counter(
+                "meshbridge_group_moves_total",
+                "Events for which a consumer group's bridge was chosen anew; moves when the last member at a bridge has left.",
             ),
             spool_segments: gauge(
                 "meshbridge_spool_segments",
@@ -279,6 +284,10 @@ impl Metrics {
 
     pub(crate) fn on_alarm(&self, kind: &str) {
         self.alarms.with_label_values(&[kind]).inc();
+    }
+
+    pub(crate) fn on_group_chosen_anew(&self) {
+        self.group_moves.inc();
     }
 
     pub(crate) fn on_out_of_order(&self) {

@@ -19,9 +19,12 @@ mod dedup;
 mod driver;
 mod durable;
 mod forward;
+mod groups;
 mod judge;
+mod members;
 mod named;
 mod named_api;
+mod named_table;
 mod notices;
 mod parking;
 mod plan;
@@ -57,8 +60,11 @@ use crate::policy_store::{Generation, PolicyStore};
 use crate::router_task::{Command, RouterHandle};
 pub(crate) use arrival::Arrival;
 pub(crate) use dead_letters::DeadLetterView;
+pub(crate) use members::{Strategy, WEIGHT_MAX};
 pub(crate) use named::{LEASES_MAX, NamedEnd};
-pub(crate) use named_api::{Acknowledged, Acks, Flushed, Leased, NamedConnection, NamedRefused, NamedView};
+pub(crate) use named_api::{
+    Acknowledged, Acks, Flushed, Kind, Leased, NamedConnection, NamedRefused, NamedView, Reader,
+};
 pub(crate) use parking::WAIT_MAX;
 pub(crate) use waiters::AckLevel;
 
@@ -66,7 +72,8 @@ use accounts::Ends;
 use best_effort::Sequencer;
 use dedup::Dedup;
 use durable::Durable;
-use named::NamedTable;
+use groups::Unchosen;
+use named_table::NamedTable;
 use parking::Parking;
 use recent::{DeadLetters, RecentlySent};
 use subscriptions::{Subscriber, Subscriptions};
@@ -185,6 +192,7 @@ struct Inner {
     durable: Durable,
     ends: Ends,
     named: NamedTable,
+    unchosen: Unchosen,
     /// Held while a subscription with memory is made.
     making: tokio::sync::Mutex<()>,
     webhooks: OnceLock<Arc<Webhooks>>,
@@ -212,6 +220,7 @@ impl Pipeline {
                 durable: Durable::new(core, journal),
                 ends: Ends::default(),
                 named: NamedTable::default(),
+                unchosen: Unchosen::default(),
                 making: tokio::sync::Mutex::default(),
                 webhooks: OnceLock::new(),
                 ways: Mutex::default(),

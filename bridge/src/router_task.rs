@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use meshbridge_routing::{BridgeId, Forwarding, InterestFull, LinkId, Router, RouterEvent};
+use meshbridge_routing::{BridgeId, Forwarding, GroupName, InterestFull, LinkId, Router, RouterEvent};
 use meshbridge_topic::TopicFilter;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -51,6 +51,13 @@ pub(crate) enum Command {
     },
     Unsubscribe {
         filters: Vec<TopicFilter>,
+    },
+    /// A consumer group is here, with a member or without, or no more.
+    Group {
+        filters: Vec<TopicFilter>,
+        name: GroupName,
+        live: Option<bool>,
+        reply: oneshot::Sender<Result<(), InterestFull>>,
     },
     PolicyDigest([u8; 32]),
     /// The bridge has a new certificate: what it says of itself is signed again.
@@ -167,6 +174,9 @@ impl RouterTask {
                 }
             }
             Command::Unsubscribe { filters } => self.unsubscribe(&filters),
+            Command::Group { filters, name, live, reply } => {
+                let _ = reply.send(self.set_group(&filters, &name, live));
+            }
             Command::PolicyDigest(digest) => self.router.set_policy_digest(digest, now()),
             Command::Resign => self.router.resign(now()),
             Command::Shutdown { done } => {
@@ -181,6 +191,24 @@ impl RouterTask {
         for (taken, filter) in filters.iter().enumerate() {
             if let Err(full) = self.router.subscribe(filter, now()) {
                 self.unsubscribe(&filters[..taken]);
+                return Err(full);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_group(
+        &mut self,
+        filters: &[TopicFilter],
+        name: &GroupName,
+        live: Option<bool>,
+    ) -> Result<(), InterestFull> {
+        for (taken, filter) in filters.iter().enumerate() {
+            if let Err(full) = self.router.set_group(filter, name, live, now()) {
+                for filter in &filters[..taken] {
+                    // Taking it away needs no room.
+                    let _ = self.router.set_group(filter, name, None, now());
+                }
                 return Err(full);
             }
         }
@@ -222,6 +250,7 @@ impl RouterTask {
             self.metrics.routes_reachable.set(i64::try_from(reachable).unwrap_or(i64::MAX));
             self.forwarding.store(self.router.forwarding());
             self.pipeline.on_forwarding_changed();
+            self.pipeline.groups_changed();
             self.pipeline.resolve_parked();
         }
         while let Some(transmit) = self.router.poll_transmit() {

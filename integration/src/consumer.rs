@@ -218,15 +218,25 @@ impl Reader {
         let url = format!("{}/v1/subscriptions/{}/ack", self.base, self.name);
         let sent = http().post(url).timeout(OPEN_WITHIN).json(&json!({ "tokens": tokens })).send().await;
         let count = taken.len() as u64;
-        if sent.is_ok_and(|answer| answer.status().is_success()) {
-            let place = self.place;
-            self.ledger.with(|ledger| taken.iter().for_each(|(_, id)| ledger.acknowledged(place, id)));
-            self.state.acknowledged.fetch_add(count, Ordering::Relaxed);
-        } else {
+        let Some(stale) = answered(sent).await else {
             // It may have become durable all the same; then nothing comes again, which is as well.
             self.state.unanswered.fetch_add(count, Ordering::Relaxed);
-        }
+            return;
+        };
+        // A token of the process before is no acknowledgement: its event comes again, and may.
+        let settled = || taken.iter().filter(|(token, _)| !stale.contains(token));
+        let place = self.place;
+        self.ledger.with(|ledger| settled().for_each(|(_, id)| ledger.acknowledged(place, id)));
+        self.state.acknowledged.fetch_add(settled().count() as u64, Ordering::Relaxed);
     }
+}
+
+/// The tokens that settled nothing; `None` where the bridge did not say.
+async fn answered(sent: reqwest::Result<reqwest::Response>) -> Option<Vec<String>> {
+    let answer = sent.ok()?.error_for_status().ok()?;
+    let answer: Value = answer.json().await.ok()?;
+    let stale = answer["stale"].as_array()?.iter();
+    Some(stale.filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
 fn query(filter: &str, name: &str, reading: Reading) -> String {

@@ -14,11 +14,13 @@ pub enum Bug {
     CreditIgnored,
     ProducerForgotten,
     NotResent,
+    GroupRechosenInDoubt,
+    ReturnUntold,
 }
 
 #[cfg(feature = "seeded-bugs")]
 impl Bug {
-    pub const ALL: [Bug; 10] = [
+    pub const ALL: [Bug; 12] = [
         Bug::ReceiptBeforeFlush,
         Bug::FrameBeforeFlush,
         Bug::PrevTooLow,
@@ -29,6 +31,8 @@ impl Bug {
         Bug::CreditIgnored,
         Bug::ProducerForgotten,
         Bug::NotResent,
+        Bug::GroupRechosenInDoubt,
+        Bug::ReturnUntold,
     ];
 }
 

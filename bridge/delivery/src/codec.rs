@@ -1,6 +1,6 @@
 //! The primitives of records and messages: little-endian, varints for numbers that are mostly small.
 
-use meshbridge_routing::{BridgeId, EventKey, LANES, Run};
+use meshbridge_routing::{BridgeId, EventKey, GROUP_NAME_BYTES_MAX, GroupName, LANES, Run};
 
 /// Why bytes are no record or message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -144,6 +144,11 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn bridge(&mut self) -> Result<BridgeId> {
         BridgeId::parse(self.text(255, "a bridge id")?).map_err(|_| DecodeError::Invalid("a bridge id"))
+    }
+
+    pub(crate) fn group_name(&mut self) -> Result<GroupName> {
+        let text = self.text(GROUP_NAME_BYTES_MAX, "the name of a group")?;
+        GroupName::parse(text).ok_or(DecodeError::Invalid("the name of a group"))
     }
 
     pub(crate) fn run(&mut self) -> Result<Run> {

@@ -13,6 +13,7 @@
 
 mod api;
 mod exchange;
+mod groups;
 mod local;
 mod receiver;
 mod sender;
@@ -28,6 +29,7 @@ use crate::message::{Message, Speaker};
 use crate::record::{Accepted, Destined, Outcome, Record};
 use crate::state::{Effect, State};
 pub use api::{Action, Admitted, Alarm, Append, Config, NewEvent, Ticket};
+pub use groups::Choice;
 use local::Local;
 use receiver::Lanes;
 pub use receiver::{Arrival, Arrived};
@@ -155,6 +157,10 @@ impl Core {
         for (bridge, source) in &self.state.sources {
             self.peers.entry(bridge.clone()).or_default().lanes = Lanes::recover(source);
         }
+        for (name, bodies) in &self.state.unchosen {
+            let effects = bodies.iter().map(|body| Effect::Unchosen { body: *body, name: name.clone() });
+            self.actions.extend(effects.map(Action::Effect));
+        }
         let bodies: Vec<u64> = self.state.events.keys().copied().collect();
         for body in &bodies {
             let Some(event) = self.state.events.get(body) else { continue };
@@ -221,7 +227,7 @@ impl Core {
                     }
                 }
                 Effect::Released(body) => self.local.forget(*body),
-                Effect::Ended { .. } => {}
+                Effect::Ended { .. } | Effect::Unchosen { .. } | Effect::Moved { .. } => {}
             }
             // Told when it is durable: an answer is as much a promise as a receipt (D3).
             self.then.push(Waiting::Effect(effect));
@@ -279,8 +285,11 @@ impl Core {
             destinations: destinations.collect(),
             groups: event.groups,
             local: event.local,
+            choices: event.choices,
         };
-        self.claims.insert(event.producer, self.ticket + 1);
+        if event.producer != 0 {
+            self.claims.insert(event.producer, self.ticket + 1);
+        }
         if event.expires > 0 {
             self.expiries.insert((event.expires, body));
         }
@@ -438,6 +447,7 @@ impl Core {
                 self.end_pair(body, &destination, Outcome::Expired, now);
             }
             self.expire_groups(body);
+            self.end_unchosen(body, None, &Outcome::Expired);
         }
     }
 

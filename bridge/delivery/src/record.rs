@@ -15,14 +15,19 @@
 //! | `DeadLetter` | destination | a dead letter was purged or is offered again |
 //! | `Peer` | both | the spool and run of another bridge |
 //! | `Skipped` | destination | numbers of a lane that will never come |
+//! | `GroupReturned` | destination | no member of a consumer group is here any more: the origin chooses anew |
+//! | `GroupTakenBack` | origin | the same, by the origin, of an event that never left for there |
+//! | `GroupEnded` | origin | an event has ended for a consumer group that no bridge was chosen for |
 //! | `Interest` | origin | what another bridge wants, in the words of routing |
 //! | `Started` | both | a run of this bridge began |
 
+mod choices;
 mod codec;
 
-use meshbridge_routing::{BridgeId, EventKey, Run};
+use meshbridge_routing::{BridgeId, EventKey, GroupName, Run};
 use smallvec::SmallVec;
 
+pub use choices::Choices;
 pub(crate) use codec::{read_endings, read_id, write_endings};
 
 use crate::codec::{DecodeError, Reader, Result, Writer};
@@ -44,6 +49,11 @@ pub enum Outcome {
     Expired,
     /// For this reason.
     DeadLettered(Box<str>),
+    /// The pair has left the account of this destination for that of another, under another key (D9).
+    Moved,
+    /// No end of the pair: a consumer group has no member there, and the origin is to choose another bridge. Offered so
+    /// often.
+    Returned(GroupName, u32),
 }
 
 impl Outcome {
@@ -53,6 +63,8 @@ impl Outcome {
             Outcome::Denied(_) => "denied",
             Outcome::Expired => "expired",
             Outcome::DeadLettered(_) => "dead-lettered",
+            Outcome::Moved => "moved",
+            Outcome::Returned(..) => "returned",
         }
     }
 
@@ -60,7 +72,8 @@ impl Outcome {
     pub fn why(&self) -> Option<&str> {
         match self {
             Outcome::Denied(why) | Outcome::DeadLettered(why) => Some(why),
-            Outcome::Delivered | Outcome::Expired => None,
+            Outcome::Returned(group, _) => Some(group.as_str()),
+            Outcome::Delivered | Outcome::Expired | Outcome::Moved => None,
         }
     }
 
@@ -70,9 +83,14 @@ impl Outcome {
             Outcome::Denied(_) => 1,
             Outcome::Expired => 2,
             Outcome::DeadLettered(_) => 3,
+            Outcome::Moved => 4,
+            Outcome::Returned(..) => 5,
         });
         if let Some(why) = self.why() {
             out.text(cut(why));
+        }
+        if let Outcome::Returned(_, attempts) = self {
+            out.number(u64::from(*attempts));
         }
     }
 
@@ -82,6 +100,8 @@ impl Outcome {
             1 => Outcome::Denied(from.text(REASON_BYTES_MAX, "a rule")?.into()),
             2 => Outcome::Expired,
             3 => Outcome::DeadLettered(from.text(REASON_BYTES_MAX, "a reason")?.into()),
+            4 => Outcome::Moved,
+            5 => Outcome::Returned(from.group_name()?, codec::read_id(from)?),
             _ => return Err(DecodeError::Invalid("an outcome")),
         })
     }
@@ -186,6 +206,8 @@ pub struct Accepted {
     pub groups: SmallVec<[u32; 4]>,
     /// It is for this bridge, also where `groups` is empty.
     pub local: bool,
+    /// Of consumer groups.
+    pub choices: Option<Box<Choices>>,
 }
 
 /// Of an event that another bridge sent; its bytes follow.
@@ -200,6 +222,10 @@ pub struct Taken {
     pub size: u32,
     pub topic: Box<str>,
     pub groups: SmallVec<[u32; 4]>,
+    /// For `groups` only, not for subscriptions without memory.
+    pub groups_only: bool,
+    /// Offered so often elsewhere.
+    pub attempts: u32,
 }
 
 /// How a subscription ended an event.
@@ -254,6 +280,25 @@ pub enum Record {
         body: u64,
         key: EventKey,
         number: u64,
+        outcome: Outcome,
+    },
+    /// Outcome `number` for the origin, as above; of subscription `group` here, 0 for none.
+    GroupReturned {
+        body: u64,
+        key: EventKey,
+        number: u64,
+        group: u32,
+        name: GroupName,
+        attempts: u32,
+    },
+    GroupTakenBack {
+        body: u64,
+        destination: BridgeId,
+        name: GroupName,
+    },
+    GroupEnded {
+        body: u64,
+        name: GroupName,
         outcome: Outcome,
     },
     Receipt {

@@ -13,13 +13,14 @@
 //! ```
 
 mod destination;
+mod groups;
 mod origin;
 mod parts;
 mod producers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use meshbridge_routing::{BridgeId, EventKey, Run};
+use meshbridge_routing::{BridgeId, EventKey, GroupName, Run};
 use smallvec::SmallVec;
 
 pub use destination::Source;
@@ -29,7 +30,7 @@ pub(crate) use origin::{EGRESS_LOST, OUTCOME_FORGOTTEN};
 pub use producers::{PRODUCER_LIFE_MS, PRODUCERS_MAX};
 
 use crate::bugs::{Bug, bug};
-use crate::record::{Accepted, DeadLetterEnd, GroupEnd, Outcome, Record, SubscriptionRecord, Taken};
+use crate::record::{Accepted, Choices, DeadLetterEnd, GroupEnd, Outcome, Record, SubscriptionRecord, Taken};
 use producers::Producers;
 
 /// A subscription that has not ended an event well.
@@ -60,6 +61,12 @@ pub struct Event {
     pub worst: Option<Outcome>,
     /// Starts of the bridge when it was stored: a later one may have offered it before.
     pub start: u32,
+    /// Not for the subscriptions without memory here.
+    pub groups_only: bool,
+    /// Offered so often elsewhere.
+    pub attempts: u32,
+    /// Of an own event: its consumer groups.
+    pub choices: Option<Box<Choices>>,
 }
 
 impl Event {
@@ -68,7 +75,19 @@ impl Event {
     }
 
     fn needed(&self) -> bool {
-        self.local_open || !self.destinations.is_empty() || !self.groups.is_empty()
+        let unchosen = self.choices.as_ref().is_some_and(|choices| !choices.unchosen.is_empty());
+        self.local_open || !self.destinations.is_empty() || !self.groups.is_empty() || unchosen
+    }
+
+    /// The bytes stay until the pair with `bridge` has ended, not only until it is stored there.
+    fn stays_for(&self, bridge: &BridgeId) -> bool {
+        let chosen = |choices: &Choices| choices.groups_at(bridge).next().is_some();
+        self.retain_delivered || self.choices.as_deref().is_some_and(chosen)
+    }
+
+    /// For some destination they do, or did: its end is still to be heard of.
+    fn stays(&self) -> bool {
+        self.retain_delivered || self.choices.is_some()
     }
 }
 
@@ -81,6 +100,10 @@ pub enum Effect {
     Settled { body: u64, destination: BridgeId },
     /// A pair ended.
     Ended { key: EventKey, destination: BridgeId, outcome: Outcome },
+    /// A consumer group of an own event waits for a bridge with a member.
+    Unchosen { body: u64, name: GroupName },
+    /// An event goes on under another key, for one of its consumer groups.
+    Moved { from: EventKey, to: EventKey, body: u64, destination: BridgeId },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +121,8 @@ pub struct State {
     pub destinations: BTreeMap<BridgeId, Destination>,
     /// By origin.
     pub sources: BTreeMap<BridgeId, Source>,
+    /// Own events that wait for a bridge with a member of a consumer group: their bodies.
+    pub unchosen: BTreeMap<GroupName, BTreeSet<u64>>,
     pub subscriptions: BTreeMap<u32, SubscriptionRecord>,
     pub next_subscription: u32,
     pub producers: Producers,
@@ -118,6 +143,7 @@ impl State {
             retained: BTreeMap::new(),
             destinations: BTreeMap::new(),
             sources: BTreeMap::new(),
+            unchosen: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             next_subscription: 1,
             producers: Producers::default(),
@@ -138,6 +164,15 @@ impl State {
                 source.end(*number, key, outcome.clone());
             }
             Record::Group { body, group, end } => self.on_group(*body, *group, end, effects),
+            Record::GroupReturned { body, key, number, group, name, attempts } => {
+                self.on_group_returned(*body, key, *number, *group, name, *attempts, effects);
+            }
+            Record::GroupTakenBack { body, destination, name } => {
+                self.unchoose(*body, destination, name, 0, effects);
+            }
+            Record::GroupEnded { body, name, outcome } => {
+                self.on_group_ended(*body, name, outcome, effects);
+            }
             Record::LocalEnd { body, key, number, outcome } => {
                 self.on_local_end(*body, key, *number, outcome, effects);
             }
@@ -185,7 +220,8 @@ impl State {
         self.wall = self.wall.max(accepted.at);
         let key =
             EventKey { origin: self.own.clone(), run: accepted.run, lane: accepted.lane, seq: accepted.seq };
-        if !bug(Bug::ProducerForgotten) {
+        // 0: an event that goes on under another key has its producer's id already.
+        if accepted.producer != 0 && !bug(Bug::ProducerForgotten) {
             self.producers.insert(accepted.producer, accepted.run, accepted.lane, accepted.seq, accepted.at);
         }
         for destined in &accepted.destinations {
@@ -194,6 +230,12 @@ impl State {
         }
         if accepted.local {
             self.destinations.entry(self.own.clone()).or_default().account.sent += 1;
+        }
+        let choices = accepted.choices.as_deref();
+        if let Some(choices) = choices
+            && let (Some((before, name)), Some((at, _))) = (&choices.moved, choices.chosen.first())
+        {
+            self.on_moved(*before, name, &key, accepted.body, at, effects);
         }
         let event = Event {
             key,
@@ -207,14 +249,15 @@ impl State {
             local_open: accepted.local,
             worst: None,
             start: self.starts,
+            groups_only: choices.is_some_and(|choices| choices.groups_only.contains(&self.own)),
+            attempts: choices.map_or(0, |choices| choices.attempts),
+            choices: accepted.choices.clone(),
         };
         if !event.needed() {
             effects.push(Effect::Released(accepted.body));
             return;
         }
-        if accepted.retain_delivered {
-            self.retained.insert((accepted.run, accepted.lane, accepted.seq), accepted.body);
-        }
+        self.index(accepted.body, &event);
         self.events.insert(accepted.body, event);
     }
 
@@ -234,6 +277,9 @@ impl State {
             local_open: true,
             worst: None,
             start: self.starts,
+            groups_only: taken.groups_only,
+            attempts: taken.attempts,
+            choices: None,
         };
         self.events.insert(taken.body, event);
     }
@@ -309,6 +355,16 @@ impl State {
         }
     }
 
+    /// Notes where else the event is looked for.
+    fn index(&mut self, body: u64, event: &Event) {
+        if event.stays() && event.key.origin == self.own {
+            self.retained.insert((event.key.run, event.key.lane, event.key.seq), body);
+        }
+        for name in event.choices.iter().flat_map(|choices| &choices.unchosen) {
+            self.unchosen.entry(name.clone()).or_default().insert(body);
+        }
+    }
+
     /// After damage: records are missing, so no number may wait for one that nobody has.
     pub fn follow_what_is_left(&mut self) {
         self.destinations.values_mut().for_each(Destination::rebase);
@@ -327,7 +383,7 @@ impl State {
 /// Which of several ends of one event is the event's: the one that most needs to be heard of.
 fn severity(outcome: &Outcome) -> u8 {
     match outcome {
-        Outcome::Delivered => 0,
+        Outcome::Delivered | Outcome::Moved | Outcome::Returned(..) => 0,
         Outcome::Expired => 1,
         Outcome::Denied(_) => 2,
         Outcome::DeadLettered(_) => 3,

@@ -92,6 +92,17 @@ struct InterestSet {
     complete: bool,
     count: usize,
     filters: Vec<String>,
+    /// Consumer groups there.
+    groups: Vec<InterestGroup>,
+}
+
+#[derive(Serialize)]
+struct InterestGroup {
+    filter: String,
+    /// The group's name and its owner's.
+    group: String,
+    /// A member is connected.
+    live: bool,
 }
 
 /// Filters shown for one bridge; a set may have a hundred thousand, `count` tells how many there are.
@@ -109,7 +120,17 @@ pub(super) async fn interest(State(state): State<Arc<AdminState>>) -> Response {
             epoch: set.run.epoch,
             version: set.version,
             complete: set.complete,
-            count: set.filters.len(),
+            count: set.filters.len() + set.groups.len(),
+            groups: set
+                .groups
+                .iter()
+                .take(FILTERS_SHOWN)
+                .map(|(filter, group)| InterestGroup {
+                    filter: filter.as_str().to_owned(),
+                    group: group.name.to_string(),
+                    live: group.live,
+                })
+                .collect(),
             filters: set
                 .filters
                 .iter()

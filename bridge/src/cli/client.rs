@@ -83,6 +83,18 @@ pub(super) struct SubArguments {
     /// Address of the bridge's HTTP listener
     #[arg(long, alias = "bridge", value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: String,
+    /// Read a subscription with memory, made on first use: what came while nobody read is there
+    #[arg(long, value_name = "NAME", conflicts_with = "group")]
+    subscription: Option<String>,
+    /// Be a member of a consumer group, made on first use: one member of it in the federation gets each event
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// How the members at a bridge share: round-robin, weighted, least-outstanding, random, sticky
+    #[arg(long, requires = "group")]
+    strategy: Option<String>,
+    /// Weight of this member, for --strategy weighted
+    #[arg(long, requires = "group")]
+    weight: Option<u32>,
     /// End after this many events
     #[arg(long)]
     count: Option<u64>,
@@ -164,16 +176,19 @@ fn unreachable(url: &str, problem: reqwest::Error) -> Failure {
 }
 
 pub(super) fn subscribe(arguments: &SubArguments) -> Outcome {
-    let query: Vec<String> = arguments
-        .filters
-        .iter()
-        .map(|filter| {
-            format!(
-                "filter={}",
-                percent_encoding::utf8_percent_encode(filter, percent_encoding::NON_ALPHANUMERIC)
-            )
-        })
-        .collect();
+    let filters = arguments.filters.iter().map(|filter| ("filter", filter.clone()));
+    let more = [
+        ("subscription", arguments.subscription.clone()),
+        ("group", arguments.group.clone()),
+        ("strategy", arguments.strategy.clone()),
+        ("weight", arguments.weight.map(|weight| weight.to_string())),
+    ];
+    let more = more.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let encode = |value: &str| {
+        percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC).to_string()
+    };
+    let query: Vec<String> =
+        filters.chain(more).map(|(name, value)| format!("{name}={}", encode(&value))).collect();
     let url = format!("{}/v1/stream?{}", arguments.url.trim_end_matches('/'), query.join("&"));
     block_on(async {
         let read = read_stream(arguments, &url);

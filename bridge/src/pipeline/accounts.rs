@@ -21,18 +21,38 @@ pub(super) struct Ends(Mutex<EndsTable>);
 #[derive(Debug, Default)]
 struct EndsTable {
     by_key: HashMap<EventKey, Vec<(BridgeId, Outcome)>>,
+    /// Keys under which events went on for a consumer group.
+    further: HashMap<EventKey, Vec<EventKey>>,
     order: VecDeque<EventKey>,
 }
 
+impl EndsTable {
+    fn evict(&mut self) {
+        while self.order.len() > ENDS_MAX {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.by_key.remove(&oldest);
+            self.further.remove(&oldest);
+        }
+    }
+}
+
 impl Ends {
+    pub(super) fn note_moved(&self, from: &EventKey, to: &EventKey) {
+        let mut table = lock(&self.0);
+        table.order.push_back(from.clone());
+        table.further.entry(from.clone()).or_default().push(to.clone());
+        table.evict();
+    }
+
+    fn further(&self, key: &EventKey) -> Vec<EventKey> {
+        lock(&self.0).further.get(key).cloned().unwrap_or_default()
+    }
+
     pub(super) fn note(&self, key: &EventKey, destination: &BridgeId, outcome: &Outcome) {
         let mut table = lock(&self.0);
         table.order.push_back(key.clone());
         table.by_key.entry(key.clone()).or_default().push((destination.clone(), outcome.clone()));
-        while table.order.len() > ENDS_MAX {
-            let Some(oldest) = table.order.pop_front() else { break };
-            table.by_key.remove(&oldest);
-        }
+        table.evict();
     }
 
     fn of(&self, key: &EventKey) -> Vec<(BridgeId, Outcome)> {
@@ -50,6 +70,8 @@ pub(crate) struct AccountView {
     denied: u64,
     expired: u64,
     dead_lettered: u64,
+    /// Went to another destination, for a consumer group; `sent` does not count them any more.
+    moved: u64,
     pub(crate) pending: u64,
     /// Of these, not on the destination's disk yet.
     unsettled: u64,
@@ -81,6 +103,12 @@ pub(crate) struct EventView {
     /// Its bytes are in the spool of this bridge.
     kept: bool,
     destinations: Vec<PairView>,
+    /// Consumer groups that wait for a bridge with a member.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waiting_groups: Vec<String>,
+    /// Keys under which it went on for a consumer group.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    continues_as: Vec<String>,
     /// Subscriptions with memory of this bridge that have not ended it well.
     subscriptions: Vec<SubscriptionState>,
 }
@@ -123,6 +151,7 @@ impl Pipeline {
                     denied: account.denied,
                     expired: account.expired,
                     dead_lettered: account.dead_lettered,
+                    moved: account.moved,
                     pending,
                     unsettled: destination.unsettled(),
                     in_flight,
@@ -145,6 +174,7 @@ impl Pipeline {
     /// Where the event is, as far as this bridge knows; `None` where it knows nothing of it.
     pub(crate) fn trace(&self, key: &EventKey) -> Option<EventView> {
         let ended = self.inner.ends.of(key);
+        let further = self.inner.ends.further(key);
         self.inner.durable.view(|core| {
             let state = core.state();
             let role = if key.origin == state.own { "origin" } else { "destination" };
@@ -184,12 +214,16 @@ impl Pipeline {
                     SubscriptionState { subscription: name, state: word, why }
                 })
                 .collect();
-            let known = kept.is_some() || !pairs.is_empty();
+            let waiting = kept.and_then(|event| event.choices.as_ref()).into_iter();
+            let waiting = waiting.flat_map(|choices| &choices.unchosen).map(ToString::to_string).collect();
+            let known = kept.is_some() || !pairs.is_empty() || !further.is_empty();
             known.then(|| EventView {
                 key: key.to_string(),
                 role,
                 kept: kept.is_some(),
                 destinations: pairs,
+                waiting_groups: waiting,
+                continues_as: further.iter().map(ToString::to_string).collect(),
                 subscriptions,
             })
         })

@@ -41,7 +41,7 @@ impl Inner {
         principal: &Principal,
         generation: &Generation,
         forwarding: &Forwarding,
-        planned: Vec<Planned>,
+        mut planned: Vec<Planned>,
         level: AckLevel,
     ) -> Result<Admission, PublishRefused> {
         let options = generation.program.delivery(self.parts.own_zone_index);
@@ -54,6 +54,9 @@ impl Inner {
         if !self.durable.journal.admits() {
             return Err(PublishRefused::Full { retry_after: RETRY_AFTER });
         }
+        for plan in &mut planned {
+            self.choose_groups(generation, forwarding, plan);
+        }
         let full = self.full_destinations(forwarding, &planned, &topics)?;
         let events = planned.len() as u64;
         let mut unrouted = 0;
@@ -61,9 +64,20 @@ impl Inner {
             .iter()
             .zip(&topics)
             .map(|(plan, topic)| {
-                let event = new_event(principal, forwarding, plan, *topic, &self.named.matching(&plan.topic));
-                unrouted +=
-                    u64::from(event.destinations.is_empty() && !event.local && plan.denied.is_empty());
+                let event = new_event(
+                    &self.parts.own,
+                    principal,
+                    forwarding,
+                    plan,
+                    *topic,
+                    &self.named.matching(&plan.topic),
+                );
+                unrouted += u64::from(
+                    event.destinations.is_empty()
+                        && !event.local
+                        && plan.denied.is_empty()
+                        && waiting(plan) == 0,
+                );
                 if event.expires > 0 && event.destinations.is_empty() && !event.local {
                     self.parts.metrics.on_dropped(DropReason::Expired, 1);
                 }
@@ -88,12 +102,12 @@ impl Inner {
                     expires: *expires,
                     forms: Some((generation.number, plan.variants.to_vec())),
                 };
-                if !remote.is_empty() || *local {
+                if !remote.is_empty() || *local || waiting(plan) > 0 {
                     lock(&self.durable.cache).insert(body, Arc::new(stored));
                 }
                 if level > AckLevel::Stored {
                     let own = local.then(|| self.parts.own.clone());
-                    waiters.push((at, self.durable.waiters.add(&one.key, body, remote, own)));
+                    waiters.push((at, self.durable.waiters.add(&one.key, body, remote, own, waiting(plan))));
                 }
                 for bridge in remote.iter().filter(|bridge| full.contains(bridge)) {
                     let outcome = Outcome::DeadLettered("destination-full".into());
@@ -105,6 +119,10 @@ impl Inner {
         let accepted =
             admitted.into_iter().zip(planned).zip(targets).map(|((one, plan), (remote, local))| {
                 if one.body.is_some() {
+                    if waiting(&plan) > 0 {
+                        // A member may have come while it was admitted.
+                        self.unchosen.changed();
+                    }
                     for (bridge, refusal) in &plan.refused {
                         let destination = forwarding.bridge(*bridge).0;
                         self.on_refused_here(
@@ -162,7 +180,13 @@ impl Inner {
     }
 }
 
+/// Consumer groups that wait for a bridge with a member.
+fn waiting(plan: &Planned) -> usize {
+    plan.choices.as_ref().map_or(0, |choices| choices.unchosen.len())
+}
+
 fn new_event(
+    own: &BridgeId,
     principal: &Principal,
     forwarding: &Forwarding,
     plan: &Planned,
@@ -171,6 +195,13 @@ fn new_event(
 ) -> NewEvent {
     let life = remaining_life(&plan.event);
     let over = life == Some(Duration::ZERO);
+    let plain_here = plan.local || !groups.is_empty();
+    let mut choices = plan.choices.clone().filter(|_| !over);
+    if let Some(choices) = &mut choices
+        && !plain_here
+    {
+        choices.groups_only.push(own.clone());
+    }
     let indices = plan.variants.iter().flat_map(|variant| &variant.destinations).filter(|_| !over);
     NewEvent {
         producer: producer(principal, &plan.event),
@@ -180,8 +211,9 @@ fn new_event(
         expires: life.map_or(0, |life| super::durable::system_ms() + life.as_millis() as u64),
         retain_delivered: topic.retain == Retain::Delivered,
         destinations: indices.map(|index| forwarding.bridge(*index).0.clone()).collect(),
-        groups: if over { SmallVec::new() } else { SmallVec::from_slice(groups) },
-        local: (plan.local || !groups.is_empty()) && !over,
+        groups: if over { SmallVec::new() } else { groups.iter().chain(&plan.here).copied().collect() },
+        local: (plain_here || !plan.here.is_empty()) && !over,
+        choices,
     }
 }
 

@@ -6,8 +6,10 @@ use std::time::Instant;
 use meshbridge_delivery::{Arrival as Known, Arrived, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::{Context, ZoneIndex};
-use meshbridge_routing::wire::{NoticeKind, data::payload_digest};
-use meshbridge_routing::{BridgeId, EventKey, Forwarding, ZoneName};
+use meshbridge_routing::wire::{NoticeKind, data::payload_digest, decode_groups};
+use meshbridge_routing::{BridgeId, EventKey, Forwarding, GroupName, ZoneName};
+use smallvec::SmallVec;
+use tracing::warn;
 
 use super::best_effort::is_marked;
 use super::durable::system_ms;
@@ -51,6 +53,18 @@ struct Here {
     prev: u64,
     zone: ZoneName,
     event: Event,
+}
+
+/// Who here is to have an event of another bridge.
+#[derive(Debug, Default)]
+struct Wanted {
+    groups: SmallVec<[u32; 4]>,
+    /// Not the subscriptions without memory.
+    groups_only: bool,
+    /// Offered to members elsewhere so often.
+    attempts: u32,
+    /// Consumer groups without a member here.
+    returned: Vec<GroupName>,
 }
 
 impl Inner {
@@ -126,8 +140,9 @@ impl Inner {
                 }
                 match verdict {
                     Ok((arrived, stored)) => {
-                        let body = core.take(arrived, wall);
-                        lock(&self.durable.cache).insert(body, stored);
+                        if let Some(body) = core.take(arrived, wall) {
+                            lock(&self.durable.cache).insert(body, stored);
+                        }
                     }
                     Err(outcome) => core.refuse(key, prev, outcome),
                 }
@@ -151,16 +166,49 @@ impl Inner {
         };
         let left = frame.expires.map(|expires| expires.saturating_duration_since(Instant::now()));
         let expires = left.map_or(0, |left| system_ms() + left.as_millis() as u64);
+        let Wanted { groups, groups_only, attempts, returned } = self.subscriptions_of(&frame);
         let arrived = Arrived {
             key: key.clone(),
             prev,
             topic: body.topic.as_str().into(),
             payload: event.encoded().clone(),
             expires,
-            groups: self.named.matching(&body.topic),
+            groups,
+            groups_only,
+            attempts,
+            returned,
         };
         let stored = Stored { key: key.clone(), topic: body.topic.clone(), event, expires, forms: None };
         (key, prev, Ok((arrived, Arc::new(stored))))
+    }
+
+    /// Who here is to have the event.
+    fn subscriptions_of(&self, frame: &Outbound) -> Wanted {
+        let body = &frame.body;
+        let target = match decode_groups(&body.extensions, &self.parts.own) {
+            Ok(target) => target,
+            Err(problem) => {
+                // As if it had none: its other subscribers are none the worse.
+                warn!(key = %body.key, %problem, "The consumer groups of an event cannot be read");
+                None
+            }
+        };
+        let Some(target) = target else {
+            return Wanted { groups: self.named.matching(&body.topic), ..Wanted::default() };
+        };
+        let mut wanted =
+            Wanted { groups_only: !target.plain, attempts: u32::from(target.attempts), ..Wanted::default() };
+        if target.plain {
+            wanted.groups = self.named.matching(&body.topic);
+        }
+        let now = Instant::now();
+        for name in target.groups {
+            match self.named.group(&name).filter(|named| named.takes_group(now)) {
+                Some(named) => wanted.groups.push(named.id),
+                None => wanted.returned.push(name),
+            }
+        }
+        wanted
     }
 
     fn receive_best_effort(

@@ -109,7 +109,7 @@ impl Pipeline {
             if end == DeadLetterEnd::Replayed
                 && let Some(named) = self.inner.named.get(*subscription)
             {
-                named.offer(*body);
+                named.offer(*body, 0);
             }
         }
         self.commit_all().await?;

@@ -1,19 +1,21 @@
 //! Carries out what the delivery core asks for: frames, messages to other ends, offers, alarms. One task, so that the
 //! order of the core's actions is the order of their effects.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use meshbridge_delivery::{Action, Alarm, Effect, GroupEnd, Message, Outcome};
+use meshbridge_delivery::{Action, Alarm, Choices, Effect, GroupEnd, Message, Outcome};
+use meshbridge_event::Event;
 use meshbridge_policy::Context;
-use meshbridge_routing::wire::{Relay, data::payload_digest};
+use meshbridge_routing::wire::{GroupTarget, Relay, data::payload_digest, encode_groups};
 use meshbridge_routing::{BridgeId, CarrierSet, Forwarding};
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::admission::set_of;
+use super::admission::{partition, set_of};
 use super::durable::system_ms;
 use super::judge::{DEAD_LETTER, Verdict};
 use super::stored::Stored;
@@ -51,6 +53,10 @@ impl Pipeline {
                 ticked = Instant::now();
             }
             inner.advance(committed, tick);
+            if tick {
+                self.put_groups_to_sleep().await;
+                tokio::task::block_in_place(|| inner.look_at_unchosen());
+            }
             loop {
                 let actions = inner.durable.take_todo(ACTIONS_PER_TURN);
                 if actions.is_empty() {
@@ -130,6 +136,8 @@ impl Inner {
                 self.parts.metrics.on_ended(outcome.name());
                 self.ends.note(key, destination, outcome);
             }
+            Effect::Unchosen { .. } => self.unchosen.changed(),
+            Effect::Moved { from, to, .. } => self.ends.note_moved(from, to),
             Effect::Settled { .. } => {}
         }
     }
@@ -159,6 +167,10 @@ impl Inner {
             Err(_) if self.durable.view(|core| !core.state().events.contains_key(&body)) => return,
             Err(problem) => return self.on_unreadable(body, to, &problem),
         };
+        let (choices, attempts) = self.durable.view(|core| {
+            let event = core.state().events.get(&body);
+            (event.and_then(|event| event.choices.clone()), event.map_or(0, |event| event.attempts))
+        });
         let mut forms: SmallVec<[(Bytes, FrameDestinations); 2]> = SmallVec::new();
         for (bridge, prev) in to {
             let Some(index) = forwarding.index_of(bridge) else { continue };
@@ -183,6 +195,8 @@ impl Inner {
             return;
         }
         for (payload, destinations) in forms {
+            let extension =
+                choices.as_ref().and_then(|choices| groups_of(forwarding, choices, attempts, &destinations));
             let frame = Outbound {
                 hop_limit: forwarding.default_hop_limit(&set_of(&destinations)),
                 body: Arc::new(FrameBody {
@@ -192,7 +206,7 @@ impl Inner {
                     payload,
                     policy: generation.program.digest(),
                     carriers: CarrierSet::All,
-                    extensions: SmallVec::new(),
+                    extensions: extension.into_iter().collect(),
                 }),
                 destinations,
                 since: now,
@@ -259,22 +273,25 @@ impl Inner {
 
     /// To the subscriptions here, with memory or without.
     fn offer(&self, body: u64, out_of_order: bool) {
-        let groups: Option<SmallVec<[u32; 4]>> = self
-            .durable
-            .view(|core| core.state().events.get(&body).map(|event| event.open_groups().collect()));
-        let Some(groups) = groups else { return };
+        let wanted = self.durable.view(|core| {
+            let event = core.state().events.get(&body)?;
+            Some((event.open_groups().collect::<SmallVec<[u32; 4]>>(), event.groups_only))
+        });
+        let Some((groups, groups_only)) = wanted else { return };
         if out_of_order {
             self.parts.metrics.on_out_of_order();
         }
+        let mut partition = 0;
         let living = match self.durable.stored(body) {
             Ok(stored) => {
+                partition = partition_hash(&stored.event);
                 let delivery = Arc::new(Delivery {
                     body: Some(body),
                     key: stored.key.clone(),
                     topic: stored.topic.clone(),
                     event: stored.event.clone(),
                 });
-                self.hand_out(&delivery)
+                if groups_only { 0 } else { self.hand_out(&delivery) }
             }
             Err(problem) => {
                 error!(body, problem, "An event cannot be read back from the spool");
@@ -290,7 +307,7 @@ impl Inner {
         self.durable.with(|core| core.on_offered(body, living));
         for group in groups {
             match self.named.get(group) {
-                Some(named) => named.offer(body),
+                Some(named) => named.offer(body, partition),
                 // Deleted while the event was on its way into the log.
                 None => self.durable.with(|core| core.end_group_for_good(body, group)),
             }
@@ -322,6 +339,32 @@ impl Inner {
             self.parts.links.send_control(link, relay.encode());
         }
     }
+}
+
+/// Tells the destinations of a frame which consumer groups they were chosen for.
+fn groups_of(
+    forwarding: &Forwarding,
+    choices: &Choices,
+    attempts: u32,
+    destinations: &FrameDestinations,
+) -> Option<(u8, u8, Bytes)> {
+    let ids = destinations.iter().map(|destination| forwarding.bridge(destination.bridge).0);
+    let targets: SmallVec<[GroupTarget; 2]> = ids
+        .filter(|bridge| choices.groups_only.contains(bridge) || choices.groups_at(bridge).next().is_some())
+        .map(|bridge| GroupTarget {
+            bridge: bridge.clone(),
+            plain: !choices.groups_only.contains(bridge),
+            attempts: u16::try_from(attempts).unwrap_or(u16::MAX),
+            groups: choices.groups_at(bridge).cloned().collect(),
+        })
+        .collect();
+    if targets.is_empty() { None } else { encode_groups(&targets) }
+}
+
+fn partition_hash(event: &Event) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    partition(event).hash(&mut hasher);
+    hasher.finish() as u32
 }
 
 impl Pipeline {

@@ -11,15 +11,16 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use meshbridge_topic::{FilterTrie, Topic, TopicFilter};
+use meshbridge_routing::GroupName;
+use meshbridge_topic::TopicFilter;
 use rand::RngExt;
-use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::lock;
+use super::members::{Members, Strategy};
 use crate::webhook::TargetUrl;
 
 /// Attempts before an event becomes a dead letter.
@@ -30,6 +31,10 @@ pub(crate) const LEASE: Duration = Duration::from_secs(30);
 pub(crate) const LEASES_MAX: usize = 1_024;
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// Events of a group dealt out at a time.
+const DEAL: usize = 256;
+/// A group without members keeps its events for so long: a client that reconnects takes less.
+pub(super) const GROUP_GRACE: Duration = Duration::from_secs(5);
 /// Subscriptions of one bridge.
 pub(crate) const SUBSCRIPTIONS_MAX: usize = 10_000;
 
@@ -42,14 +47,31 @@ pub(crate) struct Named {
     pub(crate) filters: Vec<TopicFilter>,
     /// Pushed there, instead of read by a client.
     pub(crate) push: Option<TargetUrl>,
+    /// Shared with members elsewhere under this name, which is the federation's.
+    pub(crate) group: Option<Group>,
     state: Mutex<NamedState>,
     pub(super) ready: Notify,
+}
+
+/// Of a subscription that is a consumer group's part here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) name: GroupName,
+    pub(crate) strategy: Strategy,
 }
 
 #[derive(Debug, Default)]
 struct NamedState {
     /// By the order of their first offer.
     waiting: BTreeMap<u64, u64>,
+    /// Connections that share a group.
+    members: Members,
+    /// Of the bodies of a group, where its members are chosen by it.
+    partitions: HashMap<u64, u32>,
+    /// The federation was told that a member is here.
+    live: bool,
+    /// When the last member left, or the process began.
+    idle_since: Option<Instant>,
     leases: HashMap<u64, Lease>,
     /// Refused, to be offered again at this time: order and body.
     later: BTreeMap<(Instant, u64), u64>,
@@ -67,6 +89,7 @@ struct Lease {
     order: u64,
     token: u64,
     until: Option<Instant>,
+    connection: u64,
 }
 
 /// What a connection got.
@@ -96,6 +119,8 @@ pub(crate) struct NamedFigures {
     pub(crate) leased: usize,
     pub(crate) delayed: usize,
     pub(crate) connected: bool,
+    /// Of a group: connections that share it.
+    pub(crate) members: usize,
 }
 
 impl Named {
@@ -105,34 +130,59 @@ impl Named {
         owner: &str,
         filters: Vec<TopicFilter>,
         push: Option<TargetUrl>,
+        group: Option<Group>,
     ) -> Named {
+        let strategy = group.as_ref().map(|group| group.strategy).unwrap_or_default();
+        let idle_since = Some(Instant::now());
+        // Tokens of an earlier process must not be those of a lease of this one.
+        let next_token = u64::from(rand::rng().random::<u32>()) << 32;
+        let members = Members::new(strategy);
+        let state = NamedState { members, idle_since, next_token, ..NamedState::default() };
         Named {
+            group,
             push,
             id,
             name: name.into(),
             owner: owner.into(),
             filters,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             ready: Notify::new(),
         }
     }
 
-    pub(super) fn offer(&self, body: u64) {
+    /// `partition` decides between the members of a group that is shared by it.
+    pub(super) fn offer(&self, body: u64, partition: u32) {
         let mut state = lock(&self.state);
         let order = state.next_order;
         state.next_order += 1;
         state.waiting.insert(order, body);
+        if state.members.is_sticky() {
+            state.partitions.insert(body, partition);
+        }
         drop(state);
-        self.ready.notify_one();
+        self.wake();
+    }
+
+    pub(super) fn wake(&self) {
+        if self.group.is_some() {
+            self.ready.notify_waiters();
+        } else {
+            self.ready.notify_one();
+        }
     }
 
     /// A connection begins; the former one, if any, gets nothing more, and what it held is offered again.
-    pub(super) fn connect(&self) -> u64 {
+    pub(super) fn connect(&self, weight: u32) -> u64 {
         let mut state = lock(&self.state);
         state.connection += 1;
-        state.connected = true;
         let connection = state.connection;
-        state.give_back_leases();
+        if self.group.is_some() {
+            state.members.join(connection, weight);
+            state.idle_since = None;
+            return connection;
+        }
+        state.connected = true;
+        state.give_back_leases(None);
         drop(state);
         // The former connection is asleep on this, and must learn that it is the former one.
         self.ready.notify_waiters();
@@ -142,9 +192,18 @@ impl Named {
 
     pub(super) fn disconnect(&self, connection: u64) {
         let mut state = lock(&self.state);
-        if state.connection == connection {
+        if self.group.is_some() {
+            let unread = state.members.leave(connection);
+            state.waiting.extend(unread);
+            state.give_back_leases(Some(connection));
+            if state.members.is_empty() {
+                state.idle_since = Some(Instant::now());
+            }
+            drop(state);
+            self.wake();
+        } else if state.connection == connection {
             state.connected = false;
-            state.give_back_leases();
+            state.give_back_leases(None);
         }
     }
 
@@ -161,17 +220,20 @@ impl Named {
         if state.gone {
             return Err(NamedEnd::Deleted);
         }
-        if state.connection != connection {
+        let shared = self.group.is_some();
+        if if shared { !state.members.contains(connection) } else { state.connection != connection } {
             return Err(NamedEnd::TakenOver);
         }
         state.wake_later(now);
-        if state.leases.len() >= leases_max {
+        if !shared && state.leases.len() >= leases_max {
             return Ok(None);
         }
-        let Some((order, body)) = state.waiting.pop_first() else { return Ok(None) };
+        let next =
+            if shared { state.next_of_member(connection, leases_max) } else { state.waiting.pop_first() };
+        let Some((order, body)) = next else { return Ok(None) };
         state.next_token += 1;
         let token = state.next_token;
-        state.leases.insert(body, Lease { order, token, until: lease.map(|lease| now + lease) });
+        state.leases.insert(body, Lease { order, token, until: lease.map(|lease| now + lease), connection });
         let attempts = state.attempts.get(&body).copied().unwrap_or(0);
         Ok(Some(Taken { body, token, attempts }))
     }
@@ -179,14 +241,16 @@ impl Named {
     /// `true` where the token is that of the running lease; an old one settles nothing.
     pub(super) fn end_lease(&self, body: u64, token: u64) -> bool {
         let mut state = lock(&self.state);
-        let valid = state.leases.get(&body).is_some_and(|lease| lease.token == token);
-        if valid {
-            state.leases.remove(&body);
-            state.attempts.remove(&body);
-            drop(state);
-            self.ready.notify_one();
-        }
-        valid
+        let Some(lease) = state.leases.get(&body).copied().filter(|lease| lease.token == token) else {
+            return false;
+        };
+        state.leases.remove(&body);
+        state.attempts.remove(&body);
+        state.partitions.remove(&body);
+        state.members.released(lease.connection);
+        drop(state);
+        self.wake();
+        true
     }
 
     /// The subscriber could not deal with it: it waits and comes again. `true` when it has had all its attempts.
@@ -209,7 +273,8 @@ impl Named {
             over.into_iter().filter(|(body, lease)| state.fail(*body, *lease, now)).map(|(body, _)| body);
         let dead = dead.collect();
         if state.wake_later(now) {
-            self.ready.notify_one();
+            drop(state);
+            self.wake();
         }
         dead
     }
@@ -232,10 +297,55 @@ impl Named {
     /// The body ended otherwise.
     pub(super) fn forget(&self, body: u64) {
         let mut state = lock(&self.state);
-        state.leases.remove(&body);
+        if let Some(lease) = state.leases.remove(&body) {
+            state.members.released(lease.connection);
+        }
+        state.members.forget(body);
+        state.partitions.remove(&body);
         state.attempts.remove(&body);
         state.waiting.retain(|_, waiting| *waiting != body);
         state.later.retain(|_, later| *later != body);
+    }
+
+    pub(super) fn group_name(&self) -> Option<&GroupName> {
+        self.group.as_ref().map(|group| &group.name)
+    }
+
+    /// A member is connected, or was a moment ago.
+    pub(super) fn takes_group(&self, now: Instant) -> bool {
+        let state = lock(&self.state);
+        !state.gone && (state.live || state.idle_since.is_none_or(|since| now < since + GROUP_GRACE))
+    }
+
+    /// Whether the federation is to be told that a member has come.
+    pub(super) fn comes_alive(&self) -> bool {
+        let mut state = lock(&self.state);
+        let news = !state.live && !state.members.is_empty();
+        state.live |= news;
+        news
+    }
+
+    /// The last member has been away for too long: what the group holds, with the attempts of this process. To be told
+    /// to the federation before the events are given back.
+    pub(super) fn falls_asleep(&self, now: Instant) -> Option<Vec<(u64, u32)>> {
+        let mut state = lock(&self.state);
+        let over = state.idle_since.is_some_and(|since| since + GROUP_GRACE <= now);
+        if !over || !state.live && state.waiting.is_empty() && state.later.is_empty() {
+            return None;
+        }
+        state.live = false;
+        Some(state.take_all())
+    }
+
+    /// The group ends here; what it holds goes back.
+    pub(super) fn end_group(&self) -> Vec<(u64, u32)> {
+        let mut state = lock(&self.state);
+        state.gone = true;
+        state.give_back_leases(None);
+        let all = state.take_all();
+        drop(state);
+        self.ready.notify_waiters();
+        all
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -255,17 +365,20 @@ impl Named {
     pub(crate) fn figures(&self) -> NamedFigures {
         let state = lock(&self.state);
         NamedFigures {
-            waiting: state.waiting.len(),
+            waiting: state.waiting.len() + state.members.assigned(),
             leased: state.leases.len(),
             delayed: state.later.len(),
-            connected: state.connected,
+            connected: state.connected || !state.members.is_empty(),
+            members: state.members.len(),
         }
     }
 }
 
 impl NamedState {
-    fn give_back_leases(&mut self) {
-        let leases: Vec<(u64, Lease)> = self.leases.drain().collect();
+    /// Those of one connection, or all.
+    fn give_back_leases(&mut self, connection: Option<u64>) {
+        let theirs = |lease: &Lease| connection.is_none_or(|connection| lease.connection == connection);
+        let leases: Vec<(u64, Lease)> = self.leases.extract_if(|_, lease| theirs(lease)).collect();
         for (body, lease) in leases {
             *self.attempts.entry(body).or_default() += 1;
             self.waiting.insert(lease.order, body);
@@ -274,16 +387,49 @@ impl NamedState {
 
     fn fail(&mut self, body: u64, lease: Lease, now: Instant) -> bool {
         self.leases.remove(&body);
+        self.members.released(lease.connection);
         let attempts = self.attempts.entry(body).or_default();
         *attempts += 1;
         if *attempts >= ATTEMPTS_MAX {
             self.attempts.remove(&body);
+            self.partitions.remove(&body);
             return true;
         }
         let doubled = PAUSE_FIRST.saturating_mul(1 << (*attempts - 1).min(16)).min(PAUSE_MAX);
         let pause = doubled.mul_f64(rand::rng().random_range(0.8..=1.2));
         self.later.insert((now + pause, lease.order), body);
         false
+    }
+
+    fn take_all(&mut self) -> Vec<(u64, u32)> {
+        let waiting = std::mem::take(&mut self.waiting).into_values();
+        let bodies: Vec<u64> = waiting.chain(std::mem::take(&mut self.later).into_values()).collect();
+        let attempts = |body: &u64| self.attempts.get(body).copied().unwrap_or(0);
+        let all = bodies.iter().map(|body| (*body, attempts(body))).collect();
+        for body in bodies {
+            self.attempts.remove(&body);
+            self.partitions.remove(&body);
+        }
+        all
+    }
+
+    /// Deals out what waits, and gives this member its next one.
+    fn next_of_member(&mut self, connection: u64, room: usize) -> Option<(u64, u64)> {
+        self.members.set_room(connection, room);
+        let waiting: Vec<(u64, u64)> = self.waiting.iter().take(DEAL).map(|(o, b)| (*o, *b)).collect();
+        for (order, body) in waiting {
+            let partition = self.partitions.get(&body).copied().unwrap_or(0);
+            match self.members.choose(partition) {
+                Some(member) => {
+                    self.waiting.remove(&order);
+                    self.members.assign(member, order, body);
+                }
+                // Another partition may have a member with room.
+                None if self.members.is_sticky() => {}
+                None => break,
+            }
+        }
+        self.members.take(connection)
     }
 
     fn wake_later(&mut self, now: Instant) -> bool {
@@ -297,64 +443,12 @@ impl NamedState {
     }
 }
 
-#[derive(Debug, Default)]
-struct Table {
-    trie: FilterTrie<u32>,
-    by_id: BTreeMap<u32, Arc<Named>>,
-}
-
-/// All subscriptions with memory of this bridge.
-#[derive(Debug, Default)]
-pub(super) struct NamedTable(RwLock<Table>);
-
-impl NamedTable {
-    pub(super) fn insert(&self, named: Arc<Named>) {
-        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for filter in &named.filters {
-            table.trie.insert(filter, named.id);
-        }
-        table.by_id.insert(named.id, named);
-    }
-
-    pub(super) fn remove(&self, id: u32) -> Option<Arc<Named>> {
-        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let named = table.by_id.remove(&id)?;
-        for filter in &named.filters {
-            table.trie.remove(filter, &id);
-        }
-        Some(named)
-    }
-
-    pub(super) fn get(&self, id: u32) -> Option<Arc<Named>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
-    }
-
-    pub(super) fn find(&self, owner: &str, name: &str) -> Option<Arc<Named>> {
-        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        table.by_id.values().find(|named| *named.owner == *owner && *named.name == *name).cloned()
-    }
-
-    pub(super) fn all(&self) -> Vec<Arc<Named>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).by_id.values().cloned().collect()
-    }
-
-    /// Ids of those that want the topic, ascending, each once.
-    pub(super) fn matching(&self, topic: &Topic) -> SmallVec<[u32; 4]> {
-        let mut ids = SmallVec::new();
-        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        table.trie.for_each_match(topic, |id| ids.push(*id));
-        ids.sort_unstable();
-        ids.dedup();
-        ids
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn named() -> Named {
-        Named::new(1, "n", "me", vec![TopicFilter::parse("**").expect("filter")], None)
+        Named::new(1, "n", "me", vec![TopicFilter::parse("**").expect("filter")], None, None)
     }
 
     fn take(named: &Named, connection: u64, now: Instant) -> Option<Taken> {
@@ -364,11 +458,11 @@ mod tests {
     #[test]
     fn what_a_connection_held_comes_first_to_the_next_one_and_counts_as_an_attempt() {
         let (named, now) = (named(), Instant::now());
-        (1..=3).for_each(|body| named.offer(body));
-        let first = named.connect();
+        (1..=3).for_each(|body| named.offer(body, 0));
+        let first = named.connect(1);
         assert_eq!(take(&named, first, now).map(|t| (t.body, t.attempts)), Some((1, 0)));
         assert_eq!(take(&named, first, now).map(|t| t.body), Some(2));
-        let second = named.connect();
+        let second = named.connect(1);
         assert_eq!(named.take(first, None, 9, now), Err(NamedEnd::TakenOver));
         let seen: Vec<_> =
             (0..3).filter_map(|_| take(&named, second, now)).map(|t| (t.body, t.attempts)).collect();
@@ -378,8 +472,8 @@ mod tests {
     #[test]
     fn a_late_acknowledgement_of_an_earlier_attempt_settles_nothing() {
         let (named, now) = (named(), Instant::now());
-        named.offer(7);
-        let connection = named.connect();
+        named.offer(7, 0);
+        let connection = named.connect(1);
         let old = take(&named, connection, now).expect("offered");
         assert!(named.tick(now + LEASE).is_empty());
         let later = now + LEASE + PAUSE_FIRST * 2;
@@ -393,8 +487,8 @@ mod tests {
     #[test]
     fn the_last_attempt_that_fails_is_the_end() {
         let (named, mut now) = (named(), Instant::now());
-        named.offer(7);
-        let connection = named.connect();
+        named.offer(7, 0);
+        let connection = named.connect(1);
         for attempt in 1..=ATTEMPTS_MAX {
             let taken = take(&named, connection, now).expect("offered");
             assert_eq!(taken.attempts, attempt - 1);
@@ -407,8 +501,8 @@ mod tests {
     #[test]
     fn credit_holds_events_back() {
         let (named, now) = (named(), Instant::now());
-        (1..=3).for_each(|body| named.offer(body));
-        let connection = named.connect();
+        (1..=3).for_each(|body| named.offer(body, 0));
+        let connection = named.connect(1);
         let taken = named.take(connection, None, 1, now).expect("ours").expect("one");
         assert_eq!(named.take(connection, None, 1, now), Ok(None));
         assert!(named.end_lease(taken.body, taken.token));
@@ -418,7 +512,7 @@ mod tests {
     #[test]
     fn up_to_the_last_one_seen_everything_is_dealt_with() {
         let named = named();
-        (1..=5).for_each(|body| named.offer(body));
+        (1..=5).for_each(|body| named.offer(body, 0));
         assert_eq!(named.end_up_to(3), [1, 2, 3]);
         assert_eq!(named.end_up_to(3), [0_u64; 0]);
         assert_eq!(named.waiting(), [4, 5]);

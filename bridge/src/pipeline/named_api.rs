@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use meshbridge_delivery::GroupEnd;
-use meshbridge_routing::EventKey;
+use meshbridge_routing::{EventKey, GroupName};
 use meshbridge_topic::TopicFilter;
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
-use super::named::{LEASE, Named, NamedEnd, NamedFigures, SUBSCRIPTIONS_MAX};
+use super::members::{MEMBER_HOLDS, Strategy};
+use super::named::{Group, LEASE, Named, NamedEnd, NamedFigures, SUBSCRIPTIONS_MAX};
 use super::subscriptions::Delivery;
 use super::{Inner, Pipeline, Principal};
 use crate::router_task::Command;
@@ -58,6 +59,12 @@ pub(crate) enum NamedRefused {
     TooMany,
     #[error("there is no subscription `{0}` of yours")]
     Unknown(String),
+    #[error("`{0}` is a consumer group; name it as one, with the same strategy")]
+    IsGroup(String),
+    #[error("`{0}` is a subscription of one reader, not a consumer group")]
+    IsNoGroup(String),
+    #[error("the name of the group and that of its owner together have more than 199 bytes")]
+    GroupName,
     #[error("subscription `{0}` is pushed to a webhook")]
     Pushed(String),
     /// No consent, or no way; why.
@@ -93,6 +100,8 @@ pub(crate) struct NamedView {
     pub(crate) owner: String,
     pub(crate) filters: Vec<String>,
     pub(crate) push: Option<String>,
+    /// Of a consumer group: how its members share.
+    pub(crate) strategy: Option<&'static str>,
     pub(crate) figures: NamedFigures,
     pub(crate) dead_letters: usize,
 }
@@ -109,6 +118,32 @@ impl Flushed {
     fn so_far(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
+}
+
+/// What sort of subscription it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One reader at a time.
+    #[default]
+    Single,
+    /// Pushed there.
+    Push(TargetUrl),
+    /// One of many readers, here and at other bridges, gets each event.
+    Group(Strategy),
+}
+
+/// A client that comes to read.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader<'r> {
+    pub(crate) name: &'r str,
+    /// Empty: what there is.
+    pub(crate) filters: Vec<TopicFilter>,
+    pub(crate) kind: Kind,
+    /// Of a member of a group.
+    pub(crate) weight: u32,
+    pub(crate) acks: Acks,
+    /// The key of the last event it has seen: up to it everything counts as acknowledged.
+    pub(crate) last_seen: Option<&'r str>,
 }
 
 /// Who says that an event is dealt with.
@@ -135,10 +170,10 @@ pub(crate) struct NamedConnection {
 }
 
 impl NamedConnection {
-    pub(super) fn new(pipeline: &Pipeline, named: &Arc<Named>, acks: Acks) -> NamedConnection {
-        let connection = named.connect();
+    pub(super) fn new(pipeline: &Pipeline, named: &Arc<Named>, acks: Acks, weight: u32) -> NamedConnection {
+        let connection = named.connect(weight);
         let (pipeline, named) = (pipeline.clone(), Arc::clone(named));
-        let credit = super::named::LEASES_MAX;
+        let credit = if named.group.is_some() { MEMBER_HOLDS } else { super::named::LEASES_MAX };
         NamedConnection { pipeline, named, connection, acks, credit, handed: VecDeque::new() }
     }
 
@@ -172,7 +207,7 @@ impl NamedConnection {
                 }
                 Err(end) => {
                     // The wake-up may have been meant for the connection that took over.
-                    self.named.ready.notify_one();
+                    self.named.wake();
                     return Err(end);
                 }
             }
@@ -215,7 +250,7 @@ impl Inner {
             let state = core.state();
             let event = state.events.get(&token.body)?;
             // A lease of an earlier process may have been taken: each start counts as an attempt.
-            Some(state.starts.saturating_sub(event.start))
+            Some(state.starts.saturating_sub(event.start).saturating_add(event.attempts))
         });
         let gone = || {
             if let Some(named) = self.named.get(token.subscription) {
@@ -274,7 +309,13 @@ impl Pipeline {
                 warn!(subscription = %record.name, "A remembered filter is no filter to this version");
                 continue;
             };
-            if let Err(refused) = self.announce(filters.clone()).await {
+            let group = group_of(&record.settings, &record.name, &record.owner);
+            let announced = match &group {
+                // Its members come back, or do not.
+                Some(group) => self.announce_group(&filters, &group.name, Some(false)).await,
+                None => self.announce(filters.clone()).await,
+            };
+            if let Err(refused) = announced {
                 warn!(subscription = %record.name, %refused, "A remembered subscription cannot be announced");
             }
             let push = pushed_to(&record.settings);
@@ -284,6 +325,7 @@ impl Pipeline {
                 &record.owner,
                 filters,
                 push,
+                group,
             )));
         }
     }
@@ -298,21 +340,67 @@ impl Pipeline {
         }
     }
 
+    async fn announce_group(
+        &self,
+        filters: &[TopicFilter],
+        name: &GroupName,
+        live: Option<bool>,
+    ) -> Result<(), NamedRefused> {
+        let (reply, outcome) = oneshot::channel();
+        let (filters, name) = (filters.to_vec(), name.clone());
+        self.inner.parts.router.send(Command::Group { filters, name, live, reply }).await;
+        match outcome.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(full)) => Err(NamedRefused::InterestFull(full.to_string())),
+            Err(_) => Err(NamedRefused::Draining),
+        }
+    }
+
+    /// Groups whose members have been away for long: the federation hears of it, then their events go back.
+    pub(super) async fn put_groups_to_sleep(&self) {
+        let now = Instant::now();
+        for named in self.inner.named.all() {
+            let Some(group) = &named.group else { continue };
+            if let Some(held) = named.falls_asleep(now) {
+                if self.announce_group(&named.filters, &group.name, Some(false)).await.is_err() {
+                    return;
+                }
+                self.inner.give_back_group(&named, held);
+                // A member that came in between is told of again.
+                if named.comes_alive() {
+                    let _ = self.announce_group(&named.filters, &group.name, Some(true)).await;
+                }
+                self.groups_changed();
+            }
+        }
+    }
+
     /// Makes the subscription if it is new; durable when this returns.
     pub(crate) async fn ensure_named(
         &self,
         principal: &Principal,
         name: &str,
         filters: Vec<TopicFilter>,
-        push: Option<TargetUrl>,
+        kind: Kind,
     ) -> Result<Arc<Named>, NamedRefused> {
         check_name(name)?;
+        let (push, strategy) = match kind {
+            Kind::Single => (None, None),
+            Kind::Push(url) => (Some(url), None),
+            Kind::Group(strategy) => (None, Some(strategy)),
+        };
         let inner = &self.inner;
         // One at a time: two clients that come first together must not make two.
         let _making = inner.making.lock().await;
         if let Some(named) = inner.named.find(&principal.0, name) {
             let same = named.filters.len() == filters.len()
                 && named.filters.iter().all(|known| filters.iter().any(|new| new.as_str() == known.as_str()));
+            match (&named.group, strategy) {
+                (Some(group), Some(strategy)) if group.strategy == strategy => {}
+                (Some(_), _) => return Err(NamedRefused::IsGroup(name.to_owned())),
+                (None, Some(_)) => return Err(NamedRefused::IsNoGroup(name.to_owned())),
+                (None, None) => {}
+            }
             let same = same && (push.is_none() || push == named.push);
             // A client that names no filter takes what there is.
             return if same || filters.is_empty() && push.is_none() {
@@ -333,15 +421,23 @@ impl Pipeline {
         if let Some(url) = &push {
             self.ask_webhook(url).await?;
         }
-        let settings = push.as_ref().map(|url| serde_json::json!({"push": url.as_str()}).to_string());
+        let group = strategy.map(|strategy| group_named(name, &principal.0, strategy)).transpose()?;
+        let settings = match (&push, strategy) {
+            (Some(url), _) => Some(serde_json::json!({"push": url.as_str()}).to_string()),
+            (None, Some(strategy)) => Some(serde_json::json!({"group": strategy.name()}).to_string()),
+            (None, None) => None,
+        };
         let texts = filters.iter().map(|filter| filter.as_str().into()).collect();
         let id = inner
             .durable
             .with(|core| core.subscribe(name, &principal.0, texts, settings.as_deref().unwrap_or_default()));
         let ticket = inner.durable.view(meshbridge_delivery::Core::last_ticket);
-        let named = Arc::new(Named::new(id, name, &principal.0, filters.clone(), push));
+        let named = Arc::new(Named::new(id, name, &principal.0, filters.clone(), push, group.clone()));
         inner.named.insert(Arc::clone(&named));
-        let announced = self.announce(filters).await;
+        let announced = match &group {
+            Some(group) => self.announce_group(&filters, &group.name, Some(false)).await,
+            None => self.announce(filters).await,
+        };
         if !inner.durable.committed(ticket).await {
             return Err(NamedRefused::Draining);
         }
@@ -354,21 +450,27 @@ impl Pipeline {
         Ok(named)
     }
 
-    /// Reads a subscription; takes it over from the connection that read it so far. Up to `last_seen`, the key of an
-    /// event, everything counts as acknowledged.
+    /// Reads a subscription. A single one is taken over from the connection that read it so far; a group has one member
+    /// more.
     pub(crate) async fn connect_named(
         &self,
         principal: &Principal,
-        name: &str,
-        filters: Vec<TopicFilter>,
-        acks: Acks,
-        last_seen: Option<&str>,
+        reader: Reader<'_>,
     ) -> Result<NamedConnection, NamedRefused> {
-        let named = self.ensure_named(principal, name, filters, None).await?;
+        let Reader { name, filters, kind, weight, acks, last_seen } = reader;
+        let named = self.ensure_named(principal, name, filters, kind).await?;
         if named.push.is_some() {
             return Err(NamedRefused::Pushed(name.to_owned()));
         }
-        let connection = NamedConnection::new(self, &named, acks);
+        let connection = NamedConnection::new(self, &named, acks, weight);
+        if let Some(group) = &named.group {
+            if named.comes_alive() {
+                self.announce_group(&named.filters, &group.name, Some(true)).await?;
+                self.groups_changed();
+            }
+            // What a member has seen was acknowledged on its own connection, or is another's.
+            return Ok(connection);
+        }
         if let Some(key) = last_seen.and_then(|text| text.parse::<EventKey>().ok()) {
             self.end_up_to(&named, &key);
             // The subscriber takes the answer for a promise that it will not see these again.
@@ -451,9 +553,22 @@ impl Pipeline {
     pub(crate) async fn delete_named(&self, principal: &Principal, name: &str) -> Result<(), NamedRefused> {
         let named = self.inner.find(principal, name)?;
         named.delete();
+        if let Some(group) = &named.group {
+            return self.delete_group(&named, &group.name).await;
+        }
         self.inner.named.remove(named.id);
         self.inner.durable.with(|core| core.unsubscribe(named.id));
         self.inner.parts.router.send(Command::Unsubscribe { filters: named.filters.clone() }).await;
+        self.commit_all().await
+    }
+
+    /// Elsewhere the group goes on, with what this bridge has not dealt with.
+    async fn delete_group(&self, named: &Named, name: &GroupName) -> Result<(), NamedRefused> {
+        self.announce_group(&named.filters, name, None).await?;
+        self.inner.give_back_group(named, named.end_group());
+        self.inner.named.remove(named.id);
+        self.inner.durable.with(|core| core.unsubscribe(named.id));
+        self.groups_changed();
         self.commit_all().await
     }
 
@@ -472,11 +587,24 @@ impl Pipeline {
             owner: named.owner.to_string(),
             filters: named.filters.iter().map(|filter| filter.as_str().to_owned()).collect(),
             push: named.push.as_ref().map(|url| url.as_str().to_owned()),
+            strategy: named.group.as_ref().map(|group| group.strategy.name()),
             figures: named.figures(),
             dead_letters: self.dead_letters_of(Some(named.id)).len(),
         })
         .collect()
     }
+}
+
+/// The group that the settings of a subscription speak of.
+fn group_of(settings: &str, name: &str, owner: &str) -> Option<Group> {
+    let settings: serde_json::Value = serde_json::from_str(settings).ok()?;
+    group_named(name, owner, settings.get("group")?.as_str()?.parse().ok()?).ok()
+}
+
+/// A group belongs to the principal that made it, at all bridges: one of the same name and another owner is another.
+fn group_named(name: &str, owner: &str, strategy: Strategy) -> Result<Group, NamedRefused> {
+    let name = GroupName::parse(&format!("{name}@{owner}")).ok_or(NamedRefused::GroupName)?;
+    Ok(Group { name, strategy })
 }
 
 /// The URL in the settings of a subscription.

@@ -1,8 +1,9 @@
 //! From a publication to who gets which bytes: interest, then the egress verdict once per destination class.
 
+use meshbridge_delivery::Choices;
 use meshbridge_event::Event;
 use meshbridge_policy::{ClassId, Context};
-use meshbridge_routing::{BridgeIndex, DestinationSet, Forwarding};
+use meshbridge_routing::{BridgeIndex, DestinationSet, Forwarding, GroupMatch};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 
@@ -21,6 +22,27 @@ pub(super) struct Planned {
     pub(super) variants: SmallVec<[Variant; 2]>,
     pub(super) refused: Vec<(BridgeIndex, Refusal)>,
     pub(super) denied: Vec<Denied>,
+    /// Bridges that it would go to without consumer groups.
+    pub(super) plain: DestinationSet,
+    /// Consumer groups at other bridges that want it.
+    pub(super) groups: SmallVec<[GroupMatch; 2]>,
+    /// Those that were chosen here, by their subscriptions.
+    pub(super) here: SmallVec<[u32; 2]>,
+    pub(super) choices: Option<Box<Choices>>,
+}
+
+impl Planned {
+    pub(super) fn refuse(&mut self, forwarding: &Forwarding, bridge: BridgeIndex, refusal: Refusal) {
+        if self.refused.iter().any(|(known, _)| *known == bridge) {
+            return;
+        }
+        self.denied.push(Denied {
+            destination: forwarding.bridge(bridge).0.clone(),
+            by: refusal.by.clone(),
+            disposition: refusal.disposition.to_owned(),
+        });
+        self.refused.push((bridge, refusal));
+    }
 }
 
 /// The event as one destination class gets it.
@@ -42,8 +64,10 @@ impl Inner {
             .into_iter()
             .map(|publication| {
                 destinations.clear();
-                forwarding.match_topic(&publication.topic, &mut destinations);
-                self.plan_one(generation, forwarding, publication, &destinations)
+                let mut groups = SmallVec::new();
+                forwarding.match_topic(&publication.topic, &mut destinations, &mut groups);
+                let planned = self.plan_one(generation, forwarding, publication, &destinations);
+                Planned { groups, ..planned }
             })
             .collect()
     }
@@ -108,6 +132,8 @@ impl Inner {
             })
             .collect();
         let local = self.subscriptions.wants(&topic);
-        Planned { topic, event, local, variants, refused, denied }
+        let plain = destinations.clone();
+        let (groups, here, choices) = (SmallVec::new(), SmallVec::new(), None);
+        Planned { topic, event, local, variants, refused, denied, plain, groups, here, choices }
     }
 }

@@ -73,7 +73,7 @@ impl Pipeline {
 }
 
 async fn push(pipeline: Pipeline, named: Arc<Named>, webhooks: Arc<Webhooks>, target: Target) {
-    let mut connection = NamedConnection::new(&pipeline, &named, Acks::Push);
+    let mut connection = NamedConnection::new(&pipeline, &named, Acks::Push, 1);
     loop {
         let leased = match connection.recv().await {
             Ok(leased) => leased,

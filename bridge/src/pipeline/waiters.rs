@@ -46,6 +46,8 @@ impl AckLevel {
 pub(crate) struct Progress {
     unsettled: BTreeSet<BridgeId>,
     open: BTreeSet<BridgeId>,
+    /// Consumer groups that wait for a bridge with a member.
+    groups: usize,
     pub(crate) ended: BTreeMap<BridgeId, Outcome>,
 }
 
@@ -53,8 +55,8 @@ impl Progress {
     pub(super) fn reached(&self, level: AckLevel) -> bool {
         match level {
             AckLevel::None | AckLevel::Stored => true,
-            AckLevel::Replicated => self.unsettled.is_empty(),
-            AckLevel::Delivered => self.open.is_empty(),
+            AckLevel::Replicated => self.unsettled.is_empty() && self.groups == 0,
+            AckLevel::Delivered => self.open.is_empty() && self.groups == 0,
         }
     }
 
@@ -69,6 +71,8 @@ impl Progress {
 pub(super) struct Waiter {
     progress: Mutex<Progress>,
     changed: Notify,
+    /// Under which it goes on for a consumer group, with their bodies.
+    further: Mutex<Vec<(EventKey, u64)>>,
 }
 
 impl Waiter {
@@ -120,6 +124,10 @@ impl Drop for Waiting {
         if let Some((body, _)) = table.by_key.remove(&self.key) {
             table.by_body.remove(&body);
         }
+        for (key, body) in lock(&self.waiter.further).drain(..) {
+            table.by_key.remove(&key);
+            table.by_body.remove(&body);
+        }
     }
 }
 
@@ -131,11 +139,13 @@ impl Waiters {
         body: u64,
         remote: &[BridgeId],
         own: Option<BridgeId>,
+        groups: usize,
     ) -> Waiting {
         let unsettled: BTreeSet<BridgeId> = remote.iter().cloned().collect();
         let open = unsettled.iter().cloned().chain(own).collect();
-        let progress = Progress { unsettled, open, ended: BTreeMap::new() };
-        let waiter = Arc::new(Waiter { progress: Mutex::new(progress), changed: Notify::new() });
+        let progress = Progress { unsettled, open, groups, ended: BTreeMap::new() };
+        let (changed, further) = (Notify::new(), Mutex::default());
+        let waiter = Arc::new(Waiter { progress: Mutex::new(progress), changed, further });
         let mut table = lock(&self.0);
         table.by_body.insert(body, key.clone());
         table.by_key.insert(key.clone(), (body, Arc::clone(&waiter)));
@@ -144,8 +154,19 @@ impl Waiters {
     }
 
     pub(super) fn on_effect(&self, effect: &Effect) {
-        let table = lock(&self.0);
+        let mut table = lock(&self.0);
         if table.by_key.is_empty() {
+            return;
+        }
+        if let Effect::Moved { from, to, body, destination } = effect {
+            let Some((_, waiter)) = table.by_key.get(from).cloned() else { return };
+            table.by_body.insert(*body, to.clone());
+            table.by_key.insert(to.clone(), (*body, Arc::clone(&waiter)));
+            lock(&waiter.further).push((to.clone(), *body));
+            let mut progress = lock(&waiter.progress);
+            progress.groups = progress.groups.saturating_sub(1);
+            progress.unsettled.insert(destination.clone());
+            progress.open.insert(destination.clone());
             return;
         }
         let (key, destination, outcome) = match effect {
@@ -154,14 +175,23 @@ impl Waiters {
                 None => return,
             },
             Effect::Ended { key, destination, outcome } => (key, destination, Some(outcome)),
-            Effect::Released(_) => return,
+            Effect::Unchosen { body, .. } => {
+                let waiter = table.by_body.get(body).and_then(|key| table.by_key.get(key));
+                if let Some((_, waiter)) = waiter {
+                    lock(&waiter.progress).groups += 1;
+                }
+                return;
+            }
+            Effect::Released(_) | Effect::Moved { .. } => return,
         };
         let Some((_, waiter)) = table.by_key.get(key) else { return };
         let mut progress = lock(&waiter.progress);
         progress.unsettled.remove(destination);
         if let Some(outcome) = outcome {
             progress.open.remove(destination);
-            progress.ended.insert(destination.clone(), outcome.clone());
+            if *outcome != Outcome::Moved {
+                progress.ended.insert(destination.clone(), outcome.clone());
+            }
         }
         drop(progress);
         waiter.changed.notify_waiters();

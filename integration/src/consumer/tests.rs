@@ -143,18 +143,21 @@ async fn a_manual_reader_acknowledges_by_token_and_what_was_not_taken_may_come_a
         stream(&[(1, 1, Some("t1")), (2, 1, Some("t2"))]),
         answer("503 Service Unavailable", ""),
         stream(&[(1, 2, Some("t3")), (2, 2, Some("t4")), (3, 1, Some("t5"))]),
-        answer("200 OK", ""),
+        // Its process is not the one that gave the second token.
+        answer("200 OK", r#"{"settled":2,"stale":["t4"]}"#),
+        stream(&[(2, 3, Some("t6"))]),
+        answer("200 OK", r#"{"settled":1,"stale":[]}"#),
     ];
     let (ledger, consumer, requests) = subscribe(answers, Reading::Manual).await?;
-    let seen = seen(&requests, 4).await?;
+    let seen = seen(&requests, 6).await?;
     ensure!(seen[0].contains("&subscription=mine&ack=manual "), "{}", seen[0]);
     ensure!(seen[1].starts_with("POST /v1/subscriptions/mine/ack HTTP"), "{}", seen[1]);
     ensure!(seen[1].ends_with(r#"{"tokens":["t1","t2"]}"#), "{}", seen[1]);
     ensure!(!seen[2].contains("last-event-id"), "{}", seen[2]);
     ensure!(seen[3].ends_with(r#"{"tokens":["t3","t4","t5"]}"#), "{}", seen[3]);
-    let demands = Demands { events: 3, deliveries: 5, ..Demands::default() };
+    let demands = Demands { events: 3, deliveries: 6, ..Demands::default() };
     let totals = ledger.settle(Duration::from_secs(5), &demands).await?;
-    ensure!(totals.acknowledged == 3 && totals.retried == 2, "{totals:?}");
+    ensure!(totals.acknowledged == 3 && totals.retried == 3, "{totals:?}");
     let read = consumer.read();
     ensure!(read.acknowledged == 3 && read.unanswered == 2, "{read:?}");
     Ok(())

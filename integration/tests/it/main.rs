@@ -7,6 +7,7 @@ mod deploy;
 mod durability;
 mod examples;
 mod failover;
+mod groups;
 mod grpc;
 mod health;
 mod hygiene;

@@ -16,6 +16,8 @@ use crate::{BridgeId, GroupName, limits};
 /// Type of the extension.
 pub const GROUPS_EXTENSION: u8 = 2;
 const VERSION: u8 = 1;
+/// All extensions of a frame together have 64 KiB, their headers included.
+const VALUE_BYTES_MAX: usize = 65_000;
 /// Groups of one event at one bridge.
 pub const FRAME_GROUPS_MAX: usize = 256;
 
@@ -43,7 +45,7 @@ pub fn encode_groups(targets: &[GroupTarget]) -> Option<(u8, u8, Bytes)> {
         target.groups.iter().for_each(|name| writer.text(name.as_str().as_bytes()));
     }
     let value = writer.finish();
-    (value.len() <= usize::from(u16::MAX) - 4).then_some((GROUPS_EXTENSION, VERSION, value))
+    (value.len() <= VALUE_BYTES_MAX).then_some((GROUPS_EXTENSION, VERSION, value))
 }
 
 /// What the extensions of a frame say of `bridge`; `None` where it is not named.
@@ -95,7 +97,7 @@ mod tests {
         let all = [target("a", &["g@me", "h@me"]), target("b", &["g@you"])];
         let extension = encode_groups(&all).expect("small");
         for one in &all {
-            assert_eq!(decode_groups(&[extension.clone()], &one.bridge), Ok(Some(one.clone())));
+            assert_eq!(decode_groups(std::slice::from_ref(&extension), &one.bridge), Ok(Some(one.clone())));
         }
         let other = BridgeId::parse("c").expect("a name");
         assert_eq!(decode_groups(&[extension], &other), Ok(None));

@@ -7,7 +7,7 @@ use meshbridge_routing::{BridgeId, EventKey, Run};
 use smallvec::SmallVec;
 
 use crate::message::Message;
-use crate::record::Record;
+use crate::record::{Choices, Record};
 use crate::state::Effect;
 
 /// Bounds and times.
@@ -60,6 +60,8 @@ pub struct NewEvent {
     pub groups: SmallVec<[u32; 4]>,
     /// Somebody here wants it, durable or not.
     pub local: bool,
+    /// Of consumer groups.
+    pub choices: Option<Box<Choices>>,
 }
 
 /// What became of a publication.

@@ -53,14 +53,21 @@ impl Core {
         open
     }
 
-    fn end_if_done(&mut self, body: u64) {
+    pub(super) fn end_if_done(&mut self, body: u64) {
         let Some(event) = self.state.events.get(&body) else { return };
         let Some(living) = self.local.living.get(&body) else { return };
         if !event.local_open || living.left > 0 || event.open_groups().next().is_some() {
             return;
         }
         let outcome = event.worst.clone().unwrap_or_else(|| {
-            if living.delivered { Outcome::Delivered } else { Outcome::DeadLettered("no-subscriber".into()) }
+            if living.delivered {
+                Outcome::Delivered
+            } else if event.groups_only {
+                // Its consumer groups were given back, and nobody else was to have it.
+                Outcome::Moved
+            } else {
+                Outcome::DeadLettered("no-subscriber".into())
+            }
         });
         let key = event.key.clone();
         let origin = key.origin.clone();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use meshbridge_routing::{BridgeId, EventKey, Run};
+use meshbridge_routing::{BridgeId, EventKey, GroupName, Run};
 use smallvec::SmallVec;
 
 use super::{Action, Core, Waiting};
@@ -49,6 +49,12 @@ pub struct Arrived {
     pub expires: u64,
     /// Durable subscriptions here.
     pub groups: SmallVec<[u32; 4]>,
+    /// Nobody else here is to have it: this bridge was chosen for consumer groups.
+    pub groups_only: bool,
+    /// Offered to members of these groups so often elsewhere.
+    pub attempts: u32,
+    /// Consumer groups that this bridge was chosen for and that have no member here.
+    pub returned: Vec<GroupName>,
 }
 
 /// An event that waits for its predecessor.
@@ -176,17 +182,28 @@ impl Core {
         if holes >= self.config.holes_max { Arrival::NoRoom } else { Arrival::New }
     }
 
-    /// Takes an event that [`Core::classify`] calls new, and gives the id of its body.
-    pub fn take(&mut self, event: Arrived, wall: u64) -> u64 {
-        let Arrived { key, prev, topic, payload, expires, groups } = event;
+    /// Takes an event that [`Core::classify`] calls new, and gives the id of its body; `None` where it was only for
+    /// groups that have no member here.
+    pub fn take(&mut self, event: Arrived, wall: u64) -> Option<u64> {
+        let Arrived { key, prev, topic, payload, expires, groups, groups_only, attempts, returned } = event;
+        if groups_only && groups.is_empty() {
+            // D9: no member, and nobody else: the origin moves it on.
+            if !bug(Bug::ReturnUntold) {
+                self.return_at_arrival(0, &key, returned, attempts);
+            }
+            self.refuse(key, prev, Outcome::Moved);
+            return None;
+        }
         let body = self.state.next_body;
         let at = wall.max(self.state.wall);
         let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         if expires > 0 {
             self.expiries.insert((expires, body));
         }
-        let taken = Taken { body, key: key.clone(), prev, at, expires, size, topic, groups };
+        let taken =
+            Taken { body, key: key.clone(), prev, at, expires, size, topic, groups, groups_only, attempts };
         self.write(Record::Taken(taken), payload);
+        self.return_at_arrival(body, &key, returned, attempts);
         if bug(Bug::ReceiptBeforeFlush) {
             let lanes = &mut self.peers.entry(key.origin.clone()).or_default().lanes;
             let place = (key.run, key.lane);
@@ -195,7 +212,7 @@ impl Core {
             lanes.due = Some(lanes.due.unwrap_or_else(std::time::Instant::now));
         }
         self.then(Waiting::Taken { key, prev, body: Some(body) });
-        body
+        Some(body)
     }
 
     /// Ends an event that [`Core::classify`] calls new without keeping it.

@@ -87,6 +87,11 @@ impl Sender {
         self.progress_at = None;
     }
 
+    /// It left this process at least once.
+    pub(super) fn has_left(&self, body: u64) -> bool {
+        self.touched.contains(&body)
+    }
+
     pub(super) fn hurry(&mut self, now: Instant) {
         if self.progress_at.is_some() {
             self.progress_at = Some(now);
@@ -334,7 +339,7 @@ impl Core {
         sender.fence_at = Some(sender.fence_at.map_or(now, |at| at.min(now)));
     }
 
-    fn end_unsent(&mut self, body: u64, destination: &BridgeId, outcome: Outcome) {
+    pub(super) fn end_unsent(&mut self, body: u64, destination: &BridgeId, outcome: Outcome) {
         if let Some(event) = self.state.events.get(&body)
             && let Some(state) = self.state.destinations.get(destination)
             && let Some(pending) = state.pending(event.key.run, event.key.lane, event.key.seq)

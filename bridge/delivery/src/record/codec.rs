@@ -3,8 +3,8 @@
 use smallvec::SmallVec;
 
 use super::{
-    Accepted, DESTINATIONS_MAX, DeadLetterEnd, Destined, Ending, GROUPS_MAX, GroupEnd, LaneRanges, Outcome,
-    RANGES_MAX, REASON_BYTES_MAX, Record, SubscriptionRecord, Taken, cut,
+    Accepted, Choices, DESTINATIONS_MAX, DeadLetterEnd, Destined, Ending, GROUPS_MAX, GroupEnd, LaneRanges,
+    Outcome, RANGES_MAX, REASON_BYTES_MAX, Record, SubscriptionRecord, Taken, cut,
 };
 use crate::codec::{DecodeError, Reader, Result, Writer};
 
@@ -33,6 +33,9 @@ mod kind {
     pub(super) const STARTED: u8 = 15;
     pub(super) const INTEREST: u8 = 16;
     pub(super) const SKIPPED: u8 = 17;
+    pub(super) const GROUP_RETURNED: u8 = 18;
+    pub(super) const GROUP_TAKEN_BACK: u8 = 19;
+    pub(super) const GROUP_ENDED: u8 = 20;
 }
 
 impl Record {
@@ -54,6 +57,27 @@ impl Record {
                 out.number(*body);
                 out.number(u64::from(*group));
                 write_group_end(&mut out, end);
+            }
+            Record::GroupReturned { body, key, number, group, name, attempts } => {
+                out.u8(kind::GROUP_RETURNED);
+                out.number(*body);
+                out.key(key);
+                out.number(*number);
+                out.number(u64::from(*group));
+                out.text(name.as_str());
+                out.number(u64::from(*attempts));
+            }
+            Record::GroupTakenBack { body, destination, name } => {
+                out.u8(kind::GROUP_TAKEN_BACK);
+                out.number(*body);
+                out.text(destination.as_str());
+                out.text(name.as_str());
+            }
+            Record::GroupEnded { body, name, outcome } => {
+                out.u8(kind::GROUP_ENDED);
+                out.number(*body);
+                out.text(name.as_str());
+                outcome.write(&mut out);
             }
             Record::LocalEnd { body, key, number, outcome } => {
                 out.u8(kind::LOCAL_END);
@@ -158,6 +182,24 @@ impl Record {
                 group: read_id(&mut from)?,
                 end: read_group_end(&mut from)?,
             },
+            kind::GROUP_RETURNED => Record::GroupReturned {
+                body: from.number()?,
+                key: from.key()?,
+                number: from.number()?,
+                group: read_id(&mut from)?,
+                name: from.group_name()?,
+                attempts: read_id(&mut from)?,
+            },
+            kind::GROUP_TAKEN_BACK => Record::GroupTakenBack {
+                body: from.number()?,
+                destination: from.bridge()?,
+                name: from.group_name()?,
+            },
+            kind::GROUP_ENDED => Record::GroupEnded {
+                body: from.number()?,
+                name: from.group_name()?,
+                outcome: Outcome::read(&mut from)?,
+            },
             kind::LOCAL_END => Record::LocalEnd {
                 body: from.number()?,
                 key: from.key()?,
@@ -229,7 +271,8 @@ fn write_accepted(out: &mut Writer, accepted: &Accepted) {
     out.u128(accepted.producer);
     out.number(accepted.at);
     out.number(accepted.expires);
-    out.u8(u8::from(accepted.retain_delivered) | u8::from(accepted.local) << 1);
+    let flags = [accepted.retain_delivered, accepted.local, accepted.choices.is_some()];
+    out.u8((0..).zip(flags).map(|(bit, set)| u8::from(set) << bit).sum());
     out.number(u64::from(accepted.size));
     out.text(&accepted.topic);
     out.number(accepted.destinations.len() as u64);
@@ -238,6 +281,9 @@ fn write_accepted(out: &mut Writer, accepted: &Accepted) {
         out.number(destined.prev);
     }
     write_groups(out, &accepted.groups);
+    if let Some(choices) = &accepted.choices {
+        choices.write(out);
+    }
 }
 
 fn read_accepted(from: &mut Reader<'_>) -> Result<Accepted> {
@@ -261,6 +307,7 @@ fn read_accepted(from: &mut Reader<'_>) -> Result<Accepted> {
         topic,
         destinations: destinations.collect::<Result<_>>()?,
         groups: read_groups(from)?,
+        choices: if flags & 4 != 0 { Some(Box::new(Choices::read(from)?)) } else { None },
     })
 }
 
@@ -274,6 +321,8 @@ fn write_taken(out: &mut Writer, taken: &Taken) {
     out.number(u64::from(taken.size));
     out.text(&taken.topic);
     write_groups(out, &taken.groups);
+    out.u8(u8::from(taken.groups_only));
+    out.number(u64::from(taken.attempts));
 }
 
 fn read_taken(from: &mut Reader<'_>) -> Result<Taken> {
@@ -286,6 +335,8 @@ fn read_taken(from: &mut Reader<'_>) -> Result<Taken> {
         size: read_id(from)?,
         topic: from.text(TOPIC_BYTES_MAX, "a topic")?.into(),
         groups: read_groups(from)?,
+        groups_only: from.flag()?,
+        attempts: read_id(from)?,
     })
 }
 

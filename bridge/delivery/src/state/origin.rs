@@ -21,6 +21,8 @@ pub struct Account {
     pub denied: u64,
     pub expired: u64,
     pub dead_lettered: u64,
+    /// Pairs that left this account for that of another destination (D9); `sent` does not count them any more.
+    pub moved: u64,
 }
 
 impl Account {
@@ -30,6 +32,11 @@ impl Account {
             Outcome::Denied(_) => self.denied += 1,
             Outcome::Expired => self.expired += 1,
             Outcome::DeadLettered(_) => self.dead_lettered += 1,
+            Outcome::Moved => {
+                self.sent = self.sent.saturating_sub(1);
+                self.moved += 1;
+            }
+            Outcome::Returned(..) => {}
         }
     }
 
@@ -143,7 +150,7 @@ impl State {
         }
         for body in settled {
             effects.push(Effect::Settled { body, destination: from.clone() });
-            if let Some(event) = self.events.get_mut(&body).filter(|event| !event.retain_delivered) {
+            if let Some(event) = self.events.get_mut(&body).filter(|event| !event.stays_for(from)) {
                 event.destinations.retain(|bridge| bridge != from);
                 self.release_if_done(body, effects);
             }
@@ -162,12 +169,18 @@ impl State {
     ) {
         let Some(destination) = self.destinations.get_mut(from) else { return };
         let mut ended = Vec::new();
+        let mut returned = Vec::new();
         for (number, ending) in (first..).zip(endings) {
             if number <= destination.outcomes_known {
                 continue;
             }
             destination.outcomes_known = number;
             let place = (ending.run, ending.lane);
+            if let Outcome::Returned(name, attempts) = &ending.outcome {
+                let pending = destination.pending(ending.run, ending.lane, ending.seq);
+                returned.push((ending, pending.map(|pending| pending.body), name, *attempts));
+                continue;
+            }
             let awaited = destination.awaiting.get_mut(&place).is_some_and(|set| set.remove(ending.seq));
             if destination.awaiting.get(&place).is_some_and(RoaringTreemap::is_empty) {
                 destination.awaiting.remove(&place);
@@ -178,6 +191,12 @@ impl State {
                 destination.account.count(&ending.outcome);
                 ended.push((ending, pending.map(|pending| pending.body)));
             }
+        }
+        // Before the ends: what is to be chosen anew is not released with its pair.
+        for (ending, pending, name, attempts) in returned {
+            let (run, lane, seq) = (ending.run, ending.lane, ending.seq);
+            let key = EventKey { origin: self.own.clone(), run, lane, seq };
+            self.on_returned(from, &key, pending, name, attempts, effects);
         }
         for (ending, pending) in ended {
             let key =

@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 use super::{Account, Event, GroupState, Pending, State};
 use crate::codec::{DecodeError, Reader, Result, Writer};
 use crate::record::{
-    DESTINATIONS_MAX, GROUPS_MAX, Outcome, REASON_BYTES_MAX, Record, read_endings, read_id, write_endings,
+    Choices, DESTINATIONS_MAX, GROUPS_MAX, Outcome, REASON_BYTES_MAX, Record, read_endings, read_id,
+    write_endings,
 };
 
 /// Entries of one part, where they are small.
@@ -95,8 +96,10 @@ impl State {
         out.text(bridge.as_str());
         write_peer(&mut out, destination.peer);
         out.number(destination.outcomes_known);
-        let Account { sent, delivered, denied, expired, dead_lettered } = destination.account;
-        [sent, delivered, denied, expired, dead_lettered].into_iter().for_each(|count| out.number(count));
+        let Account { sent, delivered, denied, expired, dead_lettered, moved } = destination.account;
+        [sent, delivered, denied, expired, dead_lettered, moved]
+            .into_iter()
+            .for_each(|count| out.number(count));
         parts.push(out.0);
         for ((run, lane), numbers) in &destination.lanes {
             let entries: Vec<_> = numbers.iter().collect();
@@ -139,9 +142,7 @@ impl State {
                 while !from.0.is_empty() {
                     let body = from.number()?;
                     let event = read_event(&mut from)?;
-                    if event.retain_delivered {
-                        self.retained.insert((event.key.run, event.key.lane, event.key.seq), body);
-                    }
+                    self.index(body, &event);
                     self.events.insert(body, event);
                 }
             }
@@ -172,6 +173,7 @@ impl State {
                     denied: from.number()?,
                     expired: from.number()?,
                     dead_lettered: from.number()?,
+                    moved: from.number()?,
                 };
             }
             kind::SOURCE => {
@@ -264,7 +266,8 @@ fn write_event(out: &mut Writer, event: &Event) {
     [event.prev, event.at, event.expires, u64::from(event.size)]
         .into_iter()
         .for_each(|number| out.number(number));
-    out.u8(u8::from(event.retain_delivered) | u8::from(event.local_open) << 1);
+    let flags = [event.retain_delivered, event.local_open, event.groups_only, event.choices.is_some()];
+    out.u8((0..).zip(flags).map(|(bit, set)| u8::from(set) << bit).sum());
     out.number(event.destinations.len() as u64);
     event.destinations.iter().for_each(|bridge| out.text(bridge.as_str()));
     out.number(event.groups.len() as u64);
@@ -283,6 +286,10 @@ fn write_event(out: &mut Writer, event: &Event) {
         worst.write(out);
     }
     out.number(u64::from(event.start));
+    out.number(u64::from(event.attempts));
+    if let Some(choices) = &event.choices {
+        choices.write(out);
+    }
 }
 
 fn read_event(from: &mut Reader<'_>) -> Result<Event> {
@@ -315,5 +322,8 @@ fn read_event(from: &mut Reader<'_>) -> Result<Event> {
         groups,
         worst,
         start: read_id(from)?,
+        groups_only: flags & 4 != 0,
+        attempts: read_id(from)?,
+        choices: if flags & 8 != 0 { Some(Box::new(Choices::read(from)?)) } else { None },
     })
 }

@@ -102,6 +102,24 @@ fn what_rots_at_a_destination_is_reported_and_holds_nothing_up() {
     assert!(total.egress_lost > 50 && total.out_of_order == 0, "{total:?}");
 }
 
+#[test]
+fn a_consumer_group_gets_each_event_once_while_its_members_and_bridges_come_and_go() {
+    let calm = Faults { groups: 70, ..Faults::default() };
+    assert_eq!(run(20, &calm).moved, 0, "but for old news nothing moves");
+    let faults = Faults {
+        loss: 10,
+        repeat: 10,
+        jitter_ms: 200,
+        crashes: 4,
+        partitions: 3,
+        groups: 70,
+        members: 12,
+        ..Faults::default()
+    };
+    let total = run(200, &faults);
+    assert!(total.members_left > 500 && total.moved > 500 && total.taken_back > 20, "{total:?}");
+}
+
 /// Each switch breaks one promise; a simulator that does not notice proves nothing.
 #[test]
 fn every_seeded_bug_turns_the_simulator_red() {
@@ -117,11 +135,12 @@ fn every_seeded_bug_turns_the_simulator_red() {
     let disks = Faults { loss: 5, jitter_ms: 50, wipes: 3, ..Faults::default() };
     let full = Faults { full: 6, crashes: 1, jitter_ms: 20, ..Faults::default() };
     let crashy = Faults { crashes: 40, ..Faults::default() };
+    let groups = Faults { groups: 80, members: 12, partitions: 8, jitter_ms: 900, ..Faults::default() };
     let mut survivors = Vec::new();
     for bug in Bug::ALL {
         seed_bug(Some(bug));
         let worlds = (0..60).flat_map(|seed| {
-            [&weather, &disks, &full, &crashy].map(|faults| World::new(seed, faults.clone()))
+            [&weather, &disks, &full, &crashy, &groups].map(|faults| World::new(seed, faults.clone()))
         });
         let found = worlds.map(|mut world| world.run()).find_map(Result::err);
         seed_bug(None);

@@ -67,6 +67,8 @@ pub struct Node {
     /// Batches appended before this life.
     pub before: usize,
     pub group: Option<u32>,
+    /// Of the consumer group.
+    pub consumer: Option<u32>,
     pub subscriber: Subscriber,
     /// Offered in this life: body → id.
     pub offered: BTreeMap<u64, u64>,
@@ -82,6 +84,7 @@ impl Node {
             lives: 0,
             before: 0,
             group: None,
+            consumer: None,
             subscriber: Subscriber::default(),
             offered: BTreeMap::new(),
             last_offered: BTreeMap::new(),
@@ -105,7 +108,8 @@ impl Node {
         self.before = self.disk.batches.len();
         self.disk.epoch += 1;
         let run = Run { epoch: self.disk.epoch, nonce };
-        self.group = state.subscriptions.keys().next().copied();
+        let mut subscriptions = state.subscriptions.keys().copied();
+        (self.group, self.consumer) = (subscriptions.next(), subscriptions.next());
         self.offered.clear();
         self.subscriber.acknowledging.clear();
         self.core = Some(Core::recover(state, Config::default(), self.disk.spool, run, nonce, now));

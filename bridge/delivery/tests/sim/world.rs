@@ -12,6 +12,12 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use smallvec::SmallVec;
 
+mod deliver;
+mod faults;
+mod groups;
+mod judge;
+mod net;
+
 use crate::node::Node;
 
 #[derive(Clone, Debug, Default)]
@@ -36,6 +42,10 @@ pub struct Faults {
     pub retain: bool,
     /// Per cent of events with a short life.
     pub expiries: u32,
+    /// Per cent of events that a consumer group wants, alone or beside others.
+    pub groups: u32,
+    /// Comings and goings of its members.
+    pub members: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +63,9 @@ pub struct Report {
     pub out_of_order: u64,
     pub egress_lost: u64,
     pub expired: u64,
+    pub members_left: u64,
+    pub moved: u64,
+    pub taken_back: u64,
 }
 
 impl Report {
@@ -70,12 +83,24 @@ impl Report {
         self.out_of_order += other.out_of_order;
         self.egress_lost += other.egress_lost;
         self.expired += other.expired;
+        self.members_left += other.members_left;
+        self.moved += other.moved;
+        self.taken_back += other.taken_back;
     }
 }
 
 #[derive(Clone, Debug)]
 enum Packet {
-    Frame { key: EventKey, prev: u64, payload: Vec<u8>, expires: u64 },
+    /// `group`: chosen for it; `alone`: for nobody else there.
+    Frame {
+        key: EventKey,
+        prev: u64,
+        payload: Vec<u8>,
+        expires: u64,
+        group: bool,
+        alone: bool,
+        attempts: u32,
+    },
     Message(Vec<u8>),
 }
 
@@ -95,11 +120,16 @@ enum Step {
     Full,
     Rot,
     Room { node: usize },
+    Member,
+    Choose { node: usize, life: u64, body: u64 },
+    TakeBack { node: usize, bridge: usize },
+    MemberAcknowledges { node: usize, life: u64, body: u64, id: u64 },
     Tick,
 }
 
 /// By destination and published id.
 type Ends = BTreeMap<(usize, u64), Outcome>;
+type EndsByKey = BTreeMap<(usize, String), Outcome>;
 
 /// A publication and what its publisher was told.
 #[derive(Clone, Debug)]
@@ -107,6 +137,7 @@ struct Published {
     node: usize,
     producer: u128,
     destinations: Vec<usize>,
+    grouped: bool,
     expires: u64,
     /// Waits for this ticket of this life.
     waits: Option<(u64, u64)>,
@@ -129,10 +160,13 @@ pub struct World {
     ended: Ends,
     by_key: BTreeMap<String, u64>,
     nonce: u64,
-    image: Option<(crate::node::Disk, Ends)>,
+    image: Option<(crate::node::Disk, Ends, EndsByKey)>,
     /// Without room for events of others.
     no_room: BTreeSet<usize>,
     refused_frames: u64,
+    groups: groups::Groups,
+    /// By destination and key.
+    ended_keys: EndsByKey,
     report: Report,
 }
 
@@ -161,6 +195,8 @@ impl World {
             image: None,
             no_room: BTreeSet::new(),
             refused_frames: 0,
+            groups: groups::Groups::default(),
+            ended_keys: BTreeMap::new(),
             report: Report::default(),
         }
     }
@@ -198,6 +234,7 @@ impl World {
                 self.at(ms, step.clone());
             }
         }
+        self.start_members();
         self.at(0, Step::Tick);
         let mut healed = false;
         while let Some(((at, _), step)) = self.steps.pop_first() {
@@ -223,6 +260,7 @@ impl World {
     fn heal(&mut self) -> Result<(), String> {
         self.faults = Faults { retain: self.faults.retain, ..Faults::default() };
         self.blocked.clear();
+        self.all_members_come();
         for node in 0..self.nodes.len() {
             self.set_room(node, true)?;
         }
@@ -268,7 +306,7 @@ impl World {
             }
             Step::Wipe => self.wipe(),
             Step::Image => {
-                let image = (self.nodes[0].disk.clone(), self.ended.clone());
+                let image = (self.nodes[0].disk.clone(), self.ended.clone(), self.ended_keys.clone());
                 self.image = Some(image).filter(|_| self.nodes[0].core.is_some());
                 let ms = self.rng.random_range(200..4_000);
                 self.at(ms, Step::Rollback);
@@ -292,6 +330,12 @@ impl World {
                 Ok(())
             }
             Step::Room { node } => self.set_room(node, true),
+            Step::Member => self.member(),
+            Step::Choose { node, life, body } => self.choose(node, life, body),
+            Step::TakeBack { node, bridge } => self.take_back(node, bridge),
+            Step::MemberAcknowledges { node, life, body, id } => {
+                self.member_acknowledges(node, life, body, id)
+            }
             Step::Tick => self.tick(),
         }
     }
@@ -339,110 +383,12 @@ impl World {
         if self.nodes[node].group.is_none() {
             let core = self.nodes[node].core.as_mut().ok_or("just started")?;
             let group = core.subscribe("all", "test", vec!["**".into()], "");
+            let consumer = core.subscribe("workers", "test", vec!["**".into()], "");
             self.nodes[node].group = Some(group);
+            self.nodes[node].consumer = Some(consumer);
         }
         self.drain(node)?;
         self.tell_reachability()
-    }
-
-    fn crash(&mut self, node: usize) -> Result<(), String> {
-        if self.nodes[node].core.is_none() {
-            return Ok(());
-        }
-        self.report.crashes += 1;
-        let keep = self.rng.random_range(0..4);
-        self.nodes[node].crash(keep);
-        let life = self.nodes[node].lives;
-        for published in self.published.values_mut().filter(|p| p.node == node) {
-            if published.waits.is_some_and(|(at, _)| at == life) {
-                published.waits = None;
-            }
-        }
-        let ms = self.rng.random_range(10..5_000);
-        self.at(ms, Step::Start { node });
-        self.tell_reachability()
-    }
-
-    /// A bridge that publishes nothing (the last) comes back with a blank disk.
-    fn wipe(&mut self) -> Result<(), String> {
-        let node = self.nodes.len() - 1;
-        if self.nodes[node].core.is_none() {
-            return Ok(());
-        }
-        self.report.wipes += 1;
-        self.nonce += 1;
-        let epoch = self.nodes[node].disk.epoch;
-        let fresh = Node::new(&format!("b{node}"), u128::from(self.nonce) << 32);
-        let old = std::mem::replace(&mut self.nodes[node], fresh);
-        self.nodes[node].disk.epoch = epoch;
-        self.nodes[node].lives = old.lives;
-        self.nodes[node].subscriber = old.subscriber;
-        // It may get again what the disk knew to be acknowledged.
-        self.nodes[node].subscriber.settled.clear();
-        let ms = self.rng.random_range(10..2_000);
-        self.at(ms, Step::Start { node });
-        self.tell_reachability()
-    }
-
-    /// The first bridge, which is nobody's destination, goes on from an older copy of its disk.
-    fn roll_back(&mut self) -> Result<(), String> {
-        let Some((mut image, ended)) = self.image.take() else { return Ok(()) };
-        if self.nodes[0].core.is_none() {
-            return Ok(());
-        }
-        self.report.rollbacks += 1;
-        self.nodes[0].crash(0);
-        image.batches.truncate(image.durable);
-        // What was accepted after the image is forgotten, also by its publishers.
-        let known = image.fold(&self.nodes[0].id).0.producers;
-        self.published.retain(|id, published| {
-            published.node != 0 || !published.acknowledged || known.get(u128::from(*id)).is_some()
-        });
-        // What it was told after the image it is told again, or both ends have forgotten it.
-        let own =
-            |published: &BTreeMap<u64, Published>, id: &u64| published.get(id).is_none_or(|p| p.node == 0);
-        self.ended.retain(|(_, id), _| !own(&self.published, id));
-        self.ended.extend(ended.into_iter().filter(|((_, id), _)| own(&self.published, id)));
-        self.nodes[0].disk = image;
-        for published in self.published.values_mut().filter(|p| p.node == 0) {
-            published.waits = None;
-        }
-        let ms = self.rng.random_range(10..2_000);
-        self.at(ms, Step::Start { node: 0 });
-        self.tell_reachability()
-    }
-
-    fn set_room(&mut self, node: usize, room: bool) -> Result<(), String> {
-        if room {
-            self.no_room.remove(&node);
-        } else {
-            self.no_room.insert(node);
-        }
-        let now = self.instant();
-        if let Some(core) = self.nodes[node].core.as_mut() {
-            core.set_credit(if room { u64::MAX } else { 0 }, now);
-        }
-        self.drain(node)
-    }
-
-    fn tell_reachability(&mut self) -> Result<(), String> {
-        let now = self.instant();
-        for a in 0..self.nodes.len() {
-            for b in 0..self.nodes.len() {
-                if a == b {
-                    continue;
-                }
-                let up = self.nodes[b].core.is_some()
-                    && !self.blocked.contains(&(a, b))
-                    && !self.blocked.contains(&(b, a));
-                let other = self.nodes[b].id.clone();
-                if let Some(core) = self.nodes[a].core.as_mut() {
-                    core.on_reachable(&other, up, now);
-                }
-            }
-            self.drain(a)?;
-        }
-        Ok(())
     }
 
     fn publish(&mut self) -> Result<(), String> {
@@ -463,7 +409,12 @@ impl World {
             0
         };
         let producer = u128::from(id);
-        let published = Published { node, producer, destinations, expires, waits: None, acknowledged: false };
+        let grouped = self.faults.groups > 0 && self.rng.random_range(0..100) < self.faults.groups;
+        if grouped && self.rng.random_bool(0.5) {
+            destinations.clear();
+        }
+        let published =
+            Published { node, producer, destinations, grouped, expires, waits: None, acknowledged: false };
         self.published.insert(id, published);
         self.report.published += 1;
         if self.nodes[node].core.is_some() { self.submit(id) } else { Ok(()) }
@@ -477,7 +428,7 @@ impl World {
         let destinations: SmallVec<[BridgeId; 4]> = others.map(|n| self.nodes[*n].id.clone()).collect();
         let local = published.destinations.iter().any(|n| own(&n));
         let group = self.nodes[node].group.ok_or("no subscription")?;
-        let event = NewEvent {
+        let mut event = NewEvent {
             producer: published.producer,
             lane: (id % 3) as u8,
             topic: "t".into(),
@@ -487,19 +438,27 @@ impl World {
             destinations,
             groups: if local { SmallVec::from_slice(&[group]) } else { SmallVec::new() },
             local,
+            choices: None,
         };
+        if published.grouped {
+            self.add_group(node, &mut event);
+        }
+        let unchosen = event.choices.as_ref().is_some_and(|choices| !choices.unchosen.is_empty());
         let wall = self.now;
         let life = self.nodes[node].lives;
         let core = self.nodes[node].core.as_mut().ok_or("publisher's bridge is down")?;
         let (admitted, ticket) = core.accept(vec![event], wall);
+        let committed = core.committed();
         let key = admitted[0].key.to_string();
+        if let Some(body) = admitted[0].body.filter(|_| unchosen) {
+            self.unchosen(node, body);
+        }
         if let Some(other) = self.by_key.insert(key.clone(), id)
             && other != id
         {
             // A key that no one was told of may be given again by a later run only, so never.
             return Err(format!("{key} was given to {other} and to {id}"));
         }
-        let committed = core.committed();
         let entry = self.published.get_mut(&id).ok_or("known")?;
         if ticket <= committed {
             entry.acknowledged = true;
@@ -527,59 +486,11 @@ impl World {
                 published.acknowledged = true;
             }
         }
+        self.members_commit(node, life, ticket);
         if let Some(core) = self.nodes[node].core.as_mut() {
             core.on_committed(ticket, now);
         }
         self.drain(node)
-    }
-
-    fn arrive(&mut self, from: usize, to: usize, packet: Packet) -> Result<(), String> {
-        if self.blocked.contains(&(from, to)) {
-            self.report.packets_lost += 1;
-            return Ok(());
-        }
-        let (now, wall) = (self.instant(), self.now);
-        let sender = self.nodes[from].id.clone();
-        let group = self.nodes[to].group;
-        let Some(core) = self.nodes[to].core.as_mut() else { return Ok(()) };
-        match packet {
-            Packet::Frame { key, prev, payload, expires } => {
-                if self.no_room.contains(&to) {
-                    // As a bridge does that is full: not taken, and the origin hears of it by its credit.
-                    self.report.packets_lost += 1;
-                    self.refused_frames += 1;
-                } else if core.classify(&key, now) == Arrival::New {
-                    let groups = group.into_iter().collect();
-                    let payload = Bytes::from(payload);
-                    core.take(Arrived { key, prev, topic: "t".into(), payload, expires, groups }, wall);
-                } else {
-                    self.report.resent += 1;
-                }
-            }
-            Packet::Message(bytes) => {
-                let message = Message::decode(&bytes).map_err(|problem| format!("message: {problem}"))?;
-                core.on_message(&sender, message, now);
-            }
-        }
-        self.drain(to)
-    }
-
-    fn send(&mut self, from: usize, to: usize, packet: Packet) {
-        let is_message = matches!(packet, Packet::Message(_));
-        let loss = self.faults.loss + if is_message { self.faults.message_loss } else { 0 };
-        let copies = if self.rng.random_range(0..100) < self.faults.repeat { 2 } else { 1 };
-        for _ in 0..copies {
-            if self.rng.random_range(0..100) < loss {
-                self.report.packets_lost += 1;
-                continue;
-            }
-            let ms = 5 + if self.faults.jitter_ms > 0 {
-                self.rng.random_range(0..self.faults.jitter_ms)
-            } else {
-                0
-            };
-            self.at(ms, Step::Arrive { from, to, packet: packet.clone() });
-        }
     }
 
     fn node_of(&self, id: &BridgeId) -> usize {
@@ -606,174 +517,6 @@ impl World {
                 Action::Alarm(Alarm::OtherDisk { .. }) => {}
                 Action::Alarm(Alarm::OriginBehind { .. }) if self.report.rollbacks > 0 => {}
                 Action::Alarm(alarm) => return Err(format!("{alarm:?}")),
-            }
-        }
-        Ok(())
-    }
-
-    fn send_frames(&mut self, node: usize, body: u64, to: &[(BridgeId, u64)]) -> Result<(), String> {
-        let Some(core) = self.nodes[node].core.as_ref() else { return Ok(()) };
-        // Settled since it was handed out.
-        let Some(event) = core.state().events.get(&body) else { return Ok(()) };
-        let (key, expires) = (event.key.clone(), event.expires);
-        let payload = self.nodes[node].disk.bodies.get(&body).ok_or("a body without bytes")?.clone();
-        let id = u64::from_le_bytes(payload[..8].try_into().map_err(|_| "payload")?);
-        let published = &self.published[&id];
-        // Nothing leaves before it is durable (D3): its publisher could have been told.
-        if !published.acknowledged && published.waits.is_some_and(|(life, _)| life == self.nodes[node].lives)
-        {
-            return Err(format!("{id} leaves before its flush"));
-        }
-        for (bridge, prev) in to {
-            let to = self.node_of(bridge);
-            self.send(
-                node,
-                to,
-                Packet::Frame { key: key.clone(), prev: *prev, payload: payload.clone(), expires },
-            );
-        }
-        Ok(())
-    }
-
-    fn ready(&mut self, node: usize, body: u64, out_of_order: bool) -> Result<(), String> {
-        let core = self.nodes[node].core.as_mut().ok_or("ready without a process")?;
-        core.on_offered(body, 0);
-        self.report.out_of_order += u64::from(out_of_order);
-        let Some(event) = core.state().events.get(&body) else { return Ok(()) };
-        if event.open_groups().next().is_none() {
-            return Ok(());
-        }
-        let key = event.key.clone();
-        let payload = self.nodes[node].disk.bodies.get(&body).ok_or("an offer without bytes")?;
-        let id = u64::from_le_bytes(payload[..8].try_into().map_err(|_| "payload")?);
-        let target = &mut self.nodes[node];
-        if target.offered.insert(body, id).is_some() {
-            return Err(format!("{id} is offered twice in one life"));
-        }
-        if target.subscriber.settled.contains(&id) {
-            return Err(format!("{id} is offered after its acknowledgement was durable"));
-        }
-        let seen = target.subscriber.seen.entry(id).or_insert_with(|| (key.to_string(), 0));
-        if seen.0 != key.to_string() {
-            return Err(format!("{id} came as {} and as {key}", seen.0));
-        }
-        seen.1 += 1;
-        if seen.1 == 1 {
-            let last = target.last_offered.entry((key.run, key.lane)).or_default();
-            if key.seq < *last && !out_of_order {
-                return Err(format!("{key} after {last}, unmarked"));
-            }
-            *last = key.seq.max(*last);
-        }
-        self.report.deliveries += 1;
-        let life = self.nodes[node].lives;
-        let ms = self.rng.random_range(1..200);
-        self.at(ms, Step::Acknowledge { node, life, body });
-        Ok(())
-    }
-
-    fn acknowledge(&mut self, node: usize, life: u64, body: u64) -> Result<(), String> {
-        if self.nodes[node].lives != life {
-            return Ok(());
-        }
-        let target = &mut self.nodes[node];
-        let (Some(core), Some(group), Some(id)) =
-            (target.core.as_mut(), target.group, target.offered.get(&body))
-        else {
-            return Ok(());
-        };
-        let id = *id;
-        if core.end_group(body, group, GroupEnd::Acknowledged) {
-            let mut actions = Vec::new();
-            while let Some(action) = core.poll_action() {
-                if let Action::Append(append) = &action {
-                    target.subscriber.acknowledging.push((append.ticket, id));
-                }
-                actions.push(action);
-            }
-            self.apply(node, actions)?;
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, node: usize, actions: Vec<Action>) -> Result<(), String> {
-        for action in actions {
-            match action {
-                Action::Append(append) => {
-                    self.nodes[node].disk.append(&append);
-                    let ms = self.rng.random_range(1..70);
-                    let life = self.nodes[node].lives;
-                    self.at(ms, Step::Commit { node, life, ticket: append.ticket });
-                }
-                Action::Effect(effect) => self.effect(node, effect)?,
-                other => return Err(format!("an acknowledgement made {other:?}")),
-            }
-        }
-        Ok(())
-    }
-
-    fn effect(&mut self, node: usize, effect: Effect) -> Result<(), String> {
-        let Effect::Ended { key, destination, outcome } = effect else { return Ok(()) };
-        if key.origin != self.nodes[node].id {
-            return Ok(());
-        }
-        let id = *self.by_key.get(&key.to_string()).ok_or("an end of an unknown event")?;
-        let at = self.node_of(&destination);
-        if let Some(before) = self.ended.insert((at, id), outcome.clone())
-            && before != outcome
-        {
-            return Err(format!("{id} at b{at} ended as {before:?} and as {outcome:?}"));
-        }
-        self.report.expired += u64::from(outcome == Outcome::Expired);
-        Ok(())
-    }
-
-    /// After everything is quiet.
-    fn judge(&mut self) -> Result<(), String> {
-        if self.refused_frames > 40 + 12 * self.report.full {
-            return Err(format!("{} frames to bridges without room", self.refused_frames));
-        }
-        for (id, published) in &self.published {
-            if !published.acknowledged {
-                return Err(format!("{id} was never acknowledged"));
-            }
-            for to in &published.destinations {
-                let ended = self.ended.get(&(*to, *id));
-                let seen = self.nodes[*to].subscriber.seen.contains_key(id);
-                match ended {
-                    Some(Outcome::Delivered) if seen => {}
-                    Some(Outcome::Delivered) => {
-                        return Err(format!("{id} counts as delivered at b{to} and was not"));
-                    }
-                    // What its subscriber had acknowledged cannot have expired (D7).
-                    Some(Outcome::Expired)
-                        if published.expires > 0 && !self.nodes[*to].subscriber.settled.contains(id) => {}
-                    Some(Outcome::DeadLettered(why))
-                        if &**why == "egress-lost"
-                            && !self.faults.retain
-                            && self.report.wipes + self.report.rots > 0 => {}
-                    Some(Outcome::DeadLettered(why))
-                        if &**why == "outcome-forgotten" && self.report.rollbacks > 0 && seen => {}
-                    Some(other) => return Err(format!("{id} ended at b{to} as {other:?}")),
-                    None => return Err(format!("{id} has no end at b{to} (seen: {seen})")),
-                }
-            }
-        }
-        for node in &self.nodes {
-            let state = node.core.as_ref().ok_or("a bridge is down at the end")?.state();
-            for (bridge, destination) in &state.destinations {
-                let account = destination.account;
-                if account.sent != account.ended() || destination.open() != 0 {
-                    return Err(format!("{} to {bridge}: {account:?}, {} open", node.id, destination.open()));
-                }
-            }
-            if !state.events.is_empty() {
-                return Err(format!("{} still keeps {:?}", node.id, state.events.iter().next()));
-            }
-            if let Some((origin, source)) =
-                state.sources.iter().find(|(_, source)| !source.outcomes.is_empty())
-            {
-                return Err(format!("{} still has {} outcomes for {origin}", node.id, source.outcomes.len()));
             }
         }
         Ok(())

@@ -34,7 +34,7 @@ pub(super) async fn start(
         .next()
         .await
         .ok_or_else(|| Status::invalid_argument("the first message must name filters"))??;
-    if !first.subscription.is_empty() {
+    if !first.subscription.is_empty() || !first.group.is_empty() {
         return named::start(pipeline, principal, first, requests, stop).await;
     }
     let filters = parse(&first.filters)?;

@@ -19,8 +19,8 @@ use super::super::limits as limit;
 use super::super::publish::Refused;
 use super::{Shared, problem};
 use crate::pipeline::{
-    Acks, Delivery, Flushed, LEASES_MAX, NamedConnection, NamedEnd, NamedRefused, Principal,
-    SubscribeRefused, Subscription, SubscriptionEnd,
+    Acks, Delivery, Flushed, Kind, LEASES_MAX, NamedConnection, NamedEnd, NamedRefused, Principal, Reader,
+    Strategy, SubscribeRefused, Subscription, SubscriptionEnd, WEIGHT_MAX,
 };
 
 /// Attributes added at delivery.
@@ -216,6 +216,9 @@ struct Seen<'r> {
 struct Wanted {
     filters: Vec<TopicFilter>,
     subscription: Option<String>,
+    group: Option<String>,
+    strategy: Option<Strategy>,
+    weight: Option<u32>,
     manual: bool,
     credit: Option<usize>,
 }
@@ -231,7 +234,11 @@ async fn open(
     if shared.stop.is_cancelled() {
         return Err(unavailable("the bridge is stopping"));
     }
-    let Some(name) = wanted.subscription else {
+    let kind = match (&wanted.group, wanted.strategy) {
+        (Some(_), strategy) => Kind::Group(strategy.unwrap_or_default()),
+        (None, _) => Kind::Single,
+    };
+    let Some(name) = wanted.group.or(wanted.subscription) else {
         let subscribed = shared.pipeline.subscribe(principal, wanted.filters, queue_bytes).await;
         return subscribed.map(Source::Live).map_err(|refused| match refused {
             SubscribeRefused::InterestFull(message) => {
@@ -242,7 +249,9 @@ async fn open(
     };
     let last_seen = seen.last.filter(|_| !wanted.manual);
     let acks = if wanted.manual { Acks::Manual } else { Acks::Auto(seen.flushed) };
-    let connected = shared.pipeline.connect_named(principal, &name, wanted.filters, acks, last_seen).await;
+    let (filters, weight) = (wanted.filters, wanted.weight.unwrap_or(1));
+    let reader = Reader { name: &name, filters, kind, weight, acks, last_seen };
+    let connected = shared.pipeline.connect_named(principal, reader).await;
     let mut connection = connected.map_err(|refused| named_problem(&refused))?;
     if let Some(credit) = wanted.credit {
         connection.set_credit(credit);
@@ -252,8 +261,11 @@ async fn open(
 
 pub(super) fn named_problem(refused: &NamedRefused) -> Response {
     let status = match refused {
-        NamedRefused::Name => StatusCode::BAD_REQUEST,
-        NamedRefused::OtherFilters(_) | NamedRefused::Pushed(_) => StatusCode::CONFLICT,
+        NamedRefused::Name | NamedRefused::GroupName => StatusCode::BAD_REQUEST,
+        NamedRefused::OtherFilters(_)
+        | NamedRefused::Pushed(_)
+        | NamedRefused::IsGroup(_)
+        | NamedRefused::IsNoGroup(_) => StatusCode::CONFLICT,
         NamedRefused::Webhook(_) => StatusCode::UNPROCESSABLE_ENTITY,
         NamedRefused::Unknown(_) => StatusCode::NOT_FOUND,
         NamedRefused::TooMany | NamedRefused::InterestFull(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -291,6 +303,19 @@ fn wanted(query: Option<&str>) -> Result<Wanted, Refused> {
         match name.as_str() {
             "filter" => wanted.filters.push(filter(&value)?),
             "subscription" => wanted.subscription = Some(value),
+            "group" => wanted.group = Some(value),
+            "strategy" => {
+                let strategy = value.parse().map_err(|()| {
+                    Refused::invalid(format!("strategy is one of {}", Strategy::NAMES.join(", ")))
+                })?;
+                wanted.strategy = Some(strategy);
+            }
+            "weight" => {
+                let weight = value.parse().ok().filter(|weight| (1..=WEIGHT_MAX).contains(weight));
+                let weight = weight
+                    .ok_or_else(|| Refused::invalid(format!("weight is a number from 1 to {WEIGHT_MAX}")))?;
+                wanted.weight = Some(weight);
+            }
             "ack" if value == "manual" => wanted.manual = true,
             "ack" if value == "auto" => wanted.manual = false,
             "ack" => return Err(Refused::invalid("ack is `auto` or `manual`")),
@@ -300,18 +325,30 @@ fn wanted(query: Option<&str>) -> Result<Wanted, Refused> {
                     .ok_or_else(|| Refused::invalid(format!("credit is a number from 1 to {LEASES_MAX}")))?;
                 wanted.credit = Some(credit);
             }
-            _ => return Err(unknown_parameter(&name, "`filter`, `subscription`, `ack`, `credit`")),
+            _ => {
+                return Err(unknown_parameter(
+                    &name,
+                    "`filter`, `subscription`, `group`, `strategy`, `weight`, `ack`, `credit`",
+                ));
+            }
         }
         if wanted.filters.len() > limit::FILTERS_PER_CLIENT {
             let message = format!("a client has at most {} filters", limit::FILTERS_PER_CLIENT);
             return Err(Refused::invalid(message));
         }
     }
-    if wanted.filters.is_empty() && wanted.subscription.is_none() {
+    if wanted.group.is_some() && wanted.subscription.is_some() {
+        return Err(Refused::invalid("name a `subscription` or a `group`, not both"));
+    }
+    if wanted.group.is_none() && (wanted.strategy.is_some() || wanted.weight.is_some()) {
+        return Err(Refused::invalid("`strategy` and `weight` are for a `group`"));
+    }
+    let with_memory = wanted.subscription.is_some() || wanted.group.is_some();
+    if wanted.filters.is_empty() && !with_memory {
         return Err(Refused::invalid("give at least one `filter`, such as ?filter=orders.**"));
     }
-    if wanted.subscription.is_none() && (wanted.manual || wanted.credit.is_some()) {
-        return Err(Refused::invalid("`ack` and `credit` are for a `subscription`"));
+    if !with_memory && (wanted.manual || wanted.credit.is_some()) {
+        return Err(Refused::invalid("`ack` and `credit` are for a `subscription` or a `group`"));
     }
     if wanted.credit.is_some() && !wanted.manual {
         return Err(Refused::invalid("`credit` goes with ack=manual"));

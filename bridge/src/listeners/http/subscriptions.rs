@@ -11,7 +11,7 @@ use super::super::limits as limit;
 use super::super::publish::Refused;
 use super::streams::{filter, named_problem};
 use super::{Shared, body, problem};
-use crate::pipeline::{Acknowledged, NamedRefused, NamedView, Principal};
+use crate::pipeline::{Acknowledged, Kind, NamedRefused, NamedView, Principal, Strategy};
 use crate::webhook::TargetUrl;
 
 /// Bytes of a request body here.
@@ -26,12 +26,21 @@ struct Make {
     filters: Vec<String>,
     /// A webhook that gets the events.
     push: Option<Push>,
+    /// A consumer group, shared with members at other bridges.
+    group: Option<Sharing>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Push {
     url: String,
+}
+
+/// How the members of a group share.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Sharing {
+    strategy: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,9 +83,26 @@ pub(super) async fn make(
             return super::problem(StatusCode::BAD_REQUEST, &refused);
         }
     };
-    match shared.pipeline.ensure_named(&principal, &wanted.name, filters, push).await {
+    let kind = match kind(push, wanted.group.as_ref()) {
+        Ok(kind) => kind,
+        Err(refused) => return problem(StatusCode::BAD_REQUEST, &refused),
+    };
+    match shared.pipeline.ensure_named(&principal, &wanted.name, filters, kind).await {
         Ok(named) => shown(&shared, &principal, &named.name, StatusCode::CREATED),
         Err(refused) => named_problem(&refused),
+    }
+}
+
+fn kind(push: Option<TargetUrl>, group: Option<&Sharing>) -> Result<Kind, Refused> {
+    match (push, group) {
+        (None, None) => Ok(Kind::Single),
+        (Some(url), None) => Ok(Kind::Push(url)),
+        (None, Some(group)) if group.strategy.is_empty() => Ok(Kind::Group(Strategy::default())),
+        (None, Some(group)) => group.strategy.parse().map(Kind::Group).map_err(|()| Refused {
+            attribute: Some("group.strategy".to_owned()),
+            ..Refused::invalid(format!("`group.strategy` is one of {}", Strategy::NAMES.join(", ")))
+        }),
+        (Some(_), Some(_)) => Err(Refused::invalid("a consumer group cannot be pushed to a webhook")),
     }
 }
 
@@ -158,6 +184,7 @@ fn view(one: &NamedView) -> serde_json::Value {
         "owner": one.owner,
         "filters": one.filters,
         "push": one.push,
+        "group": one.strategy.map(|strategy| serde_json::json!({"strategy": strategy, "members": one.figures.members})),
         "connected": one.figures.connected,
         "waiting": one.figures.waiting,
         "leased": one.figures.leased,

@@ -10,7 +10,8 @@ use super::super::api::meshbridge::v1::{SubscribeReply, SubscribeRequest};
 use super::super::convert::to_proto;
 use super::{CREDIT_MAX, REPLIES_QUEUED, Replies, parse};
 use crate::pipeline::{
-    Acks, LEASES_MAX, Leased, NamedConnection, NamedEnd, NamedRefused, Pipeline, Principal,
+    Acks, Kind, LEASES_MAX, Leased, NamedConnection, NamedEnd, NamedRefused, Pipeline, Principal, Reader,
+    Strategy, WEIGHT_MAX,
 };
 
 pub(super) async fn start(
@@ -21,9 +22,31 @@ pub(super) async fn start(
     stop: CancellationToken,
 ) -> Result<Replies, Status> {
     let filters = if first.filters.is_empty() { Vec::new() } else { parse(&first.filters)? };
-    let connected = pipeline.connect_named(principal, &first.subscription, filters, Acks::Manual, None).await;
+    let group = !first.group.is_empty();
+    if group && !first.subscription.is_empty() {
+        return Err(Status::invalid_argument("name a `subscription` or a `group`, not both"));
+    }
+    let strategy = first.strategy.parse::<Strategy>().or_else(|()| {
+        let known = Strategy::NAMES.join(", ");
+        let default = first.strategy.is_empty().then(Strategy::default);
+        default.ok_or_else(|| Status::invalid_argument(format!("`strategy` is one of {known}")))
+    })?;
+    if first.weight > WEIGHT_MAX {
+        return Err(Status::invalid_argument(format!("`weight` is at most {WEIGHT_MAX}")));
+    }
+    let reader = Reader {
+        name: if group { &first.group } else { &first.subscription },
+        filters,
+        kind: if group { Kind::Group(strategy) } else { Kind::Single },
+        weight: first.weight.max(1),
+        acks: Acks::Manual,
+        last_seen: None,
+    };
+    let connected = pipeline.connect_named(principal, reader).await;
     let mut connection = connected.map_err(|refused| refusal(&refused))?;
-    connection.set_credit(LEASES_MAX);
+    if !group {
+        connection.set_credit(LEASES_MAX);
+    }
     let (replies, queued) = mpsc::channel(REPLIES_QUEUED);
     let client = Client {
         pipeline: pipeline.clone(),
@@ -45,8 +68,10 @@ pub(super) async fn start(
 fn refusal(refused: &NamedRefused) -> Status {
     let message = refused.to_string();
     match refused {
-        NamedRefused::Name => Status::invalid_argument(message),
-        NamedRefused::OtherFilters(_) => Status::already_exists(message),
+        NamedRefused::Name | NamedRefused::GroupName => Status::invalid_argument(message),
+        NamedRefused::OtherFilters(_) | NamedRefused::IsGroup(_) | NamedRefused::IsNoGroup(_) => {
+            Status::already_exists(message)
+        }
         NamedRefused::Pushed(_) | NamedRefused::Webhook(_) => Status::failed_precondition(message),
         NamedRefused::Unknown(_) => Status::not_found(message),
         NamedRefused::TooMany | NamedRefused::InterestFull(_) => Status::resource_exhausted(message),
@@ -90,8 +115,10 @@ impl Client {
     }
 
     async fn on_request(&mut self, name: &str, request: SubscribeRequest) -> Result<(), Status> {
-        if !request.filters.is_empty() || !request.subscription.is_empty() {
-            return Err(Status::invalid_argument("`filters` and `subscription` belong in the first message"));
+        if !request.filters.is_empty() || !request.subscription.is_empty() || !request.group.is_empty() {
+            return Err(Status::invalid_argument(
+                "`filters`, `subscription` and `group` belong in the first message",
+            ));
         }
         if !request.acks.is_empty() {
             let done = self.pipeline.acknowledge(&self.principal, name, &request.acks).await;

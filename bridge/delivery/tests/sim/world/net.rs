@@ -1,0 +1,73 @@
+//! Packets between bridges.
+
+use super::*;
+
+impl World {
+    pub(super) fn arrive(&mut self, from: usize, to: usize, packet: Packet) -> Result<(), String> {
+        if self.blocked.contains(&(from, to)) {
+            self.report.packets_lost += 1;
+            return Ok(());
+        }
+        let (now, wall) = (self.instant(), self.now);
+        let sender = self.nodes[from].id.clone();
+        let (group, consumer) = (self.nodes[to].group, self.nodes[to].consumer);
+        let live = self.groups.is_live(to);
+        let Some(core) = self.nodes[to].core.as_mut() else { return Ok(()) };
+        match packet {
+            Packet::Frame { key, prev, payload, expires, group: chosen, alone, attempts } => {
+                if self.no_room.contains(&to) {
+                    // As a bridge does that is full: not taken, and the origin hears of it by its credit.
+                    self.report.packets_lost += 1;
+                    self.refused_frames += 1;
+                } else if core.classify(&key, now) == Arrival::New {
+                    let member = live && consumer.is_some();
+                    let plain = group.filter(|_| !alone);
+                    let groups = plain.into_iter().chain(consumer.filter(|_| chosen && member)).collect();
+                    let returned = if chosen && !member { vec![groups::name()] } else { Vec::new() };
+                    let payload = Bytes::from(payload);
+                    let topic = "t".into();
+                    let groups_only = alone;
+                    core.take(
+                        Arrived {
+                            key,
+                            prev,
+                            topic,
+                            payload,
+                            expires,
+                            groups,
+                            groups_only,
+                            attempts,
+                            returned,
+                        },
+                        wall,
+                    );
+                } else {
+                    self.report.resent += 1;
+                }
+            }
+            Packet::Message(bytes) => {
+                let message = Message::decode(&bytes).map_err(|problem| format!("message: {problem}"))?;
+                core.on_message(&sender, message, now);
+            }
+        }
+        self.drain(to)
+    }
+
+    pub(super) fn send(&mut self, from: usize, to: usize, packet: Packet) {
+        let is_message = matches!(packet, Packet::Message(_));
+        let loss = self.faults.loss + if is_message { self.faults.message_loss } else { 0 };
+        let copies = if self.rng.random_range(0..100) < self.faults.repeat { 2 } else { 1 };
+        for _ in 0..copies {
+            if self.rng.random_range(0..100) < loss {
+                self.report.packets_lost += 1;
+                continue;
+            }
+            let ms = 5 + if self.faults.jitter_ms > 0 {
+                self.rng.random_range(0..self.faults.jitter_ms)
+            } else {
+                0
+            };
+            self.at(ms, Step::Arrive { from, to, packet: packet.clone() });
+        }
+    }
+}
