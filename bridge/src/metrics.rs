@@ -77,6 +77,7 @@ pub(crate) struct Metrics {
     ended: IntCounterVec,
     alarms: IntCounterVec,
     out_of_order: IntCounter,
+    delivery_refused: IntCounterVec,
     pub(crate) spool_segments: IntGauge,
     pub(crate) spool_live_bytes: IntGauge,
     pub(crate) spool_queued_bytes: IntGauge,
@@ -170,6 +171,11 @@ impl Metrics {
             out_of_order: counter(
                 "meshbridge_events_out_of_order_total",
                 "Events offered although an earlier one of their lane was missing; moves after a wait of 60 seconds.",
+            ),
+            delivery_refused: counters(
+                "meshbridge_delivery_refused_total",
+                "Receipts, exchanges and fences that were not believed, or had no key to be sent with; `unproven` and `no_key` move when a bridge starts.",
+                &["reason"],
             ),
             spool_segments: gauge(
                 "meshbridge_spool_segments",
@@ -279,6 +285,11 @@ impl Metrics {
 
     pub(crate) fn on_alarm(&self, kind: &str) {
         self.alarms.with_label_values(&[kind]).inc();
+    }
+
+    /// `reason` is a name of [`crate::sealing::Refused`].
+    pub(crate) fn on_delivery_refused(&self, reason: &str) {
+        self.delivery_refused.with_label_values(&[reason]).inc();
     }
 
     pub(crate) fn on_out_of_order(&self) {
