@@ -68,7 +68,7 @@ impl OwnKey {
             info.put_slice(public);
         }
         let theirs = UnparsedPublicKey::new(&X25519, public);
-        agreement::agree(&self.private, &theirs, (), |secret| {
+        agreement::agree(&self.private, theirs, (), |secret| {
             let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(secret);
             let mut key = Zeroizing::new([0_u8; 32]);
             expand(&secret, &[b"mac", &info], &mut *key)?;
