@@ -97,8 +97,7 @@ impl End {
         }
         let key = own.agree(direction.to, direction.from, &claims.public);
         let key = key.ok_or(Refused::Malformed("the public key"))?;
-        let mut window = Window::default();
-        window.take(claims.counter);
+        let window = Window::from(claims.counter);
         self.peer = Some(Peer { public: claims.public, key, window, vouch });
         self.challenge = draw();
         self.heard.only(claims);
@@ -215,6 +214,12 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// Nothing up to and with `number` counts any more: a key that was dropped and comes back is still the same one,
+    /// and so is what was said under it.
+    pub(super) fn from(number: u64) -> Window {
+        Window { highest: number, seen: u128::MAX }
+    }
+
     pub(super) fn admits(&self, number: u64) -> bool {
         match self.highest.checked_sub(number) {
             None => true,

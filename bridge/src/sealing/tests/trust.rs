@@ -20,6 +20,8 @@ fn a_key_ends_with_the_chain_that_vouched_for_it() {
     assert_eq!(b.seal(&a, &b.receipt()), Err(Refused::NoKey));
     assert_eq!(b.hears(&exchange), Err(Refused::Unproven), "one of before does not bring it back");
     a.meet(&b);
+    assert_eq!(b.hears(&receipt), Err(Refused::Repeated), "the key is the same, and so is what was said");
+    assert_eq!(b.hears(&exchange), Err(Refused::Repeated));
     b.understands(&a);
 }
 
