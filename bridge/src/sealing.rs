@@ -27,15 +27,16 @@
 //! - *An exchange of an earlier run of the sender*: would bring back its old key, and in the delivery core an old disk
 //!   ("everything stored there is lost") or old cursors. So a key that is not the one in use counts only when the
 //!   exchange says back the listener's challenge, and that is drawn anew with each key taken or dropped: what passes
-//!   was signed after that. Order of epochs would not do, as a bridge with a new disk may begin below its former epoch.
+//!   was signed after that. Order of epochs would not do: a bridge with a new disk and a slow clock begins below its
+//!   former epoch.
 //! - *The same after the listener has started again*: its challenges are new as well, so nothing from before its start
 //!   passes, however current the sender's run is.
 //! - *Flooded*: a prompt is owed to a bridge once a second, and all of them share 200. Who names many bridges can use
 //!   those up and delay the prompts of others, not what the delivery core asks by itself.
 //! - *Drowned*: a bridge that starts says back two challenges of those it heard, the latest and the one of the highest
-//!   epoch, so that repeating old exchanges does not hide the true one. Only where the peer has lost its disk *and*
-//!   old exchanges come faster than true ones, the pair's first exchange waits as long as that goes on. Each of them
-//!   costs a signature check, on the task of the link that brought it and outside every lock.
+//!   epoch, so that repeating old exchanges does not hide the true one. Only where the peer's epoch has fallen back
+//!   *and* old exchanges come faster than true ones, the pair's first exchange waits as long as that goes on. Each of
+//!   them costs a signature check, on the task of the link that brought it and outside every lock.
 //!
 //! **Trust that ends.** A key is used for as long as the chain that vouched for it: past its end, and when certificates
 //! or the deny-list were read again and the same signature no longer verifies, it is dropped. The next exchange,
