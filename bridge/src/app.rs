@@ -40,6 +40,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, PipelineParts, Webhooks};
 use crate::policy_store::PolicyStore;
 use crate::router_task::{self, Command, RouterTask};
+use crate::sealing::Sealing;
 use crate::webhook::{AddressRules, SigningKeys, SystemNetwork, WebhookClient, WebhookSettings};
 
 /// How often parked frames are looked at.
@@ -104,6 +105,14 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     let journal = Journal::start(opened.log, node.spool.segments_max, damaged);
     let links = Arc::new(Links::new(configured_links(&node)?, Arc::clone(&metrics)));
     let (router_handle, commands) = router_task::channel();
+    let keyring = Arc::new(CertificateKeyring::new(Arc::clone(&credentials)));
+    let sealing = Sealing::new(
+        &bridge,
+        this_run.epoch,
+        &members(&node)?,
+        Arc::clone(&keyring),
+        tokio::time::Instant::now().into_std(),
+    );
     let mut router = Router::new(
         RouterConfig {
             federation: federation.name().to_owned(),
@@ -115,7 +124,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
             seed: rand::rng().random(),
             policy_digest: policies.active().program.digest(),
         },
-        Arc::new(CertificateKeyring::new(Arc::clone(&credentials))),
+        keyring,
         tokio::time::Instant::now().into_std(),
     );
     for messages in recalled {
@@ -136,6 +145,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
             forwarding: Arc::clone(&forwarding),
             links: Arc::clone(&links),
             router: router_handle.clone(),
+            sealing,
             metrics: Arc::clone(&metrics),
         },
         core,

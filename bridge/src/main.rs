@@ -13,6 +13,7 @@ mod metrics;
 mod pipeline;
 mod policy_store;
 mod router_task;
+mod sealing;
 mod webhook;
 
 use std::process::ExitCode;

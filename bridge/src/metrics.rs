@@ -78,6 +78,7 @@ pub(crate) struct Metrics {
     alarms: IntCounterVec,
     out_of_order: IntCounter,
     group_moves: IntCounter,
+    delivery_refused: IntCounterVec,
     pub(crate) spool_segments: IntGauge,
     pub(crate) spool_live_bytes: IntGauge,
     pub(crate) spool_queued_bytes: IntGauge,
@@ -175,6 +176,11 @@ impl Metrics {
             group_moves: counter(
                 "meshbridge_group_moves_total",
                 "Events for which a consumer group's bridge was chosen anew; moves when the last member at a bridge has left.",
+            ),
+            delivery_refused: counters(
+                "meshbridge_delivery_refused_total",
+                "Receipts, exchanges and fences that were not believed, or had no key to be sent with; `unproven` and `no_key` move when a bridge starts.",
+                &["reason"],
             ),
             spool_segments: gauge(
                 "meshbridge_spool_segments",
@@ -288,6 +294,11 @@ impl Metrics {
 
     pub(crate) fn on_group_chosen_anew(&self) {
         self.group_moves.inc();
+    }
+
+    /// `reason` is a name of [`crate::sealing::Refused`].
+    pub(crate) fn on_delivery_refused(&self, reason: &str) {
+        self.delivery_refused.with_label_values(&[reason]).inc();
     }
 
     pub(crate) fn on_out_of_order(&self) {

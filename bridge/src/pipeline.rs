@@ -31,6 +31,7 @@ mod plan;
 mod principal;
 mod push;
 mod recent;
+mod sealed;
 mod stored;
 mod subscriptions;
 mod waiters;
@@ -58,6 +59,7 @@ use crate::link::Links;
 use crate::metrics::Metrics;
 use crate::policy_store::{Generation, PolicyStore};
 use crate::router_task::{Command, RouterHandle};
+use crate::sealing::Sealing;
 pub(crate) use arrival::Arrival;
 pub(crate) use dead_letters::DeadLetterView;
 pub(crate) use members::{Strategy, WEIGHT_MAX};
@@ -177,6 +179,7 @@ pub(crate) struct PipelineParts {
     pub(crate) forwarding: Arc<ArcSwap<Forwarding>>,
     pub(crate) links: Arc<Links>,
     pub(crate) router: RouterHandle,
+    pub(crate) sealing: Sealing,
     pub(crate) metrics: Arc<Metrics>,
 }
 

@@ -49,6 +49,11 @@ impl CertificateKeyring {
         CertificateKeyring { credentials, known: moka::sync::Cache::new(CHAINS_CACHED) }
     }
 
+    /// Differs after each reading of the credentials; what an earlier one vouched for may hold no longer.
+    pub(crate) fn generation(&self) -> u64 {
+        self.credentials.load().generation
+    }
+
     fn known_chain(&self, own: &Credentials, chain: &[Bytes]) -> Result<KnownChain, Refusal> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&own.generation.to_le_bytes());

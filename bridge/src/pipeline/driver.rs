@@ -326,7 +326,7 @@ impl Inner {
 
     /// To the other end of a pair, hop by hop.
     fn tell(&self, to: &BridgeId, message: &Message) {
-        let body = Bytes::from(message.encode());
+        let Some(body) = self.seal(to, message) else { return };
         let relay = Relay { to: to.clone(), from: self.parts.own.clone(), hop_limit: RELAY_HOPS, body };
         self.route_relay(&relay);
     }
@@ -378,16 +378,8 @@ impl Pipeline {
             }
             return;
         }
-        // Whoever the federation does not list gets no state here.
-        if relay.from == inner.parts.own || !inner.parts.bridges.contains(&relay.from) {
-            return inner.parts.metrics.on_dropped(crate::metrics::DropReason::Damaged, 1);
-        }
-        match Message::decode(&relay.body) {
-            Ok(message) => inner.durable.with(|core| core.on_message(&relay.from, message, Instant::now())),
-            Err(problem) => {
-                inner.parts.metrics.on_dropped(crate::metrics::DropReason::Damaged, 1);
-                warn!(from = %relay.from, %problem, "A delivery message makes no sense");
-            }
+        if let Some(message) = inner.unseal(&relay) {
+            inner.durable.with(|core| core.on_message(&relay.from, message, Instant::now()));
         }
     }
 

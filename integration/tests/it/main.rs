@@ -18,6 +18,7 @@ mod malformed;
 mod policies;
 mod reload;
 mod restart;
+mod sealing;
 mod streams;
 mod tls;
 mod up;

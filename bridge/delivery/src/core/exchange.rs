@@ -35,6 +35,14 @@ impl Core {
         self.send_exchange(bridge, true, Vec::new());
     }
 
+    /// The two ends do not understand each other: one exchange now. Who calls bounds how often.
+    pub fn ask_for_exchange(&mut self, bridge: &BridgeId, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(bridge) {
+            peer.ask_at = Some(now);
+        }
+        self.ask_if_due(bridge, now);
+    }
+
     fn send_exchange(&mut self, bridge: &BridgeId, reply: bool, unsettled: Vec<LaneRanges>) {
         let open_here = self.open_here(bridge);
         let destination = self.state.destinations.get(bridge);
