@@ -47,6 +47,8 @@ use crate::webhook::{AddressRules, SigningKeys, SystemNetwork, WebhookClient, We
 const SWEEP: Duration = Duration::from_millis(250);
 /// Time the neighbours get to hear that we leave.
 const GOODBYE: Duration = Duration::from_millis(200);
+/// Clients wait so long at most for what the spool held to be with its subscriptions.
+const RESUME_WITHIN: Duration = Duration::from_secs(20);
 /// Time tasks get to end after the token.
 const DRAIN_MAX: Duration = Duration::from_secs(8);
 
@@ -211,6 +213,8 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     // Before the driver: what it offers must find its subscription.
     pipeline.resume_named().await;
     let driver = tokio::spawn(pipeline.clone().drive(late.clone()));
+    // A driver that fails before that is noticed below.
+    let _ = tokio::time::timeout(RESUME_WITHIN, pipeline.resumed()).await;
     let failed = Arc::new(AtomicBool::new(false));
     let (driver_failed, ends) = (Arc::clone(&failed), stop.clone());
     tasks.spawn(async move {

@@ -208,6 +208,9 @@ struct Inner {
     recent: Mutex<RecentlySent>,
     dead_letters: Mutex<DeadLetters>,
     draining: AtomicBool,
+    /// What the spool held when the bridge started is with its subscriptions.
+    resumed: AtomicBool,
+    resumed_now: tokio::sync::Notify,
 }
 
 /// Locks whose holder panicked keep their data: each critical section leaves it whole between statements.
@@ -234,6 +237,8 @@ impl Pipeline {
                 recent: Mutex::default(),
                 dead_letters: Mutex::default(),
                 draining: AtomicBool::new(false),
+                resumed: AtomicBool::new(false),
+                resumed_now: tokio::sync::Notify::new(),
             }),
         }
     }
@@ -299,6 +304,14 @@ impl Pipeline {
             }
             Ok(Err(full)) => Err(SubscribeRefused::InterestFull(full.to_string())),
             Err(_) => Err(SubscribeRefused::Draining),
+        }
+    }
+
+    /// Waits until what the spool held when the bridge started is with its subscriptions; the driver does that first.
+    pub(crate) async fn resumed(&self) {
+        let resumed = self.inner.resumed_now.notified();
+        if !self.inner.resumed.load(Ordering::Acquire) {
+            resumed.await;
         }
     }
 

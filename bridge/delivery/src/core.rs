@@ -161,7 +161,7 @@ impl Core {
             let effects = bodies.iter().map(|body| Effect::Unchosen { body: *body, name: name.clone() });
             self.actions.extend(effects.map(Action::Effect));
         }
-        let bodies: Vec<u64> = self.state.events.keys().copied().collect();
+        let bodies: Vec<u64> = self.state.events.keys().collect();
         for body in &bodies {
             let Some(event) = self.state.events.get(body) else { continue };
             if event.expires > 0 {

@@ -13,6 +13,7 @@
 //! ```
 
 mod destination;
+mod events;
 mod groups;
 mod origin;
 mod parts;
@@ -25,6 +26,7 @@ use smallvec::SmallVec;
 
 pub use destination::Source;
 pub(crate) use destination::ranges_of;
+pub use events::Events;
 pub use origin::{Account, Destination, Pending};
 pub(crate) use origin::{EGRESS_LOST, OUTCOME_FORGOTTEN};
 pub use producers::{PRODUCER_LIFE_MS, PRODUCERS_MAX};
@@ -53,12 +55,12 @@ pub struct Event {
     /// Bytes of the event.
     pub size: u32,
     /// Remote destinations that may still need the bytes.
-    pub destinations: SmallVec<[BridgeId; 2]>,
-    pub groups: SmallVec<[(u32, GroupState); 2]>,
+    pub destinations: SmallVec<[BridgeId; 1]>,
+    pub groups: SmallVec<[(u32, GroupState); 1]>,
     /// The pair of this event and this bridge has not ended.
     pub local_open: bool,
     /// The worst end a subscription has given it so far.
-    pub worst: Option<Outcome>,
+    pub worst: Option<Box<Outcome>>,
     /// Starts of the bridge when it was stored: a later one may have offered it before.
     pub start: u32,
     /// Not for the subscriptions without memory here.
@@ -114,7 +116,7 @@ pub struct State {
     /// How often the bridge has started.
     pub starts: u32,
     pub next_body: u64,
-    pub events: BTreeMap<u64, Event>,
+    pub events: Events,
     /// Own events that are kept until they are delivered: their bodies.
     pub retained: BTreeMap<(Run, u8, u64), u64>,
     /// By destination; this bridge's own entry is the account of local deliveries.
@@ -139,7 +141,7 @@ impl State {
             runs: Vec::new(),
             starts: 0,
             next_body: 1,
-            events: BTreeMap::new(),
+            events: Events::default(),
             retained: BTreeMap::new(),
             destinations: BTreeMap::new(),
             sources: BTreeMap::new(),
@@ -300,7 +302,7 @@ impl State {
             }
         }
         if event.worst.as_ref().is_none_or(|worst| severity(&outcome) > severity(worst)) {
-            event.worst = Some(outcome);
+            event.worst = Some(Box::new(outcome));
         }
         self.release_if_done(body, effects);
     }

@@ -1,6 +1,8 @@
 //! Where each live body lies and what each segment still holds; shared by the log and its readers.
 
-use std::collections::{BTreeMap, HashMap};
+mod bodies;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +11,7 @@ use crate::error::ReadError;
 use crate::format::{Codec, batch_bytes_bound};
 use crate::segment;
 use crate::vfs::{Vfs, read_full};
+use bodies::Bodies;
 
 /// Files of closed segments that are kept open for readers.
 const OPEN_FILES_MAX: usize = 16;
@@ -25,7 +28,7 @@ pub(crate) struct SegmentInfo {
 
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    pub(crate) bodies: HashMap<u64, Location>,
+    pub(crate) bodies: Bodies,
     pub(crate) segments: BTreeMap<u64, SegmentInfo>,
 }
 
@@ -38,21 +41,14 @@ impl Index {
     }
 
     pub(crate) fn release(&mut self, id: u64) {
-        if let Some(old) = self.bodies.remove(&id) {
+        if let Some(old) = self.bodies.remove(id) {
             self.count(old, -1);
         }
     }
 
     pub(crate) fn retain(&mut self, keep: &mut dyn FnMut(u64) -> bool) {
-        let mut gone = Vec::new();
-        self.bodies.retain(|id, at| {
-            let stays = keep(*id);
-            if !stays {
-                gone.push(*at);
-            }
-            stays
-        });
-        gone.into_iter().for_each(|at| self.count(at, -1));
+        let gone: Vec<u64> = self.bodies.iter().map(|(id, _)| id).filter(|id| !keep(*id)).collect();
+        gone.into_iter().for_each(|id| self.release(id));
     }
 
     fn count(&mut self, at: Location, sign: i64) {
@@ -74,7 +70,7 @@ impl Index {
     /// Live bodies of a segment in the order they lie in.
     pub(crate) fn bodies_of(&self, segment: u64) -> Vec<(u64, Location)> {
         let mut inside: Vec<(u64, Location)> =
-            self.bodies.iter().filter(|(_, at)| at.segment == segment).map(|(id, at)| (*id, *at)).collect();
+            self.bodies.iter().filter(|(_, at)| at.segment == segment).collect();
         inside.sort_unstable_by_key(|(_, at)| at.offset);
         inside
     }
@@ -116,7 +112,7 @@ impl<V: Vfs> BodyReader<V> {
         for _ in 0..3 {
             let (at, codec) = {
                 let index = self.index();
-                let at = index.bodies.get(&id).copied().ok_or(ReadError::Unknown(id))?;
+                let at = index.bodies.get(id).ok_or(ReadError::Unknown(id))?;
                 let info = index.segments.get(&at.segment).ok_or(ReadError::Unknown(id))?;
                 (at, info.codec.clone())
             };

@@ -412,7 +412,7 @@ impl<V: Vfs + Clone> Log<V> {
         let mut index = self.reader.index();
         index.retain(&mut keep);
         let lost = index.bodies.iter().filter(|(_, at)| !index.segments.contains_key(&at.segment));
-        let mut lost: Vec<u64> = lost.map(|(id, _)| *id).collect();
+        let mut lost: Vec<u64> = lost.map(|(id, _)| id).collect();
         lost.sort_unstable();
         lost.iter().for_each(|id| index.release(*id));
         lost

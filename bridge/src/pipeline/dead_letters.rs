@@ -27,8 +27,8 @@ impl Pipeline {
         self.inner.durable.view(|core| {
             let events = core.state().events.iter();
             let dead = events.flat_map(|(body, event)| {
-                event.groups.iter().filter_map(|(id, state)| match state {
-                    GroupState::Dead(reason) => Some((*body, *id, reason.to_string())),
+                event.groups.iter().filter_map(move |(id, state)| match state {
+                    GroupState::Dead(reason) => Some((body, *id, reason.to_string())),
                     GroupState::Open => None,
                 })
             });

@@ -3,6 +3,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -35,6 +36,11 @@ impl Pipeline {
     /// Runs until `stop`. What is not carried out then is in the log.
     pub(crate) async fn drive(self, stop: CancellationToken) {
         let inner = &self.inner;
+        // What was not dealt with by the process before is with its subscriptions before anybody asks for it: a client that
+        // comes back with a `Last-Event-ID` speaks of these.
+        tokio::task::block_in_place(|| inner.execute_all());
+        inner.resumed.store(true, Ordering::Release);
+        inner.resumed_now.notify_waiters();
         let mut commits = inner.durable.commits();
         let mut ticked = Instant::now();
         loop {
@@ -72,6 +78,18 @@ impl Pipeline {
 }
 
 impl Inner {
+    fn execute_all(&self) {
+        // What the core wanted when it was made.
+        self.durable.with(|_| ());
+        loop {
+            let actions = self.durable.take_todo(ACTIONS_PER_TURN);
+            if actions.is_empty() {
+                return;
+            }
+            self.execute(actions);
+        }
+    }
+
     fn advance(&self, committed: u64, tick: bool) {
         let now = Instant::now();
         let finished = self.durable.finished.take();
@@ -281,28 +299,13 @@ impl Inner {
         if out_of_order {
             self.parts.metrics.on_out_of_order();
         }
-        let mut partition = 0;
-        let living = match self.durable.stored(body) {
-            Ok(stored) => {
-                partition = partition_hash(&stored.event);
-                let delivery = Arc::new(Delivery {
-                    body: Some(body),
-                    key: stored.key.clone(),
-                    topic: stored.topic.clone(),
-                    event: stored.event.clone(),
-                });
-                if groups_only { 0 } else { self.hand_out(&delivery) }
-            }
-            Err(problem) => {
-                error!(body, problem, "An event cannot be read back from the spool");
-                self.parts.metrics.on_alarm("unreadable");
-                self.durable.with(|core| {
-                    for group in &groups {
-                        core.end_group(body, *group, GroupEnd::DeadLettered("destination-lost".into()));
-                    }
-                });
-                0
-            }
+        // Its bytes are looked at only where somebody decides by them: a start with much waiting reads nothing.
+        let live = !groups_only && self.subscriptions.len() > 0;
+        let by_partition = |group: &u32| self.named.get(*group).is_some_and(|named| named.is_sticky());
+        let (living, partition) = if live || groups.iter().any(by_partition) {
+            self.offer_bytes(body, live, &groups)
+        } else {
+            (0, 0)
         };
         self.durable.with(|core| core.on_offered(body, living));
         for group in groups {
@@ -310,6 +313,31 @@ impl Inner {
                 Some(named) => named.offer(body, partition),
                 // Deleted while the event was on its way into the log.
                 None => self.durable.with(|core| core.end_group_for_good(body, group)),
+            }
+        }
+    }
+
+    /// How many subscriptions without memory have it now, and its partition.
+    fn offer_bytes(&self, body: u64, live: bool, groups: &[u32]) -> (u32, u32) {
+        match self.durable.stored(body) {
+            Ok(stored) => {
+                let delivery = Arc::new(Delivery {
+                    body: Some(body),
+                    key: stored.key.clone(),
+                    topic: stored.topic.clone(),
+                    event: stored.event.clone(),
+                });
+                (if live { self.hand_out(&delivery) } else { 0 }, partition_hash(&stored.event))
+            }
+            Err(problem) => {
+                error!(body, problem, "An event cannot be read back from the spool");
+                self.parts.metrics.on_alarm("unreadable");
+                self.durable.with(|core| {
+                    for group in groups {
+                        core.end_group(body, *group, GroupEnd::DeadLettered("destination-lost".into()));
+                    }
+                });
+                (0, 0)
             }
         }
     }

@@ -307,6 +307,10 @@ impl Named {
         state.later.retain(|_, later| *later != body);
     }
 
+    pub(super) fn is_sticky(&self) -> bool {
+        self.group.as_ref().is_some_and(|group| group.strategy == Strategy::Sticky)
+    }
+
     pub(super) fn group_name(&self) -> Option<&GroupName> {
         self.group.as_ref().map(|group| &group.name)
     }

@@ -58,9 +58,9 @@ impl Core {
     /// As an origin: events whose group was chosen for `bridge` and that have never left for there.
     pub fn unsent_groups(&self, bridge: &BridgeId) -> Vec<(u64, GroupName)> {
         let Some(peer) = self.peers.get(bridge) else { return Vec::new() };
-        let bodies = peer.sender.unsent.range(self.first_body..);
-        let bodies = bodies.filter(|body| !peer.sender.has_left(**body) || bug(Bug::GroupRechosenInDoubt));
-        let events = bodies.filter_map(|body| Some((*body, self.state.events.get(body)?.choices.as_ref()?)));
+        let bodies = peer.sender.unsent.iter().filter(|body| *body >= self.first_body);
+        let bodies = bodies.filter(|body| !peer.sender.has_left(*body) || bug(Bug::GroupRechosenInDoubt));
+        let events = bodies.filter_map(|body| Some((body, self.state.events.get(&body)?.choices.as_ref()?)));
         events.flat_map(|(body, c)| c.groups_at(bridge).map(move |name| (body, name.clone()))).collect()
     }
 
@@ -68,7 +68,7 @@ impl Core {
     /// destination alone can give it back.
     pub fn take_group_back(&mut self, body: u64, bridge: &BridgeId, name: &GroupName) -> bool {
         let left = self.peers.get(bridge).is_none_or(|peer| {
-            body < self.first_body || !peer.sender.unsent.contains(&body) || peer.sender.has_left(body)
+            body < self.first_body || !peer.sender.unsent.contains(body) || peer.sender.has_left(body)
         });
         let choices = |core: &Core| core.state.events.get(&body).and_then(|event| event.choices.clone());
         let chosen = choices(self).is_some_and(|choices| choices.groups_at(bridge).any(|one| one == name));

@@ -59,7 +59,7 @@ impl Core {
         if !event.local_open || living.left > 0 || event.open_groups().next().is_some() {
             return;
         }
-        let outcome = event.worst.clone().unwrap_or_else(|| {
+        let outcome = event.worst.as_deref().cloned().unwrap_or_else(|| {
             if living.delivered {
                 Outcome::Delivered
             } else if event.groups_only {
@@ -105,7 +105,7 @@ impl Core {
     pub fn unsubscribe(&mut self, id: u32) {
         let holding =
             self.state.events.iter().filter(|(_, event)| event.groups.iter().any(|(group, _)| *group == id));
-        let bodies: Vec<u64> = holding.map(|(body, _)| *body).collect();
+        let bodies: Vec<u64> = holding.map(|(body, _)| body).collect();
         for body in bodies {
             self.end_group_for_good(body, id);
         }

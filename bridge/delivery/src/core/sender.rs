@@ -1,10 +1,11 @@
 //! Sending to one destination: a window, retransmission of holes, and ends for what may have been sent (D4, D7).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use meshbridge_routing::BridgeId;
+use roaring::RoaringTreemap;
 use smallvec::SmallVec;
 
 use super::{Action, Core, Waiting};
@@ -27,15 +28,21 @@ struct Flight {
     first: bool,
 }
 
+fn pop_first(bodies: &mut RoaringTreemap) -> Option<u64> {
+    let first = bodies.min()?;
+    bodies.remove(first);
+    Some(first)
+}
+
 /// The volatile side of a destination.
 #[derive(Debug)]
 pub(super) struct Sender {
     /// Durable, and to be sent when the window allows.
-    pub(super) unsent: BTreeSet<u64>,
+    pub(super) unsent: RoaringTreemap,
     flight: BTreeMap<u64, Flight>,
     flight_bytes: u64,
     /// Left this process at least once.
-    touched: BTreeSet<u64>,
+    touched: RoaringTreemap,
     /// Outcomes noted durably.
     pub(super) outcomes_noted: u64,
     /// To be ended there; their payload is not sent any more.
@@ -54,10 +61,10 @@ pub(super) struct Sender {
 impl Default for Sender {
     fn default() -> Sender {
         Sender {
-            unsent: BTreeSet::new(),
+            unsent: RoaringTreemap::new(),
             flight: BTreeMap::new(),
             flight_bytes: 0,
-            touched: BTreeSet::new(),
+            touched: RoaringTreemap::new(),
             outcomes_noted: 0,
             fenced: BTreeMap::new(),
             credit: u64::MAX,
@@ -72,8 +79,8 @@ impl Default for Sender {
 
 impl Sender {
     pub(super) fn on_settled(&mut self, body: u64) {
-        self.unsent.remove(&body);
-        self.touched.remove(&body);
+        self.unsent.remove(body);
+        self.touched.remove(body);
         self.fenced.remove(&body);
         if let Some(flight) = self.flight.remove(&body) {
             self.flight_bytes -= flight.bytes;
@@ -89,7 +96,7 @@ impl Sender {
 
     /// It left this process at least once.
     pub(super) fn has_left(&self, body: u64) -> bool {
-        self.touched.contains(&body)
+        self.touched.contains(body)
     }
 
     pub(super) fn hurry(&mut self, now: Instant) {
@@ -142,7 +149,7 @@ impl Core {
             let window = self.config.window_bytes.min(credit);
             let mut blocked = Vec::new();
             while sender.flight_bytes < window && sender.flight.len() < self.config.window_events {
-                let Some(body) = sender.unsent.pop_first() else { break };
+                let Some(body) = pop_first(&mut sender.unsent) else { break };
                 let Some(event) = self.state.events.get(&body) else { continue };
                 let key = &event.key;
                 let Some(pending) = destination.pending(key.run, key.lane, key.seq) else { continue };
@@ -161,7 +168,10 @@ impl Core {
                 let first = sender.touched.insert(body) && body >= self.first_body;
                 sender.flight.insert(body, Flight { at: now, bytes, first });
                 sender.flight_bytes += bytes;
-                sender.progress_at.get_or_insert(now);
+                if sender.flight.len() == 1 {
+                    // Nothing was in flight, so nothing was waited for.
+                    sender.progress_at = Some(now);
+                }
                 let prev = if bug(Bug::PrevTooLow) { pending.prev.saturating_sub(1) } else { pending.prev };
                 sends.entry(body).or_default().push((bridge.clone(), prev));
             }
@@ -327,11 +337,11 @@ impl Core {
     /// when the destination has said so (D7).
     pub fn end_pair(&mut self, body: u64, destination: &BridgeId, outcome: Outcome, now: Instant) {
         let sender = &mut self.peers.entry(destination.clone()).or_default().sender;
-        if bug(Bug::FenceSkipped) || body >= self.first_body && !sender.touched.contains(&body) {
-            sender.unsent.remove(&body);
+        if bug(Bug::FenceSkipped) || body >= self.first_body && !sender.touched.contains(body) {
+            sender.unsent.remove(body);
             return self.end_unsent(body, destination, outcome);
         }
-        sender.unsent.remove(&body);
+        sender.unsent.remove(body);
         if let Some(flight) = sender.flight.remove(&body) {
             sender.flight_bytes -= flight.bytes;
         }
@@ -359,7 +369,7 @@ impl Core {
         if let Some(peer) = self.peers.get_mut(destination)
             && peer.sender.flight.get(&body).is_some_and(|flight| flight.first)
         {
-            peer.sender.touched.remove(&body);
+            peer.sender.touched.remove(body);
             if let Some(flight) = peer.sender.flight.remove(&body) {
                 peer.sender.flight_bytes -= flight.bytes;
             }

@@ -36,7 +36,7 @@ impl State {
         while bodies.peek().is_some() {
             let mut out = Writer::kind(kind::EVENTS);
             for (body, event) in bodies.by_ref().take(256) {
-                out.number(*body);
+                out.number(body);
                 write_event(&mut out, event);
             }
             parts.push(out.0);
@@ -309,7 +309,7 @@ fn read_event(from: &mut Reader<'_>) -> Result<Event> {
         Ok((id, state))
     });
     let groups = groups.collect::<Result<SmallVec<_>>>()?;
-    let worst = if from.flag()? { Some(Outcome::read(from)?) } else { None };
+    let worst = if from.flag()? { Some(Box::new(Outcome::read(from)?)) } else { None };
     Ok(Event {
         key,
         prev,

@@ -115,7 +115,7 @@ impl<V: Vfs + Clone> Log<V> {
         let begin = Entry::CheckpointBegin { rows: index.rows(), epoch_floor: self.epoch_floor };
         let queue = &mut self.checkpoints.queue;
         queue.push_back(Rider::Begin(begin.encode()));
-        let mut bodies: Vec<_> = index.bodies.iter().map(|(id, at)| (*id, *at)).collect();
+        let mut bodies: Vec<_> = index.bodies.iter().collect();
         bodies.sort_unstable_by_key(|(id, _)| *id);
         for chunk in bodies.chunks(BODIES_PER_RECORD) {
             queue.push_back(Rider::Piece(Entry::CheckpointBodies { bodies: chunk.to_vec() }.encode()));

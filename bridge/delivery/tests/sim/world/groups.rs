@@ -61,7 +61,7 @@ impl World {
         let Some(group) = consumer else { return Ok(()) };
         let events = core.state().events.iter();
         let held = events.filter(|(_, event)| event.open_groups().any(|id| id == group));
-        let bodies: Vec<u64> = held.map(|(body, _)| *body).collect();
+        let bodies: Vec<u64> = held.map(|(body, _)| body).collect();
         for body in bodies {
             let tries = self.groups.tries.get(&(node, body)).copied().unwrap_or(0);
             core.return_group(body, group, &name(), tries);
