@@ -9,6 +9,7 @@ use meshbridge_delivery::{Action, Alarm, Effect, GroupEnd, Message, Outcome};
 use meshbridge_policy::Context;
 use meshbridge_routing::wire::{Relay, data::payload_digest};
 use meshbridge_routing::{BridgeId, CarrierSet, Forwarding};
+use meshbridge_spool::fail_point;
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -198,7 +199,9 @@ impl Inner {
                 since: now,
                 expires: life.map(|life| now + life),
             };
+            fail_point!("origin.before-send");
             self.forward(forwarding, frame, None);
+            fail_point!("origin.after-send");
         }
     }
 
@@ -266,6 +269,7 @@ impl Inner {
         if out_of_order {
             self.parts.metrics.on_out_of_order();
         }
+        fail_point!("destination.before-offer");
         let living = match self.durable.stored(body) {
             Ok(stored) => {
                 let delivery = Arc::new(Delivery {
@@ -309,6 +313,13 @@ impl Inner {
 
     /// To the other end of a pair, hop by hop.
     fn tell(&self, to: &BridgeId, message: &Message) {
+        fail_point!(match message {
+            Message::Receipt(receipt) if receipt.endings.is_empty() => "destination.before-receipt",
+            Message::Receipt(_) => "destination.before-outcomes",
+            Message::OutcomesKnown { .. } => "origin.before-outcomes-known",
+            Message::Exchange(_) => "pair.before-exchange",
+            Message::Fence { .. } => "origin.before-fence",
+        });
         let body = Bytes::from(message.encode());
         let relay = Relay { to: to.clone(), from: self.parts.own.clone(), hop_limit: RELAY_HOPS, body };
         self.route_relay(&relay);
@@ -340,7 +351,11 @@ impl Pipeline {
             return inner.parts.metrics.on_dropped(crate::metrics::DropReason::Damaged, 1);
         }
         match Message::decode(&relay.body) {
-            Ok(message) => inner.durable.with(|core| core.on_message(&relay.from, message, Instant::now())),
+            Ok(message) => {
+                fail_point!("pair.before-noting");
+                inner.durable.with(|core| core.on_message(&relay.from, message, Instant::now()));
+                fail_point!("pair.after-noting");
+            }
             Err(problem) => {
                 inner.parts.metrics.on_dropped(crate::metrics::DropReason::Damaged, 1);
                 warn!(from = %relay.from, %problem, "A delivery message makes no sense");
