@@ -6,9 +6,13 @@
 mod chaos;
 mod failpoints;
 mod federation;
+mod full;
 mod kills;
+mod latency;
+mod lazyfs;
 mod partition;
 mod reroute;
+mod slow;
 
 use std::env;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -28,6 +28,9 @@ const TIGHT_SPOOL: &str = "segmentMiB: 8, sizeMiB: 80";
 /// A step, and up to how many times it is passed before it strikes.
 type Step = (&'static str, u32);
 
+/// Before the log is written: first it takes long, so that whoever does not wait for it says more than is true.
+const STALLED: &str = "spool.before-append";
+
 /// M1 to M6, M12, M16.
 const ORIGIN: [Step; 9] = [
     ("origin.before-append", 20),
@@ -41,8 +44,10 @@ const ORIGIN: [Step; 9] = [
     ("origin.before-outcomes-known", 5),
 ];
 /// M9 to M12, M14 to M16, M41.
-const DESTINATION: [Step; 11] = [
+const DESTINATION: [Step; 13] = [
     ("destination.before-append", 20),
+    ("spool.before-append", 40),
+    ("spool.after-append", 40),
     ("destination.after-append", 20),
     ("destination.before-receipt", 10),
     ("destination.before-offer", 20),
@@ -104,8 +109,9 @@ async fn strike(scene: &Scene, zone: &str, steps: &[Step]) -> Result<()> {
     mesh.kill(zone)?;
     for _ in 0..rounds() {
         for (step, passes) in steps.iter().filter(|(step, _)| is_wanted(step)) {
-            let before = random.random_range(0..*passes);
-            mesh.start_failing(zone, &format!("{step}={before}*off->panic"))?;
+            let before = random.random_range(*passes / 2..*passes);
+            let stall = if *step == STALLED { "1*sleep(200)->" } else { "" };
+            mesh.start_failing(zone, &format!("{step}={before}*off->{stall}panic"))?;
             let status = mesh.ends(zone, STRUCK_WITHIN).await?;
             let struck = format!("failpoint {step} panic");
             let log = mesh.log(zone);
