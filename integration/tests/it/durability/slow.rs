@@ -82,8 +82,8 @@ async fn who_does_not_read_or_never_acknowledges_holds_up_nobody_else() -> Resul
     let pending = eventually("what was not read waits", ARRIVED_WITHIN, || async {
         let account = mesh.zone("hub").admin().json("/v1/delivery").await?;
         let of = |bridge: &str| {
-            let all = account["destinations"].as_array().into_iter().flatten();
-            all.filter(|one| one["bridge"] == bridge || one["destination"] == bridge).cloned().next()
+            let mut all = account["destinations"].as_array().into_iter().flatten();
+            all.find(|one| one["bridge"] == bridge || one["destination"] == bridge).cloned()
         };
         let (deaf, mute) = (of("deaf-1").context("no account")?, of("mute-1").context("no account")?);
         ensure!(mute["pending"] == ids.len(), "{mute}");
