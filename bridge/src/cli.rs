@@ -94,6 +94,8 @@ type Outcome = Result<(), Failure>;
 
 pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    #[cfg(feature = "fail-points")]
+    crate::fail_points::arm();
     let default = if matches!(arguments.command, Command::Run(_)) { "info" } else { "warn" };
     let filter = EnvFilter::try_from_env("MESHBRIDGE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let plain =

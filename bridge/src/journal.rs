@@ -111,6 +111,7 @@ impl Journal {
             shared: Arc::clone(&shared),
             spares,
             made,
+            refused: None,
             checkpoint_bytes: 0,
             maintained: Instant::now(),
             scrubbed: Instant::now(),
@@ -215,6 +216,8 @@ struct Writer {
     shared: Arc<Shared>,
     spares: Sender<std::io::Result<Spare<std::fs::File>>>,
     made: Receiver<std::io::Result<Spare<std::fs::File>>>,
+    /// When the making of a file failed last; none since one was made.
+    refused: Option<Instant>,
     /// Of the last checkpoint.
     checkpoint_bytes: u64,
     maintained: Instant,
@@ -340,8 +343,13 @@ impl Writer {
     }
 
     fn add_spare(&mut self, made: std::io::Result<Spare<std::fs::File>>) {
-        if let Err(problem) = &made {
-            warn!(%problem, "No further file of the spool can be made; events are refused until it succeeds");
+        match &made {
+            Ok(_) => self.refused = None,
+            Err(problem) => {
+                if self.refused.replace(Instant::now()).is_none() {
+                    warn!(%problem, "No further file of the spool can be made; events are refused until it succeeds");
+                }
+            }
         }
         self.log.add_spare(made);
     }
@@ -388,6 +396,10 @@ impl Writer {
 
     fn order_spare(&mut self) {
         self.take_spares_made();
+        // A full disk does not get room by being asked at every commit.
+        if self.refused.is_some_and(|at| at.elapsed() < MAINTAIN_EVERY) {
+            return;
+        }
         if let Some(job) = self.log.order_spare() {
             let spares = self.spares.clone();
             thread::spawn(move || {

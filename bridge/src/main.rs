@@ -5,6 +5,8 @@ mod app;
 mod cli;
 mod config;
 mod data_directory;
+#[cfg(feature = "fail-points")]
+mod fail_points;
 mod identity;
 mod journal;
 mod link;

@@ -46,6 +46,7 @@ use meshbridge_delivery::{Core, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::ZoneIndex;
 use meshbridge_routing::{BridgeId, EventKey, Forwarding, LinkId, Run, ZoneName};
+use meshbridge_spool::fail_point;
 use meshbridge_topic::{Topic, TopicFilter};
 use tokio::sync::oneshot;
 
@@ -258,8 +259,10 @@ impl Pipeline {
             let generation = self.generation();
             let forwarding = self.inner.parts.forwarding.load();
             let planned = self.inner.plan(&generation, &forwarding, batch);
+            fail_point!("origin.before-append");
             self.inner.admit(principal, &generation, &forwarding, planned, wish.level)?
         };
+        fail_point!("origin.after-append");
         let mut accepted = admission.accepted;
         if wish.level == AckLevel::None {
             return Ok(accepted);
@@ -267,6 +270,7 @@ impl Pipeline {
         if !self.inner.durable.committed(admission.ticket).await {
             return Err(PublishRefused::Draining);
         }
+        fail_point!("origin.before-answer");
         let deadline = tokio::time::Instant::now() + wish.patience;
         for (at, waiter) in admission.waiters {
             let _ = tokio::time::timeout_at(deadline, waiter.reached(wish.level)).await;

@@ -24,3 +24,9 @@ pub fn binary() -> PathBuf {
         .find(|path| path.is_file())
         .expect("no meshbridge binary: run ./integration/test, or set MESHBRIDGE_BIN")
 }
+
+/// The binary in which steps can be made to fail: `MESHBRIDGE_FAILING_BIN`, or `meshbridge-failing` beside the ordinary one. `None` where there is none.
+pub fn failing_binary() -> Option<PathBuf> {
+    let named = env::var_os("MESHBRIDGE_FAILING_BIN").map(PathBuf::from);
+    Some(named.unwrap_or_else(|| binary().with_file_name("meshbridge-failing"))).filter(|path| path.is_file())
+}

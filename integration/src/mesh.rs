@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,17 @@ impl Plan {
     }
 }
 
+/// How the bridges of a mesh are run, where that is not as usual.
+#[derive(Clone, Debug, Default)]
+pub struct Rigging {
+    /// Another binary than the ordinary one.
+    pub binary: Option<PathBuf>,
+    /// The section `spool` of every bridge, without its braces.
+    pub spool: String,
+    /// Where the data directory of a zone is, if not beside the configuration.
+    pub data: BTreeMap<String, PathBuf>,
+}
+
 #[derive(Debug)]
 struct Member {
     node: Node,
@@ -69,6 +80,7 @@ struct Member {
 pub struct Mesh {
     members: BTreeMap<String, Mutex<Member>>,
     relays: BTreeMap<(String, String), Relay>,
+    binary: PathBuf,
     history: Mutex<Vec<String>>,
     began: Instant,
     directory: TempDir,
@@ -77,6 +89,11 @@ pub struct Mesh {
 impl Mesh {
     /// Starts everything and waits until each bridge has a way to each other. The seed is that of the relays.
     pub async fn start(plan: &Plan, seed: u64) -> Result<Mesh> {
+        Mesh::start_rigged(plan, seed, &Rigging::default()).await
+    }
+
+    /// The same, with bridges that are run otherwise.
+    pub async fn start_rigged(plan: &Plan, seed: u64, rigging: &Rigging) -> Result<Mesh> {
         let mut directory = tempfile::tempdir()?;
         if std::env::var_os("MESHBRIDGE_KEEP").is_some() {
             directory.disable_cleanup(true);
@@ -110,13 +127,14 @@ impl Mesh {
                 .filter(|((from, _), _)| from == zone)
                 .map(|((_, to), relay)| (to.as_str(), relay.address()))
                 .collect();
-            let node = prepare(base, zone, plan, ports_of[zone.as_str()], &dialled)?;
+            let node = prepare(base, zone, plan, ports_of[zone.as_str()], &dialled, rigging)?;
             members.insert(zone.clone(), Mutex::new(Member { node, child: None }));
         }
-        let mesh =
-            Mesh { members, relays, history: Mutex::new(Vec::new()), began: Instant::now(), directory };
+        let binary = rigging.binary.clone().unwrap_or_else(binary);
+        let history = Mutex::new(Vec::new());
+        let mesh = Mesh { members, relays, binary, history, began: Instant::now(), directory };
         for zone in &plan.zones {
-            mesh.spawn(zone)?;
+            mesh.spawn(zone, "")?;
         }
         for zone in &plan.zones {
             mesh.ready(zone).await?;
@@ -179,10 +197,36 @@ impl Mesh {
 
     /// Starts the bridge of a zone again, on its ports and data, and waits until it is ready.
     pub async fn restart(&self, zone: &str) -> Result<()> {
-        self.spawn(zone)?;
+        self.spawn(zone, "")?;
         self.ready(zone).await?;
         self.note(&format!("{zone} is back"));
         Ok(())
+    }
+
+    /// Starts the bridge of a zone so that it fails as `points` says (FAILPOINTS of a binary made for that); it may end before it is ready.
+    pub fn start_failing(&self, zone: &str, points: &str) -> Result<()> {
+        self.spawn(zone, points)?;
+        self.note(&format!("{zone} is back, with {points}"));
+        Ok(())
+    }
+
+    /// Waits until the bridge of a zone has ended by itself.
+    pub async fn ends(&self, zone: &str, within: Duration) -> Result<ExitStatus> {
+        let status = eventually(&format!("{zone} ends by itself"), within, || async {
+            let mut member = self.member(zone);
+            let child = member.child.as_mut().with_context(|| format!("{zone} does not run"))?;
+            child.try_wait()?.context("it runs")
+        })
+        .await
+        .with_context(|| self.story())?;
+        self.member(zone).child = None;
+        self.note(&format!("{zone} ended with {status}"));
+        Ok(status)
+    }
+
+    /// What the bridge of a zone has logged in all its lives.
+    pub fn log(&self, zone: &str) -> String {
+        fs::read_to_string(log_of(&self.zone(zone).config)).unwrap_or_default()
     }
 
     /// Waits until each running bridge has a way to each other.
@@ -233,7 +277,7 @@ impl Mesh {
             story.push_str(&format!("\nwire {from}–{to}: forward {forward:?}, backward {backward:?}"));
         }
         for zone in self.zones() {
-            let log = fs::read_to_string(log_of(&self.zone(zone).config)).unwrap_or_default();
+            let log = self.log(zone);
             let start = log.len().saturating_sub(LOG_BYTES_SHOWN);
             let tail = log.char_indices().find(|(at, _)| *at >= start).map_or("", |(at, _)| &log[at..]);
             story.push_str(&format!("\n--- the log of {zone} ends:\n{tail}"));
@@ -256,15 +300,16 @@ impl Mesh {
         member.lock().expect("not poisoned")
     }
 
-    fn spawn(&self, zone: &str) -> Result<()> {
+    fn spawn(&self, zone: &str, fail_points: &str) -> Result<()> {
         let mut member = self.member(zone);
         ensure!(member.child.is_none(), "{zone} runs already");
         let log = File::options().create(true).append(true).open(log_of(&member.node.config))?;
-        let child = Command::new(binary())
+        let child = Command::new(&self.binary)
             .args(["run", "--stop-with-stdin", "--config"])
             .arg(&member.node.config)
             .env("MESHBRIDGE_LOG", "info")
             .env("NO_COLOR", "1")
+            .env("FAILPOINTS", fail_points)
             // Held by the child, so that the bridge ends with the test.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -322,6 +367,7 @@ fn prepare(
     plan: &Plan,
     [peer, http, grpc, admin]: [u16; 4],
     dialled: &[(&str, SocketAddr)],
+    rigging: &Rigging,
 ) -> Result<Node> {
     let own = base.join(zone);
     let bridge = format!("{zone}-1");
@@ -335,6 +381,8 @@ fn prepare(
         .collect();
     let peers = if peers.is_empty() { "  peers: []\n".to_owned() } else { format!("  peers:\n{peers}") };
     let config = own.join("bridge.yaml");
+    let data = rigging.data.get(zone).cloned().unwrap_or_else(|| data_of(&config)).display().to_string();
+    let spool = &rigging.spool;
     let text = format!(
         "apiVersion: meshbridge/v1
 kind: Bridge
@@ -342,7 +390,7 @@ metadata: {{name: {bridge}}}
 spec:
   zone: {zone}
   federation: federation.yaml
-  dataDirectory: data
+  dataDirectory: \"{data}\"
   tls: {{certificate: tls/cert.pem, key: tls/key.pem, ca: ../ca/ca.pem}}
   peering: {{listen: \"127.0.0.1:{peer}\"}}
 {peers}  listeners:
@@ -350,6 +398,7 @@ spec:
     grpc: {{listen: \"127.0.0.1:{grpc}\"}}
   admin: {{listen: \"127.0.0.1:{admin}\"}}
   policy: {{directories: [policies]}}
+  spool: {{{spool}}}
 "
     );
     fs::write(&config, text)?;

@@ -17,8 +17,8 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// An event that nobody takes for this long means that the bridge does not come back.
 const TAKEN_WITHIN: Duration = Duration::from_secs(60);
-/// What each event carries (RELIABILITY §7).
-const PAYLOAD_BYTES: usize = 1_024;
+/// What each event carries, if nothing else is asked for (RELIABILITY §7).
+pub const PAYLOAD_BYTES: usize = 1_024;
 
 /// What to publish, and how fast.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Pace {
     pub topic: String,
     /// Between an answer and the next event.
     pub every: Duration,
+    /// What each event carries.
+    pub bytes: usize,
 }
 
 /// How a publisher fared.
@@ -67,7 +69,7 @@ impl Producer {
             let mut published = Published::default();
             while !stopped.load(Ordering::Relaxed) {
                 let id = format!("{name}-{}", published.events);
-                one(&publisher, &name, &id, &pace.topic, &ledger, &mut published).await?;
+                one(&publisher, &name, &id, &pace, &ledger, &mut published).await?;
                 tokio::time::sleep(pace.every).await;
             }
             Ok(published)
@@ -92,11 +94,12 @@ async fn one(
     publisher: &Publisher,
     name: &str,
     id: &str,
-    topic: &str,
+    pace: &Pace,
     ledger: &SharedLedger,
     published: &mut Published,
 ) -> Result<()> {
-    let mut event = Draft::new(json!({"payload": "x".repeat(PAYLOAD_BYTES)}));
+    let topic = &pace.topic;
+    let mut event = Draft::new(json!({"payload": "x".repeat(pace.bytes)}));
     id.clone_into(&mut event.id);
     event.source = format!("/tests/{name}");
     let body = event.structured().to_string().into_bytes();

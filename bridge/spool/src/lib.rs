@@ -18,6 +18,7 @@ mod bugs;
 mod entry;
 mod error;
 mod export;
+mod fail_points;
 pub mod format;
 mod index;
 mod log;
@@ -33,6 +34,8 @@ pub use error::{AppendError, OpenError, ReadError};
 pub use export::{
     ExportDone, ExportError, ExportOptions, Exported, LostCause, LostRange, Record, RecordPlace, export,
 };
+#[cfg(feature = "fail-points")]
+pub use fail_points::fail_point;
 pub use format::{Lsn, Run, SpoolId};
 pub use index::BodyReader;
 pub use log::{Append, Appended, Class, Entropy, Log, Maintained, Options, RESERVE_SEGMENTS, Scrubbed};

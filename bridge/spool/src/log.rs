@@ -20,6 +20,7 @@ use std::io;
 use crate::bugs::{Bug, bug};
 use crate::entry::{Entry, Location, Previous, owner_prefix};
 use crate::error::AppendError;
+use crate::fail_point;
 use crate::format::{
     Codec, DATA_START, Header, Lsn, PAGE_BYTES, RecordParts, Run, SpoolId, VERSION, batch_bytes_bound,
 };
@@ -245,11 +246,13 @@ impl<V: Vfs + Clone> Log<V> {
             self.make_spare();
         }
         let Some(spare) = self.spares.pop_front() else { return Err(AppendError::Full) };
+        fail_point!("spool.before-roll");
         let next = spare.header.segment;
         let last = Entry::Continue { next }.encode();
         self.write_batch(&[RecordParts([&last, &[], &[]])])?;
         // The next segment's first batch will call this one durable, so it must be.
         self.flush_active().map_err(|problem| self.poison(problem))?;
+        fail_point!("spool.after-roll");
         let previous = Some(Previous { segment: self.active.segment, end: self.active.offset });
         let codec = Codec::new(next, spare.header.salt);
         let info =
@@ -315,6 +318,7 @@ impl<V: Vfs + Clone> Log<V> {
             vouched = self.next - 1;
         }
         let batch = self.active.codec.encode(at, self.next, vouched, all);
+        fail_point!("spool.before-append");
         let written = if bug(Bug::PartialPageRewritten) && !self.active.last_page.is_empty() {
             let both = [self.active.last_page.as_slice(), batch.bytes.as_slice()].concat();
             write_full(&self.active.file, &both, at - PAGE_BYTES)
@@ -322,6 +326,7 @@ impl<V: Vfs + Clone> Log<V> {
             write_full(&self.active.file, &batch.bytes, at)
         };
         written.map_err(|problem| self.poison(problem))?;
+        fail_point!("spool.after-append");
         if bug(Bug::PartialPageRewritten) {
             let tail = batch.bytes.len() - PAGE_BYTES as usize;
             self.active.last_page = batch.bytes.get(tail..).unwrap_or_default().to_vec();
@@ -358,6 +363,7 @@ impl<V: Vfs + Clone> Log<V> {
         if !bug(Bug::NoDataSync) {
             self.active.file.sync_data()?;
         }
+        fail_point!("spool.after-sync");
         self.durable = self.next - 1;
         self.checkpoints.on_durable(self.durable);
         Ok(())

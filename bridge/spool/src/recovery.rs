@@ -18,6 +18,7 @@ use table::Table;
 use crate::bugs::{Bug, bug};
 use crate::entry::{Entry, Location, Previous};
 use crate::error::{Doing, OpenError};
+use crate::fail_point;
 use crate::format::{Codec, DATA_START, Header, Lsn, RecordParts, Run, SpoolId, VERSION, batch_bytes_bound};
 use crate::index::{BodyReader, Index, SegmentInfo};
 use crate::log::{Entropy, Log, Options, Parts};
@@ -85,12 +86,15 @@ impl<V: Vfs + Clone> Log<V> {
         });
         let blank = set_aside(&vfs, &survey)?;
         let tail = Tail::read(&vfs, &survey)?;
+        fail_point!("recovery.surveyed");
         let fresh = Fresh::write(&vfs, &options, &survey, &tail, spool, next_run, &mut entropy)?;
+        fail_point!("recovery.before-unlinking-spares");
         unlink_blank(&vfs, &blank)?;
         let mut replayer =
             Replayer { vfs: &vfs, survey: &mut survey, index: Index::default(), replay: &mut replay };
         replayer.run(&table, &tail, &fresh)?;
         let index = replayer.index;
+        fail_point!("recovery.replayed");
         unlink_retired(&vfs, &survey, &index)?;
         let newest = survey.checkpoint.and_then(|(begin, _)| survey.segment_of(begin));
         let earlier = survey.earlier_checkpoint.and_then(|(begin, _)| survey.segment_of(begin));
@@ -118,6 +122,7 @@ impl<V: Vfs + Clone> Log<V> {
             epoch_floor: survey.epoch_floor(),
             lock,
         });
+        fail_point!("recovery.before-spare");
         log.make_spare();
         Ok((log, recovered))
     }
@@ -269,6 +274,7 @@ impl<F: VfsFile> Fresh<F> {
             return old;
         }
         write_full(&spare.file, &batch.bytes, DATA_START).doing(|| "write the fresh segment".to_owned())?;
+        fail_point!("recovery.before-sync");
         if !bug(Bug::NoDataSync) {
             spare.file.sync_all().doing(|| "sync the fresh segment".to_owned())?;
         }

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::bugs::{Bug, bug};
+use crate::fail_point;
 use crate::format::{BatchHead, Codec, DATA_START, Header, HeaderProblem, NUMBER_MAX, PAGE_BYTES, VERSION};
 use crate::vfs::{Vfs, VfsFile, read_full, write_full};
 
@@ -40,11 +41,13 @@ impl<V: Vfs> SpareJob<V> {
         let file = self.vfs.create(&name(header.segment), header.segment_bytes)?;
         let page = header.encode();
         let written = (|| {
+            fail_point!("spool.spare-created");
             write_full(&file, &page, 0)?;
             write_full(&file, &page, PAGE_BYTES)?;
             if !bug(Bug::ContinueBeforeDurable) {
                 file.sync_all()?;
             }
+            fail_point!("spool.spare-synced");
             if !bug(Bug::NoDirectorySync) && !bug(Bug::ContinueBeforeDurable) {
                 self.vfs.sync_dir("")?;
             }

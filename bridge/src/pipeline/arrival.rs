@@ -8,6 +8,7 @@ use meshbridge_event::Event;
 use meshbridge_policy::{Context, ZoneIndex};
 use meshbridge_routing::wire::{NoticeKind, data::payload_digest, decode_groups};
 use meshbridge_routing::{BridgeId, EventKey, Forwarding, GroupName, ZoneName};
+use meshbridge_spool::fail_point;
 use smallvec::SmallVec;
 use tracing::warn;
 
@@ -132,6 +133,7 @@ impl Inner {
             return;
         }
         let wall = self.durable.wall();
+        fail_point!("destination.before-append");
         self.durable.with(|core| {
             for (key, prev, verdict) in taken {
                 // Another link may have brought it meanwhile.
@@ -148,6 +150,7 @@ impl Inner {
                 }
             }
         });
+        fail_point!("destination.after-append");
     }
 
     fn judge_here(&self, generation: &Generation, one: Here) -> (EventKey, u64, Judged) {
@@ -244,6 +247,7 @@ impl Inner {
         if frame.hop_limit <= 1 {
             return self.drop_frame(&frame, DropReason::HopLimit);
         }
+        fail_point!("transit.before-forward");
         frame.hop_limit -= 1;
         if !frame.body.carriers.contains(&self.parts.own_zone) {
             let refusal = Refusal {

@@ -12,6 +12,7 @@ use meshbridge_event::Event;
 use meshbridge_policy::Context;
 use meshbridge_routing::wire::{GroupTarget, Relay, data::payload_digest, encode_groups};
 use meshbridge_routing::{BridgeId, CarrierSet, Forwarding};
+use meshbridge_spool::fail_point;
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -230,7 +231,9 @@ impl Inner {
                 since: now,
                 expires: life.map(|life| now + life),
             };
+            fail_point!("origin.before-send");
             self.forward(forwarding, frame, None);
+            fail_point!("origin.after-send");
         }
     }
 
@@ -299,6 +302,7 @@ impl Inner {
         if out_of_order {
             self.parts.metrics.on_out_of_order();
         }
+        fail_point!("destination.before-offer");
         // Its bytes are looked at only where somebody decides by them: a start with much waiting reads nothing.
         let live = !groups_only && self.subscriptions.len() > 0;
         let by_partition = |group: &u32| self.named.get(*group).is_some_and(|named| named.is_sticky());
@@ -354,6 +358,13 @@ impl Inner {
 
     /// To the other end of a pair, hop by hop.
     fn tell(&self, to: &BridgeId, message: &Message) {
+        fail_point!(match message {
+            Message::Receipt(receipt) if receipt.endings.is_empty() => "destination.before-receipt",
+            Message::Receipt(_) => "destination.before-outcomes",
+            Message::OutcomesKnown { .. } => "origin.before-outcomes-known",
+            Message::Exchange(_) => "pair.before-exchange",
+            Message::Fence { .. } => "origin.before-fence",
+        });
         let Some(body) = self.seal(to, message) else { return };
         let relay = Relay { to: to.clone(), from: self.parts.own.clone(), hop_limit: RELAY_HOPS, body };
         self.route_relay(&relay);
@@ -407,7 +418,9 @@ impl Pipeline {
             return;
         }
         if let Some(message) = inner.unseal(&relay) {
+            fail_point!("pair.before-noting");
             inner.durable.with(|core| core.on_message(&relay.from, message, Instant::now()));
+            fail_point!("pair.after-noting");
         }
     }
 

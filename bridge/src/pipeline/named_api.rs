@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use meshbridge_delivery::GroupEnd;
 use meshbridge_routing::{EventKey, GroupName};
+use meshbridge_spool::fail_point;
 use meshbridge_topic::TopicFilter;
 use tokio::sync::oneshot;
 use tracing::{error, warn};
@@ -283,6 +284,7 @@ impl Inner {
             .map(|token| named(token).is_some_and(|named| named.end_lease(token.body, token.lease)))
             .collect();
         if running.contains(&true) {
+            fail_point!("destination.before-acknowledging");
             self.durable.with(|core| {
                 for (token, _) in tokens.iter().zip(&running).filter(|(_, running)| **running) {
                     core.end_group(token.body, token.subscription, GroupEnd::Acknowledged);
@@ -518,7 +520,9 @@ impl Pipeline {
                 done.stale.push(text.clone());
             }
         }
+        fail_point!("destination.after-acknowledging");
         self.commit_all().await?;
+        fail_point!("destination.acknowledged");
         Ok(done)
     }
 

@@ -194,7 +194,7 @@ async fn a_publisher_repeats_one_id_until_it_is_taken() -> Result<()> {
     ];
     let (node, requests) = straw(answers).await?;
     let ledger = SharedLedger::default();
-    let pace = Pace { topic: "orders".to_owned(), every: Duration::from_secs(60) };
+    let pace = Pace { topic: "orders".to_owned(), every: Duration::from_secs(60), bytes: 16 };
     let producer = Producer::start(&node, "west", pace, &ledger);
     let seen = seen(&requests, 4).await?;
     for request in &seen {

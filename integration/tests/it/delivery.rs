@@ -22,13 +22,13 @@ async fn publish(node: &Node, event: &Draft, query: &str) -> Result<Value> {
     Ok(reply.json().await?)
 }
 
-async fn make(node: &Node, name: &str, filter: &str) -> Result<StatusCode> {
+pub(crate) async fn make(node: &Node, name: &str, filter: &str) -> Result<StatusCode> {
     let body = json!({"name": name, "filters": [filter]}).to_string();
     Ok(http().post(format!("{}/v1/subscriptions", node.http)).body(body).send().await?.status())
 }
 
 /// The next event of a named stream, with the `id:` of its message.
-async fn next(stream: &mut reqwest::Response, rest: &mut String) -> Result<(String, Value)> {
+pub(crate) async fn next(stream: &mut reqwest::Response, rest: &mut String) -> Result<(String, Value)> {
     let read = async {
         loop {
             if let Some(end) = rest.find("\n\n") {
@@ -46,13 +46,13 @@ async fn next(stream: &mut reqwest::Response, rest: &mut String) -> Result<(Stri
     tokio::time::timeout(WITHIN, read).await.context("no event came")?
 }
 
-async fn open(node: &Node, query: &str) -> Result<reqwest::Response> {
+pub(crate) async fn open(node: &Node, query: &str) -> Result<reqwest::Response> {
     let reply = http().get(format!("{}/v1/stream?{query}", node.http)).send().await?;
     ensure!(reply.status() == StatusCode::OK, "{}: {}", reply.status(), reply.text().await?);
     Ok(reply)
 }
 
-async fn settle(node: &Node, name: &str, how: &str, token: &str) -> Result<Value> {
+pub(crate) async fn settle(node: &Node, name: &str, how: &str, token: &str) -> Result<Value> {
     let body = json!({"tokens": [token]}).to_string();
     let reply = http().post(format!("{}/v1/subscriptions/{name}/{how}", node.http)).body(body).send().await?;
     ensure!(reply.status() == StatusCode::OK, "{}: {}", reply.status(), reply.text().await?);

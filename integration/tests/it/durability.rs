@@ -4,9 +4,15 @@
 //! its number is in the message. The times at which processes run are not repeated with it.
 
 mod chaos;
+mod failpoints;
+mod federation;
+mod full;
 mod kills;
+mod latency;
+mod lazyfs;
 mod partition;
 mod reroute;
+mod slow;
 
 use std::env;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,7 +20,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use meshbridge_integration::judge::{Demands, Topics, Totals};
 use meshbridge_integration::{
-    Consumer, Draft, Mesh, Pace, Plan, Producer, Reading, Schedule, SharedLedger, Subscriber,
+    Consumer, Draft, Mesh, PAYLOAD_BYTES, Pace, Plan, Producer, Reading, Rigging, Schedule, SharedLedger,
+    Subscriber,
 };
 use serde_json::json;
 
@@ -38,8 +45,19 @@ impl Scene {
     /// Publishers and subscribers in these zones, everybody's interest known to everybody. With [`Reading::LastEventId`] and [`Reading::Manual`] the first zone
     /// reads one way, the next the other, and so on; `is_durable` false reads live streams.
     async fn start(plan: &Plan, zones: &[&str], is_durable: bool) -> Result<Scene> {
+        Scene::start_rigged(plan, zones, is_durable, &Rigging::default(), PAYLOAD_BYTES).await
+    }
+
+    /// The same with bridges that are run otherwise, and events of this size.
+    async fn start_rigged(
+        plan: &Plan,
+        zones: &[&str],
+        is_durable: bool,
+        rigging: &Rigging,
+        bytes: usize,
+    ) -> Result<Scene> {
         let seed = seed();
-        let mesh = Mesh::start(plan, seed).await?;
+        let mesh = Mesh::start_rigged(plan, seed, rigging).await?;
         let ledger = SharedLedger::default();
         let topic = |zone: &str| format!("orders.flow.{zone}.created");
         let mut consumers = Vec::new();
@@ -59,7 +77,7 @@ impl Scene {
         }
         consumers.iter().for_each(Consumer::established);
         let producers = zones.iter().map(|zone| {
-            let pace = Pace { topic: topic(zone), every: PACE };
+            let pace = Pace { topic: topic(zone), every: PACE, bytes };
             Producer::start(&mesh.zone(zone), &format!("{zone}-publisher"), pace, &ledger)
         });
         let producers = producers.collect();
@@ -69,7 +87,8 @@ impl Scene {
     /// Strikes, sees the last events through, and judges.
     async fn judge(self, schedules: &[Schedule], events: u64) -> Result<Totals> {
         let shown: Vec<String> = schedules.iter().map(Schedule::to_string).collect();
-        let faults = schedules.iter().map(|schedule| schedule.steps().len() as u64).sum();
+        let faults: u64 = schedules.iter().map(|schedule| schedule.steps().len() as u64).sum();
+        let struck = self.ledger.with(|ledger| ledger.totals().faults.values().sum::<u64>());
         let mesh = &self.mesh;
         let ledger = &self.ledger;
         let consumers = &self.consumers;
@@ -82,7 +101,12 @@ impl Scene {
             }
             // Every zone gets every event, and one of its two subscriptions is for everything.
             let deliveries = published * (consumers.len() as u64 / 2);
-            let demands = Demands { events: events.max(published), deliveries, faults, accounts: false };
+            let demands = Demands {
+                events: events.max(published),
+                deliveries,
+                faults: struck + faults,
+                accounts: false,
+            };
             ledger.settle(self.settled_within, &demands).await
         };
         run.await.with_context(|| {

@@ -228,6 +228,32 @@ fn every_example_explains_itself() -> Result<()> {
 }
 
 #[test]
+fn every_fault_names_the_tests_that_cover_it() -> Result<()> {
+    let text = fs::read_to_string(repository().join("integration/FAULTS.md"))?;
+    let rows: BTreeMap<&str, &str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" | "))
+        .filter(|(name, _)| name.starts_with(['M', 'T']))
+        .collect();
+    let matrix = (1..=41).map(|number| format!("M{number}"));
+    let table = (1..=30).chain(55..=57).map(|number| format!("T{number}"));
+    let mut tests = 0;
+    for name in matrix.chain(table) {
+        let row = rows.get(name.as_str()).with_context(|| format!("{name} has no row"))?;
+        let named: Vec<(&str, &str)> = row.split('`').filter_map(|part| part.split_once("::")).collect();
+        ensure!(!named.is_empty() || row.contains("not covered"), "{name} names no test: {row}");
+        for (file, function) in named {
+            let code =
+                fs::read_to_string(repository().join(file)).with_context(|| format!("{name}: {file}"))?;
+            ensure!(code.contains(&format!("fn {function}(")), "{name}: {file} has no {function}");
+            tests += 1;
+        }
+    }
+    ensure!(tests > 60, "only {tests} tests were found");
+    Ok(())
+}
+
+#[test]
 fn no_test_is_ignored() -> Result<()> {
     for file in tracked()?.into_iter().filter(|file| file.ends_with(".rs")) {
         let text = fs::read_to_string(repository().join(&file))?;

@@ -8,7 +8,7 @@ use meshbridge_routing::BridgeId;
 use roaring::RoaringTreemap;
 use smallvec::SmallVec;
 
-use super::{Action, Core, Waiting};
+use super::{Action, Core, Peer, Waiting};
 use crate::bugs::{Bug, bug};
 use crate::message::{FENCES_MAX, FenceItem, Message, Receipt};
 use crate::record::{Outcome, Record};
@@ -232,16 +232,26 @@ impl Core {
             if let Some(round_trip) = flights.map(|flight| now.duration_since(flight.at)).min() {
                 sender.sample(round_trip);
             }
+        }
+        let oldest = self.oldest_in_flight(from);
+        // A run that both ends once closed: everything in it has ended, and how is forgotten.
+        let closed: Vec<_> = news.iter().filter(|lane| lane.cumulative == u64::MAX).cloned().collect();
+        self.write(Record::Receipt { from: from.clone(), lanes: news }, Bytes::new());
+        // News of later ones are no progress: a lost one would wait for as long as they come.
+        if self.oldest_in_flight(from) != oldest
+            && let Some(Peer { sender, .. }) = self.peers.get_mut(from)
+        {
             sender.progress_at = Some(now);
             let patience = sender.srtt.map_or(self.config.resend_min, |srtt| srtt + 4 * sender.rttvar);
             sender.patience = patience.clamp(self.config.resend_min, self.config.resend_max);
         }
-        // A run that both ends once closed: everything in it has ended, and how is forgotten.
-        let closed: Vec<_> = news.iter().filter(|lane| lane.cumulative == u64::MAX).cloned().collect();
-        self.write(Record::Receipt { from: from.clone(), lanes: news }, Bytes::new());
         if !closed.is_empty() {
             self.report_forgotten(from, &[], &closed);
         }
+    }
+
+    fn oldest_in_flight(&self, to: &BridgeId) -> Option<u64> {
+        self.peers.get(to)?.sender.flight.first_key_value().map(|(body, _)| *body)
     }
 
     fn note_outcomes(

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use super::{Class, Log};
 use crate::entry::Entry;
 use crate::error::AppendError;
+use crate::fail_point;
 use crate::format::Lsn;
 use crate::vfs::Vfs;
 
@@ -72,9 +73,15 @@ impl Checkpoints {
         for (at, rider) in self.out.drain(..).enumerate() {
             let lsn = first + at as u64;
             match rider {
-                Rider::Begin(_) => self.begun = Some((lsn, segment)),
+                Rider::Begin(_) => {
+                    fail_point!("spool.checkpoint-begun");
+                    self.begun = Some((lsn, segment));
+                }
                 Rider::Piece(_) => {}
-                Rider::End => self.ended = Some(lsn),
+                Rider::End => {
+                    fail_point!("spool.checkpoint-ended");
+                    self.ended = Some(lsn);
+                }
             }
         }
     }
@@ -83,6 +90,7 @@ impl Checkpoints {
         if self.ended.is_some_and(|end| end <= durable)
             && let Some((_, segment)) = self.begun.take()
         {
+            fail_point!("spool.checkpoint-durable");
             self.ended = None;
             self.complete = [self.complete[1], Some(segment)];
         }

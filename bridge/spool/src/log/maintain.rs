@@ -6,6 +6,7 @@ use super::{Class, Log};
 use crate::bugs::{Bug, bug};
 use crate::entry::{Entry, owner_prefix};
 use crate::error::{AppendError, ReadError};
+use crate::fail_point;
 use crate::format::{Lsn, PAGE_BYTES, RecordParts, batch_bytes_bound};
 use crate::segment::{self, QUARANTINE, Spare, SpareJob, layout, read_all};
 use crate::vfs::Vfs;
@@ -108,6 +109,7 @@ impl<V: Vfs + Clone> Log<V> {
         for leaving in &ready {
             self.reader.forget_file(leaving.segment);
             let name = segment::name(leaving.segment);
+            fail_point!("spool.before-unlink");
             let gone = if leaving.rotten {
                 self.vfs.rename(&name, &format!("{QUARANTINE}/{name}"))
             } else {
@@ -117,6 +119,7 @@ impl<V: Vfs + Clone> Log<V> {
             done.unlinked += u64::from(gone.is_ok());
         }
         if !ready.is_empty() && !bug(Bug::NoDirectorySync) {
+            fail_point!("spool.after-unlink");
             let _ = self.vfs.sync_dir("");
         }
     }
@@ -177,7 +180,9 @@ impl<V: Vfs + Clone> Log<V> {
             both.map(|((_, bytes), prefix)| RecordParts([prefix, bytes.as_slice(), &[]])).collect();
         let need = batch_bytes_bound(records.iter().map(RecordParts::len).chain([64]));
         self.make_room(need, Class::Essential)?;
+        fail_point!("spool.before-moving");
         let written = self.write_batch(&records)?;
+        fail_point!("spool.after-moving");
         self.content = self.next - 1;
         let mut index = self.reader.index();
         for (at, ((id, _), record)) in bodies.iter().zip(&records).enumerate() {
@@ -203,6 +208,7 @@ impl<V: Vfs + Clone> Log<V> {
         self.write_batch(&[RecordParts([&entry, &[], &[]])])?;
         self.content = self.next - 1;
         let record = self.content;
+        fail_point!("spool.after-retiring");
         for (segment, rotten) in dead {
             self.reader.index().segments.remove(&segment);
             self.leaving.push(Leaving { segment, record, rotten });

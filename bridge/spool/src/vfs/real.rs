@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Advice, FallocateFlags};
 
 use super::{Vfs, VfsFile, write_full};
+use crate::fail_point;
+#[cfg(feature = "fail-points")]
+use crate::fail_points::disk_error;
 
 /// Zeros are written in pieces of this size when a file is made.
 const ZERO_BYTES: usize = 1 << 20;
@@ -161,14 +164,17 @@ impl VfsFile for File {
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {
+        fail_point!("disk.write", disk_error);
         FileExt::write_at(self, data, offset)
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        fail_point!("disk.sync-data", disk_error);
         File::sync_data(self)
     }
 
     fn sync_all(&self) -> io::Result<()> {
+        fail_point!("disk.sync-all", disk_error);
         File::sync_all(self)
     }
 

@@ -1,0 +1,127 @@
+//! One frame that the network lost, in the midst of others that arrive.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use meshbridge_delivery::{Action, Arrival, Arrived, Config, Core, Message, NewEvent, State};
+use meshbridge_routing::{BridgeId, Run};
+use smallvec::SmallVec;
+
+const STEP: Duration = Duration::from_millis(10);
+/// Between two events, far below the time without progress after which a sender sends again.
+const EVERY: u32 = 2;
+const LOST: u64 = 20;
+
+fn id(name: &str) -> BridgeId {
+    BridgeId::parse(name).expect("valid id")
+}
+
+fn end(name: &str, spool: u128, now: Instant) -> Core {
+    let run = Run { epoch: 1, nonce: spool as u64 };
+    Core::recover(State::new(id(name)), Config::default(), spool, run, 7, now)
+}
+
+fn event(number: u64) -> NewEvent {
+    NewEvent {
+        producer: u128::from(number),
+        lane: 3,
+        topic: "orders".into(),
+        payload: Bytes::from_static(b"event"),
+        expires: 0,
+        retain_delivered: false,
+        destinations: SmallVec::from_iter([id("far")]),
+        groups: SmallVec::new(),
+        local: false,
+        choices: None,
+    }
+}
+
+#[test]
+fn a_lost_frame_is_sent_again_while_others_go_on_arriving() {
+    let start = Instant::now();
+    let mut near = end("near", 1, start);
+    let mut far = end("far", 2, start);
+    near.on_reachable(&id("far"), true, start);
+    far.on_reachable(&id("near"), true, start);
+    let (mut sent, mut offered, mut lost_at) = (BTreeSet::new(), Vec::new(), None);
+    for step in 0..500 {
+        let now = start + STEP * step;
+        if step > 50 && step % EVERY == 0 {
+            near.accept(vec![event(u64::from(step))], 1);
+        }
+        for core in [&mut near, &mut far] {
+            if core.poll_timeout().is_some_and(|at| at <= now) {
+                core.handle_timeout(now);
+            }
+        }
+        let mut told: VecDeque<(bool, Message)> = VecDeque::new();
+        loop {
+            let mut idle = true;
+            while let Some(action) = near.poll_action() {
+                idle = false;
+                match action {
+                    Action::Append(append) => near.on_committed(append.ticket, now),
+                    Action::Message { message, .. } => told.push_back((true, message)),
+                    Action::Send { body, to } => {
+                        let key = near.state().events.get(&body).expect("kept").key.clone();
+                        if sent.insert(body) && sent.len() as u64 == LOST {
+                            lost_at = Some((body, now));
+                            continue;
+                        }
+                        if far.classify(&key, now) == Arrival::New {
+                            let (topic, payload) = ("orders".into(), Bytes::from_static(b"event"));
+                            let groups = SmallVec::new();
+                            let (groups_only, attempts, returned) = (false, 0, Vec::new());
+                            let prev = to[0].1;
+                            far.take(
+                                Arrived {
+                                    key,
+                                    prev,
+                                    topic,
+                                    payload,
+                                    expires: 0,
+                                    groups,
+                                    groups_only,
+                                    attempts,
+                                    returned,
+                                },
+                                1,
+                            );
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            while let Some(action) = far.poll_action() {
+                idle = false;
+                match action {
+                    Action::Append(append) => far.on_committed(append.ticket, now),
+                    Action::Message { message, .. } => told.push_back((false, message)),
+                    Action::Ready { body, out_of_order } => {
+                        assert!(!out_of_order);
+                        offered.push(far.state().events.get(&body).expect("kept").key.seq);
+                        far.on_offered(body, 0);
+                    }
+                    _ => {}
+                }
+            }
+            while let Some((from_near, message)) = told.pop_front() {
+                idle = false;
+                if from_near {
+                    far.on_message(&id("near"), message, now);
+                } else {
+                    near.on_message(&id("far"), message, now);
+                }
+            }
+            if idle {
+                break;
+            }
+        }
+        if let Some((_, at)) = lost_at {
+            let late = now.duration_since(at) > Duration::from_secs(2);
+            assert!(!late || offered.len() as u64 >= LOST, "held up since {:?}: {offered:?}", now - at);
+        }
+    }
+    assert!(lost_at.is_some() && offered.is_sorted() && offered.len() > 200, "{offered:?}");
+}
