@@ -18,9 +18,12 @@ pub mod state;
 #[cfg(feature = "seeded-bugs")]
 pub use bugs::{Bug, seed_bug};
 
-pub use crate::core::{Action, Admitted, Alarm, Append, Arrival, Arrived, Config, Core, NewEvent, Ticket};
+pub use crate::core::{
+    Action, Admitted, Alarm, Append, Arrival, Arrived, Config, Core, LateNews, NewEvent, Removal, Ticket,
+};
 pub use codec::DecodeError;
 pub use intervals::IntervalSet;
 pub use message::Message;
+pub use record::membership::{LeftOut, Standing};
 pub use record::{DeadLetterEnd, GroupEnd, Outcome, Record};
 pub use state::{Effect, State};

@@ -17,8 +17,10 @@
 //! | `Skipped` | destination | numbers of a lane that will never come |
 //! | `Interest` | origin | what another bridge wants, in the words of routing |
 //! | `Started` | both | a run of this bridge began |
+//! | `Membership` | origin | what an operator decided about another bridge, and what followed |
 
 mod codec;
+pub mod membership;
 
 use meshbridge_routing::{BridgeId, EventKey, Run};
 use smallvec::SmallVec;
@@ -310,6 +312,7 @@ pub enum Record {
     Started {
         run: Run,
     },
+    Membership(membership::MembershipRecord),
 }
 
 impl Record {

@@ -13,6 +13,7 @@
 //! ```
 
 mod destination;
+mod membership;
 mod origin;
 mod parts;
 mod producers;
@@ -24,6 +25,7 @@ use smallvec::SmallVec;
 
 pub use destination::Source;
 pub(crate) use destination::ranges_of;
+pub use membership::{DESTINATION_REMOVED, Membership};
 pub use origin::{Account, Destination, Pending};
 pub(crate) use origin::{EGRESS_LOST, OUTCOME_FORGOTTEN};
 pub use producers::{PRODUCER_LIFE_MS, PRODUCERS_MAX};
@@ -103,6 +105,8 @@ pub struct State {
     pub producers: Producers,
     /// What other bridges want, in the words of routing.
     pub interest: BTreeMap<BridgeId, Vec<Box<[u8]>>>,
+    /// Other bridges as an operator wants them treated.
+    pub membership: Membership,
     /// The highest wall time in any record: time on disk never goes back (D13).
     pub wall: u64,
 }
@@ -122,6 +126,7 @@ impl State {
             next_subscription: 1,
             producers: Producers::default(),
             interest: BTreeMap::new(),
+            membership: Membership::default(),
             wall: 0,
         }
     }
@@ -177,6 +182,7 @@ impl State {
                 self.runs.push(*run);
                 self.drop_idle_runs();
             }
+            Record::Membership(record) => self.on_membership(record, effects),
         }
     }
 
@@ -302,6 +308,7 @@ impl State {
 
     pub(crate) fn release_if_done(&mut self, body: u64, effects: &mut Vec<Effect>) {
         if self.events.get(&body).is_some_and(|event| !event.needed())
+            && !self.membership.keeps(body)
             && let Some(event) = self.events.remove(&body)
         {
             self.retained.remove(&(event.key.run, event.key.lane, event.key.seq));

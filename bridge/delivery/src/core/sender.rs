@@ -35,7 +35,7 @@ pub(super) struct Sender {
     flight: BTreeMap<u64, Flight>,
     flight_bytes: u64,
     /// Left this process at least once.
-    touched: BTreeSet<u64>,
+    pub(super) touched: BTreeSet<u64>,
     /// Outcomes noted durably.
     pub(super) outcomes_noted: u64,
     /// To be ended there; their payload is not sent any more.

@@ -33,6 +33,7 @@ mod kind {
     pub(super) const STARTED: u8 = 15;
     pub(super) const INTEREST: u8 = 16;
     pub(super) const SKIPPED: u8 = 17;
+    pub(super) const MEMBERSHIP: u8 = 32;
 }
 
 impl Record {
@@ -137,6 +138,10 @@ impl Record {
                 out.u8(kind::STARTED);
                 out.run(*run);
             }
+            Record::Membership(record) => {
+                out.u8(kind::MEMBERSHIP);
+                record.write(&mut out);
+            }
         }
         out.0
     }
@@ -213,6 +218,7 @@ impl Record {
                 Record::Interest { owner, messages: messages.collect::<Result<_>>()? }
             }
             kind::STARTED => Record::Started { run: from.run()? },
+            kind::MEMBERSHIP => Record::Membership(super::membership::MembershipRecord::read(&mut from)?),
             unknown => return Err(DecodeError::UnknownKind(unknown)),
         };
         from.end()?;

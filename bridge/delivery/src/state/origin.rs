@@ -101,7 +101,7 @@ impl Destination {
         }
     }
 
-    fn remove(&mut self, run: Run, lane: u8, seq: u64) -> Option<Pending> {
+    pub(super) fn remove(&mut self, run: Run, lane: u8, seq: u64) -> Option<Pending> {
         let numbers = self.lanes.get_mut(&(run, lane))?;
         let pending = numbers.remove(&seq);
         if numbers.is_empty() {
@@ -195,7 +195,7 @@ impl State {
     }
 
     /// The body of an event that is kept until it is delivered.
-    fn retained(&self, key: &EventKey, destination: &BridgeId) -> Option<u64> {
+    pub(super) fn retained(&self, key: &EventKey, destination: &BridgeId) -> Option<u64> {
         let body = *self.retained.get(&(key.run, key.lane, key.seq))?;
         self.events.get(&body)?.destinations.contains(destination).then_some(body)
     }

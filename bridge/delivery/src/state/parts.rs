@@ -25,6 +25,7 @@ mod kind {
     pub(super) const PRODUCERS: u8 = 9;
     pub(super) const SUBSCRIPTION: u8 = 10;
     pub(super) const INTEREST: u8 = 11;
+    pub(super) const MEMBERSHIP: u8 = 32;
 }
 
 impl State {
@@ -66,6 +67,7 @@ impl State {
                 parts.push(out.0);
             }
         }
+        self.membership.parts(kind::MEMBERSHIP, &mut parts);
         for subscription in self.subscriptions.values() {
             let mut part = vec![kind::SUBSCRIPTION];
             part.extend(Record::Subscription(subscription.clone()).encode());
@@ -212,6 +214,7 @@ impl State {
                 self.apply(&record, &mut Vec::new());
                 return Ok(());
             }
+            kind::MEMBERSHIP => self.membership.apply_part(&mut from)?,
             unknown => return Err(DecodeError::UnknownKind(unknown)),
         }
         from.end()
