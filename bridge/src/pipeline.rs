@@ -20,6 +20,7 @@ mod driver;
 mod durable;
 mod forward;
 mod judge;
+mod membership;
 mod named;
 mod named_api;
 mod notices;
@@ -38,7 +39,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use meshbridge_delivery::{Core, Outcome};
+use meshbridge_delivery::{Core, LeftOut, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::ZoneIndex;
 use meshbridge_routing::{BridgeId, EventKey, Forwarding, LinkId, Run, ZoneName};
@@ -57,6 +58,7 @@ use crate::policy_store::{Generation, PolicyStore};
 use crate::router_task::{Command, RouterHandle};
 pub(crate) use arrival::Arrival;
 pub(crate) use dead_letters::DeadLetterView;
+pub(crate) use membership::MembershipRefused;
 pub(crate) use named::{LEASES_MAX, NamedEnd};
 pub(crate) use named_api::{Acknowledged, Acks, Flushed, Leased, NamedConnection, NamedRefused, NamedView};
 pub(crate) use parking::WAIT_MAX;
@@ -86,6 +88,8 @@ pub(crate) struct Accepted {
     pub(crate) destinations: Vec<BridgeId>,
     /// Interested bridges that a rule keeps it from.
     pub(crate) denied: Vec<Denied>,
+    /// Interested bridges that it does not go to for another reason.
+    pub(crate) left_out: Vec<(BridgeId, LeftOut)>,
     /// The publisher has said this before; the key is that of the first time.
     pub(crate) duplicate: bool,
     /// How far it has come, where more than `stored` was asked for.
@@ -94,7 +98,7 @@ pub(crate) struct Accepted {
 
 impl Accepted {
     fn new(key: EventKey, destinations: Vec<BridgeId>, denied: Vec<Denied>) -> Accepted {
-        Accepted { key, destinations, denied, duplicate: false, reached: None }
+        Accepted { key, destinations, denied, left_out: Vec::new(), duplicate: false, reached: None }
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) mod api {
 
 use api::meshbridge::v1::bridge_server::{Bridge, BridgeServer};
 use api::meshbridge::v1::{
-    Ack, Denied, Ended, PublishBatchReply, PublishBatchRequest, PublishReply, PublishRequest,
+    Ack, Denied, Ended, LeftOut, PublishBatchReply, PublishBatchRequest, PublishReply, PublishRequest,
     SubscribeRequest,
 };
 
@@ -131,6 +131,14 @@ fn reply(accepted: &Accepted) -> PublishReply {
             })
             .collect(),
         duplicate: accepted.duplicate,
+        left_out: accepted
+            .left_out
+            .iter()
+            .map(|(bridge, reason)| LeftOut {
+                destination: bridge.to_string(),
+                reason: reason.name().to_owned(),
+            })
+            .collect(),
         ack: accepted.reached.as_ref().map(|reached| Ack {
             level: reached.level.name().to_owned(),
             missing: reached.missing.iter().map(ToString::to_string).collect(),

@@ -107,6 +107,12 @@ pub(super) fn reply(accepted: &Accepted) -> serde_json::Value {
     let destinations: Vec<&str> = accepted.destinations.iter().map(|bridge| bridge.as_str()).collect();
     let mut reply =
         serde_json::json!({"key": accepted.key.to_string(), "destinations": destinations, "denied": denied});
+    if !accepted.left_out.is_empty() {
+        let left_out = accepted.left_out.iter().map(
+            |(bridge, reason)| serde_json::json!({"destination": bridge.as_str(), "reason": reason.name()}),
+        );
+        reply["leftOut"] = left_out.collect();
+    }
     if accepted.duplicate {
         reply["duplicate"] = true.into();
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use meshbridge_delivery::{NewEvent, Outcome, Ticket};
+use meshbridge_delivery::{Core, LeftOut, NewEvent, Outcome, Ticket};
 use meshbridge_event::{AttributeValue, Event};
 use meshbridge_policy::{DeliveryClass, OnDestinationFull, Retain, TopicDelivery};
 use meshbridge_routing::{BridgeId, DestinationSet, Forwarding, lane_of};
@@ -57,7 +57,7 @@ impl Inner {
         let full = self.full_destinations(forwarding, &planned, &topics)?;
         let events = planned.len() as u64;
         let mut unrouted = 0;
-        let new: Vec<NewEvent> = planned
+        let mut new: Vec<NewEvent> = planned
             .iter()
             .zip(&topics)
             .map(|(plan, topic)| {
@@ -70,12 +70,13 @@ impl Inner {
                 event
             })
             .collect();
-        let targets: Vec<(SmallVec<[BridgeId; 4]>, bool)> =
-            new.iter().map(|event| (event.destinations.clone(), event.local)).collect();
         let lives: Vec<u64> = new.iter().map(|event| event.expires).collect();
         let wall = self.durable.wall();
         let mut waiters = Vec::new();
-        let (admitted, ticket) = self.durable.with(|core| {
+        let (admitted, ticket, targets, left_out) = self.durable.with(|core| {
+            let left_out: Vec<_> = new.iter_mut().map(|event| leave_out(core, event)).collect();
+            let targets: Vec<(SmallVec<[BridgeId; 4]>, bool)> =
+                new.iter().map(|event| (event.destinations.clone(), event.local)).collect();
             let (admitted, ticket) = core.accept(new, wall);
             let fresh = admitted.iter().zip(&targets).zip(planned.iter().zip(&lives)).enumerate();
             for (at, ((one, (remote, local)), (plan, expires))) in fresh {
@@ -95,37 +96,40 @@ impl Inner {
                     let own = local.then(|| self.parts.own.clone());
                     waiters.push((at, self.durable.waiters.add(&one.key, body, remote, own)));
                 }
+                for (bridge, reason) in left_out.get(at).into_iter().flatten() {
+                    self.parts.metrics.on_left_out(reason.name());
+                    // A removed bridge is one without interest, whatever a neighbour still says.
+                    if *reason != LeftOut::Removed {
+                        core.leave_out(body, bridge.clone(), *reason);
+                    }
+                }
                 for bridge in remote.iter().filter(|bridge| full.contains(bridge)) {
                     let outcome = Outcome::DeadLettered("destination-full".into());
                     core.end_pair(body, bridge, outcome, std::time::Instant::now());
                 }
             }
-            (admitted, ticket)
+            (admitted, ticket, targets, left_out)
         });
-        let accepted =
-            admitted.into_iter().zip(planned).zip(targets).map(|((one, plan), (remote, local))| {
-                if one.body.is_some() {
-                    for (bridge, refusal) in &plan.refused {
-                        let destination = forwarding.bridge(*bridge).0;
-                        self.on_refused_here(
-                            &one.key,
-                            &plan.topic,
-                            &plan.event,
-                            destination.as_str(),
-                            refusal,
-                        );
-                    }
-                    if !plan.variants.is_empty() {
-                        lock(&self.recent).insert(one.key.clone(), plan.topic.clone(), plan.event.clone());
-                    }
+        let results = admitted.into_iter().zip(planned).zip(targets.into_iter().zip(left_out));
+        let accepted = results.map(|((one, plan), ((remote, local), left_out))| {
+            if one.body.is_some() {
+                for (bridge, refusal) in &plan.refused {
+                    let destination = forwarding.bridge(*bridge).0;
+                    self.on_refused_here(&one.key, &plan.topic, &plan.event, destination.as_str(), refusal);
                 }
-                let own = local.then(|| self.parts.own.clone());
-                let duplicate = one.is_duplicate();
-                Accepted {
-                    duplicate,
-                    ..Accepted::new(one.key, own.into_iter().chain(remote).collect(), plan.denied)
+                if !plan.variants.is_empty() {
+                    lock(&self.recent).insert(one.key.clone(), plan.topic.clone(), plan.event.clone());
                 }
-            });
+            }
+            let own = local.then(|| self.parts.own.clone());
+            let duplicate = one.is_duplicate();
+            let left_out = named_ones(left_out);
+            Accepted {
+                duplicate,
+                left_out,
+                ..Accepted::new(one.key, own.into_iter().chain(remote).collect(), plan.denied)
+            }
+        });
         let accepted = accepted.collect();
         self.parts.metrics.on_published(events, unrouted);
         Ok(Admission { accepted, ticket, waiters })
@@ -173,7 +177,7 @@ fn new_event(
     let over = life == Some(Duration::ZERO);
     let indices = plan.variants.iter().flat_map(|variant| &variant.destinations).filter(|_| !over);
     NewEvent {
-        producer: producer(principal, &plan.event),
+        producer: producer(&principal.0, plan.event.source(), plan.event.id()),
         lane: lane_of(plan.topic.as_str(), partition(&plan.event)),
         topic: plan.topic.as_str().into(),
         payload: plan.event.encoded().clone(),
@@ -185,10 +189,29 @@ fn new_event(
     }
 }
 
+/// Takes the bridges out that get nothing new.
+fn leave_out(core: &Core, event: &mut NewEvent) -> SmallVec<[(BridgeId, LeftOut); 1]> {
+    let membership = &core.state().membership;
+    let mut left_out = SmallVec::new();
+    event.destinations.retain(|bridge| match membership.leaves_out(bridge) {
+        Some(reason) => {
+            left_out.push((bridge.clone(), reason));
+            false
+        }
+        None => true,
+    });
+    left_out
+}
+
+/// Those that the publisher hears of.
+pub(super) fn named_ones(left_out: SmallVec<[(BridgeId, LeftOut); 1]>) -> Vec<(BridgeId, LeftOut)> {
+    left_out.into_iter().filter(|(_, reason)| *reason != LeftOut::Removed).collect()
+}
+
 /// What makes a retry the same event (P4).
-fn producer(principal: &Principal, event: &Event) -> u128 {
+pub(super) fn producer(principal: &str, source: &str, id: &str) -> u128 {
     let mut hash = blake3::Hasher::new();
-    for part in [&*principal.0, event.source(), event.id()] {
+    for part in [principal, source, id] {
         hash.update(&(part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }

@@ -89,6 +89,7 @@ impl Inner {
             }
         });
         if tick {
+            self.tick_membership();
             self.tick_named(now);
         }
     }
@@ -346,11 +347,6 @@ impl Pipeline {
                 warn!(from = %relay.from, %problem, "A delivery message makes no sense");
             }
         }
-    }
-
-    /// What another bridge wants, for the next start of this one.
-    pub(crate) fn remember_interest(&self, owner: &BridgeId, messages: Vec<Bytes>) {
-        self.inner.durable.with(|core| core.remember_interest(owner.clone(), messages));
     }
 
     /// The forwarding table has changed: who can be reached, and by which way.

@@ -473,7 +473,7 @@ impl Pipeline {
             filters: named.filters.iter().map(|filter| filter.as_str().to_owned()).collect(),
             push: named.push.as_ref().map(|url| url.as_str().to_owned()),
             figures: named.figures(),
-            dead_letters: self.dead_letters_of(Some(named.id)).len(),
+            dead_letters: self.dead_letters_of(named.id),
         })
         .collect()
     }

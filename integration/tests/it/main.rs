@@ -14,6 +14,7 @@ mod identity;
 mod interest;
 mod limits;
 mod malformed;
+mod peers;
 mod policies;
 mod reload;
 mod restart;

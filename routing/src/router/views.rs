@@ -57,6 +57,11 @@ impl Router {
         })
     }
 
+    /// The run in which the interest of a bridge was said that is held here.
+    pub fn interest_run(&self, owner: &BridgeId) -> Option<Run> {
+        self.interest.get(owner).map(|set| set.head.run)
+    }
+
     /// One route per other member of the federation.
     pub fn routes(&self) -> impl Iterator<Item = RouteView> + '_ {
         let table = self.forwarding.paths.all();
