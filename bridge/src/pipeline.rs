@@ -28,6 +28,7 @@ mod parking;
 mod plan;
 mod principal;
 mod push;
+mod quotas;
 mod recent;
 mod stored;
 mod subscriptions;
@@ -48,6 +49,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use principal::Principal;
 pub(crate) use push::Webhooks;
+pub(crate) use quotas::{Quota, Quotas};
 pub(crate) use recent::{DEAD_LETTERS_MAX, DeadLetter, rfc3339};
 pub(crate) use subscriptions::{Delivery, SubscriptionEnd};
 
@@ -142,8 +144,11 @@ pub(crate) enum PublishRefused {
     #[error("the bridge has no room for more events")]
     Full { retry_after: Duration },
     /// One destination has too much waiting for it.
-    #[error("too many events wait for bridge `{bridge}`")]
-    DestinationFull { bridge: BridgeId, retry_after: Duration },
+    #[error("too many events wait for bridge `{bridge}`: {quota}")]
+    DestinationFull { bridge: BridgeId, quota: String, retry_after: Duration },
+    /// The publisher has as much in the spool as it may have.
+    #[error("too many of your events are kept: {quota}")]
+    ProducerFull { quota: String, retry_after: Duration },
     /// The bridge is stopping. Another bridge of the zone may take it.
     #[error("the bridge is stopping")]
     Draining,
@@ -170,6 +175,7 @@ pub(crate) struct PipelineParts {
     pub(crate) best_effort_run: Run,
     /// All bridges of the federation.
     pub(crate) bridges: Vec<BridgeId>,
+    pub(crate) quotas: Quotas,
     pub(crate) policies: Arc<PolicyStore>,
     pub(crate) forwarding: Arc<ArcSwap<Forwarding>>,
     pub(crate) links: Arc<Links>,

@@ -17,6 +17,7 @@ mod membership;
 mod origin;
 mod parts;
 mod producers;
+mod usage;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,7 @@ pub use membership::{DESTINATION_REMOVED, Membership};
 pub use origin::{Account, Destination, Pending};
 pub(crate) use origin::{EGRESS_LOST, OUTCOME_FORGOTTEN};
 pub use producers::{PRODUCER_LIFE_MS, PRODUCERS_MAX};
+pub use usage::{Usage, Used, owner_of};
 
 use crate::bugs::{Bug, bug};
 use crate::record::{Accepted, DeadLetterEnd, GroupEnd, Outcome, Record, SubscriptionRecord, Taken};
@@ -107,6 +109,7 @@ pub struct State {
     pub interest: BTreeMap<BridgeId, Vec<Box<[u8]>>>,
     /// Other bridges as an operator wants them treated.
     pub membership: Membership,
+    pub usage: Usage,
     /// The highest wall time in any record: time on disk never goes back (D13).
     pub wall: u64,
 }
@@ -127,6 +130,7 @@ impl State {
             producers: Producers::default(),
             interest: BTreeMap::new(),
             membership: Membership::default(),
+            usage: Usage::default(),
             wall: 0,
         }
     }
@@ -134,6 +138,7 @@ impl State {
     /// Applies one record. Records that speak of something that is gone change nothing, so a log that begins in the
     /// middle, or lost a stretch, still folds.
     pub fn apply(&mut self, record: &Record, effects: &mut Vec<Effect>) {
+        let before = effects.len();
         match record {
             Record::Accepted(accepted) => self.on_accepted(accepted, effects),
             Record::Taken(taken) => self.on_taken(taken),
@@ -184,6 +189,7 @@ impl State {
             }
             Record::Membership(record) => self.on_membership(record, effects),
         }
+        self.count_usage(record, effects.get(before..).unwrap_or_default());
     }
 
     fn on_accepted(&mut self, accepted: &Accepted, effects: &mut Vec<Effect>) {
@@ -196,7 +202,7 @@ impl State {
         }
         for destined in &accepted.destinations {
             let destination = self.destinations.entry(destined.bridge.clone()).or_default();
-            destination.add(&key, destined.prev, accepted.body);
+            destination.add(&key, destined.prev, accepted.body, accepted.size);
         }
         if accepted.local {
             self.destinations.entry(self.own.clone()).or_default().account.sent += 1;

@@ -113,6 +113,8 @@ impl End {
         for state in [self.core.state(), &self.folded()] {
             let destination = state.destinations.get(with).expect("an account");
             assert_eq!(destination.account.sent, destination.account.ended() + destination.open());
+            let waiting: u64 = destination.lanes.values().map(|lane| lane.len() as u64).sum();
+            assert_eq!((destination.used.events, destination.used.bytes), (waiting, 8 * waiting));
         }
     }
 }
@@ -226,6 +228,8 @@ fn what_is_pending_with_a_removed_bridge_ends_as_dead_letters_that_keep_their_pa
     assert!(!pair.origin.core.end_letter(bodies[0], &far), "purged twice");
     pair.settle();
     assert!(pair.origin.released(bodies[0]) && !pair.origin.released(bodies[1]));
+    let kept = pair.origin.core.state().usage.of(0);
+    assert_eq!((kept.events, kept.bytes), (2, 16), "dead letters count for who published them");
 }
 
 #[test]

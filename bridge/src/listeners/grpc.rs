@@ -111,7 +111,9 @@ fn status(refused: &Refused) -> Status {
     }
     match refused.kind {
         RefusedKind::Invalid => Status::invalid_argument(message),
-        RefusedKind::TooLarge | RefusedKind::Busy { .. } => Status::resource_exhausted(message),
+        RefusedKind::TooLarge | RefusedKind::Busy { .. } | RefusedKind::Quota { .. } => {
+            Status::resource_exhausted(message)
+        }
         RefusedKind::TooSlow => Status::deadline_exceeded(message),
         RefusedKind::Stopping => Status::unavailable(message),
     }

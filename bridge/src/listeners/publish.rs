@@ -24,7 +24,13 @@ pub(super) enum RefusedKind {
     Invalid,
     TooLarge,
     TooSlow,
-    Busy { retry_after_secs: u64 },
+    Busy {
+        retry_after_secs: u64,
+    },
+    /// The client has used up its own share.
+    Quota {
+        retry_after_secs: u64,
+    },
     Stopping,
 }
 
@@ -58,6 +64,9 @@ impl From<PublishRefused> for Refused {
         let kind = match refused {
             PublishRefused::Full { retry_after } | PublishRefused::DestinationFull { retry_after, .. } => {
                 RefusedKind::Busy { retry_after_secs: retry_after.as_secs().max(1) }
+            }
+            PublishRefused::ProducerFull { retry_after, .. } => {
+                RefusedKind::Quota { retry_after_secs: retry_after.as_secs().max(1) }
             }
             PublishRefused::Draining => RefusedKind::Stopping,
         };

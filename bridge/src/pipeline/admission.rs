@@ -8,11 +8,12 @@ use std::time::{Duration, SystemTime};
 
 use meshbridge_delivery::{Core, LeftOut, NewEvent, Outcome, Ticket};
 use meshbridge_event::{AttributeValue, Event};
-use meshbridge_policy::{DeliveryClass, OnDestinationFull, Retain, TopicDelivery};
+use meshbridge_policy::{DeliveryClass, Retain, TopicDelivery};
 use meshbridge_routing::{BridgeId, DestinationSet, Forwarding, lane_of};
 use smallvec::SmallVec;
 
 use super::plan::Planned;
+use super::quotas::Full;
 use super::stored::Stored;
 use super::waiters::{AckLevel, Waiting};
 use super::{Accepted, Inner, Principal, PublishRefused, lock};
@@ -22,8 +23,6 @@ use crate::policy_store::Generation;
 
 /// What a publisher is told to wait when something is full.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Events that one destination may leave unsettled before publications for it are refused.
-pub(super) const UNSETTLED_MAX: u64 = 1_000_000;
 
 /// Admitted and numbered, not durable yet.
 #[derive(Debug)]
@@ -54,7 +53,7 @@ impl Inner {
         if !self.durable.journal.admits() {
             return Err(PublishRefused::Full { retry_after: RETRY_AFTER });
         }
-        let full = self.full_destinations(forwarding, &planned, &topics)?;
+        let Full { full, gone } = self.check_quotas(principal, forwarding, &planned, &topics)?;
         let events = planned.len() as u64;
         let mut unrouted = 0;
         let mut new: Vec<NewEvent> = planned
@@ -74,7 +73,7 @@ impl Inner {
         let wall = self.durable.wall();
         let mut waiters = Vec::new();
         let (admitted, ticket, targets, left_out) = self.durable.with(|core| {
-            let left_out: Vec<_> = new.iter_mut().map(|event| leave_out(core, event)).collect();
+            let left_out: Vec<_> = new.iter_mut().map(|event| leave_out(core, event, &gone)).collect();
             let targets: Vec<(SmallVec<[BridgeId; 4]>, bool)> =
                 new.iter().map(|event| (event.destinations.clone(), event.local)).collect();
             let (admitted, ticket) = core.accept(new, wall);
@@ -134,36 +133,6 @@ impl Inner {
         self.parts.metrics.on_published(events, unrouted);
         Ok(Admission { accepted, ticket, waiters })
     }
-
-    /// Destinations without room, whose pairs are to end as dead letters; or the refusal, where a topic asks for it.
-    fn full_destinations(
-        &self,
-        forwarding: &Forwarding,
-        planned: &[Planned],
-        topics: &[TopicDelivery],
-    ) -> Result<Vec<BridgeId>, PublishRefused> {
-        let mut full: Vec<BridgeId> = Vec::new();
-        let mut asked: SmallVec<[meshbridge_routing::BridgeIndex; 16]> = SmallVec::new();
-        for (plan, topic) in planned.iter().zip(topics) {
-            for index in plan.variants.iter().flat_map(|variant| &variant.destinations) {
-                let bridge = forwarding.bridge(*index).0;
-                if !asked.contains(index) {
-                    asked.push(*index);
-                    let unsettled = self.durable.view(|core| {
-                        core.state().destinations.get(bridge).map_or(0, |destination| destination.unsettled())
-                    });
-                    if unsettled >= UNSETTLED_MAX {
-                        full.push(bridge.clone());
-                    }
-                }
-                if full.contains(bridge) && topic.on_destination_full == OnDestinationFull::Refuse {
-                    let bridge = bridge.clone();
-                    return Err(PublishRefused::DestinationFull { bridge, retry_after: RETRY_AFTER });
-                }
-            }
-        }
-        Ok(full)
-    }
 }
 
 fn new_event(
@@ -190,10 +159,11 @@ fn new_event(
 }
 
 /// Takes the bridges out that get nothing new.
-fn leave_out(core: &Core, event: &mut NewEvent) -> SmallVec<[(BridgeId, LeftOut); 1]> {
+fn leave_out(core: &Core, event: &mut NewEvent, gone: &[BridgeId]) -> SmallVec<[(BridgeId, LeftOut); 1]> {
     let membership = &core.state().membership;
     let mut left_out = SmallVec::new();
-    event.destinations.retain(|bridge| match membership.leaves_out(bridge) {
+    let full = |bridge: &BridgeId| gone.contains(bridge).then_some(LeftOut::Full);
+    event.destinations.retain(|bridge| match membership.leaves_out(bridge).or_else(|| full(bridge)) {
         Some(reason) => {
             left_out.push((bridge.clone(), reason));
             false
@@ -217,7 +187,13 @@ pub(super) fn producer(principal: &str, source: &str, id: &str) -> u128 {
     }
     let mut half = [0; 16];
     hash.finalize_xof().fill(&mut half);
-    u128::from_le_bytes(half)
+    u128::from(owner(principal)) << 88 | u128::from_le_bytes(half) >> 40
+}
+
+/// The 40 bits of a producer's id that are its principal's; the core counts by them.
+pub(super) fn owner(principal: &str) -> u64 {
+    let hash = blake3::hash(principal.as_bytes());
+    hash.as_bytes().iter().take(5).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
 }
 
 pub(super) fn set_of(destinations: &FrameDestinations) -> DestinationSet {

@@ -16,6 +16,7 @@ mod limits;
 mod malformed;
 mod peers;
 mod policies;
+mod quotas;
 mod reload;
 mod restart;
 mod streams;

@@ -26,6 +26,7 @@ mod kind {
     pub(super) const SUBSCRIPTION: u8 = 10;
     pub(super) const INTEREST: u8 = 11;
     pub(super) const MEMBERSHIP: u8 = 32;
+    pub(super) const USAGE: u8 = 33;
 }
 
 impl State {
@@ -68,6 +69,7 @@ impl State {
             }
         }
         self.membership.parts(kind::MEMBERSHIP, &mut parts);
+        self.usage.parts(kind::USAGE, &mut parts);
         for subscription in self.subscriptions.values() {
             let mut part = vec![kind::SUBSCRIPTION];
             part.extend(Record::Subscription(subscription.clone()).encode());
@@ -150,10 +152,13 @@ impl State {
             kind::PENDING => {
                 let bridge = from.bridge()?;
                 let place = (from.run()?, from.lane()?);
-                let numbers = self.destinations.entry(bridge).or_default().lanes.entry(place).or_default();
+                let destination = self.destinations.entry(bridge).or_default();
+                let numbers = destination.lanes.entry(place).or_default();
                 while !from.0.is_empty() {
                     let (seq, body, prev) = (from.number()?, from.number()?, from.number()?);
-                    numbers.insert(seq, Pending { body, prev });
+                    let size = self.events.get(&body).map_or(0, |event| event.size);
+                    numbers.insert(seq, Pending { body, prev, size });
+                    destination.used.add(size);
                 }
             }
             kind::AWAITING => {
@@ -214,6 +219,7 @@ impl State {
                 self.apply(&record, &mut Vec::new());
                 return Ok(());
             }
+            kind::USAGE => self.usage.apply_part(&mut from)?,
             kind::MEMBERSHIP => self.membership.apply_part(&mut from)?,
             unknown => return Err(DecodeError::UnknownKind(unknown)),
         }
