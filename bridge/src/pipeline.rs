@@ -30,6 +30,7 @@ mod principal;
 mod push;
 mod quotas;
 mod recent;
+mod settings;
 mod stored;
 mod subscriptions;
 mod waiters;
@@ -51,6 +52,7 @@ pub(crate) use principal::Principal;
 pub(crate) use push::Webhooks;
 pub(crate) use quotas::{Quota, Quotas};
 pub(crate) use recent::{DEAD_LETTERS_MAX, DeadLetter, rfc3339};
+pub(crate) use settings::{OnRetry, Wished};
 pub(crate) use subscriptions::{Delivery, SubscriptionEnd};
 
 use crate::journal::{Journal, JournalFigures};

@@ -60,7 +60,7 @@ pub(super) async fn subscriptions(State(state): State<Arc<AdminState>>) -> Respo
         .into_iter()
         .map(|one| {
             serde_json::json!({
-                "name": one.name, "owner": one.owner, "filters": one.filters,
+                "name": one.name, "owner": one.owner, "filters": one.filters, "settings": one.settings,
                 "connected": one.figures.connected, "waiting": one.figures.waiting,
                 "leased": one.figures.leased, "delayed": one.figures.delayed, "deadLetters": one.dead_letters,
             })

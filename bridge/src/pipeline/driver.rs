@@ -16,6 +16,7 @@ use tracing::{error, warn};
 use super::admission::set_of;
 use super::durable::system_ms;
 use super::judge::{DEAD_LETTER, Verdict};
+use super::named::Lane;
 use super::stored::Stored;
 use super::subscriptions::Delivery;
 use super::{Inner, Pipeline, lock};
@@ -260,10 +261,11 @@ impl Inner {
 
     /// To the subscriptions here, with memory or without.
     fn offer(&self, body: u64, out_of_order: bool) {
-        let groups: Option<SmallVec<[u32; 4]>> = self
-            .durable
-            .view(|core| core.state().events.get(&body).map(|event| event.open_groups().collect()));
-        let Some(groups) = groups else { return };
+        let found: Option<(SmallVec<[u32; 4]>, Lane)> = self.durable.view(|core| {
+            let event = core.state().events.get(&body)?;
+            Some((event.open_groups().collect(), (event.key.origin.clone(), event.key.lane)))
+        });
+        let Some((groups, lane)) = found else { return };
         if out_of_order {
             self.parts.metrics.on_out_of_order();
         }
@@ -291,7 +293,7 @@ impl Inner {
         self.durable.with(|core| core.on_offered(body, living));
         for group in groups {
             match self.named.get(group) {
-                Some(named) => named.offer(body),
+                Some(named) => named.offer_in(body, lane.clone()),
                 // Deleted while the event was on its way into the log.
                 None => self.durable.with(|core| core.end_group_for_good(body, group)),
             }

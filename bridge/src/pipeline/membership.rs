@@ -158,6 +158,16 @@ impl Pipeline {
         self.inner.durable.with(|core| core.heard_interest(owner.clone(), run, messages));
     }
 
+    /// Neighbours, and whether each has acknowledged all that this bridge wants.
+    pub(crate) async fn interest_at_neighbours(&self) -> Vec<(String, bool)> {
+        let neighbours = self.inner.parts.router.view(Router::own_interest_at_neighbours).await;
+        neighbours
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(bridge, known)| (bridge.to_string(), known))
+            .collect()
+    }
+
     /// Publishes a dead letter of this bridge again, under a new key, for the destination it had alone (D5). `false`
     /// where that is no member, or the letter is gone.
     pub(super) fn replay_letter(&self, body: u64, bridge: &BridgeId) -> bool {

@@ -10,6 +10,8 @@
 //!              └── connection ended, another took over
 //! ```
 
+mod lanes;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -20,18 +22,16 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::lock;
+use super::settings::{OnRetry, SubscriptionSettings};
 use crate::webhook::TargetUrl;
 
-/// Attempts before an event becomes a dead letter.
-pub(crate) const ATTEMPTS_MAX: u32 = 20;
-/// A lease that is not acknowledged ends after this.
-pub(crate) const LEASE: Duration = Duration::from_secs(30);
 /// Leases of one connection.
 pub(crate) const LEASES_MAX: usize = 1_024;
-const PAUSE_FIRST: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(300);
 /// Subscriptions of one bridge.
 pub(crate) const SUBSCRIPTIONS_MAX: usize = 10_000;
+
+pub(super) use lanes::Lane;
+use lanes::Lanes;
 
 /// One subscription with memory.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ pub(crate) struct Named {
     pub(crate) filters: Vec<TopicFilter>,
     /// Pushed there, instead of read by a client.
     pub(crate) push: Option<TargetUrl>,
+    pub(crate) settings: SubscriptionSettings,
     state: Mutex<NamedState>,
     pub(super) ready: Notify,
 }
@@ -54,6 +55,7 @@ struct NamedState {
     /// Refused, to be offered again at this time: order and body.
     later: BTreeMap<(Instant, u64), u64>,
     attempts: HashMap<u64, u32>,
+    lanes: Lanes,
     next_order: u64,
     next_token: u64,
     /// Of the connection that may take events; a newer one takes over.
@@ -105,8 +107,10 @@ impl Named {
         owner: &str,
         filters: Vec<TopicFilter>,
         push: Option<TargetUrl>,
+        settings: SubscriptionSettings,
     ) -> Named {
         Named {
+            settings,
             push,
             id,
             name: name.into(),
@@ -115,6 +119,14 @@ impl Named {
             state: Mutex::default(),
             ready: Notify::new(),
         }
+    }
+
+    /// As [`Named::offer`]; where retries block their lane, an event of this one.
+    pub(super) fn offer_in(&self, body: u64, lane: Lane) {
+        if self.settings.on_retry == OnRetry::Block {
+            lock(&self.state).lanes.insert(body, lane);
+        }
+        self.offer(body);
     }
 
     pub(super) fn offer(&self, body: u64) {
@@ -168,7 +180,7 @@ impl Named {
         if state.leases.len() >= leases_max {
             return Ok(None);
         }
-        let Some((order, body)) = state.waiting.pop_first() else { return Ok(None) };
+        let Some((order, body)) = state.next() else { return Ok(None) };
         state.next_token += 1;
         let token = state.next_token;
         state.leases.insert(body, Lease { order, token, until: lease.map(|lease| now + lease) });
@@ -182,7 +194,7 @@ impl Named {
         let valid = state.leases.get(&body).is_some_and(|lease| lease.token == token);
         if valid {
             state.leases.remove(&body);
-            state.attempts.remove(&body);
+            state.end(body);
             drop(state);
             self.ready.notify_one();
         }
@@ -193,7 +205,7 @@ impl Named {
     pub(super) fn refuse(&self, body: u64, token: u64, now: Instant) -> Option<bool> {
         let mut state = lock(&self.state);
         let lease = state.leases.get(&body).copied().filter(|lease| lease.token == token)?;
-        Some(state.fail(body, lease, now))
+        Some(state.fail(body, lease, &self.settings, now))
     }
 
     /// Bodies whose last attempt is over. Wakes what has waited long enough.
@@ -205,8 +217,10 @@ impl Named {
             .filter(|(_, lease)| lease.until.is_some_and(|until| until <= now))
             .map(|(body, lease)| (*body, *lease))
             .collect();
-        let dead =
-            over.into_iter().filter(|(body, lease)| state.fail(*body, *lease, now)).map(|(body, _)| body);
+        let dead = over
+            .into_iter()
+            .filter(|(body, lease)| state.fail(*body, *lease, &self.settings, now))
+            .map(|(body, _)| body);
         let dead = dead.collect();
         if state.wake_later(now) {
             self.ready.notify_one();
@@ -223,9 +237,7 @@ impl Named {
         };
         let later = state.waiting.split_off(&(order + 1));
         let ended: Vec<u64> = std::mem::replace(&mut state.waiting, later).into_values().collect();
-        ended.iter().for_each(|body| {
-            state.attempts.remove(body);
-        });
+        ended.iter().for_each(|body| state.end(*body));
         ended
     }
 
@@ -233,9 +245,9 @@ impl Named {
     pub(super) fn forget(&self, body: u64) {
         let mut state = lock(&self.state);
         state.leases.remove(&body);
-        state.attempts.remove(&body);
         state.waiting.retain(|_, waiting| *waiting != body);
         state.later.retain(|_, later| *later != body);
+        state.end(body);
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -255,7 +267,7 @@ impl Named {
     pub(crate) fn figures(&self) -> NamedFigures {
         let state = lock(&self.state);
         NamedFigures {
-            waiting: state.waiting.len(),
+            waiting: state.waiting.len() + state.lanes.waiting(),
             leased: state.leases.len(),
             delayed: state.later.len(),
             connected: state.connected,
@@ -272,16 +284,31 @@ impl NamedState {
         }
     }
 
-    fn fail(&mut self, body: u64, lease: Lease, now: Instant) -> bool {
+    /// The next one whose lane is free.
+    fn next(&mut self) -> Option<(u64, u64)> {
+        loop {
+            let (order, body) = self.waiting.pop_first()?;
+            if !self.lanes.holds_back(order, body) {
+                return Some((order, body));
+            }
+        }
+    }
+
+    /// The event is dealt with; what its lane held back may come.
+    fn end(&mut self, body: u64) {
+        self.attempts.remove(&body);
+        self.waiting.extend(self.lanes.end(body));
+    }
+
+    fn fail(&mut self, body: u64, lease: Lease, settings: &SubscriptionSettings, now: Instant) -> bool {
         self.leases.remove(&body);
         let attempts = self.attempts.entry(body).or_default();
         *attempts += 1;
-        if *attempts >= ATTEMPTS_MAX {
-            self.attempts.remove(&body);
+        if *attempts >= settings.max_attempts {
+            self.end(body);
             return true;
         }
-        let doubled = PAUSE_FIRST.saturating_mul(1 << (*attempts - 1).min(16)).min(PAUSE_MAX);
-        let pause = doubled.mul_f64(rand::rng().random_range(0.8..=1.2));
+        let pause = settings.pause(*attempts).mul_f64(rand::rng().random_range(0.8..=1.2));
         self.later.insert((now + pause, lease.order), body);
         false
     }
@@ -353,8 +380,41 @@ impl NamedTable {
 mod tests {
     use super::*;
 
+    const ATTEMPTS_MAX: u32 = 20;
+    const LEASE: Duration = Duration::from_secs(30);
+    const PAUSE_FIRST: Duration = Duration::from_secs(1);
+    const PAUSE_MAX: Duration = Duration::from_secs(300);
+
+    fn named_with(settings: SubscriptionSettings) -> Named {
+        let filters = vec![TopicFilter::parse("**").expect("filter")];
+        Named::new(1, "n", "me", filters, None, settings)
+    }
+
     fn named() -> Named {
-        Named::new(1, "n", "me", vec![TopicFilter::parse("**").expect("filter")], None)
+        named_with(SubscriptionSettings::default())
+    }
+
+    #[test]
+    fn a_retry_blocks_its_own_lane_and_no_other() {
+        let settings = SubscriptionSettings { on_retry: OnRetry::Block, ..SubscriptionSettings::default() };
+        let (named, now) = (named_with(settings), Instant::now());
+        let lane = |number| (meshbridge_routing::BridgeId::parse("far").expect("valid id"), number);
+        [(1, 5), (2, 5), (3, 6), (4, 5)].iter().for_each(|(body, l)| named.offer_in(*body, lane(*l)));
+        let connection = named.connect();
+        let first = take(&named, connection, now).expect("offered");
+        let other = take(&named, connection, now).expect("offered");
+        assert_eq!((first.body, other.body), (1, 3));
+        assert_eq!(take(&named, connection, now), None, "the lane is busy");
+        assert_eq!(named.refuse(1, first.token, now), Some(false));
+        assert_eq!(take(&named, connection, now), None, "and stays so while the event waits");
+        assert_eq!(named.figures().waiting, 2);
+        let again = take(&named, connection, now + PAUSE_MAX).expect("offered again");
+        assert_eq!(again.body, 1);
+        assert!(named.end_lease(1, again.token));
+        let next = take(&named, connection, now + PAUSE_MAX).expect("the next one");
+        assert_eq!(next.body, 2);
+        named.forget(2);
+        assert_eq!(take(&named, connection, now + PAUSE_MAX).map(|taken| taken.body), Some(4));
     }
 
     fn take(named: &Named, connection: u64, now: Instant) -> Option<Taken> {

@@ -13,7 +13,8 @@ use meshbridge_topic::TopicFilter;
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
-use super::named::{LEASE, Named, NamedEnd, NamedFigures, SUBSCRIPTIONS_MAX};
+use super::named::{Named, NamedEnd, NamedFigures, SUBSCRIPTIONS_MAX};
+use super::settings::{SettingsProblem, SubscriptionSettings, Wished};
 use super::subscriptions::Delivery;
 use super::{Inner, Pipeline, Principal};
 use crate::router_task::Command;
@@ -52,8 +53,12 @@ impl FromStr for AckToken {
 pub(crate) enum NamedRefused {
     #[error("a name has 1 to 128 letters, digits, and -_.~")]
     Name,
-    #[error("subscription `{0}` exists with other filters or another URL; delete it, or use another name")]
+    #[error(
+        "subscription `{0}` exists with other filters, settings or another URL; delete it, or use another name"
+    )]
     OtherFilters(String),
+    #[error(transparent)]
+    Settings(SettingsProblem),
     #[error("this bridge has {SUBSCRIPTIONS_MAX} subscriptions, which is as many as it may have")]
     TooMany,
     #[error("there is no subscription `{0}` of yours")]
@@ -93,6 +98,7 @@ pub(crate) struct NamedView {
     pub(crate) owner: String,
     pub(crate) filters: Vec<String>,
     pub(crate) push: Option<String>,
+    pub(crate) settings: SubscriptionSettings,
     pub(crate) figures: NamedFigures,
     pub(crate) dead_letters: usize,
 }
@@ -144,7 +150,7 @@ impl NamedConnection {
 
     /// The next event. Cancel-safe: an event is leased only in the poll that returns it.
     pub(crate) async fn recv(&mut self) -> Result<Leased, NamedEnd> {
-        let lease = matches!(self.acks, Acks::Manual).then_some(LEASE);
+        let lease = matches!(self.acks, Acks::Manual).then(|| self.named.settings.lease());
         loop {
             let named = Arc::clone(&self.named);
             let ready = named.ready.notified();
@@ -278,13 +284,9 @@ impl Pipeline {
                 warn!(subscription = %record.name, %refused, "A remembered subscription cannot be announced");
             }
             let push = pushed_to(&record.settings);
-            self.inner.named.insert(Arc::new(Named::new(
-                record.id,
-                &record.name,
-                &record.owner,
-                filters,
-                push,
-            )));
+            let settings = SubscriptionSettings::decode(&record.settings);
+            let named = Named::new(record.id, &record.name, &record.owner, filters, push, settings);
+            self.inner.named.insert(Arc::new(named));
         }
     }
 
@@ -305,8 +307,10 @@ impl Pipeline {
         name: &str,
         filters: Vec<TopicFilter>,
         push: Option<TargetUrl>,
+        wished: &Wished,
     ) -> Result<Arc<Named>, NamedRefused> {
         check_name(name)?;
+        let settings = SubscriptionSettings::of(wished).map_err(NamedRefused::Settings)?;
         let inner = &self.inner;
         // One at a time: two clients that come first together must not make two.
         let _making = inner.making.lock().await;
@@ -315,7 +319,7 @@ impl Pipeline {
                 && named.filters.iter().all(|known| filters.iter().any(|new| new.as_str() == known.as_str()));
             let same = same && (push.is_none() || push == named.push);
             // A client that names no filter takes what there is.
-            return if same || filters.is_empty() && push.is_none() {
+            return if named.settings.fits(wished) && (same || filters.is_empty() && push.is_none()) {
                 Ok(named)
             } else {
                 Err(NamedRefused::OtherFilters(name.to_owned()))
@@ -333,13 +337,11 @@ impl Pipeline {
         if let Some(url) = &push {
             self.ask_webhook(url).await?;
         }
-        let settings = push.as_ref().map(|url| serde_json::json!({"push": url.as_str()}).to_string());
+        let kept = settings.encode(push.as_ref().map(TargetUrl::as_str));
         let texts = filters.iter().map(|filter| filter.as_str().into()).collect();
-        let id = inner
-            .durable
-            .with(|core| core.subscribe(name, &principal.0, texts, settings.as_deref().unwrap_or_default()));
+        let id = inner.durable.with(|core| core.subscribe(name, &principal.0, texts, &kept));
         let ticket = inner.durable.view(meshbridge_delivery::Core::last_ticket);
-        let named = Arc::new(Named::new(id, name, &principal.0, filters.clone(), push));
+        let named = Arc::new(Named::new(id, name, &principal.0, filters.clone(), push, settings));
         inner.named.insert(Arc::clone(&named));
         let announced = self.announce(filters).await;
         if !inner.durable.committed(ticket).await {
@@ -361,10 +363,11 @@ impl Pipeline {
         principal: &Principal,
         name: &str,
         filters: Vec<TopicFilter>,
+        wished: &Wished,
         acks: Acks,
         last_seen: Option<&str>,
     ) -> Result<NamedConnection, NamedRefused> {
-        let named = self.ensure_named(principal, name, filters, None).await?;
+        let named = self.ensure_named(principal, name, filters, None, wished).await?;
         if named.push.is_some() {
             return Err(NamedRefused::Pushed(name.to_owned()));
         }
@@ -472,6 +475,7 @@ impl Pipeline {
             owner: named.owner.to_string(),
             filters: named.filters.iter().map(|filter| filter.as_str().to_owned()).collect(),
             push: named.push.as_ref().map(|url| url.as_str().to_owned()),
+            settings: named.settings,
             figures: named.figures(),
             dead_letters: self.dead_letters_of(named.id),
         })

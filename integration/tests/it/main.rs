@@ -19,6 +19,7 @@ mod policies;
 mod quotas;
 mod reload;
 mod restart;
+mod settings;
 mod streams;
 mod tls;
 mod up;

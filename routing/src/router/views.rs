@@ -1,6 +1,7 @@
 //! Read-only views, for operators.
 
 use super::Router;
+use crate::flood::Item;
 use crate::{BridgeId, LinkState, Run, ZoneName};
 
 /// One interest set.
@@ -60,6 +61,14 @@ impl Router {
     /// The run in which the interest of a bridge was said that is held here.
     pub fn interest_run(&self, owner: &BridgeId) -> Option<Run> {
         self.interest.get(owner).map(|set| set.head.run)
+    }
+
+    /// Neighbours with a session, and whether they have acknowledged what this bridge wants in its newest version.
+    pub fn own_interest_at_neighbours(&self) -> Vec<(BridgeId, bool)> {
+        let item = Item::Interest(self.id.clone());
+        let Some(ours) = self.stamp_of(&item).filter(|_| self.flush_at.is_none()) else { return Vec::new() };
+        let up = self.peers.values().filter(|peer| peer.is_synced());
+        up.map(|peer| (peer.bridge.clone(), !peer.flood.lacks(&item, ours))).collect()
     }
 
     /// One route per other member of the federation.

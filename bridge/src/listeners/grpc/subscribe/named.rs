@@ -10,7 +10,7 @@ use super::super::api::meshbridge::v1::{SubscribeReply, SubscribeRequest};
 use super::super::convert::to_proto;
 use super::{CREDIT_MAX, REPLIES_QUEUED, Replies, parse};
 use crate::pipeline::{
-    Acks, LEASES_MAX, Leased, NamedConnection, NamedEnd, NamedRefused, Pipeline, Principal,
+    Acks, LEASES_MAX, Leased, NamedConnection, NamedEnd, NamedRefused, Pipeline, Principal, Wished,
 };
 
 pub(super) async fn start(
@@ -21,7 +21,9 @@ pub(super) async fn start(
     stop: CancellationToken,
 ) -> Result<Replies, Status> {
     let filters = if first.filters.is_empty() { Vec::new() } else { parse(&first.filters)? };
-    let connected = pipeline.connect_named(principal, &first.subscription, filters, Acks::Manual, None).await;
+    let connected = pipeline
+        .connect_named(principal, &first.subscription, filters, &Wished::default(), Acks::Manual, None)
+        .await;
     let mut connection = connected.map_err(|refused| refusal(&refused))?;
     connection.set_credit(LEASES_MAX);
     let (replies, queued) = mpsc::channel(REPLIES_QUEUED);
@@ -45,7 +47,7 @@ pub(super) async fn start(
 fn refusal(refused: &NamedRefused) -> Status {
     let message = refused.to_string();
     match refused {
-        NamedRefused::Name => Status::invalid_argument(message),
+        NamedRefused::Name | NamedRefused::Settings(_) => Status::invalid_argument(message),
         NamedRefused::OtherFilters(_) => Status::already_exists(message),
         NamedRefused::Pushed(_) | NamedRefused::Webhook(_) => Status::failed_precondition(message),
         NamedRefused::Unknown(_) => Status::not_found(message),
