@@ -80,9 +80,9 @@ fn drain(arguments: &DrainArguments) -> Outcome {
     let mut answer = post(&arguments.admin, &format!("{path}/drain"), &asked)?;
     let deadline = arguments.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let mut shown = None;
-    while !arguments.undo {
+    loop {
         let pending = answer["pending"].as_u64().unwrap_or(0);
-        if pending == 0 {
+        if arguments.undo || pending == 0 {
             break;
         }
         if shown != Some(pending) {

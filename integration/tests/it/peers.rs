@@ -82,7 +82,7 @@ async fn a_drained_bridge_gets_what_is_pending_and_nothing_new_also_after_a_rest
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_pending_with_a_removed_bridge_is_kept_and_can_be_replayed_when_it_is_back() -> Result<()> {
+async fn what_is_pending_with_a_removed_bridge_ends_and_is_kept_until_it_is_purged() -> Result<()> {
     let federation = up(false).await?;
     let node = federation.bridge("internal-1");
     federation.kill(FAR)?;
