@@ -82,11 +82,11 @@ impl End {
     }
 
     fn ended(&self) -> Vec<&Outcome> {
-        let outcome = |effect| match effect {
-            &Effect::Ended { ref outcome, .. } => Some(outcome),
+        let ended = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Ended { outcome, .. } => Some(outcome),
             _ => None,
-        };
-        self.effects.iter().filter_map(outcome).collect()
+        });
+        ended.collect()
     }
 
     fn released(&self, body: u64) -> bool {
