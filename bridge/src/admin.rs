@@ -1,4 +1,5 @@
-//! The admin port: health, metrics and the state of the bridge as JSON. It changes nothing but dead letters.
+//! The admin port: health, metrics and the state of the bridge as JSON. It changes nothing
+//! but dead letters, and whether other bridges are drained or removed.
 //!
 //! On loopback it answers without credentials, so a page in a browser on the same machine is the outsider to keep
 //! out: `Host` must name the loopback and `Origin`, where there is one, too (RELIABILITY G13). Anywhere else the
@@ -6,6 +7,7 @@
 
 mod delivery;
 mod guard;
+mod peers;
 mod state;
 mod views;
 
@@ -28,6 +30,9 @@ pub(crate) fn router(state: Arc<AdminState>, guard: HostGuard) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/v1/peers", get(views::peers))
+        .route("/v1/peers/{bridge}", get(peers::show))
+        .route("/v1/peers/{bridge}/drain", post(peers::drain))
+        .route("/v1/peers/{bridge}/remove", post(peers::remove))
         .route("/v1/routes", get(views::routes))
         .route("/v1/interest", get(views::interest))
         .route("/v1/policy", get(views::policy))

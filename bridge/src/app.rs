@@ -143,6 +143,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
             own_zone_index,
             best_effort_run: Run { epoch: this_run.epoch, nonce: rand::rng().random() },
             bridges: members(&node)?.into_keys().collect(),
+            quotas: node.quotas,
             policies: Arc::clone(&policies),
             forwarding: Arc::clone(&forwarding),
             links: Arc::clone(&links),

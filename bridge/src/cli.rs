@@ -5,6 +5,7 @@ mod client;
 mod config;
 mod demo;
 mod federation;
+mod peers;
 mod policy;
 mod run;
 mod spool;
@@ -40,8 +41,8 @@ enum Command {
     Pub(client::PubArguments),
     /// Print events as they come, one JSON object a line
     Sub(client::SubArguments),
-    /// Show the links of a bridge
-    Peers(client::AdminArguments),
+    /// Show the links of a bridge; drain and remove others as its destinations
+    Peers(peers::PeersArguments),
     /// Show the way from a bridge to every other one
     Routes(client::AdminArguments),
     /// Show who wants which topics, as a bridge knows it
@@ -109,7 +110,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Pub(arguments) => client::publish(&arguments),
         Command::Sub(arguments) => client::subscribe(&arguments),
-        Command::Peers(arguments) => client::peers(&arguments),
+        Command::Peers(arguments) => peers::run(&arguments),
         Command::Routes(arguments) => client::routes(&arguments),
         Command::Interest(arguments) => client::interest(&arguments),
         Command::Delivery(arguments) => client::delivery(&arguments),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use meshbridge_policy::{Federation, Key, Node as Yaml, Shape, SourceFile, check, documents};
@@ -9,6 +10,7 @@ use meshbridge_routing::{BridgeId, ZoneName};
 
 use crate::link::PeerAddress;
 use crate::listeners::{ListenerKind, ListenerSettings, TlsFiles};
+use crate::pipeline::{Quota, Quotas};
 
 /// Files of the spool at least: what is written, what is ready, the reserve.
 const SEGMENTS_MIN: u64 = 8;
@@ -102,6 +104,37 @@ static SPEC: Shape = Shape::Map(&[
             ),
         ]),
         "the durable log in the data directory",
+    ),
+    Key::optional(
+        "delivery",
+        &Shape::Map(&[
+            Key::optional(
+                "destinationEvents",
+                &Shape::Integer { min: 1, max: 100_000_000 },
+                "events that may wait for one destination; 1000000 by default",
+            ),
+            Key::optional(
+                "destinationMiB",
+                &Shape::Integer { min: 1, max: 64 << 20 },
+                "and their size; half of spool.sizeMiB by default",
+            ),
+            Key::optional(
+                "producerEvents",
+                &Shape::Integer { min: 1, max: 100_000_000 },
+                "events of one principal that may be kept; 5000000 by default",
+            ),
+            Key::optional(
+                "producerMiB",
+                &Shape::Integer { min: 1, max: 64 << 20 },
+                "and their size; three quarters of spool.sizeMiB by default",
+            ),
+            Key::optional(
+                "absenceSecs",
+                &Shape::Integer { min: 1, max: 31_536_000 },
+                "a full destination that was out of reach for so long gets nothing new; 86400 by default",
+            ),
+        ]),
+        "how much may wait",
     ),
     Key::optional(
         "webhooks",
@@ -229,6 +262,7 @@ pub(crate) struct Node {
     pub(crate) federation: Federation,
     pub(crate) data_dir: PathBuf,
     pub(crate) spool: SpoolSettings,
+    pub(crate) quotas: Quotas,
     pub(crate) webhooks: WebhookConfig,
     pub(crate) tls: PeerTls,
     pub(crate) peering_listen: SocketAddr,
@@ -357,8 +391,22 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
         let value = spec.get("spool").and_then(|spool| spool.get(key)).and_then(Yaml::integer);
         value.and_then(|value| u64::try_from(value).ok()).unwrap_or(default)
     };
+    let size_mib = spool("sizeMiB", 16_384);
+    let quota = |key: &str, default: u64| {
+        let value = spec.get("delivery").and_then(|delivery| delivery.get(key)).and_then(Yaml::integer);
+        value.and_then(|value| u64::try_from(value).ok()).unwrap_or(default)
+    };
+    let of = |who: &str, events: u64, mib: u64| Quota {
+        events: quota(&format!("{who}Events"), events),
+        bytes: quota(&format!("{who}MiB"), mib) << 20,
+    };
+    let quotas = Quotas {
+        destination: of("destination", 1_000_000, size_mib / 2),
+        producer: of("producer", 5_000_000, size_mib / 4 * 3),
+        absence: Duration::from_secs(quota("absenceSecs", 86_400)),
+    };
     let segment_mib = spool("segmentMiB", 64);
-    let segments_max = spool("sizeMiB", 16_384) / segment_mib;
+    let segments_max = size_mib / segment_mib;
     if segments_max < SEGMENTS_MIN {
         bail!("`spool`: sizeMiB must be at least {SEGMENTS_MIN} times segmentMiB");
     }
@@ -376,6 +424,7 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
     });
     Ok(Node {
         webhooks: webhooks.unwrap_or_default(),
+        quotas,
         spool: SpoolSettings { segment_bytes: segment_mib << 20, segments_max },
         data_dir: base.join(spec.get("dataDirectory").and_then(Yaml::text).unwrap_or("data")),
         tls: PeerTls {

@@ -89,6 +89,8 @@ pub(crate) struct Metrics {
     pub(crate) unbalanced: IntGauge,
     pub(crate) producer_window: IntGauge,
     notices: IntCounterVec,
+    left_out: IntCounterVec,
+    late: IntCounterVec,
     pub(crate) policy_generation: IntGauge,
     pub(crate) subscriptions: IntGauge,
     pub(crate) routes_reachable: IntGauge,
@@ -153,6 +155,16 @@ impl Metrics {
                 "meshbridge_policy_reloads_total",
                 "Attempts to load policies again; `refused` kept the running generation.",
                 &["outcome"],
+            ),
+            left_out: counters(
+                "meshbridge_destinations_left_out_total",
+                "Interested bridges that a publication did not take into its destinations; moves once for each event and bridge.",
+                &["reason"],
+            ),
+            late: counters(
+                "meshbridge_late_news_total",
+                "Receipts of removed bridges, and outcomes of pairs that had ended here otherwise; they change nothing.",
+                &["kind"],
             ),
             notices: counters(
                 "meshbridge_notices_total",
@@ -278,6 +290,16 @@ impl Metrics {
 
     pub(crate) fn on_reload(&self, outcome: &str) {
         self.reloads.with_label_values(&[outcome]).inc();
+    }
+
+    pub(crate) fn on_left_out(&self, reason: &str) {
+        self.left_out.with_label_values(&[reason]).inc();
+    }
+
+    pub(crate) fn on_late(&self, kind: &str, count: u64) {
+        if count > 0 {
+            self.late.with_label_values(&[kind]).inc_by(count);
+        }
     }
 
     pub(crate) fn on_notice(&self, kind: &str) {

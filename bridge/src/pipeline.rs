@@ -22,16 +22,20 @@ mod forward;
 mod groups;
 mod judge;
 mod members;
+mod membership;
 mod named;
 mod named_api;
+mod named_connection;
 mod named_table;
 mod notices;
 mod parking;
 mod plan;
 mod principal;
 mod push;
+mod quotas;
 mod recent;
 mod sealed;
+mod settings;
 mod stored;
 mod subscriptions;
 mod waiters;
@@ -42,7 +46,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use meshbridge_delivery::{Core, Outcome};
+use meshbridge_delivery::{Core, LeftOut, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::ZoneIndex;
 use meshbridge_routing::{BridgeId, EventKey, Forwarding, LinkId, Run, ZoneName};
@@ -52,7 +56,9 @@ use tokio::sync::oneshot;
 
 pub(crate) use principal::Principal;
 pub(crate) use push::Webhooks;
+pub(crate) use quotas::{Quota, Quotas};
 pub(crate) use recent::{DEAD_LETTERS_MAX, DeadLetter, rfc3339};
+pub(crate) use settings::{OnRetry, Wished};
 pub(crate) use subscriptions::{Delivery, SubscriptionEnd};
 
 use crate::journal::{Journal, JournalFigures};
@@ -64,10 +70,10 @@ use crate::sealing::Sealing;
 pub(crate) use arrival::Arrival;
 pub(crate) use dead_letters::DeadLetterView;
 pub(crate) use members::{Strategy, WEIGHT_MAX};
+pub(crate) use membership::MembershipRefused;
 pub(crate) use named::{LEASES_MAX, NamedEnd};
-pub(crate) use named_api::{
-    Acknowledged, Acks, Flushed, Kind, Leased, NamedConnection, NamedRefused, NamedView, Reader,
-};
+pub(crate) use named_api::{Acknowledged, Kind, NamedRefused, NamedView, Reader};
+pub(crate) use named_connection::{Acks, Flushed, Leased, NamedConnection};
 pub(crate) use parking::WAIT_MAX;
 pub(crate) use waiters::AckLevel;
 
@@ -96,6 +102,8 @@ pub(crate) struct Accepted {
     pub(crate) destinations: Vec<BridgeId>,
     /// Interested bridges that a rule keeps it from.
     pub(crate) denied: Vec<Denied>,
+    /// Interested bridges that it does not go to for another reason.
+    pub(crate) left_out: Vec<(BridgeId, LeftOut)>,
     /// The publisher has said this before; the key is that of the first time.
     pub(crate) duplicate: bool,
     /// How far it has come, where more than `stored` was asked for.
@@ -104,7 +112,7 @@ pub(crate) struct Accepted {
 
 impl Accepted {
     fn new(key: EventKey, destinations: Vec<BridgeId>, denied: Vec<Denied>) -> Accepted {
-        Accepted { key, destinations, denied, duplicate: false, reached: None }
+        Accepted { key, destinations, denied, left_out: Vec::new(), duplicate: false, reached: None }
     }
 }
 
@@ -148,8 +156,11 @@ pub(crate) enum PublishRefused {
     #[error("the bridge has no room for more events")]
     Full { retry_after: Duration },
     /// One destination has too much waiting for it.
-    #[error("too many events wait for bridge `{bridge}`")]
-    DestinationFull { bridge: BridgeId, retry_after: Duration },
+    #[error("too many events wait for bridge `{bridge}`: {quota}")]
+    DestinationFull { bridge: BridgeId, quota: String, retry_after: Duration },
+    /// The publisher has as much in the spool as it may have.
+    #[error("too many of your events are kept: {quota}")]
+    ProducerFull { quota: String, retry_after: Duration },
     /// The bridge is stopping. Another bridge of the zone may take it.
     #[error("the bridge is stopping")]
     Draining,
@@ -176,6 +187,7 @@ pub(crate) struct PipelineParts {
     pub(crate) best_effort_run: Run,
     /// All bridges of the federation.
     pub(crate) bridges: Vec<BridgeId>,
+    pub(crate) quotas: Quotas,
     pub(crate) policies: Arc<PolicyStore>,
     pub(crate) forwarding: Arc<ArcSwap<Forwarding>>,
     pub(crate) links: Arc<Links>,

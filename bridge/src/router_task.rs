@@ -243,7 +243,8 @@ impl RouterTask {
         }
         for owner in wants {
             // On the disk before it is acted upon for long: it must outlive this process while its owner is away (D2).
-            self.pipeline.remember_interest(&owner, self.router.interest_of(&owner));
+            let run = self.router.interest_run(&owner);
+            self.pipeline.remember_interest(&owner, run, self.router.interest_of(&owner));
         }
         if changed {
             let reachable = self.router.routes().filter(|route| route.reachable).count();

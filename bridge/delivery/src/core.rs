@@ -16,6 +16,7 @@ mod exchange;
 mod groups;
 mod local;
 mod receiver;
+mod removal;
 mod sender;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -33,6 +34,7 @@ pub use groups::Choice;
 use local::Local;
 use receiver::Lanes;
 pub use receiver::{Arrival, Arrived};
+pub use removal::{LateNews, Removal};
 use sender::Sender;
 
 /// What happens when a batch has become durable.
@@ -111,6 +113,7 @@ pub struct Core {
     /// Bytes that others may have in flight to us.
     credit: u64,
     random: u64,
+    late: LateNews,
 }
 
 impl Core {
@@ -137,6 +140,7 @@ impl Core {
             actions: VecDeque::new(),
             credit: u64::MAX,
             random: seed | 1,
+            late: LateNews::default(),
             state,
         };
         core.resume(now);
@@ -394,6 +398,7 @@ impl Core {
 
     /// A message from the other end of a pair; the caller knows that `from` said it.
     pub fn on_message(&mut self, from: &BridgeId, message: Message, now: Instant) {
+        self.count_late(from, &message);
         match message {
             Message::Exchange(exchange) => self.on_exchange(from, exchange, now),
             Message::Receipt(receipt) => self.on_receipt(from, receipt, now),

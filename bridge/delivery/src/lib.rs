@@ -19,10 +19,12 @@ pub mod state;
 pub use bugs::{Bug, seed_bug};
 
 pub use crate::core::{
-    Action, Admitted, Alarm, Append, Arrival, Arrived, Choice, Config, Core, NewEvent, Ticket,
+    Action, Admitted, Alarm, Append, Arrival, Arrived, Choice, Config, Core, LateNews, NewEvent, Removal,
+    Ticket,
 };
 pub use codec::DecodeError;
 pub use intervals::IntervalSet;
 pub use message::Message;
+pub use record::membership::{LeftOut, Standing};
 pub use record::{Choices, DeadLetterEnd, GroupEnd, Outcome, Record};
 pub use state::{Effect, State};

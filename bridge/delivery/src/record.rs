@@ -20,9 +20,11 @@
 //! | `GroupEnded` | origin | an event has ended for a consumer group that no bridge was chosen for |
 //! | `Interest` | origin | what another bridge wants, in the words of routing |
 //! | `Started` | both | a run of this bridge began |
+//! | `Membership` | origin | what an operator decided about another bridge, and what followed |
 
 mod choices;
 mod codec;
+pub mod membership;
 
 use meshbridge_routing::{BridgeId, EventKey, GroupName, Run};
 use smallvec::SmallVec;
@@ -355,6 +357,7 @@ pub enum Record {
     Started {
         run: Run,
     },
+    Membership(membership::MembershipRecord),
 }
 
 impl Record {

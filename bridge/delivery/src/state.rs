@@ -15,9 +15,11 @@
 mod destination;
 mod events;
 mod groups;
+mod membership;
 mod origin;
 mod parts;
 mod producers;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,9 +29,11 @@ use smallvec::SmallVec;
 pub use destination::Source;
 pub(crate) use destination::ranges_of;
 pub use events::Events;
+pub use membership::{DESTINATION_REMOVED, Membership};
 pub use origin::{Account, Destination, Pending};
 pub(crate) use origin::{EGRESS_LOST, OUTCOME_FORGOTTEN};
 pub use producers::{PRODUCER_LIFE_MS, PRODUCERS_MAX};
+pub use usage::{Usage, Used, owner_of};
 
 use crate::bugs::{Bug, bug};
 use crate::record::{Accepted, Choices, DeadLetterEnd, GroupEnd, Outcome, Record, SubscriptionRecord, Taken};
@@ -61,6 +65,8 @@ pub struct Event {
     pub local_open: bool,
     /// The worst end a subscription has given it so far.
     pub worst: Option<Box<Outcome>>,
+    /// Of an own event: who published it, see [`owner_of`].
+    pub owner: u64,
     /// Starts of the bridge when it was stored: a later one may have offered it before.
     pub start: u32,
     /// Not for the subscriptions without memory here.
@@ -130,6 +136,9 @@ pub struct State {
     pub producers: Producers,
     /// What other bridges want, in the words of routing.
     pub interest: BTreeMap<BridgeId, Vec<Box<[u8]>>>,
+    /// Other bridges as an operator wants them treated.
+    pub membership: Membership,
+    pub usage: Usage,
     /// The highest wall time in any record: time on disk never goes back (D13).
     pub wall: u64,
 }
@@ -150,6 +159,8 @@ impl State {
             next_subscription: 1,
             producers: Producers::default(),
             interest: BTreeMap::new(),
+            membership: Membership::default(),
+            usage: Usage::default(),
             wall: 0,
         }
     }
@@ -214,6 +225,7 @@ impl State {
                 self.runs.push(*run);
                 self.drop_idle_runs();
             }
+            Record::Membership(record) => self.on_membership(record, effects),
         }
     }
 
@@ -228,7 +240,7 @@ impl State {
         }
         for destined in &accepted.destinations {
             let destination = self.destinations.entry(destined.bridge.clone()).or_default();
-            destination.add(&key, destined.prev, accepted.body);
+            destination.add(&key, destined.prev, accepted.body, accepted.size);
         }
         if accepted.local {
             self.destinations.entry(self.own.clone()).or_default().account.sent += 1;
@@ -250,6 +262,7 @@ impl State {
             groups: accepted.groups.iter().map(|group| (*group, GroupState::Open)).collect(),
             local_open: accepted.local,
             worst: None,
+            owner: owner_of(accepted.producer),
             start: self.starts,
             groups_only: choices.is_some_and(|choices| choices.groups_only.contains(&self.own)),
             attempts: choices.map_or(0, |choices| choices.attempts),
@@ -278,6 +291,7 @@ impl State {
             groups: taken.groups.iter().map(|group| (*group, GroupState::Open)).collect(),
             local_open: true,
             worst: None,
+            owner: 0,
             start: self.starts,
             groups_only: taken.groups_only,
             attempts: taken.attempts,
@@ -350,17 +364,24 @@ impl State {
 
     pub(crate) fn release_if_done(&mut self, body: u64, effects: &mut Vec<Effect>) {
         if self.events.get(&body).is_some_and(|event| !event.needed())
+            && !self.membership.keeps(body)
             && let Some(event) = self.events.remove(&body)
         {
             self.retained.remove(&(event.key.run, event.key.lane, event.key.seq));
+            if event.key.origin == self.own {
+                self.usage.subtract(&event);
+            }
             effects.push(Effect::Released(body));
         }
     }
 
     /// Notes where else the event is looked for.
     fn index(&mut self, body: u64, event: &Event) {
-        if event.stays() && event.key.origin == self.own {
-            self.retained.insert((event.key.run, event.key.lane, event.key.seq), body);
+        if event.key.origin == self.own {
+            self.usage.add(event);
+            if event.stays() {
+                self.retained.insert((event.key.run, event.key.lane, event.key.seq), body);
+            }
         }
         for name in event.choices.iter().flat_map(|choices| &choices.unchosen) {
             self.unchosen.entry(name.clone()).or_default().insert(body);

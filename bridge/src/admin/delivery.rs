@@ -60,8 +60,8 @@ pub(super) async fn subscriptions(State(state): State<Arc<AdminState>>) -> Respo
         .into_iter()
         .map(|one| {
             serde_json::json!({
-                "name": one.name, "owner": one.owner, "filters": one.filters, "strategy": one.strategy,
-                "members": one.figures.members,
+                "name": one.name, "owner": one.owner, "filters": one.filters, "settings": one.settings,
+                "strategy": one.strategy, "members": one.figures.members,
                 "connected": one.figures.connected, "waiting": one.figures.waiting,
                 "leased": one.figures.leased, "delayed": one.figures.delayed, "deadLetters": one.dead_letters,
             })

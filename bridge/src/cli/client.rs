@@ -112,7 +112,7 @@ pub(super) struct AdminArguments {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
     admin: String,
     #[arg(long, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    pub(super) output: Output,
     #[command(flatten)]
     credentials: Credentials,
 }
@@ -269,7 +269,27 @@ impl SseReader {
     }
 }
 
-fn fetch(arguments: &AdminArguments, path: &str) -> Result<Value, Failure> {
+/// Asks the admin port to do something; what it refuses goes to stderr.
+pub(super) fn post(arguments: &AdminArguments, path: &str, body: &Value) -> Result<Value, Failure> {
+    block_on(async {
+        let client = arguments.credentials.client().map_err(Failure::Input)?;
+        let url = format!("{}{path}", arguments.admin.trim_end_matches('/'));
+        // A removal with a million events pending takes its time.
+        let request = client.post(url).timeout(Duration::from_secs(300)).body(body.to_string());
+        let request = arguments.credentials.authorise(request).map_err(Failure::Input)?;
+        let failed = |problem| unreachable(&arguments.admin, problem);
+        let reply = request.send().await.map_err(failed)?;
+        let done = reply.status().is_success();
+        let answer: Value = reply.json().await.map_err(failed)?;
+        if done {
+            return Ok(answer);
+        }
+        eprintln!("{}", answer["error"]["message"].as_str().unwrap_or("refused"));
+        Err(Failure::No)
+    })?
+}
+
+pub(super) fn fetch(arguments: &AdminArguments, path: &str) -> Result<Value, Failure> {
     block_on(async {
         let client = arguments.credentials.client().map_err(Failure::Input)?;
         let url = format!("{}{path}", arguments.admin.trim_end_matches('/'));
@@ -400,17 +420,9 @@ fn end_dead_letters(arguments: &DlqArguments, what: &str) -> Outcome {
     let body = serde_json::json!({
         "ids": arguments.ids, "subscription": arguments.subscription, "all": arguments.all,
     });
-    block_on(async {
-        let admin = &arguments.admin;
-        let client = admin.credentials.client().map_err(Failure::Input)?;
-        let url = format!("{}/v1/dlq/{what}", admin.admin.trim_end_matches('/'));
-        let request = client.post(url).timeout(Duration::from_secs(30)).body(body.to_string());
-        let request = admin.credentials.authorise(request).map_err(Failure::Input)?;
-        let failed = |problem| unreachable(&admin.admin, problem);
-        let reply = request.send().await.map_err(failed)?.error_for_status().map_err(failed)?;
-        println!("{}", reply.text().await.map_err(failed)?);
-        Ok(())
-    })?
+    let answer = post(&arguments.admin, &format!("/v1/dlq/{what}"), &body)?;
+    println!("{answer}");
+    Ok(())
 }
 
 fn show(arguments: &AdminArguments, answer: &Value, list: &str, columns: &[&str]) -> Outcome {

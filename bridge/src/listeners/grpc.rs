@@ -35,7 +35,7 @@ pub(super) mod api {
 
 use api::meshbridge::v1::bridge_server::{Bridge, BridgeServer};
 use api::meshbridge::v1::{
-    Ack, Denied, Ended, PublishBatchReply, PublishBatchRequest, PublishReply, PublishRequest,
+    Ack, Denied, Ended, LeftOut, PublishBatchReply, PublishBatchRequest, PublishReply, PublishRequest,
     SubscribeRequest,
 };
 
@@ -111,7 +111,9 @@ fn status(refused: &Refused) -> Status {
     }
     match refused.kind {
         RefusedKind::Invalid => Status::invalid_argument(message),
-        RefusedKind::TooLarge | RefusedKind::Busy { .. } => Status::resource_exhausted(message),
+        RefusedKind::TooLarge | RefusedKind::Busy { .. } | RefusedKind::Quota { .. } => {
+            Status::resource_exhausted(message)
+        }
         RefusedKind::TooSlow => Status::deadline_exceeded(message),
         RefusedKind::Stopping => Status::unavailable(message),
     }
@@ -131,6 +133,14 @@ fn reply(accepted: &Accepted) -> PublishReply {
             })
             .collect(),
         duplicate: accepted.duplicate,
+        left_out: accepted
+            .left_out
+            .iter()
+            .map(|(bridge, reason)| LeftOut {
+                destination: bridge.to_string(),
+                reason: reason.name().to_owned(),
+            })
+            .collect(),
         ack: accepted.reached.as_ref().map(|reached| Ack {
             level: reached.level.name().to_owned(),
             missing: reached.missing.iter().map(ToString::to_string).collect(),

@@ -151,10 +151,13 @@ fn respond(outcome: Result<serde_json::Value, Refusal>) -> Response {
                 RefusedKind::Invalid => StatusCode::BAD_REQUEST,
                 RefusedKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
                 RefusedKind::TooSlow => StatusCode::REQUEST_TIMEOUT,
+                RefusedKind::Quota { .. } => StatusCode::TOO_MANY_REQUESTS,
                 RefusedKind::Busy { .. } | RefusedKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             };
             let mut response = problem(status, &refused);
-            if let RefusedKind::Busy { retry_after_secs } = refused.kind {
+            if let RefusedKind::Busy { retry_after_secs } | RefusedKind::Quota { retry_after_secs } =
+                refused.kind
+            {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_secs));
             }
             response
@@ -261,6 +264,7 @@ fn problem(status: StatusCode, refused: &Refused) -> Response {
         (_, RefusedKind::TooLarge) => "too_large",
         (_, RefusedKind::TooSlow) => "too_slow",
         (_, RefusedKind::Busy { .. }) => "busy",
+        (_, RefusedKind::Quota { .. }) => "too_many",
         (_, RefusedKind::Stopping) => "stopping",
     };
     let mut error = serde_json::json!({"code": code, "message": refused.message});

@@ -24,7 +24,13 @@ pub(super) enum RefusedKind {
     Invalid,
     TooLarge,
     TooSlow,
-    Busy { retry_after_secs: u64 },
+    Busy {
+        retry_after_secs: u64,
+    },
+    /// The client has used up its own share.
+    Quota {
+        retry_after_secs: u64,
+    },
     Stopping,
 }
 
@@ -58,6 +64,9 @@ impl From<PublishRefused> for Refused {
         let kind = match refused {
             PublishRefused::Full { retry_after } | PublishRefused::DestinationFull { retry_after, .. } => {
                 RefusedKind::Busy { retry_after_secs: retry_after.as_secs().max(1) }
+            }
+            PublishRefused::ProducerFull { retry_after, .. } => {
+                RefusedKind::Quota { retry_after_secs: retry_after.as_secs().max(1) }
             }
             PublishRefused::Draining => RefusedKind::Stopping,
         };
@@ -107,6 +116,12 @@ pub(super) fn reply(accepted: &Accepted) -> serde_json::Value {
     let destinations: Vec<&str> = accepted.destinations.iter().map(|bridge| bridge.as_str()).collect();
     let mut reply =
         serde_json::json!({"key": accepted.key.to_string(), "destinations": destinations, "denied": denied});
+    if !accepted.left_out.is_empty() {
+        let left_out = accepted.left_out.iter().map(
+            |(bridge, reason)| serde_json::json!({"destination": bridge.as_str(), "reason": reason.name()}),
+        );
+        reply["leftOut"] = left_out.collect();
+    }
     if accepted.duplicate {
         reply["duplicate"] = true.into();
     }

@@ -9,6 +9,7 @@ use meshbridge_delivery::{Core, Outcome};
 use meshbridge_routing::{BridgeId, EventKey};
 use serde::Serialize;
 
+use super::membership::standing_name;
 use super::{Inner, Pipeline, lock};
 
 /// Ends of pairs that `trace` can still tell.
@@ -79,6 +80,10 @@ pub(crate) struct AccountView {
     /// Waiting for the destination's word on how they end.
     in_doubt: usize,
     pub(crate) balanced: bool,
+    /// `member`, `draining` or `removed`.
+    standing: &'static str,
+    /// Publications that left it out although it wanted them.
+    left_out: u64,
 }
 
 /// What this bridge has taken of another one's events.
@@ -157,6 +162,8 @@ impl Pipeline {
                     in_flight,
                     in_doubt,
                     balanced: account.sent == account.ended() + pending,
+                    standing: standing_name(state.membership.standing(bridge)),
+                    left_out: state.membership.left_out(bridge),
                 }
             });
             let accounts = accounts.filter(|account| account.sent > 0).collect();

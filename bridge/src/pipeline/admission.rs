@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use meshbridge_delivery::{NewEvent, Outcome, Ticket};
+use meshbridge_delivery::{Core, LeftOut, NewEvent, Outcome, Ticket};
 use meshbridge_event::{AttributeValue, Event};
-use meshbridge_policy::{DeliveryClass, OnDestinationFull, Retain, TopicDelivery};
+use meshbridge_policy::{DeliveryClass, Retain, TopicDelivery};
 use meshbridge_routing::{BridgeId, DestinationSet, Forwarding, lane_of};
 use smallvec::SmallVec;
 
 use super::plan::Planned;
+use super::quotas::Full;
 use super::stored::Stored;
 use super::waiters::{AckLevel, Waiting};
 use super::{Accepted, Inner, Principal, PublishRefused, lock};
@@ -22,8 +23,6 @@ use crate::policy_store::Generation;
 
 /// What a publisher is told to wait when something is full.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Events that one destination may leave unsettled before publications for it are refused.
-pub(super) const UNSETTLED_MAX: u64 = 1_000_000;
 
 /// Admitted and numbered, not durable yet.
 #[derive(Debug)]
@@ -57,10 +56,10 @@ impl Inner {
         for plan in &mut planned {
             self.choose_groups(generation, forwarding, plan);
         }
-        let full = self.full_destinations(forwarding, &planned, &topics)?;
+        let Full { full, gone } = self.check_quotas(principal, forwarding, &planned, &topics)?;
         let events = planned.len() as u64;
         let mut unrouted = 0;
-        let new: Vec<NewEvent> = planned
+        let mut new: Vec<NewEvent> = planned
             .iter()
             .zip(&topics)
             .map(|(plan, topic)| {
@@ -84,15 +83,18 @@ impl Inner {
                 event
             })
             .collect();
-        let targets: Vec<(SmallVec<[BridgeId; 4]>, bool)> =
-            new.iter().map(|event| (event.destinations.clone(), event.local)).collect();
         let lives: Vec<u64> = new.iter().map(|event| event.expires).collect();
         let wall = self.durable.wall();
         let mut waiters = Vec::new();
-        let (admitted, ticket) = self.durable.with(|core| {
+        let (admitted, ticket, targets, left_out) = self.durable.with(|core| {
+            let left_out: Vec<_> = new.iter_mut().map(|event| leave_out(core, event, &gone)).collect();
+            let unchosen =
+                |event: &NewEvent| event.choices.as_ref().map_or(0, |choices| choices.unchosen.len());
+            let targets: Vec<(SmallVec<[BridgeId; 4]>, bool, usize)> =
+                new.iter().map(|event| (event.destinations.clone(), event.local, unchosen(event))).collect();
             let (admitted, ticket) = core.accept(new, wall);
             let fresh = admitted.iter().zip(&targets).zip(planned.iter().zip(&lives)).enumerate();
-            for (at, ((one, (remote, local)), (plan, expires))) in fresh {
+            for (at, ((one, (remote, local, unchosen)), (plan, expires))) in fresh {
                 let Some(body) = one.body else { continue };
                 // In memory before anybody can ask for it.
                 let stored = Stored {
@@ -102,81 +104,54 @@ impl Inner {
                     expires: *expires,
                     forms: Some((generation.number, plan.variants.to_vec())),
                 };
-                if !remote.is_empty() || *local || waiting(plan) > 0 {
+                if !remote.is_empty() || *local || *unchosen > 0 {
                     lock(&self.durable.cache).insert(body, Arc::new(stored));
                 }
                 if level > AckLevel::Stored {
                     let own = local.then(|| self.parts.own.clone());
-                    waiters.push((at, self.durable.waiters.add(&one.key, body, remote, own, waiting(plan))));
+                    waiters.push((at, self.durable.waiters.add(&one.key, body, remote, own, *unchosen)));
+                }
+                for (bridge, reason) in left_out.get(at).into_iter().flatten() {
+                    self.parts.metrics.on_left_out(reason.name());
+                    // A removed bridge is one without interest, whatever a neighbour still says.
+                    if *reason != LeftOut::Removed {
+                        core.leave_out(body, bridge.clone(), *reason);
+                    }
                 }
                 for bridge in remote.iter().filter(|bridge| full.contains(bridge)) {
                     let outcome = Outcome::DeadLettered("destination-full".into());
                     core.end_pair(body, bridge, outcome, std::time::Instant::now());
                 }
             }
-            (admitted, ticket)
+            (admitted, ticket, targets, left_out)
         });
-        let accepted =
-            admitted.into_iter().zip(planned).zip(targets).map(|((one, plan), (remote, local))| {
-                if one.body.is_some() {
-                    if waiting(&plan) > 0 {
-                        // A member may have come while it was admitted.
-                        self.unchosen.changed();
-                    }
-                    for (bridge, refusal) in &plan.refused {
-                        let destination = forwarding.bridge(*bridge).0;
-                        self.on_refused_here(
-                            &one.key,
-                            &plan.topic,
-                            &plan.event,
-                            destination.as_str(),
-                            refusal,
-                        );
-                    }
-                    if !plan.variants.is_empty() {
-                        lock(&self.recent).insert(one.key.clone(), plan.topic.clone(), plan.event.clone());
-                    }
+        let results = admitted.into_iter().zip(planned).zip(targets.into_iter().zip(left_out));
+        let accepted = results.map(|((one, plan), ((remote, local, unchosen), left_out))| {
+            if one.body.is_some() {
+                if unchosen > 0 {
+                    // A member may have come while it was admitted.
+                    self.unchosen.changed();
                 }
-                let own = local.then(|| self.parts.own.clone());
-                let duplicate = one.is_duplicate();
-                Accepted {
-                    duplicate,
-                    ..Accepted::new(one.key, own.into_iter().chain(remote).collect(), plan.denied)
+                for (bridge, refusal) in &plan.refused {
+                    let destination = forwarding.bridge(*bridge).0;
+                    self.on_refused_here(&one.key, &plan.topic, &plan.event, destination.as_str(), refusal);
                 }
-            });
+                if !plan.variants.is_empty() {
+                    lock(&self.recent).insert(one.key.clone(), plan.topic.clone(), plan.event.clone());
+                }
+            }
+            let own = local.then(|| self.parts.own.clone());
+            let duplicate = one.is_duplicate();
+            let left_out = named_ones(left_out);
+            Accepted {
+                duplicate,
+                left_out,
+                ..Accepted::new(one.key, own.into_iter().chain(remote).collect(), plan.denied)
+            }
+        });
         let accepted = accepted.collect();
         self.parts.metrics.on_published(events, unrouted);
         Ok(Admission { accepted, ticket, waiters })
-    }
-
-    /// Destinations without room, whose pairs are to end as dead letters; or the refusal, where a topic asks for it.
-    fn full_destinations(
-        &self,
-        forwarding: &Forwarding,
-        planned: &[Planned],
-        topics: &[TopicDelivery],
-    ) -> Result<Vec<BridgeId>, PublishRefused> {
-        let mut full: Vec<BridgeId> = Vec::new();
-        let mut asked: SmallVec<[meshbridge_routing::BridgeIndex; 16]> = SmallVec::new();
-        for (plan, topic) in planned.iter().zip(topics) {
-            for index in plan.variants.iter().flat_map(|variant| &variant.destinations) {
-                let bridge = forwarding.bridge(*index).0;
-                if !asked.contains(index) {
-                    asked.push(*index);
-                    let unsettled = self.durable.view(|core| {
-                        core.state().destinations.get(bridge).map_or(0, |destination| destination.unsettled())
-                    });
-                    if unsettled >= UNSETTLED_MAX {
-                        full.push(bridge.clone());
-                    }
-                }
-                if full.contains(bridge) && topic.on_destination_full == OnDestinationFull::Refuse {
-                    let bridge = bridge.clone();
-                    return Err(PublishRefused::DestinationFull { bridge, retry_after: RETRY_AFTER });
-                }
-            }
-        }
-        Ok(full)
     }
 }
 
@@ -204,7 +179,7 @@ fn new_event(
     }
     let indices = plan.variants.iter().flat_map(|variant| &variant.destinations).filter(|_| !over);
     NewEvent {
-        producer: producer(principal, &plan.event),
+        producer: producer(&principal.0, plan.event.source(), plan.event.id()),
         lane: lane_of(plan.topic.as_str(), partition(&plan.event)),
         topic: plan.topic.as_str().into(),
         payload: plan.event.encoded().clone(),
@@ -217,16 +192,49 @@ fn new_event(
     }
 }
 
+/// Takes the bridges out that get nothing new.
+fn leave_out(core: &Core, event: &mut NewEvent, gone: &[BridgeId]) -> SmallVec<[(BridgeId, LeftOut); 1]> {
+    let membership = &core.state().membership;
+    let mut left_out = SmallVec::new();
+    let full = |bridge: &BridgeId| gone.contains(bridge).then_some(LeftOut::Full);
+    event.destinations.retain(|bridge| match membership.leaves_out(bridge).or_else(|| full(bridge)) {
+        Some(reason) => {
+            left_out.push((bridge.clone(), reason));
+            false
+        }
+        None => true,
+    });
+    if let Some(choices) = event.choices.as_mut().filter(|_| !left_out.is_empty()) {
+        // Its groups wait for another bridge.
+        let out = |bridge: &BridgeId| left_out.iter().any(|(left, _)| left == bridge);
+        let gone: Vec<_> = choices.chosen.extract_if(.., |(bridge, _)| out(bridge)).collect();
+        choices.unchosen.extend(gone.into_iter().map(|(_, name)| name));
+        choices.groups_only.retain(|bridge| !out(bridge));
+    }
+    left_out
+}
+
+/// Those that the publisher hears of.
+pub(super) fn named_ones(left_out: SmallVec<[(BridgeId, LeftOut); 1]>) -> Vec<(BridgeId, LeftOut)> {
+    left_out.into_iter().filter(|(_, reason)| *reason != LeftOut::Removed).collect()
+}
+
 /// What makes a retry the same event (P4).
-fn producer(principal: &Principal, event: &Event) -> u128 {
+pub(super) fn producer(principal: &str, source: &str, id: &str) -> u128 {
     let mut hash = blake3::Hasher::new();
-    for part in [&*principal.0, event.source(), event.id()] {
+    for part in [principal, source, id] {
         hash.update(&(part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
     let mut half = [0; 16];
     hash.finalize_xof().fill(&mut half);
-    u128::from_le_bytes(half)
+    u128::from(owner(principal)) << 88 | u128::from_le_bytes(half) >> 40
+}
+
+/// The 40 bits of a producer's id that are its principal's; the core counts by them.
+pub(super) fn owner(principal: &str) -> u64 {
+    let hash = blake3::hash(principal.as_bytes());
+    hash.as_bytes().iter().take(5).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
 }
 
 pub(super) fn set_of(destinations: &FrameDestinations) -> DestinationSet {

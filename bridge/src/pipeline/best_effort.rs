@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use meshbridge_delivery::LeftOut;
 use meshbridge_routing::{
-    BridgeIndex, CarrierSet, DestinationSet, EventKey, Forwarding, LANES, Split, lane_of,
+    BridgeId, BridgeIndex, CarrierSet, DestinationSet, EventKey, Forwarding, LANES, Split, lane_of,
     wire::data::payload_digest,
 };
 use smallvec::SmallVec;
 
-use super::admission::{RETRY_AFTER, partition, remaining_life, set_of};
+use super::admission::{RETRY_AFTER, named_ones, partition, remaining_life, set_of};
 use super::plan::Planned;
 use super::subscriptions::Delivery;
 use super::{Accepted, Inner, PublishRefused, lock};
@@ -65,13 +66,39 @@ impl Sequencer {
 }
 
 impl Inner {
+    /// Takes the bridges out that get nothing new; gives them, by event.
+    fn take_out(
+        &self,
+        forwarding: &Forwarding,
+        planned: &mut [Planned],
+    ) -> Vec<SmallVec<[(BridgeId, LeftOut); 1]>> {
+        let out = self.durable.left_out();
+        let of_one = |plan: &mut Planned| {
+            let mut left_out = SmallVec::new();
+            for variant in plan.variants.iter_mut().filter(|_| !out.is_empty()) {
+                variant.destinations.retain(|index| {
+                    let bridge = forwarding.bridge(*index).0;
+                    let found = out.iter().find(|(known, _)| known == bridge);
+                    if let Some((_, reason)) = found {
+                        self.parts.metrics.on_left_out(reason.name());
+                        left_out.push((bridge.clone(), *reason));
+                    }
+                    found.is_none()
+                });
+            }
+            left_out
+        };
+        planned.iter_mut().map(of_one).collect()
+    }
+
     /// Numbers a planned batch and sends it on its way, or refuses all of it.
     pub(super) fn admit_best_effort(
         &self,
         generation: &Generation,
         forwarding: &Forwarding,
-        planned: Vec<Planned>,
+        mut planned: Vec<Planned>,
     ) -> Result<Vec<Accepted>, PublishRefused> {
+        let left_out = self.take_out(forwarding, &mut planned);
         self.check_room(forwarding, &planned)?;
         let now = Instant::now();
         let policy = generation.program.digest();
@@ -80,7 +107,7 @@ impl Inner {
         let mut accepted = Vec::with_capacity(planned.len());
         let mut local = Vec::new();
         let mut sequencer = lock(&self.sequencer);
-        for plan in planned {
+        for (plan, left_out) in planned.into_iter().zip(left_out) {
             let lane = lane_of(plan.topic.as_str(), partition(&plan.event));
             let key = EventKey {
                 origin: self.parts.own.clone(),
@@ -124,14 +151,15 @@ impl Inner {
                     self.forward(forwarding, frame, None);
                 }
             }
-            if destinations.is_empty() && plan.denied.is_empty() {
+            if destinations.is_empty() && plan.denied.is_empty() && left_out.is_empty() {
                 unrouted += 1;
             }
             for (bridge, refusal) in &plan.refused {
                 let destination = forwarding.bridge(*bridge).0;
                 self.on_refused_here(&key, &plan.topic, &plan.event, destination.as_str(), refusal);
             }
-            accepted.push(Accepted::new(key, destinations, plan.denied));
+            let left_out = named_ones(left_out);
+            accepted.push(Accepted { left_out, ..Accepted::new(key, destinations, plan.denied) });
         }
         // Still under the lock, so that two batches of one lane reach a subscriber in the order of their numbers.
         local.iter().for_each(|delivery| {

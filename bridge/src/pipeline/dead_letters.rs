@@ -1,17 +1,28 @@
-//! Dead letters of subscriptions with memory: looked at, offered again, purged.
+//! Dead letters: those of subscriptions with memory, and the events of this bridge whose destination was removed.
+//! Looked at, offered again, purged.
+
+use std::fmt;
+use std::str::FromStr;
 
 use meshbridge_delivery::DeadLetterEnd;
-use meshbridge_delivery::state::GroupState;
+use meshbridge_delivery::state::{DESTINATION_REMOVED, GroupState};
+use meshbridge_routing::BridgeId;
 
 use super::{NamedRefused, Pipeline};
 
-/// A dead letter of a subscription with memory.
+/// A dead letter of a subscription with memory, or of this bridge as an origin.
 #[derive(Clone, Debug, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DeadLetterView {
     id: String,
     subscription: String,
     owner: String,
+    /// The bridge that it was for, where that was removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destination: Option<String>,
+    /// That bridge may have it all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_doubt: Option<bool>,
     reason: String,
     key: String,
     topic: String,
@@ -21,18 +32,78 @@ pub(crate) struct DeadLetterView {
     ty: String,
 }
 
+/// Names a dead letter: `<body>-<subscription>` or `<body>@<bridge>`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LetterId {
+    body: u64,
+    of: Keeper,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Keeper {
+    Subscription(u32),
+    Destination(BridgeId),
+}
+
+impl fmt::Display for LetterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.of {
+            Keeper::Subscription(id) => write!(f, "{:x}-{id:x}", self.body),
+            Keeper::Destination(bridge) => write!(f, "{:x}@{bridge}", self.body),
+        }
+    }
+}
+
+impl FromStr for LetterId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<LetterId, ()> {
+        let body = |text: &str| u64::from_str_radix(text, 16).map_err(|_| ());
+        if let Some((number, bridge)) = text.split_once('@') {
+            let of = Keeper::Destination(BridgeId::parse(bridge).map_err(|_| ())?);
+            return Ok(LetterId { body: body(number)?, of });
+        }
+        let (number, id) = text.split_once('-').ok_or(())?;
+        let of = Keeper::Subscription(u32::from_str_radix(id, 16).map_err(|_| ())?);
+        Ok(LetterId { body: body(number)?, of })
+    }
+}
+
+/// A dead letter and why it is one.
+#[derive(Clone, Debug)]
+struct Letter {
+    id: LetterId,
+    reason: String,
+    in_doubt: Option<bool>,
+}
+
 impl Pipeline {
-    /// Bodies that are dead letters, with their subscription and reason, oldest first.
-    pub(crate) fn dead_letters_of(&self, subscription: Option<u32>) -> Vec<(u64, u32, String)> {
+    /// How many dead letters a subscription has.
+    pub(crate) fn dead_letters_of(&self, subscription: u32) -> usize {
+        let of = Keeper::Subscription(subscription);
+        self.letters().iter().filter(|letter| letter.id.of == of).count()
+    }
+
+    /// All, oldest first.
+    fn letters(&self) -> Vec<Letter> {
         self.inner.durable.view(|core| {
             let events = core.state().events.iter();
             let dead = events.flat_map(|(body, event)| {
                 event.groups.iter().filter_map(move |(id, state)| match state {
-                    GroupState::Dead(reason) => Some((body, *id, reason.to_string())),
+                    GroupState::Dead(reason) => {
+                        let id = LetterId { body, of: Keeper::Subscription(*id) };
+                        Some(Letter { id, reason: reason.to_string(), in_doubt: None })
+                    }
                     GroupState::Open => None,
                 })
             });
-            dead.filter(|(_, id, _)| subscription.is_none_or(|wanted| wanted == *id)).collect()
+            let undelivered = core.state().membership.letters().map(|(body, bridge, in_doubt)| {
+                let id = LetterId { body, of: Keeper::Destination(bridge.clone()) };
+                Letter { id, reason: DESTINATION_REMOVED.to_owned(), in_doubt: Some(in_doubt) }
+            });
+            let mut all: Vec<Letter> = dead.chain(undelivered).collect();
+            all.sort_by(|one, other| one.id.cmp(&other.id));
+            all
         })
     }
 
@@ -43,33 +114,38 @@ impl Pipeline {
         after: Option<&str>,
         limit: usize,
     ) -> (usize, Vec<DeadLetterView>) {
-        let after = after.and_then(parse_letter).unwrap_or((0, 0));
-        let all: Vec<(u64, u32, String)> = self
-            .dead_letters_of(None)
-            .into_iter()
-            .filter(|(_, id, _)| {
-                subscription.is_none_or(|wanted| {
-                    self.inner.named.get(*id).is_some_and(|named| *named.name == *wanted)
-                })
-            })
-            .collect();
-        let page = all.iter().filter(|(body, id, _)| (*body, *id) > after).take(limit);
-        let page: Vec<_> = page.cloned().collect();
+        let after: Option<LetterId> = after.and_then(|text| text.parse().ok());
+        let mut all = self.letters();
+        all.retain(|letter| self.is_of(&letter.id, subscription));
+        let page = all.iter().filter(|letter| after.as_ref().is_none_or(|after| letter.id > *after));
+        let page: Vec<_> = page.take(limit).collect();
         let views =
-            tokio::task::block_in_place(|| page.iter().map(|one| self.dead_letter_view(one)).collect());
+            tokio::task::block_in_place(|| page.into_iter().map(|one| self.dead_letter_view(one)).collect());
         (all.len(), views)
     }
 
-    fn dead_letter_view(&self, (body, id, reason): &(u64, u32, String)) -> DeadLetterView {
-        let stored = self.inner.durable.stored(*body).ok();
+    fn is_of(&self, id: &LetterId, subscription: Option<&str>) -> bool {
+        subscription.is_none_or(|wanted| match id.of {
+            Keeper::Subscription(id) => self.inner.named.get(id).is_some_and(|named| *named.name == *wanted),
+            Keeper::Destination(_) => false,
+        })
+    }
+
+    fn dead_letter_view(&self, letter: &Letter) -> DeadLetterView {
+        let stored = self.inner.durable.stored(letter.id.body).ok();
         let text =
             |read: fn(&super::stored::Stored) -> String| stored.as_deref().map(read).unwrap_or_default();
-        let named = self.inner.named.get(*id);
+        let (named, destination) = match &letter.id.of {
+            Keeper::Subscription(id) => (self.inner.named.get(*id), None),
+            Keeper::Destination(bridge) => (None, Some(bridge.to_string())),
+        };
         DeadLetterView {
-            id: format!("{body:x}-{id:x}"),
+            id: letter.id.to_string(),
             subscription: named.as_ref().map(|named| named.name.to_string()).unwrap_or_default(),
             owner: named.as_ref().map(|named| named.owner.to_string()).unwrap_or_default(),
-            reason: reason.clone(),
+            destination,
+            in_doubt: letter.in_doubt,
+            reason: letter.reason.clone(),
             key: text(|stored| stored.key.to_string()),
             topic: text(|stored| stored.topic.as_str().to_owned()),
             event_id: text(|stored| stored.event.id().to_owned()),
@@ -79,45 +155,42 @@ impl Pipeline {
     }
 
     /// Those that ids name, or all of a subscription, or all.
-    pub(crate) fn choose_dead_letters(&self, ids: &[String], subscription: Option<&str>) -> Vec<(u64, u32)> {
+    pub(crate) fn choose_dead_letters(&self, ids: &[String], subscription: Option<&str>) -> Vec<LetterId> {
         if !ids.is_empty() {
-            return ids.iter().filter_map(|id| parse_letter(id)).collect();
+            return ids.iter().filter_map(|id| id.parse().ok()).collect();
         }
-        let named = |id: u32| self.inner.named.get(id);
-        let wanted =
-            |id: u32| subscription.is_none_or(|name| named(id).is_some_and(|named| *named.name == *name));
-        self.dead_letters_of(None)
-            .into_iter()
-            .filter(|(_, id, _)| wanted(*id))
-            .map(|(body, id, _)| (body, id))
-            .collect()
+        let all = self.letters().into_iter().map(|letter| letter.id);
+        all.filter(|id| self.is_of(id, subscription)).collect()
     }
 
     /// Purges dead letters, or offers them again. Gives how many; durable when this returns.
     pub(crate) async fn end_dead_letters(
         &self,
-        which: &[(u64, u32)],
+        which: &[LetterId],
         end: DeadLetterEnd,
     ) -> Result<usize, NamedRefused> {
-        let mut count = 0;
-        for (body, subscription) in which {
-            let done = self.inner.durable.with(|core| core.end_dead_letter(*body, *subscription, end));
-            if !done {
-                continue;
-            }
-            count += 1;
-            if end == DeadLetterEnd::Replayed
-                && let Some(named) = self.inner.named.get(*subscription)
-            {
-                named.offer(*body, 0);
-            }
-        }
+        let count = which.iter().filter(|id| self.end_dead_letter(id, end)).count();
         self.commit_all().await?;
         Ok(count)
     }
-}
 
-fn parse_letter(text: &str) -> Option<(u64, u32)> {
-    let (body, id) = text.split_once('-')?;
-    Some((u64::from_str_radix(body, 16).ok()?, u32::from_str_radix(id, 16).ok()?))
+    fn end_dead_letter(&self, id: &LetterId, end: DeadLetterEnd) -> bool {
+        let durable = &self.inner.durable;
+        match (&id.of, end) {
+            (Keeper::Destination(bridge), DeadLetterEnd::Purged) => {
+                durable.with(|core| core.end_letter(id.body, bridge))
+            }
+            (Keeper::Destination(bridge), DeadLetterEnd::Replayed) => self.replay_letter(id.body, bridge),
+            (Keeper::Subscription(subscription), _) => {
+                let done = durable.with(|core| core.end_dead_letter(id.body, *subscription, end));
+                if done
+                    && end == DeadLetterEnd::Replayed
+                    && let Some(named) = self.inner.named.get(*subscription)
+                {
+                    named.offer(id.body, 0);
+                }
+                done
+            }
+        }
+    }
 }

@@ -20,6 +20,7 @@ use tracing::{error, warn};
 use super::admission::{partition, set_of};
 use super::durable::system_ms;
 use super::judge::{DEAD_LETTER, Verdict};
+use super::named::Lane;
 use super::stored::Stored;
 use super::subscriptions::Delivery;
 use super::{Inner, Pipeline, lock};
@@ -114,6 +115,7 @@ impl Inner {
             }
         });
         if tick {
+            self.tick_membership();
             self.tick_named(now);
         }
     }
@@ -294,11 +296,13 @@ impl Inner {
 
     /// To the subscriptions here, with memory or without.
     fn offer(&self, body: u64, out_of_order: bool) {
-        let wanted = self.durable.view(|core| {
+        let found = self.durable.view(|core| {
             let event = core.state().events.get(&body)?;
-            Some((event.open_groups().collect::<SmallVec<[u32; 4]>>(), event.groups_only))
+            let groups: SmallVec<[u32; 4]> = event.open_groups().collect();
+            let lane: Lane = (event.key.origin.clone(), event.key.lane);
+            Some((groups, event.groups_only, lane))
         });
-        let Some((groups, groups_only)) = wanted else { return };
+        let Some((groups, groups_only, lane)) = found else { return };
         if out_of_order {
             self.parts.metrics.on_out_of_order();
         }
@@ -314,7 +318,7 @@ impl Inner {
         self.durable.with(|core| core.on_offered(body, living));
         for group in groups {
             match self.named.get(group) {
-                Some(named) => named.offer(body, partition),
+                Some(named) => named.offer_in(body, lane.clone(), partition),
                 // Deleted while the event was on its way into the log.
                 None => self.durable.with(|core| core.end_group_for_good(body, group)),
             }
@@ -422,11 +426,6 @@ impl Pipeline {
             inner.durable.with(|core| core.on_message(&relay.from, message, Instant::now()));
             fail_point!("pair.after-noting");
         }
-    }
-
-    /// What another bridge wants, for the next start of this one.
-    pub(crate) fn remember_interest(&self, owner: &BridgeId, messages: Vec<Bytes>) {
-        self.inner.durable.with(|core| core.remember_interest(owner.clone(), messages));
     }
 
     /// The forwarding table has changed: who can be reached, and by which way.

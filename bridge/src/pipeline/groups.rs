@@ -175,13 +175,18 @@ impl Inner {
             let spread = rendezvous(bridge, partition(event));
             Candidate {
                 at: Place::There(one.bridge),
-                ready: one.live && cost.is_some(),
+                ready: one.live && cost.is_some() && !self.is_left_out(bridge),
                 rank: (if home { 1 } else { 2 }, cost.unwrap_or(u64::MAX), spread),
             }
         });
         let mut all: SmallVec<[Candidate; 4]> = own.chain(there).collect();
         all.sort_by_key(|candidate| candidate.rank);
         all
+    }
+
+    /// Operators have drained or removed the bridge.
+    fn is_left_out(&self, bridge: &BridgeId) -> bool {
+        self.durable.view(|core| core.state().membership.leaves_out(bridge).is_some())
     }
 
     /// Tries again for what waits for a bridge with a member. From the driver's turn.

@@ -10,6 +10,8 @@
 //!              └── connection ended, another took over
 //! ```
 
+mod lanes;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -21,22 +23,20 @@ use tokio::sync::Notify;
 
 use super::lock;
 use super::members::{Members, Strategy};
+use super::settings::{OnRetry, SubscriptionSettings};
 use crate::webhook::TargetUrl;
 
-/// Attempts before an event becomes a dead letter.
-pub(crate) const ATTEMPTS_MAX: u32 = 20;
-/// A lease that is not acknowledged ends after this.
-pub(crate) const LEASE: Duration = Duration::from_secs(30);
 /// Leases of one connection.
 pub(crate) const LEASES_MAX: usize = 1_024;
-const PAUSE_FIRST: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(300);
 /// Events of a group dealt out at a time.
 const DEAL: usize = 256;
 /// A group without members keeps its events for so long: a client that reconnects takes less.
 pub(super) const GROUP_GRACE: Duration = Duration::from_secs(5);
 /// Subscriptions of one bridge.
 pub(crate) const SUBSCRIPTIONS_MAX: usize = 10_000;
+
+pub(super) use lanes::Lane;
+use lanes::Lanes;
 
 /// One subscription with memory.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ pub(crate) struct Named {
     pub(crate) push: Option<TargetUrl>,
     /// Shared with members elsewhere under this name, which is the federation's.
     pub(crate) group: Option<Group>,
+    pub(crate) settings: SubscriptionSettings,
     state: Mutex<NamedState>,
     pub(super) ready: Notify,
 }
@@ -76,6 +77,7 @@ struct NamedState {
     /// Refused, to be offered again at this time: order and body.
     later: BTreeMap<(Instant, u64), u64>,
     attempts: HashMap<u64, u32>,
+    lanes: Lanes,
     next_order: u64,
     next_token: u64,
     /// Of the connection that may take events; a newer one takes over.
@@ -131,6 +133,7 @@ impl Named {
         filters: Vec<TopicFilter>,
         push: Option<TargetUrl>,
         group: Option<Group>,
+        settings: SubscriptionSettings,
     ) -> Named {
         let strategy = group.as_ref().map(|group| group.strategy).unwrap_or_default();
         let idle_since = Some(Instant::now());
@@ -140,6 +143,7 @@ impl Named {
         let state = NamedState { members, idle_since, next_token, ..NamedState::default() };
         Named {
             group,
+            settings,
             push,
             id,
             name: name.into(),
@@ -148,6 +152,14 @@ impl Named {
             state: Mutex::new(state),
             ready: Notify::new(),
         }
+    }
+
+    /// As [`Named::offer`]; where retries block their lane, an event of this one.
+    pub(super) fn offer_in(&self, body: u64, lane: Lane, partition: u32) {
+        if self.settings.on_retry == OnRetry::Block {
+            lock(&self.state).lanes.insert(body, lane);
+        }
+        self.offer(body, partition);
     }
 
     /// `partition` decides between the members of a group that is shared by it.
@@ -228,8 +240,7 @@ impl Named {
         if !shared && state.leases.len() >= leases_max {
             return Ok(None);
         }
-        let next =
-            if shared { state.next_of_member(connection, leases_max) } else { state.waiting.pop_first() };
+        let next = if shared { state.next_of_member(connection, leases_max) } else { state.next() };
         let Some((order, body)) = next else { return Ok(None) };
         state.next_token += 1;
         let token = state.next_token;
@@ -245,8 +256,7 @@ impl Named {
             return false;
         };
         state.leases.remove(&body);
-        state.attempts.remove(&body);
-        state.partitions.remove(&body);
+        state.end(body);
         state.members.released(lease.connection);
         drop(state);
         self.wake();
@@ -257,7 +267,7 @@ impl Named {
     pub(super) fn refuse(&self, body: u64, token: u64, now: Instant) -> Option<bool> {
         let mut state = lock(&self.state);
         let lease = state.leases.get(&body).copied().filter(|lease| lease.token == token)?;
-        Some(state.fail(body, lease, now))
+        Some(state.fail(body, lease, &self.settings, now))
     }
 
     /// Bodies whose last attempt is over. Wakes what has waited long enough.
@@ -269,8 +279,10 @@ impl Named {
             .filter(|(_, lease)| lease.until.is_some_and(|until| until <= now))
             .map(|(body, lease)| (*body, *lease))
             .collect();
-        let dead =
-            over.into_iter().filter(|(body, lease)| state.fail(*body, *lease, now)).map(|(body, _)| body);
+        let dead = over
+            .into_iter()
+            .filter(|(body, lease)| state.fail(*body, *lease, &self.settings, now))
+            .map(|(body, _)| body);
         let dead = dead.collect();
         if state.wake_later(now) {
             drop(state);
@@ -288,9 +300,7 @@ impl Named {
         };
         let later = state.waiting.split_off(&(order + 1));
         let ended: Vec<u64> = std::mem::replace(&mut state.waiting, later).into_values().collect();
-        ended.iter().for_each(|body| {
-            state.attempts.remove(body);
-        });
+        ended.iter().for_each(|body| state.end(*body));
         ended
     }
 
@@ -301,10 +311,9 @@ impl Named {
             state.members.released(lease.connection);
         }
         state.members.forget(body);
-        state.partitions.remove(&body);
-        state.attempts.remove(&body);
         state.waiting.retain(|_, waiting| *waiting != body);
         state.later.retain(|_, later| *later != body);
+        state.end(body);
     }
 
     pub(super) fn is_sticky(&self) -> bool {
@@ -369,7 +378,7 @@ impl Named {
     pub(crate) fn figures(&self) -> NamedFigures {
         let state = lock(&self.state);
         NamedFigures {
-            waiting: state.waiting.len() + state.members.assigned(),
+            waiting: state.waiting.len() + state.lanes.waiting() + state.members.assigned(),
             leased: state.leases.len(),
             delayed: state.later.len(),
             connected: state.connected || !state.members.is_empty(),
@@ -389,18 +398,32 @@ impl NamedState {
         }
     }
 
-    fn fail(&mut self, body: u64, lease: Lease, now: Instant) -> bool {
+    /// The next one whose lane is free.
+    fn next(&mut self) -> Option<(u64, u64)> {
+        loop {
+            let (order, body) = self.waiting.pop_first()?;
+            if !self.lanes.holds_back(order, body) {
+                return Some((order, body));
+            }
+        }
+    }
+
+    /// The event is dealt with; what its lane held back may come.
+    fn end(&mut self, body: u64) {
+        self.attempts.remove(&body);
+        self.waiting.extend(self.lanes.end(body));
+    }
+
+    fn fail(&mut self, body: u64, lease: Lease, settings: &SubscriptionSettings, now: Instant) -> bool {
         self.leases.remove(&body);
         self.members.released(lease.connection);
         let attempts = self.attempts.entry(body).or_default();
         *attempts += 1;
-        if *attempts >= ATTEMPTS_MAX {
-            self.attempts.remove(&body);
-            self.partitions.remove(&body);
+        if *attempts >= settings.max_attempts {
+            self.end(body);
             return true;
         }
-        let doubled = PAUSE_FIRST.saturating_mul(1 << (*attempts - 1).min(16)).min(PAUSE_MAX);
-        let pause = doubled.mul_f64(rand::rng().random_range(0.8..=1.2));
+        let pause = settings.pause(*attempts).mul_f64(rand::rng().random_range(0.8..=1.2));
         self.later.insert((now + pause, lease.order), body);
         false
     }
@@ -451,8 +474,41 @@ impl NamedState {
 mod tests {
     use super::*;
 
+    const ATTEMPTS_MAX: u32 = 20;
+    const LEASE: Duration = Duration::from_secs(30);
+    const PAUSE_FIRST: Duration = Duration::from_secs(1);
+    const PAUSE_MAX: Duration = Duration::from_secs(300);
+
+    fn named_with(settings: SubscriptionSettings) -> Named {
+        let filters = vec![TopicFilter::parse("**").expect("filter")];
+        Named::new(1, "n", "me", filters, None, None, settings)
+    }
+
     fn named() -> Named {
-        Named::new(1, "n", "me", vec![TopicFilter::parse("**").expect("filter")], None, None)
+        named_with(SubscriptionSettings::default())
+    }
+
+    #[test]
+    fn a_retry_blocks_its_own_lane_and_no_other() {
+        let settings = SubscriptionSettings { on_retry: OnRetry::Block, ..SubscriptionSettings::default() };
+        let (named, now) = (named_with(settings), Instant::now());
+        let lane = |number| (meshbridge_routing::BridgeId::parse("far").expect("valid id"), number);
+        [(1, 5), (2, 5), (3, 6), (4, 5)].iter().for_each(|(body, l)| named.offer_in(*body, lane(*l), 0));
+        let connection = named.connect(1);
+        let first = take(&named, connection, now).expect("offered");
+        let other = take(&named, connection, now).expect("offered");
+        assert_eq!((first.body, other.body), (1, 3));
+        assert_eq!(take(&named, connection, now), None, "the lane is busy");
+        assert_eq!(named.refuse(1, first.token, now), Some(false));
+        assert_eq!(take(&named, connection, now), None, "and stays so while the event waits");
+        assert_eq!(named.figures().waiting, 2);
+        let again = take(&named, connection, now + PAUSE_MAX).expect("offered again");
+        assert_eq!(again.body, 1);
+        assert!(named.end_lease(1, again.token));
+        let next = take(&named, connection, now + PAUSE_MAX).expect("the next one");
+        assert_eq!(next.body, 2);
+        named.forget(2);
+        assert_eq!(take(&named, connection, now + PAUSE_MAX).map(|taken| taken.body), Some(4));
     }
 
     fn take(named: &Named, connection: u64, now: Instant) -> Option<Taken> {

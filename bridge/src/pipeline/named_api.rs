@@ -1,22 +1,20 @@
 //! What listeners and the admin port do with subscriptions that have memory.
 
-use std::collections::VecDeque;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use meshbridge_delivery::GroupEnd;
 use meshbridge_routing::{EventKey, GroupName};
 use meshbridge_spool::fail_point;
 use meshbridge_topic::TopicFilter;
 use tokio::sync::oneshot;
-use tracing::{error, warn};
+use tracing::warn;
 
-use super::members::{MEMBER_HOLDS, Strategy};
-use super::named::{Group, LEASE, Named, NamedEnd, NamedFigures, SUBSCRIPTIONS_MAX};
-use super::subscriptions::Delivery;
+use super::members::Strategy;
+use super::named::{Group, Named, NamedFigures, SUBSCRIPTIONS_MAX};
+use super::named_connection::{AckToken, Acks, NamedConnection};
+use super::settings::{OnRetry, SettingsProblem, SubscriptionSettings, Wished};
 use super::{Inner, Pipeline, Principal};
 use crate::router_task::Command;
 use crate::webhook::TargetUrl;
@@ -24,38 +22,17 @@ use crate::webhook::TargetUrl;
 /// Bytes of a subscription's name.
 pub(crate) const NAME_BYTES_MAX: usize = 128;
 
-/// Names one attempt to deliver one event: subscription, body, lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AckToken {
-    subscription: u32,
-    pub(super) body: u64,
-    pub(super) lease: u64,
-}
-
-impl fmt::Display for AckToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}-{:x}-{:x}", self.subscription, self.body, self.lease)
-    }
-}
-
-impl FromStr for AckToken {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<AckToken, ()> {
-        let mut parts = text.splitn(3, '-');
-        let mut part = || parts.next().and_then(|part| u64::from_str_radix(part, 16).ok()).ok_or(());
-        let subscription = u32::try_from(part()?).map_err(|_| ())?;
-        Ok(AckToken { subscription, body: part()?, lease: part()? })
-    }
-}
-
 /// Why a subscription with memory is not to be had.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum NamedRefused {
     #[error("a name has 1 to 128 letters, digits, and -_.~")]
     Name,
-    #[error("subscription `{0}` exists with other filters or another URL; delete it, or use another name")]
+    #[error(
+        "subscription `{0}` exists with other filters, settings or another URL; delete it, or use another name"
+    )]
     OtherFilters(String),
+    #[error(transparent)]
+    Settings(SettingsProblem),
     #[error("this bridge has {SUBSCRIPTIONS_MAX} subscriptions, which is as many as it may have")]
     TooMany,
     #[error("there is no subscription `{0}` of yours")]
@@ -77,15 +54,6 @@ pub(crate) enum NamedRefused {
     Draining,
 }
 
-/// An event that one connection holds.
-#[derive(Debug)]
-pub(crate) struct Leased {
-    pub(crate) delivery: Arc<Delivery>,
-    pub(crate) token: AckToken,
-    /// 1 for the first time.
-    pub(crate) count: u32,
-}
-
 /// The answer to acknowledgements.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Acknowledged {
@@ -103,22 +71,9 @@ pub(crate) struct NamedView {
     pub(crate) push: Option<String>,
     /// Of a consumer group: how its members share.
     pub(crate) strategy: Option<&'static str>,
+    pub(crate) settings: SubscriptionSettings,
     pub(crate) figures: NamedFigures,
     pub(crate) dead_letters: usize,
-}
-
-/// How often a connection has handed everything written to the kernel; grows.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Flushed(Arc<AtomicU64>);
-
-impl Flushed {
-    pub(crate) fn count(&self) {
-        self.0.fetch_add(1, Ordering::Release);
-    }
-
-    fn so_far(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
 }
 
 /// What sort of subscription it is.
@@ -142,158 +97,13 @@ pub(crate) struct Reader<'r> {
     pub(crate) kind: Kind,
     /// Of a member of a group.
     pub(crate) weight: u32,
+    pub(crate) settings: Wished,
     pub(crate) acks: Acks,
     /// The key of the last event it has seen: up to it everything counts as acknowledged.
     pub(crate) last_seen: Option<&'r str>,
 }
 
-/// Who says that an event is dealt with.
-#[derive(Clone, Debug)]
-pub(crate) enum Acks {
-    /// The client, by token.
-    Manual,
-    /// The task that pushes; its leases last as long as it does.
-    Push,
-    /// The kernel has taken its bytes. Without a count that is so when the next event is asked for.
-    Auto(Option<Flushed>),
-}
-
-/// A connection that reads a subscription. Dropping it gives back what it held.
-#[derive(Debug)]
-pub(crate) struct NamedConnection {
-    pipeline: Pipeline,
-    named: Arc<Named>,
-    connection: u64,
-    acks: Acks,
-    credit: usize,
-    /// Handed out and not acknowledged, with the flushes until then; only with automatic acknowledgement.
-    handed: VecDeque<(AckToken, u64)>,
-}
-
-impl NamedConnection {
-    pub(super) fn new(pipeline: &Pipeline, named: &Arc<Named>, acks: Acks, weight: u32) -> NamedConnection {
-        let connection = named.connect(weight);
-        let (pipeline, named) = (pipeline.clone(), Arc::clone(named));
-        let credit = if named.group.is_some() { MEMBER_HOLDS } else { super::named::LEASES_MAX };
-        NamedConnection { pipeline, named, connection, acks, credit, handed: VecDeque::new() }
-    }
-
-    /// The next event. Cancel-safe: an event is leased only in the poll that returns it.
-    pub(crate) async fn recv(&mut self) -> Result<Leased, NamedEnd> {
-        let lease = matches!(self.acks, Acks::Manual).then_some(LEASE);
-        loop {
-            let named = Arc::clone(&self.named);
-            let ready = named.ready.notified();
-            self.settle_flushed();
-            if self.pipeline.inner.draining.load(Ordering::Relaxed) {
-                return Err(NamedEnd::Stopping);
-            }
-            match self.named.take(self.connection, lease, self.credit, Instant::now()) {
-                Ok(Some(taken)) => {
-                    let token =
-                        AckToken { subscription: self.named.id, body: taken.body, lease: taken.token };
-                    if let Some(leased) = self.pipeline.inner.load(token, taken.attempts) {
-                        match &self.acks {
-                            Acks::Manual | Acks::Push => {}
-                            Acks::Auto(None) => self.handed.push_back((token, 0)),
-                            Acks::Auto(Some(flushed)) => self.handed.push_back((token, flushed.so_far())),
-                        }
-                        return Ok(leased);
-                    }
-                }
-                Ok(None) => {
-                    // Pauses and leases end by the clock; the driver looks at it, and wakes. Flushes wake nobody.
-                    let pause = if self.handed.is_empty() { 1_000 } else { 10 };
-                    let _ = tokio::time::timeout(Duration::from_millis(pause), ready).await;
-                }
-                Err(end) => {
-                    // The wake-up may have been meant for the connection that took over.
-                    self.named.wake();
-                    return Err(end);
-                }
-            }
-        }
-    }
-
-    fn settle_flushed(&mut self) {
-        let flushes = match &self.acks {
-            Acks::Auto(Some(flushed)) => flushed.so_far(),
-            Acks::Auto(None) | Acks::Manual | Acks::Push => u64::MAX,
-        };
-        let ready = self.handed.iter().take_while(|(_, before)| *before < flushes).count();
-        let tokens: Vec<AckToken> = self.handed.drain(..ready).map(|(token, _)| token).collect();
-        self.pipeline.inner.end_leases(&tokens);
-    }
-
-    /// Further events that may be held unacknowledged.
-    pub(crate) fn set_credit(&mut self, credit: usize) {
-        self.credit = credit;
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.named.name
-    }
-}
-
-impl Drop for NamedConnection {
-    fn drop(&mut self) {
-        if matches!(self.acks, Acks::Auto(Some(_))) {
-            self.settle_flushed();
-        }
-        self.named.disconnect(self.connection);
-    }
-}
-
 impl Inner {
-    /// The event of a lease; `None` where it has ended meanwhile.
-    fn load(&self, token: AckToken, attempts: u32) -> Option<Leased> {
-        let starts = self.durable.view(|core| {
-            let state = core.state();
-            let event = state.events.get(&token.body)?;
-            // A lease of an earlier process may have been taken: each start counts as an attempt.
-            Some(state.starts.saturating_sub(event.start).saturating_add(event.attempts))
-        });
-        let gone = || {
-            if let Some(named) = self.named.get(token.subscription) {
-                named.forget(token.body);
-            }
-            None
-        };
-        let Some(starts) = starts else { return gone() };
-        match tokio::task::block_in_place(|| self.durable.stored(token.body)) {
-            Ok(stored) => {
-                let (key, topic, event) = (stored.key.clone(), stored.topic.clone(), stored.event.clone());
-                let delivery = Arc::new(Delivery { body: Some(token.body), key, topic, event });
-                self.parts.metrics.on_delivered(1);
-                Some(Leased { delivery, token, count: 1 + starts + attempts })
-            }
-            Err(problem) => {
-                error!(body = token.body, %problem, "An event cannot be read back from the spool");
-                let end = GroupEnd::DeadLettered("destination-lost".into());
-                self.durable.with(|core| core.end_group(token.body, token.subscription, end));
-                gone()
-            }
-        }
-    }
-
-    /// Acknowledges what these leases hold; gives for each whether it was running.
-    pub(super) fn end_leases(&self, tokens: &[AckToken]) -> Vec<bool> {
-        let named = |token: &AckToken| self.named.get(token.subscription);
-        let running: Vec<bool> = tokens
-            .iter()
-            .map(|token| named(token).is_some_and(|named| named.end_lease(token.body, token.lease)))
-            .collect();
-        if running.contains(&true) {
-            fail_point!("destination.before-acknowledging");
-            self.durable.with(|core| {
-                for (token, _) in tokens.iter().zip(&running).filter(|(_, running)| **running) {
-                    core.end_group(token.body, token.subscription, GroupEnd::Acknowledged);
-                }
-            });
-        }
-        running
-    }
-
     fn find(&self, principal: &Principal, name: &str) -> Result<Arc<Named>, NamedRefused> {
         self.named.find(&principal.0, name).ok_or_else(|| NamedRefused::Unknown(name.to_owned()))
     }
@@ -321,14 +131,10 @@ impl Pipeline {
                 warn!(subscription = %record.name, %refused, "A remembered subscription cannot be announced");
             }
             let push = pushed_to(&record.settings);
-            self.inner.named.insert(Arc::new(Named::new(
-                record.id,
-                &record.name,
-                &record.owner,
-                filters,
-                push,
-                group,
-            )));
+            let settings = SubscriptionSettings::decode(&record.settings);
+            let (id, name, owner) = (record.id, &record.name, &record.owner);
+            let named = Named::new(id, name, owner, filters, push, group, settings);
+            self.inner.named.insert(Arc::new(named));
         }
     }
 
@@ -384,8 +190,13 @@ impl Pipeline {
         name: &str,
         filters: Vec<TopicFilter>,
         kind: Kind,
+        wished: &Wished,
     ) -> Result<Arc<Named>, NamedRefused> {
         check_name(name)?;
+        let settings = SubscriptionSettings::of(wished).map_err(NamedRefused::Settings)?;
+        if settings.on_retry == OnRetry::Block && matches!(kind, Kind::Group(_)) {
+            return Err(NamedRefused::Settings(SettingsProblem::BlockedGroup));
+        }
         let (push, strategy) = match kind {
             Kind::Single => (None, None),
             Kind::Push(url) => (Some(url), None),
@@ -405,7 +216,7 @@ impl Pipeline {
             }
             let same = same && (push.is_none() || push == named.push);
             // A client that names no filter takes what there is.
-            return if same || filters.is_empty() && push.is_none() {
+            return if named.settings.fits(wished) && (same || filters.is_empty() && push.is_none()) {
                 Ok(named)
             } else {
                 Err(NamedRefused::OtherFilters(name.to_owned()))
@@ -424,17 +235,13 @@ impl Pipeline {
             self.ask_webhook(url).await?;
         }
         let group = strategy.map(|strategy| group_named(name, &principal.0, strategy)).transpose()?;
-        let settings = match (&push, strategy) {
-            (Some(url), _) => Some(serde_json::json!({"push": url.as_str()}).to_string()),
-            (None, Some(strategy)) => Some(serde_json::json!({"group": strategy.name()}).to_string()),
-            (None, None) => None,
-        };
+        let kept = settings.encode(push.as_ref().map(TargetUrl::as_str), strategy.map(Strategy::name));
         let texts = filters.iter().map(|filter| filter.as_str().into()).collect();
-        let id = inner
-            .durable
-            .with(|core| core.subscribe(name, &principal.0, texts, settings.as_deref().unwrap_or_default()));
+        let id = inner.durable.with(|core| core.subscribe(name, &principal.0, texts, &kept));
         let ticket = inner.durable.view(meshbridge_delivery::Core::last_ticket);
-        let named = Arc::new(Named::new(id, name, &principal.0, filters.clone(), push, group.clone()));
+        let owner = &principal.0;
+        let named = Named::new(id, name, owner, filters.clone(), push, group.clone(), settings);
+        let named = Arc::new(named);
         inner.named.insert(Arc::clone(&named));
         let announced = match &group {
             Some(group) => self.announce_group(&filters, &group.name, Some(false)).await,
@@ -459,8 +266,8 @@ impl Pipeline {
         principal: &Principal,
         reader: Reader<'_>,
     ) -> Result<NamedConnection, NamedRefused> {
-        let Reader { name, filters, kind, weight, acks, last_seen } = reader;
-        let named = self.ensure_named(principal, name, filters, kind).await?;
+        let Reader { name, filters, kind, weight, settings, acks, last_seen } = reader;
+        let named = self.ensure_named(principal, name, filters, kind, &settings).await?;
         if named.push.is_some() {
             return Err(NamedRefused::Pushed(name.to_owned()));
         }
@@ -592,8 +399,9 @@ impl Pipeline {
             filters: named.filters.iter().map(|filter| filter.as_str().to_owned()).collect(),
             push: named.push.as_ref().map(|url| url.as_str().to_owned()),
             strategy: named.group.as_ref().map(|group| group.strategy.name()),
+            settings: named.settings,
             figures: named.figures(),
-            dead_letters: self.dead_letters_of(Some(named.id)).len(),
+            dead_letters: self.dead_letters_of(named.id),
         })
         .collect()
     }

@@ -11,7 +11,7 @@ use meshbridge_delivery::GroupEnd;
 use tracing::{info, warn};
 
 use super::named::{Named, NamedEnd};
-use super::named_api::{Acks, Leased, NamedConnection};
+use super::named_connection::{Acks, Leased, NamedConnection};
 use super::{NamedRefused, Pipeline, Principal};
 use crate::webhook::{Delivery, Outcome, SigningKeys, Target, TargetUrl, WebhookClient};
 
@@ -129,7 +129,7 @@ async fn push_one(
 }
 
 impl Pipeline {
-    fn give_back_one(&self, named: &Named, token: super::named_api::AckToken) {
+    fn give_back_one(&self, named: &Named, token: super::named_connection::AckToken) {
         if named.refuse(token.body, token.lease, Instant::now()) == Some(true) {
             let end = GroupEnd::DeadLettered("attempts-exhausted".into());
             self.inner.durable.with(|core| core.end_group(token.body, named.id, end));

@@ -3,6 +3,7 @@
 use meshbridge_topic::TopicFilter;
 
 use super::Router;
+use crate::flood::Item;
 use crate::{BridgeId, GroupInterest, LinkState, Run, ZoneName};
 
 /// One interest set.
@@ -63,6 +64,19 @@ impl Router {
                 groups: groups.collect(),
             })
         })
+    }
+
+    /// The run in which the interest of a bridge was said that is held here.
+    pub fn interest_run(&self, owner: &BridgeId) -> Option<Run> {
+        self.interest.get(owner).map(|set| set.head.run)
+    }
+
+    /// Neighbours with a session, and whether they have acknowledged what this bridge wants in its newest version.
+    pub fn own_interest_at_neighbours(&self) -> Vec<(BridgeId, bool)> {
+        let item = Item::Interest(self.id.clone());
+        let Some(ours) = self.stamp_of(&item).filter(|_| self.flush_at.is_none()) else { return Vec::new() };
+        let up = self.peers.values().filter(|peer| peer.is_synced());
+        up.map(|peer| (peer.bridge.clone(), !peer.flood.lacks(&item, ours))).collect()
     }
 
     /// One route per other member of the federation.

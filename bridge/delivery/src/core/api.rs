@@ -46,7 +46,7 @@ impl Default for Config {
 /// An event as its publisher's bridge admits it.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// Hash of (principal, source, id): its retries are the same event (P4).
+    /// Hash of (principal, source, id): its retries are the same event (P4). The upper 40 bits are of the principal alone.
     pub producer: u128,
     pub lane: u8,
     pub topic: Box<str>,

@@ -42,7 +42,7 @@ pub(super) struct Sender {
     flight: BTreeMap<u64, Flight>,
     flight_bytes: u64,
     /// Left this process at least once.
-    touched: RoaringTreemap,
+    pub(super) touched: RoaringTreemap,
     /// Outcomes noted durably.
     pub(super) outcomes_noted: u64,
     /// To be ended there; their payload is not sent any more.

@@ -36,6 +36,7 @@ mod kind {
     pub(super) const GROUP_RETURNED: u8 = 18;
     pub(super) const GROUP_TAKEN_BACK: u8 = 19;
     pub(super) const GROUP_ENDED: u8 = 20;
+    pub(super) const MEMBERSHIP: u8 = 32;
 }
 
 impl Record {
@@ -161,6 +162,10 @@ impl Record {
                 out.u8(kind::STARTED);
                 out.run(*run);
             }
+            Record::Membership(record) => {
+                out.u8(kind::MEMBERSHIP);
+                record.write(&mut out);
+            }
         }
         out.0
     }
@@ -255,6 +260,7 @@ impl Record {
                 Record::Interest { owner, messages: messages.collect::<Result<_>>()? }
             }
             kind::STARTED => Record::Started { run: from.run()? },
+            kind::MEMBERSHIP => Record::Membership(super::membership::MembershipRecord::read(&mut from)?),
             unknown => return Err(DecodeError::UnknownKind(unknown)),
         };
         from.end()?;

@@ -109,6 +109,7 @@ mod tests {
             groups: SmallVec::new(),
             local_open: true,
             worst: None,
+            owner: 0,
             start: 0,
             groups_only: false,
             attempts: 0,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use meshbridge_routing::{BridgeId, EventKey, Run};
 use roaring::RoaringTreemap;
 
-use super::{Effect, State};
+use super::{Effect, State, Used};
 use crate::record::{Ending, LaneRanges, Outcome};
 
 /// A destination had stored the event and has lost it with its disk.
@@ -51,6 +51,8 @@ pub struct Pending {
     pub body: u64,
     /// The last earlier number of the lane that was for this destination and was not ended before it was sent (D5).
     pub prev: u64,
+    /// Bytes of the event.
+    pub size: u32,
 }
 
 /// One destination, as this bridge knows it.
@@ -64,22 +66,24 @@ pub struct Destination {
     /// Outcomes noted, by the destination's numbers.
     pub outcomes_known: u64,
     pub account: Account,
+    /// By what is in `lanes`.
+    pub used: Used,
 }
 
 impl Destination {
-    pub(super) fn add(&mut self, key: &EventKey, prev: u64, body: u64) {
-        self.lanes.entry((key.run, key.lane)).or_default().insert(key.seq, Pending { body, prev });
+    pub(super) fn add(&mut self, key: &EventKey, prev: u64, body: u64, size: u32) {
+        self.lanes.entry((key.run, key.lane)).or_default().insert(key.seq, Pending { body, prev, size });
+        self.used.add(size);
         self.account.sent += 1;
     }
 
     /// Pairs that have not ended.
     pub fn open(&self) -> u64 {
-        let unsettled: u64 = self.lanes.values().map(|lane| lane.len() as u64).sum();
-        unsettled + self.awaiting.values().map(RoaringTreemap::len).sum::<u64>()
+        self.unsettled() + self.awaiting.values().map(RoaringTreemap::len).sum::<u64>()
     }
 
     pub fn unsettled(&self) -> u64 {
-        self.lanes.values().map(|lane| lane.len() as u64).sum()
+        self.used.events
     }
 
     pub fn pending(&self, run: Run, lane: u8, seq: u64) -> Option<Pending> {
@@ -108,9 +112,12 @@ impl Destination {
         }
     }
 
-    fn remove(&mut self, run: Run, lane: u8, seq: u64) -> Option<Pending> {
+    pub(super) fn remove(&mut self, run: Run, lane: u8, seq: u64) -> Option<Pending> {
         let numbers = self.lanes.get_mut(&(run, lane))?;
         let pending = numbers.remove(&seq);
+        if let Some(pending) = pending {
+            self.used.subtract(pending.size);
+        }
         if numbers.is_empty() {
             self.lanes.remove(&(run, lane));
         }
@@ -129,6 +136,7 @@ impl Destination {
         if numbers.is_empty() {
             self.lanes.remove(&(settled.run, settled.lane));
         }
+        removed.iter().for_each(|(_, pending)| self.used.subtract(pending.size));
         removed
     }
 }
@@ -214,7 +222,7 @@ impl State {
     }
 
     /// The body of an event that is kept until it is delivered.
-    fn retained(&self, key: &EventKey, destination: &BridgeId) -> Option<u64> {
+    pub(super) fn retained(&self, key: &EventKey, destination: &BridgeId) -> Option<u64> {
         let body = *self.retained.get(&(key.run, key.lane, key.seq))?;
         self.events.get(&body)?.destinations.contains(destination).then_some(body)
     }
@@ -261,7 +269,10 @@ impl State {
             }
             if let Some(body) = retained.filter(|_| reason == EGRESS_LOST) {
                 // The payload is still here, so it is sent again.
-                destination.lanes.entry((*run, *lane)).or_default().insert(*seq, Pending { body, prev: 0 });
+                let size = self.events.get(&body).map_or(0, |event| event.size);
+                let pending = Pending { body, prev: 0, size };
+                destination.lanes.entry((*run, *lane)).or_default().insert(*seq, pending);
+                destination.used.add(size);
                 continue;
             }
             let outcome = Outcome::DeadLettered(reason.into());

@@ -26,6 +26,7 @@ mod kind {
     pub(super) const PRODUCERS: u8 = 9;
     pub(super) const SUBSCRIPTION: u8 = 10;
     pub(super) const INTEREST: u8 = 11;
+    pub(super) const MEMBERSHIP: u8 = 32;
 }
 
 impl State {
@@ -67,6 +68,7 @@ impl State {
                 parts.push(out.0);
             }
         }
+        self.membership.parts(kind::MEMBERSHIP, &mut parts);
         for subscription in self.subscriptions.values() {
             let mut part = vec![kind::SUBSCRIPTION];
             part.extend(Record::Subscription(subscription.clone()).encode());
@@ -149,10 +151,13 @@ impl State {
             kind::PENDING => {
                 let bridge = from.bridge()?;
                 let place = (from.run()?, from.lane()?);
-                let numbers = self.destinations.entry(bridge).or_default().lanes.entry(place).or_default();
+                let destination = self.destinations.entry(bridge).or_default();
+                let numbers = destination.lanes.entry(place).or_default();
                 while !from.0.is_empty() {
                     let (seq, body, prev) = (from.number()?, from.number()?, from.number()?);
-                    numbers.insert(seq, Pending { body, prev });
+                    let size = self.events.get(&body).map_or(0, |event| event.size);
+                    numbers.insert(seq, Pending { body, prev, size });
+                    destination.used.add(size);
                 }
             }
             kind::AWAITING => {
@@ -214,6 +219,7 @@ impl State {
                 self.apply(&record, &mut Vec::new());
                 return Ok(());
             }
+            kind::MEMBERSHIP => self.membership.apply_part(&mut from)?,
             unknown => return Err(DecodeError::UnknownKind(unknown)),
         }
         from.end()
@@ -285,6 +291,7 @@ fn write_event(out: &mut Writer, event: &Event) {
     if let Some(worst) = &event.worst {
         worst.write(out);
     }
+    out.number(event.owner);
     out.number(u64::from(event.start));
     out.number(u64::from(event.attempts));
     if let Some(choices) = &event.choices {
@@ -321,6 +328,7 @@ fn read_event(from: &mut Reader<'_>) -> Result<Event> {
         destinations,
         groups,
         worst,
+        owner: from.number()?,
         start: read_id(from)?,
         groups_only: flags & 4 != 0,
         attempts: read_id(from)?,

@@ -19,8 +19,8 @@ use super::super::limits as limit;
 use super::super::publish::Refused;
 use super::{Shared, problem};
 use crate::pipeline::{
-    Acks, Delivery, Flushed, Kind, LEASES_MAX, NamedConnection, NamedEnd, NamedRefused, Principal, Reader,
-    Strategy, SubscribeRefused, Subscription, SubscriptionEnd, WEIGHT_MAX,
+    Acks, Delivery, Flushed, Kind, LEASES_MAX, NamedConnection, NamedEnd, NamedRefused, OnRetry, Principal,
+    Reader, Strategy, SubscribeRefused, Subscription, SubscriptionEnd, WEIGHT_MAX, Wished,
 };
 
 /// Attributes added at delivery.
@@ -221,6 +221,7 @@ struct Wanted {
     weight: Option<u32>,
     manual: bool,
     credit: Option<usize>,
+    settings: Wished,
 }
 
 async fn open(
@@ -250,7 +251,7 @@ async fn open(
     let last_seen = seen.last.filter(|_| !wanted.manual);
     let acks = if wanted.manual { Acks::Manual } else { Acks::Auto(seen.flushed) };
     let (filters, weight) = (wanted.filters, wanted.weight.unwrap_or(1));
-    let reader = Reader { name: &name, filters, kind, weight, acks, last_seen };
+    let reader = Reader { name: &name, filters, kind, weight, settings: wanted.settings, acks, last_seen };
     let connected = shared.pipeline.connect_named(principal, reader).await;
     let mut connection = connected.map_err(|refused| named_problem(&refused))?;
     if let Some(credit) = wanted.credit {
@@ -261,7 +262,7 @@ async fn open(
 
 pub(super) fn named_problem(refused: &NamedRefused) -> Response {
     let status = match refused {
-        NamedRefused::Name | NamedRefused::GroupName => StatusCode::BAD_REQUEST,
+        NamedRefused::Name | NamedRefused::GroupName | NamedRefused::Settings(_) => StatusCode::BAD_REQUEST,
         NamedRefused::OtherFilters(_)
         | NamedRefused::Pushed(_)
         | NamedRefused::IsGroup(_)
@@ -297,6 +298,13 @@ pub(super) fn unknown_parameter(name: &str, known: &str) -> Refused {
     Refused::invalid(format!("unknown parameter `{shown}`; known are {known}"))
 }
 
+/// Parameters of a stream.
+const KNOWN: &str = "`filter`, `subscription`, `ack`, `credit`, `lease`, `maxAttempts`, `backoffMin`, `backoffMax`, `onRetry`";
+
+fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, Refused> {
+    value.parse().map_err(|_| Refused::invalid(format!("parameter `{name}` is no number that fits")))
+}
+
 fn wanted(query: Option<&str>) -> Result<Wanted, Refused> {
     let mut wanted = Wanted::default();
     for (name, value) in parameters(query)? {
@@ -325,12 +333,14 @@ fn wanted(query: Option<&str>) -> Result<Wanted, Refused> {
                     .ok_or_else(|| Refused::invalid(format!("credit is a number from 1 to {LEASES_MAX}")))?;
                 wanted.credit = Some(credit);
             }
-            _ => {
-                return Err(unknown_parameter(
-                    &name,
-                    "`filter`, `subscription`, `group`, `strategy`, `weight`, `ack`, `credit`",
-                ));
-            }
+            "lease" => wanted.settings.lease = Some(number(&name, &value)?),
+            "maxAttempts" => wanted.settings.max_attempts = Some(number(&name, &value)?),
+            "backoffMin" => wanted.settings.backoff_min = Some(number(&name, &value)?),
+            "backoffMax" => wanted.settings.backoff_max = Some(number(&name, &value)?),
+            "onRetry" if value == "continue" => wanted.settings.on_retry = Some(OnRetry::Continue),
+            "onRetry" if value == "block" => wanted.settings.on_retry = Some(OnRetry::Block),
+            "onRetry" => return Err(Refused::invalid("onRetry is `continue` or `block`")),
+            _ => return Err(unknown_parameter(&name, KNOWN)),
         }
         if wanted.filters.len() > limit::FILTERS_PER_CLIENT {
             let message = format!("a client has at most {} filters", limit::FILTERS_PER_CLIENT);
@@ -349,6 +359,9 @@ fn wanted(query: Option<&str>) -> Result<Wanted, Refused> {
     }
     if !with_memory && (wanted.manual || wanted.credit.is_some()) {
         return Err(Refused::invalid("`ack` and `credit` are for a `subscription` or a `group`"));
+    }
+    if wanted.subscription.is_none() && wanted.settings != Wished::default() {
+        return Err(Refused::invalid("`lease` and the like are for a `subscription`"));
     }
     if wanted.credit.is_some() && !wanted.manual {
         return Err(Refused::invalid("`credit` goes with ack=manual"));

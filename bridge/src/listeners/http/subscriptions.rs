@@ -11,7 +11,7 @@ use super::super::limits as limit;
 use super::super::publish::Refused;
 use super::streams::{filter, named_problem};
 use super::{Shared, body, problem};
-use crate::pipeline::{Acknowledged, Kind, NamedRefused, NamedView, Principal, Strategy};
+use crate::pipeline::{Acknowledged, Kind, NamedRefused, NamedView, OnRetry, Principal, Strategy, Wished};
 use crate::webhook::TargetUrl;
 
 /// Bytes of a request body here.
@@ -20,7 +20,7 @@ const BODY_BYTES_MAX: usize = 256 << 10;
 const TOKENS_MAX: usize = 4_096;
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Make {
     name: String,
     filters: Vec<String>,
@@ -28,6 +28,11 @@ struct Make {
     push: Option<Push>,
     /// A consumer group, shared with members at other bridges.
     group: Option<Sharing>,
+    lease: Option<f64>,
+    max_attempts: Option<u32>,
+    backoff_min: Option<f64>,
+    backoff_max: Option<f64>,
+    on_retry: Option<OnRetry>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -87,8 +92,15 @@ pub(super) async fn make(
         Ok(kind) => kind,
         Err(refused) => return problem(StatusCode::BAD_REQUEST, &refused),
     };
-    match shared.pipeline.ensure_named(&principal, &wanted.name, filters, kind).await {
-        Ok(named) => shown(&shared, &principal, &named.name, StatusCode::CREATED),
+    let settings = Wished {
+        lease: wanted.lease,
+        max_attempts: wanted.max_attempts,
+        backoff_min: wanted.backoff_min,
+        backoff_max: wanted.backoff_max,
+        on_retry: wanted.on_retry,
+    };
+    match shared.pipeline.ensure_named(&principal, &wanted.name, filters, kind, &settings).await {
+        Ok(named) => shown(&shared, &principal, &named.name, StatusCode::CREATED).await,
         Err(refused) => named_problem(&refused),
     }
 }
@@ -111,13 +123,17 @@ pub(super) async fn show(
     Extension(principal): Extension<Principal>,
     Path(name): Path<String>,
 ) -> Response {
-    shown(&shared, &principal, &name, StatusCode::OK)
+    shown(&shared, &principal, &name, StatusCode::OK).await
 }
 
-fn shown(shared: &Shared, principal: &Principal, name: &str, status: StatusCode) -> Response {
+async fn shown(shared: &Shared, principal: &Principal, name: &str, status: StatusCode) -> Response {
     let all = shared.pipeline.named_views(Some(principal));
     match all.iter().find(|one| one.name == name) {
-        Some(found) => (status, Json(view(found))).into_response(),
+        Some(found) => {
+            let mut view = view(found);
+            view["interestKnownTo"] = shared.pipeline.interest_at_neighbours().await.into_iter().collect();
+            (status, Json(view)).into_response()
+        }
         None => named_problem(&NamedRefused::Unknown(name.chars().take(128).collect())),
     }
 }
@@ -185,6 +201,7 @@ fn view(one: &NamedView) -> serde_json::Value {
         "filters": one.filters,
         "push": one.push,
         "group": one.strategy.map(|strategy| serde_json::json!({"strategy": strategy, "members": one.figures.members})),
+        "settings": one.settings,
         "connected": one.figures.connected,
         "waiting": one.figures.waiting,
         "leased": one.figures.leased,

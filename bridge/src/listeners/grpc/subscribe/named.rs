@@ -11,7 +11,7 @@ use super::super::convert::to_proto;
 use super::{CREDIT_MAX, REPLIES_QUEUED, Replies, parse};
 use crate::pipeline::{
     Acks, Kind, LEASES_MAX, Leased, NamedConnection, NamedEnd, NamedRefused, Pipeline, Principal, Reader,
-    Strategy, WEIGHT_MAX,
+    Strategy, WEIGHT_MAX, Wished,
 };
 
 pub(super) async fn start(
@@ -39,6 +39,7 @@ pub(super) async fn start(
         filters,
         kind: if group { Kind::Group(strategy) } else { Kind::Single },
         weight: first.weight.max(1),
+        settings: Wished::default(),
         acks: Acks::Manual,
         last_seen: None,
     };
@@ -68,7 +69,9 @@ pub(super) async fn start(
 fn refusal(refused: &NamedRefused) -> Status {
     let message = refused.to_string();
     match refused {
-        NamedRefused::Name | NamedRefused::GroupName => Status::invalid_argument(message),
+        NamedRefused::Name | NamedRefused::GroupName | NamedRefused::Settings(_) => {
+            Status::invalid_argument(message)
+        }
         NamedRefused::OtherFilters(_) | NamedRefused::IsGroup(_) | NamedRefused::IsNoGroup(_) => {
             Status::already_exists(message)
         }
