@@ -138,6 +138,14 @@ async fn members_and_bridges_that_die_lose_nothing_and_repeat_nothing_unmarked()
     let right = join("right", "right").await?;
     for owner in ["left-1", "right-1"] {
         knows(&mesh, "hub", owner, true).await?;
+        // Both are equally near once the direct links are up.
+        let hub = mesh.zone("hub").admin();
+        eventually("the direct link", WITHIN, || async {
+            let path = hub.route_to(owner).await?.path;
+            ensure!(path.len() == 2, "{path:?}");
+            Ok(())
+        })
+        .await?;
     }
     let mut ids = publish_many(&mesh.zone("hub"), 60).await?;
     // One of two members at a bridge, with events in hand.
@@ -159,10 +167,11 @@ async fn members_and_bridges_that_die_lose_nothing_and_repeat_nothing_unmarked()
     mesh.restart("hub").await?;
     ids.extend(publish_many(&mesh.zone("hub"), 30).await?);
     all_acknowledged(&mesh, &offers, &ids).await?;
+    balanced(&mesh).await?;
+    offers.check(&ids)?;
     for member in ["left", "other", "right", "back"] {
         ensure!(offers.of(member) > 0, "`{member}` had nothing to do");
     }
-    balanced(&mesh).await?;
     drop((back, right));
     Ok(())
 }
