@@ -1,16 +1,21 @@
 //! The state as parts of a checkpoint, and back. Each part stands alone and is at most some tens of KiB.
+//!
+//! All parts are in memory together until the log has written them, so what there may be a million of is said as the
+//! difference to the one before.
 
-use meshbridge_routing::{BridgeId, EventKey};
+mod event;
+
+use meshbridge_routing::BridgeId;
 use roaring::RoaringTreemap;
-use smallvec::SmallVec;
 
-use super::{Account, Event, GroupState, Pending, State};
+use super::{Account, Pending, State};
+use event::{Before, read_event, write_event};
+
 use crate::codec::{DecodeError, Reader, Result, Writer};
-use crate::record::{
-    Choices, DESTINATIONS_MAX, GROUPS_MAX, Outcome, REASON_BYTES_MAX, Record, read_endings, read_id,
-    write_endings,
-};
+use crate::record::{Record, read_endings, read_id, write_endings};
 
+/// In the byte of a lane: its run is that of the entry before.
+const SAME_RUN: u8 = 1 << 7;
 /// Entries of one part, where they are small.
 const ENTRIES_PER_PART: usize = 1_024;
 
@@ -36,11 +41,12 @@ impl State {
         let mut bodies = self.events.iter().peekable();
         while bodies.peek().is_some() {
             let mut out = Writer::kind(kind::EVENTS);
+            let mut before = Before::default();
             for (body, event) in bodies.by_ref().take(256) {
-                out.number(body);
-                write_event(&mut out, event);
+                out.number(body - std::mem::replace(&mut before.body, body));
+                write_event(&mut out, &self.own, event, &mut before);
             }
-            parts.push(out.0);
+            parts.push(compact(out));
         }
         for (bridge, destination) in &self.destinations {
             self.destination_parts(bridge, destination, &mut parts);
@@ -51,14 +57,19 @@ impl State {
         let producers: Vec<_> = self.producers.iter().collect();
         for chunk in producers.chunks(ENTRIES_PER_PART) {
             let mut out = Writer::kind(kind::PRODUCERS);
+            let mut before = (None, 0);
             for (producer, given, at) in chunk {
                 out.u128(*producer);
-                out.run(given.run);
-                out.u8(given.lane);
+                let same = before.0 == Some(given.run);
+                out.u8(given.lane | if same { SAME_RUN } else { 0 });
+                if !same {
+                    out.run(given.run);
+                }
                 out.number(given.seq);
-                out.number(*at);
+                out.number(at.wrapping_sub(before.1));
+                before = (Some(given.run), *at);
             }
-            parts.push(out.0);
+            parts.push(compact(out));
         }
         for (owner, messages) in &self.interest {
             for message in messages {
@@ -110,10 +121,14 @@ impl State {
                 out.text(bridge.as_str());
                 out.run(*run);
                 out.u8(*lane);
+                // Differences, which are small: to the number before, to the body before, to the predecessor.
+                let (mut last_seq, mut last_body) = (0, 0);
                 for (seq, pending) in chunk {
-                    [**seq, pending.body, pending.prev].into_iter().for_each(|number| out.number(number));
+                    out.number(**seq - std::mem::replace(&mut last_seq, **seq));
+                    out.number(pending.body.wrapping_sub(std::mem::replace(&mut last_body, pending.body)));
+                    out.number(seq.wrapping_sub(pending.prev));
                 }
-                parts.push(out.0);
+                parts.push(compact(out));
             }
         }
         for ((run, lane), set) in &destination.awaiting {
@@ -141,9 +156,12 @@ impl State {
                 self.wall = from.number()?;
             }
             kind::EVENTS => {
+                let mut before = Before::default();
                 while !from.0.is_empty() {
-                    let body = from.number()?;
-                    let event = read_event(&mut from)?;
+                    let body = before.body.checked_add(from.number()?);
+                    let body = body.ok_or(DecodeError::Invalid("a body"))?;
+                    before.body = body;
+                    let event = read_event(&mut from, &self.own, &mut before)?;
                     self.index(body, &event);
                     self.events.insert(body, event);
                 }
@@ -153,8 +171,11 @@ impl State {
                 let place = (from.run()?, from.lane()?);
                 let destination = self.destinations.entry(bridge).or_default();
                 let numbers = destination.lanes.entry(place).or_default();
+                let (mut seq, mut body) = (0_u64, 0_u64);
                 while !from.0.is_empty() {
-                    let (seq, body, prev) = (from.number()?, from.number()?, from.number()?);
+                    seq = seq.wrapping_add(from.number()?);
+                    body = body.wrapping_add(from.number()?);
+                    let prev = seq.wrapping_sub(from.number()?);
                     let size = self.events.get(&body).map_or(0, |event| event.size);
                     numbers.insert(seq, Pending { body, prev, size });
                     destination.used.add(size);
@@ -203,10 +224,16 @@ impl State {
                 source.outcomes.extend(endings);
             }
             kind::PRODUCERS => {
+                let mut before = (None, 0_u64);
                 while !from.0.is_empty() {
-                    let producer = from.u128()?;
-                    let (run, lane, seq, at) = (from.run()?, from.lane()?, from.number()?, from.number()?);
-                    self.producers.insert(producer, run, lane, seq, at);
+                    let (producer, lane) = (from.u128()?, from.u8()?);
+                    let run = match before.0 {
+                        Some(run) if lane & SAME_RUN != 0 => run,
+                        _ => from.run()?,
+                    };
+                    let (seq, at) = (from.number()?, before.1.wrapping_add(from.number()?));
+                    self.producers.insert(producer, run, lane & !SAME_RUN, seq, at);
+                    before = (Some(run), at);
                 }
             }
             kind::INTEREST => {
@@ -224,6 +251,13 @@ impl State {
         }
         from.end()
     }
+}
+
+/// Without the room that a growing buffer has left.
+fn compact(out: Writer) -> Vec<u8> {
+    let mut bytes = out.0;
+    bytes.shrink_to_fit();
+    bytes
 }
 
 fn source_parts(bridge: &BridgeId, source: &super::Source, parts: &mut Vec<Vec<u8>>) {
@@ -265,73 +299,4 @@ fn write_peer(out: &mut Writer, peer: Option<(u128, meshbridge_routing::Run)>) {
 
 fn read_peer(from: &mut Reader<'_>) -> Result<Option<(u128, meshbridge_routing::Run)>> {
     Ok(if from.flag()? { Some((from.u128()?, from.run()?)) } else { None })
-}
-
-fn write_event(out: &mut Writer, event: &Event) {
-    out.key(&event.key);
-    [event.prev, event.at, event.expires, u64::from(event.size)]
-        .into_iter()
-        .for_each(|number| out.number(number));
-    let flags = [event.retain_delivered, event.local_open, event.groups_only, event.choices.is_some()];
-    out.u8((0..).zip(flags).map(|(bit, set)| u8::from(set) << bit).sum());
-    out.number(event.destinations.len() as u64);
-    event.destinations.iter().for_each(|bridge| out.text(bridge.as_str()));
-    out.number(event.groups.len() as u64);
-    for (id, state) in &event.groups {
-        out.number(u64::from(*id));
-        match state {
-            GroupState::Open => out.u8(0),
-            GroupState::Dead(reason) => {
-                out.u8(1);
-                out.text(reason);
-            }
-        }
-    }
-    out.u8(u8::from(event.worst.is_some()));
-    if let Some(worst) = &event.worst {
-        worst.write(out);
-    }
-    out.number(event.owner);
-    out.number(u64::from(event.start));
-    out.number(u64::from(event.attempts));
-    if let Some(choices) = &event.choices {
-        choices.write(out);
-    }
-}
-
-fn read_event(from: &mut Reader<'_>) -> Result<Event> {
-    let key: EventKey = from.key()?;
-    let (prev, at, expires) = (from.number()?, from.number()?, from.number()?);
-    let (size, flags) = (read_id(from)?, from.u8()?);
-    let count = from.count(DESTINATIONS_MAX, "destinations")?;
-    let destinations = (0..count).map(|_| from.bridge()).collect::<Result<SmallVec<_>>>()?;
-    let count = from.count(GROUPS_MAX, "subscriptions")?;
-    let groups = (0..count).map(|_| {
-        let id = read_id(from)?;
-        let state = if from.flag()? {
-            GroupState::Dead(from.text(REASON_BYTES_MAX, "a reason")?.into())
-        } else {
-            GroupState::Open
-        };
-        Ok((id, state))
-    });
-    let groups = groups.collect::<Result<SmallVec<_>>>()?;
-    let worst = if from.flag()? { Some(Box::new(Outcome::read(from)?)) } else { None };
-    Ok(Event {
-        key,
-        prev,
-        at,
-        expires,
-        size,
-        retain_delivered: flags & 1 != 0,
-        local_open: flags & 2 != 0,
-        destinations,
-        groups,
-        worst,
-        owner: from.number()?,
-        start: read_id(from)?,
-        groups_only: flags & 4 != 0,
-        attempts: read_id(from)?,
-        choices: if flags & 8 != 0 { Some(Box::new(Choices::read(from)?)) } else { None },
-    })
 }

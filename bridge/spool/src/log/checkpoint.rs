@@ -20,6 +20,8 @@ const BODIES_PER_RECORD: usize = 1_024;
 enum Rider {
     Begin(Vec<u8>),
     Piece(Vec<u8>),
+    /// Of the owner's state, as it gave it.
+    Part(Vec<u8>),
     End,
 }
 
@@ -53,6 +55,7 @@ impl Checkpoints {
             let Some(rider) = self.queue.pop_front() else { break };
             let encoded = match &rider {
                 Rider::Begin(entry) | Rider::Piece(entry) => entry.clone(),
+                Rider::Part(part) => Entry::CheckpointPart(part).encode(),
                 Rider::End => Entry::CheckpointEnd { begin: self.begun.map_or(0, |(lsn, _)| lsn) }.encode(),
             };
             bytes += encoded.len();
@@ -77,7 +80,7 @@ impl Checkpoints {
                     fail_point!("spool.checkpoint-begun");
                     self.begun = Some((lsn, segment));
                 }
-                Rider::Piece(_) => {}
+                Rider::Piece(_) | Rider::Part(_) => {}
                 Rider::End => {
                     fail_point!("spool.checkpoint-ended");
                     self.ended = Some(lsn);
@@ -123,14 +126,17 @@ impl<V: Vfs + Clone> Log<V> {
         let begin = Entry::CheckpointBegin { rows: index.rows(), epoch_floor: self.epoch_floor };
         let queue = &mut self.checkpoints.queue;
         queue.push_back(Rider::Begin(begin.encode()));
-        let mut bodies: Vec<_> = index.bodies.iter().collect();
-        bodies.sort_unstable_by_key(|(id, _)| *id);
-        for chunk in bodies.chunks(BODIES_PER_RECORD) {
-            queue.push_back(Rider::Piece(Entry::CheckpointBodies { bodies: chunk.to_vec() }.encode()));
+        let mut bodies = index.bodies.iter().peekable();
+        while bodies.peek().is_some() {
+            let bodies = bodies.by_ref().take(BODIES_PER_RECORD).collect();
+            let mut piece = Entry::CheckpointBodies { bodies }.encode();
+            piece.shrink_to_fit();
+            queue.push_back(Rider::Piece(piece));
         }
-        queue.extend(parts.iter().map(|part| Rider::Piece(Entry::CheckpointPart(part).encode())));
-        queue.push_back(Rider::End);
+        drop(bodies);
         drop(index);
+        queue.extend(parts.into_iter().map(Rider::Part));
+        queue.push_back(Rider::End);
         self.bytes_since_checkpoint = 0;
         true
     }
