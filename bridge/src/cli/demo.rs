@@ -96,13 +96,16 @@ async fn show(arguments: &Arguments, directory: &Path) -> anyhow::Result<Option<
         paint.bold("Three zones, one bridge each: internal-1 ──► dmz-1 ──► cloud-us-1 (EU, EU, US)")
     );
     let (file, data) = (source.join("federation.yaml"), directory.join("bridges"));
+    // One for the whole life: a signal that comes between two waits must not be missed.
+    let stopped = stop_signal();
+    tokio::pin!(stopped);
     let federation = tokio::select! {
         started = LocalFederation::start(&file, &data) => started?,
-        () = stop_signal() => return Ok(None),
+        () = &mut stopped => return Ok(None),
     };
     let outcome = tokio::select! {
         outcome = play(arguments, &paint, &federation) => outcome,
-        () = stop_signal() => Ok(None),
+        () = &mut stopped => Ok(None),
     };
     federation.stop().await;
     outcome

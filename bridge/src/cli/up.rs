@@ -34,16 +34,19 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 }
 
 async fn work(file: &std::path::Path, data: &std::path::Path, restart: bool) -> anyhow::Result<()> {
+    // One for the whole life: a signal that comes between two waits must not be missed.
+    let stopped = stop_signal();
+    tokio::pin!(stopped);
     let mut federation = tokio::select! {
         started = LocalFederation::start(file, data) => started?,
-        () = stop_signal() => return Ok(()),
+        () = &mut stopped => return Ok(()),
     };
     for line in federation.lines() {
         print(&serde_json::to_value(line)?);
     }
     let linked = tokio::select! {
         linked = federation.wait_links() => linked,
-        () = stop_signal() => {
+        () = &mut stopped => {
             federation.stop().await;
             return Ok(());
         }
@@ -56,7 +59,7 @@ async fn work(file: &std::path::Path, data: &std::path::Path, restart: bool) -> 
     loop {
         let (at, how) = tokio::select! {
             death = federation.next_death() => death,
-            () = stop_signal() => break,
+            () = &mut stopped => break,
         };
         eprintln!("{how}");
         if restart {
