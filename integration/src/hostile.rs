@@ -20,6 +20,7 @@ use crate::chain;
 pub struct HostilePeer {
     control: SendStream,
     // Held: the link ends with them.
+    reader: tokio::task::JoinHandle<()>,
     _connection: Connection,
     _endpoint: Endpoint,
 }
@@ -39,8 +40,13 @@ impl HostilePeer {
         let mut endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         endpoint.set_default_client_config(ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?)));
         let connection = endpoint.connect(address, "localhost")?.await?;
-        let (control, _) = connection.open_bi().await?;
-        Ok(HostilePeer { control, _connection: connection, _endpoint: endpoint })
+        let (control, mut heard) = connection.open_bi().await?;
+        // Read, or the bridge would find its own words unwanted and close the link.
+        let reader = tokio::spawn(async move {
+            let mut buffer = vec![0; 4_096];
+            while let Ok(Some(_)) = heard.read(&mut buffer).await {}
+        });
+        Ok(HostilePeer { control, reader, _connection: connection, _endpoint: endpoint })
     }
 
     /// Writes a message to the control stream; gives the bytes it takes there.
@@ -61,6 +67,12 @@ impl HostilePeer {
         message.push(16);
         message.extend_from_slice(body);
         self.say(&message).await
+    }
+}
+
+impl Drop for HostilePeer {
+    fn drop(&mut self) {
+        self.reader.abort();
     }
 }
 
