@@ -111,7 +111,7 @@ static SPEC: Shape = Shape::Map(&[
             Key::optional(
                 "destinationEvents",
                 &Shape::Integer { min: 1, max: 100_000_000 },
-                "events that may wait for one destination; 1000000 by default",
+                "events that may wait for one destination, each at some 300 bytes of memory; 200000 by default",
             ),
             Key::optional(
                 "destinationMiB",
@@ -401,7 +401,7 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
         bytes: quota(&format!("{who}MiB"), mib) << 20,
     };
     let quotas = Quotas {
-        destination: of("destination", 1_000_000, size_mib / 2),
+        destination: of("destination", 200_000, size_mib / 2),
         producer: of("producer", 5_000_000, size_mib / 4 * 3),
         absence: Duration::from_secs(quota("absenceSecs", 86_400)),
     };

@@ -20,6 +20,10 @@ mod webhook;
 
 use std::process::ExitCode;
 
+/// Gives memory back: a checkpoint of a large backlog needs some for a moment, on whatever thread it is made.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     cli::main()
 }

@@ -60,7 +60,8 @@ pub struct Event {
     pub size: u32,
     /// Remote destinations that may still need the bytes.
     pub destinations: SmallVec<[BridgeId; 1]>,
-    pub groups: SmallVec<[(u32, GroupState); 1]>,
+    /// Durable subscriptions here. No room is set aside: most waiting events are for elsewhere.
+    pub groups: Vec<(u32, GroupState)>,
     /// The pair of this event and this bridge has not ended.
     pub local_open: bool,
     /// The worst end a subscription has given it so far.

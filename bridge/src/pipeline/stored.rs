@@ -14,7 +14,7 @@ use super::lock;
 use super::plan::Variant;
 
 /// Bytes kept in memory.
-const CACHE_BYTES_MAX: usize = 32 << 20;
+const CACHE_BYTES_MAX: usize = 8 << 20;
 const ENTRY_OVERHEAD_BYTES: usize = 512;
 
 /// An event as it lies in the spool.

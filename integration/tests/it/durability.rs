@@ -10,6 +10,7 @@ mod full;
 mod kills;
 mod latency;
 mod lazyfs;
+mod memory;
 mod partition;
 mod reroute;
 mod slow;

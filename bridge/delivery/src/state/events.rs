@@ -106,7 +106,7 @@ mod tests {
             retain_delivered: false,
             size: 0,
             destinations: SmallVec::new(),
-            groups: SmallVec::new(),
+            groups: Vec::new(),
             local_open: true,
             worst: None,
             owner: 0,

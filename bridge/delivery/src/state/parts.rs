@@ -54,12 +54,12 @@ impl State {
         for (bridge, source) in &self.sources {
             source_parts(bridge, source, &mut parts);
         }
-        let producers: Vec<_> = self.producers.iter().collect();
-        for chunk in producers.chunks(ENTRIES_PER_PART) {
+        let mut producers = self.producers.iter().peekable();
+        while producers.peek().is_some() {
             let mut out = Writer::kind(kind::PRODUCERS);
             let mut before = (None, 0);
-            for (producer, given, at) in chunk {
-                out.u128(*producer);
+            for (producer, given, at) in producers.by_ref().take(ENTRIES_PER_PART) {
+                out.u128(producer);
                 let same = before.0 == Some(given.run);
                 out.u8(given.lane | if same { SAME_RUN } else { 0 });
                 if !same {
@@ -67,7 +67,7 @@ impl State {
                 }
                 out.number(given.seq);
                 out.number(at.wrapping_sub(before.1));
-                before = (Some(given.run), *at);
+                before = (Some(given.run), at);
             }
             parts.push(compact(out));
         }
@@ -115,16 +115,16 @@ impl State {
             .for_each(|count| out.number(count));
         parts.push(out.0);
         for ((run, lane), numbers) in &destination.lanes {
-            let entries: Vec<_> = numbers.iter().collect();
-            for chunk in entries.chunks(ENTRIES_PER_PART) {
+            let mut entries = numbers.iter().peekable();
+            while entries.peek().is_some() {
                 let mut out = Writer::kind(kind::PENDING);
                 out.text(bridge.as_str());
                 out.run(*run);
                 out.u8(*lane);
                 // Differences, which are small: to the number before, to the body before, to the predecessor.
                 let (mut last_seq, mut last_body) = (0, 0);
-                for (seq, pending) in chunk {
-                    out.number(**seq - std::mem::replace(&mut last_seq, **seq));
+                for (seq, pending) in entries.by_ref().take(ENTRIES_PER_PART) {
+                    out.number(*seq - std::mem::replace(&mut last_seq, *seq));
                     out.number(pending.body.wrapping_sub(std::mem::replace(&mut last_body, pending.body)));
                     out.number(seq.wrapping_sub(pending.prev));
                 }

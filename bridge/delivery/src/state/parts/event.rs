@@ -139,7 +139,7 @@ pub(super) fn read_event(from: &mut Reader<'_>, own: &BridgeId, before: &mut Bef
         let count = from.count(DESTINATIONS_MAX, "destinations")?;
         (0..count).map(|_| from.bridge()).collect::<Result<_>>()?
     };
-    let groups = if has(flag::GROUPS) { read_groups(from)? } else { SmallVec::new() };
+    let groups = if has(flag::GROUPS) { read_groups(from)? } else { Vec::new() };
     let worst = if has(flag::WORST) { Some(Box::new(Outcome::read(from)?)) } else { None };
     let event = Event {
         key: EventKey { origin, run, lane, seq },
@@ -162,7 +162,7 @@ pub(super) fn read_event(from: &mut Reader<'_>, own: &BridgeId, before: &mut Bef
     Ok(event)
 }
 
-fn read_groups(from: &mut Reader<'_>) -> Result<SmallVec<[(u32, GroupState); 1]>> {
+fn read_groups(from: &mut Reader<'_>) -> Result<Vec<(u32, GroupState)>> {
     let count = from.count(GROUPS_MAX, "subscriptions")?;
     let groups = (0..count).map(|_| {
         let id = read_id(from)?;
