@@ -165,7 +165,7 @@ impl Inner {
     ) -> SmallVec<[Candidate; 4]> {
         let own = here.iter().filter(|named| named.group_name() == Some(name)).map(|named| Candidate {
             at: Place::Here(named.id),
-            ready: named.takes_group(Instant::now()),
+            ready: named.is_live(),
             rank: (0, 0, 0),
         });
         let there = remote.iter().filter(|one| one.name == *name).map(|one| {
@@ -365,6 +365,19 @@ impl Inner {
             held.into_iter().filter_map(stays).collect()
         });
         stay.into_iter().for_each(|body| named.offer(body, 0));
+    }
+}
+
+impl Inner {
+    /// Also what was taken for the group and has not come to it yet.
+    pub(super) fn give_back_all(&self, named: &Named, held: Vec<(u64, u32)>) {
+        let known: std::collections::HashSet<u64> = held.iter().map(|(body, _)| *body).collect();
+        let more: Vec<(u64, u32)> = self.durable.view(|core| {
+            let events = core.state().events.iter();
+            let open = events.filter(|(_, event)| event.open_groups().any(|id| id == named.id));
+            open.map(|(body, _)| (body, 0)).filter(|(body, _)| !known.contains(body)).collect()
+        });
+        self.give_back_group(named, held.into_iter().chain(more).collect());
     }
 }
 

@@ -330,6 +330,11 @@ impl Named {
         !state.gone && (state.live || state.idle_since.is_none_or(|since| now < since + GROUP_GRACE))
     }
 
+    /// The federation was told that a member is here, and not yet that it has left.
+    pub(super) fn is_live(&self) -> bool {
+        lock(&self.state).live
+    }
+
     /// Whether the federation is to be told that a member has come.
     pub(super) fn comes_alive(&self) -> bool {
         let mut state = lock(&self.state);

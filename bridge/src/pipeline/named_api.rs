@@ -376,7 +376,7 @@ impl Pipeline {
     /// Elsewhere the group goes on, with what this bridge has not dealt with.
     async fn delete_group(&self, named: &Named, name: &GroupName) -> Result<(), NamedRefused> {
         self.announce_group(&named.filters, name, None).await?;
-        self.inner.give_back_group(named, named.end_group());
+        self.inner.give_back_all(named, named.end_group());
         self.inner.named.remove(named.id);
         self.inner.durable.with(|core| core.unsubscribe(named.id));
         self.groups_changed();

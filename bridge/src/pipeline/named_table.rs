@@ -1,6 +1,6 @@
 //! All subscriptions with memory of this bridge, by id, by name and by topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use meshbridge_routing::GroupName;
@@ -14,6 +14,7 @@ struct Table {
     trie: FilterTrie<u32>,
     /// Of consumer groups.
     groups: FilterTrie<u32>,
+    by_group: HashMap<GroupName, u32>,
     by_id: BTreeMap<u32, Arc<Named>>,
 }
 
@@ -33,6 +34,9 @@ impl NamedTable {
         for filter in &named.filters {
             table.trie_of(&named).insert(filter, named.id);
         }
+        if let Some(name) = named.group_name() {
+            table.by_group.insert(name.clone(), named.id);
+        }
         table.by_id.insert(named.id, named);
     }
 
@@ -41,6 +45,9 @@ impl NamedTable {
         let named = table.by_id.remove(&id)?;
         for filter in &named.filters {
             table.trie_of(&named).remove(filter, &id);
+        }
+        if let Some(name) = named.group_name() {
+            table.by_group.remove(name);
         }
         Some(named)
     }
@@ -70,7 +77,7 @@ impl NamedTable {
 
     pub(super) fn group(&self, name: &GroupName) -> Option<Arc<Named>> {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        table.by_id.values().find(|named| named.group_name() == Some(name)).cloned()
+        table.by_id.get(table.by_group.get(name)?).cloned()
     }
 
     /// Ids of those that want the topic, ascending, each once; of groups only where they are chosen.

@@ -177,6 +177,31 @@ async fn members_and_bridges_that_die_lose_nothing_and_repeat_nothing_unmarked()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_is_deleted_at_one_bridge_goes_on_at_another() -> Result<()> {
+    let mesh = Mesh::start(&Plan::new(&[("west", "east")]), 6).await?;
+    let west = mesh.zone("west");
+    let offers = Offers::default();
+    let busy = Duration::from_secs(600);
+    let holder = Member::join(&west, "holder", "workers", FILTER, busy, &offers).await?;
+    let east = Member::join(&mesh.zone("east"), "east", "workers", FILTER, AT_ONCE, &offers).await?;
+    knows(&mesh, "west", "east-1", true).await?;
+    let ids = publish_many(&west, 20).await?;
+    eventually("the holder has one", WITHIN, || async {
+        ensure!(offers.of("holder") > 0);
+        Ok(())
+    })
+    .await?;
+    holder.leave();
+    let reply = http().delete(format!("{}/v1/subscriptions/workers", west.http)).send().await?;
+    ensure!(reply.status() == StatusCode::NO_CONTENT, "{}", reply.status());
+    all_acknowledged(&mesh, &offers, &ids).await?;
+    ensure!(offers.of("east") == 20, "the other bridge has them all");
+    balanced(&mesh).await?;
+    drop(east);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn members_at_one_bridge_share_as_the_group_says() -> Result<()> {
     let mesh = Mesh::start(&Plan::new(&[("west", "east")]), 4).await?;
     let (west, east) = (mesh.zone("west"), mesh.zone("east"));
