@@ -337,6 +337,12 @@ impl Pipeline {
         self.inner.subscriptions.drain();
     }
 
+    /// The federation remembers more of this bridge than its disk does: it goes on in this run, whose epoch is durable.
+    pub(crate) fn begin_run(&self, run: Run) {
+        self.inner.parts.sealing.raise_epoch(run.epoch);
+        self.inner.durable.with(|core| core.begin_run(run, std::time::Instant::now()));
+    }
+
     /// The next run of this bridge begins above `epoch`; on the disk when this returns.
     pub(crate) fn raise_epoch(&self, epoch: u64) {
         self.inner.durable.journal.raise_epoch(epoch);

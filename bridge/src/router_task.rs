@@ -236,6 +236,7 @@ impl RouterTask {
                 RouterEvent::EpochRaised(epoch) => {
                     // The next run must start above it, also after a crash right now.
                     tokio::task::block_in_place(|| (self.store_epoch)(epoch));
+                    self.pipeline.begin_run(self.router.run());
                     info!(epoch, "Epoch raised above one that the federation remembers");
                 }
                 other => warn!(event = ?other, "Routing reports"),

@@ -51,6 +51,7 @@ mod pair_key;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -139,7 +140,8 @@ pub(crate) struct Reaction {
 #[derive(Debug)]
 pub(crate) struct Sealing {
     own: BridgeId,
-    epoch: u64,
+    /// Of the run that this bridge is in.
+    epoch: AtomicU64,
     key: OwnKey,
     keyring: Arc<CertificateKeyring>,
     ends: BTreeMap<BridgeId, Mutex<End>>,
@@ -158,12 +160,17 @@ impl Sealing {
         let others = members.iter().filter(|(bridge, _)| *bridge != own);
         Sealing {
             own: own.clone(),
-            epoch,
+            epoch: AtomicU64::new(epoch),
             key: OwnKey::draw(),
             keyring,
             ends: others.map(|(bridge, zone)| (bridge.clone(), Mutex::new(End::new(zone, now)))).collect(),
             prompts: Mutex::new(Bucket::new(PROMPTS_PER_SECOND, PROMPTS_PER_SECOND, now)),
         }
+    }
+
+    /// The bridge goes on in a run of this epoch.
+    pub(crate) fn raise_epoch(&self, epoch: u64) {
+        self.epoch.fetch_max(epoch, Ordering::Relaxed);
     }
 
     /// The body of a relay to `to`.
@@ -173,7 +180,7 @@ impl Sealing {
         let message = Bytes::from(message.encode());
         let direction = Direction { from: &self.own, to };
         if is_exchange {
-            let claims = lock(end).claims(self.epoch, self.key.public());
+            let claims = lock(end).claims(self.epoch.load(Ordering::Relaxed), self.key.public());
             let signature = self.keyring.sign(&claims.statement(direction, &message));
             return Ok(Signed { claims, signature, message }.encode());
         }

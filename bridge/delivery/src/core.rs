@@ -190,6 +190,27 @@ impl Core {
         }
     }
 
+    /// The federation remembers a higher epoch of this bridge than its disk does, so it goes on in another run, as if it
+    /// had started again: nobody listens to the one it began with. The epoch is durable already.
+    pub fn begin_run(&mut self, run: Run, now: Instant) {
+        if run.epoch <= self.own.run.epoch {
+            return;
+        }
+        self.write(Record::Started { run }, Bytes::new());
+        self.own.run = run;
+        self.next_seq = vec![1; usize::from(LANES)];
+        self.last_for.clear();
+        // What was sent was sent by somebody whose word counts no more.
+        self.first_body = self.state.next_body;
+        for peer in self.peers.values_mut() {
+            peer.session = None;
+            peer.may_skip_outcomes = false;
+            peer.asked = 0;
+            peer.ask_at = peer.reachable.then_some(now);
+            peer.sender.take_back();
+        }
+    }
+
     pub fn state(&self) -> &State {
         &self.state
     }

@@ -9,6 +9,7 @@
 //! | `Receipt` | origin | what a destination has settled |
 //! | `Outcomes` | origin | how events ended at a destination |
 //! | `OutcomesKnown` | destination | the origin has noted outcomes up to here |
+//! | `OutcomesAnew` | destination | the same, of a disk that is an older copy of itself |
 //! | `EndedHere` | origin | a pair that the origin ended itself; it was never sent |
 //! | `Lost` | origin | what a destination had stored and has lost with its disk |
 //! | `Subscription`, `SubscriptionGone` | destination | a durable subscription |
@@ -316,6 +317,13 @@ pub enum Record {
     OutcomesKnown {
         by: BridgeId,
         upto: u64,
+    },
+    /// This disk is an older copy of itself: the origin has noted outcomes that it has forgotten. Those before number
+    /// `before` are noted; the others are told anew, from number `from`.
+    OutcomesAnew {
+        by: BridgeId,
+        before: u64,
+        from: u64,
     },
     EndedHere {
         body: u64,

@@ -197,6 +197,9 @@ impl State {
                     source.forget_outcomes(*upto);
                 }
             }
+            Record::OutcomesAnew { by, before, from } => {
+                self.sources.entry(by.clone()).or_default().tell_anew(*before, *from);
+            }
             Record::EndedHere { body, destination, outcome } => {
                 self.on_ended_here(*body, destination, outcome, effects);
             }

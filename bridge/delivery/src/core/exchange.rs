@@ -100,6 +100,9 @@ impl Core {
             let peer = Record::Peer { bridge: from.clone(), spool: speaker.spool, run: speaker.run, closed };
             self.write(peer, Bytes::new());
         }
+        if exchange.known_spool == self.own.spool {
+            self.agree_on_outcomes(from, exchange.outcomes_known);
+        }
         if exchange.known_spool == self.own.spool
             && self.state.sources.get(from).is_some_and(|source| {
                 !source.outcomes.is_empty() && source.outcomes_from <= exchange.outcomes_known
@@ -148,6 +151,16 @@ impl Core {
             self.send_exchange(from, false, unsettled);
         }
         self.pump(vec![from.clone()], now);
+    }
+
+    /// Numbers of outcomes that the origin has noted and this disk has forgotten must not be given to others (M25).
+    fn agree_on_outcomes(&mut self, origin: &BridgeId, noted: u64) {
+        let lanes = &mut self.peers.entry(origin.clone()).or_default().lanes;
+        let Some(before) = lanes.has_forgotten(noted) else { return };
+        let from = noted.saturating_add(1);
+        lanes.tell_from(from);
+        self.write(Record::OutcomesAnew { by: origin.clone(), before, from }, Bytes::new());
+        self.outcome_added(origin);
     }
 
     /// Packets take different ways: an exchange may arrive after what was said later.

@@ -83,6 +83,10 @@ pub(super) struct Lanes {
     pub(super) outcomes_durable: u64,
     outcomes_sent: u64,
     outcomes_at: Option<Instant>,
+    /// The number of the first outcome that this process has made, or will make.
+    outcomes_begin: u64,
+    /// An exchange of this process has told what the origin has noted.
+    outcomes_agreed: bool,
     /// When the origin was last asked what can still come.
     hole_asked: Option<Instant>,
 }
@@ -94,6 +98,7 @@ impl Lanes {
             offered: source.taken.clone(),
             outcomes_durable: source.outcomes_from.saturating_sub(1) + source.outcomes.len() as u64,
             outcomes_sent: source.outcomes_from.saturating_sub(1),
+            outcomes_begin: source.next_outcome(),
             ..Lanes::default()
         }
     }
@@ -130,6 +135,20 @@ impl Lanes {
         self.outcomes_sent = source.outcomes_from.saturating_sub(1);
         self.outcomes_at = None;
         self.due(now);
+    }
+
+    /// Whether the origin has noted outcomes that this bridge did not have when it started: then its disk is an older copy
+    /// of itself. Gives where those of this process begin. Asked once, before any of them is told.
+    pub(super) fn has_forgotten(&mut self, noted: u64) -> Option<u64> {
+        let first = !std::mem::replace(&mut self.outcomes_agreed, true);
+        let begin = self.outcomes_begin.max(1);
+        (first && noted >= begin).then_some(begin)
+    }
+
+    /// From this number on the origin knows none.
+    pub(super) fn tell_from(&mut self, number: u64) {
+        self.outcomes_sent = number.saturating_sub(1);
+        self.outcomes_durable = number.saturating_sub(1);
     }
 
     pub(super) fn next_number(&mut self) -> u64 {

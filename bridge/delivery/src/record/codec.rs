@@ -36,6 +36,7 @@ mod kind {
     pub(super) const GROUP_RETURNED: u8 = 18;
     pub(super) const GROUP_TAKEN_BACK: u8 = 19;
     pub(super) const GROUP_ENDED: u8 = 20;
+    pub(super) const OUTCOMES_ANEW: u8 = 21;
     pub(super) const MEMBERSHIP: u8 = 32;
 }
 
@@ -102,6 +103,12 @@ impl Record {
                 out.u8(kind::OUTCOMES_KNOWN);
                 out.text(by.as_str());
                 out.number(*upto);
+            }
+            Record::OutcomesAnew { by, before, from } => {
+                out.u8(kind::OUTCOMES_ANEW);
+                out.text(by.as_str());
+                out.number(*before);
+                out.number(*from);
             }
             Record::EndedHere { body, destination, outcome } => {
                 out.u8(kind::ENDED_HERE);
@@ -223,6 +230,9 @@ impl Record {
                 Record::Outcomes { from: bridge, first, endings }
             }
             kind::OUTCOMES_KNOWN => Record::OutcomesKnown { by: from.bridge()?, upto: from.number()? },
+            kind::OUTCOMES_ANEW => {
+                Record::OutcomesAnew { by: from.bridge()?, before: from.number()?, from: from.number()? }
+            }
             kind::ENDED_HERE => Record::EndedHere {
                 body: from.number()?,
                 destination: from.bridge()?,

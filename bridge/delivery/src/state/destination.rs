@@ -66,6 +66,12 @@ impl Source {
         }
     }
 
+    /// Those before `before` are noted; the others have numbers from `from` on.
+    pub(super) fn tell_anew(&mut self, before: u64, from: u64) {
+        self.forget_outcomes(before.saturating_sub(1));
+        self.outcomes_from = self.outcomes_from.max(from);
+    }
+
     pub fn lanes(&self) -> impl Iterator<Item = LaneRanges> {
         self.taken.iter().map(|((run, lane), set)| ranges_of(*run, *lane, set))
     }

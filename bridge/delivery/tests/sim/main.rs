@@ -90,6 +90,14 @@ fn an_origin_whose_disk_is_an_older_copy_loses_nothing_that_others_had() {
     assert!(total.rollbacks > 150, "{total:?}");
 }
 
+/// M25
+#[test]
+fn a_destination_whose_disk_is_an_older_copy_reports_what_it_lost_and_tells_every_end() {
+    let faults = Faults { loss: 5, jitter_ms: 50, older_destinations: 3, crashes: 1, ..Faults::default() };
+    let total = run(150, &faults);
+    assert!(total.older_destinations > 150 && total.egress_lost > 0, "{total:?}");
+}
+
 #[test]
 fn a_destination_without_room_stops_its_origins_and_nothing_else() {
     let total = run(60, &Faults { loss: 5, jitter_ms: 50, full: 4, crashes: 1, ..Faults::default() });

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use meshbridge_delivery::{
     Action, Alarm, Arrival, Arrived, Core, Effect, GroupEnd, Message, NewEvent, Outcome,
 };
-use meshbridge_routing::{BridgeId, EventKey};
+use meshbridge_routing::{BridgeId, EventKey, Run};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use smallvec::SmallVec;
@@ -35,6 +35,8 @@ pub struct Faults {
     pub wipes: u32,
     /// Disks replaced by an older copy of themselves, of bridges that are no destinations.
     pub rollbacks: u32,
+    /// The same for the last bridge, which is no origin.
+    pub older_destinations: u32,
     /// Crashes after which a batch of taken events cannot be read.
     pub rots: u32,
     /// Times that a bridge has no room for events of others, for a while.
@@ -58,6 +60,7 @@ pub struct Report {
     pub partitions: u64,
     pub wipes: u64,
     pub rollbacks: u64,
+    pub older_destinations: u64,
     pub full: u64,
     pub rots: u64,
     pub out_of_order: u64,
@@ -78,6 +81,7 @@ impl Report {
         self.partitions += other.partitions;
         self.wipes += other.wipes;
         self.rollbacks += other.rollbacks;
+        self.older_destinations += other.older_destinations;
         self.full += other.full;
         self.rots += other.rots;
         self.out_of_order += other.out_of_order;
@@ -107,23 +111,62 @@ enum Packet {
 #[derive(Clone, Debug)]
 enum Step {
     Publish,
-    Arrive { from: usize, to: usize, packet: Packet },
-    Commit { node: usize, life: u64, ticket: u64 },
-    Acknowledge { node: usize, life: u64, body: u64 },
+    Arrive {
+        from: usize,
+        to: usize,
+        packet: Packet,
+    },
+    Commit {
+        node: usize,
+        life: u64,
+        ticket: u64,
+    },
+    Acknowledge {
+        node: usize,
+        life: u64,
+        body: u64,
+    },
     Crash,
-    Start { node: usize },
+    Start {
+        node: usize,
+    },
     Partition,
-    Heal { from: usize, to: usize },
+    Heal {
+        from: usize,
+        to: usize,
+    },
     Wipe,
     Image,
     Rollback,
+    /// Of the destination's disk.
+    Copy,
+    Older,
+    /// The federation tells a bridge of its own higher epoch.
+    Jump {
+        node: usize,
+        life: u64,
+    },
     Full,
     Rot,
-    Room { node: usize },
+    Room {
+        node: usize,
+    },
     Member,
-    Choose { node: usize, life: u64, body: u64 },
-    TakeBack { node: usize, bridge: usize },
-    MemberAcknowledges { node: usize, life: u64, body: u64, id: u64 },
+    Choose {
+        node: usize,
+        life: u64,
+        body: u64,
+    },
+    TakeBack {
+        node: usize,
+        bridge: usize,
+    },
+    MemberAcknowledges {
+        node: usize,
+        life: u64,
+        body: u64,
+        id: u64,
+    },
     Tick,
 }
 
@@ -161,6 +204,10 @@ pub struct World {
     by_key: BTreeMap<String, u64>,
     nonce: u64,
     image: Option<(crate::node::Disk, Ends, EndsByKey)>,
+    /// The last bridge's disk as it was, and what its subscriber had settled.
+    /// The highest epoch that each bridge has used.
+    epochs: BTreeMap<usize, u64>,
+    copy: Option<(crate::node::Disk, BTreeSet<u64>)>,
     /// Without room for events of others.
     no_room: BTreeSet<usize>,
     refused_frames: u64,
@@ -193,6 +240,8 @@ impl World {
             by_key: BTreeMap::new(),
             nonce: 0,
             image: None,
+            copy: None,
+            epochs: BTreeMap::new(),
             no_room: BTreeSet::new(),
             refused_frames: 0,
             groups: groups::Groups::default(),
@@ -226,6 +275,7 @@ impl World {
             (self.faults.partitions, Step::Partition),
             (self.faults.wipes, Step::Wipe),
             (self.faults.rollbacks, Step::Image),
+            (self.faults.older_destinations, Step::Copy),
             (self.faults.full, Step::Full),
             (self.faults.rots, Step::Rot),
         ] {
@@ -313,6 +363,9 @@ impl World {
                 Ok(())
             }
             Step::Rollback => self.roll_back(),
+            Step::Copy => self.copy_destination(),
+            Step::Older => self.roll_back_destination(),
+            Step::Jump { node, life } => self.jump(node, life),
             Step::Rot => {
                 let node = self.rng.random_range(0..self.nodes.len());
                 if self.nodes[node].core.is_some() && self.nodes[node].rot() {
@@ -380,6 +433,15 @@ impl World {
         for effect in self.nodes[node].start(nonce, checkpoint, now) {
             self.effect(node, effect)?;
         }
+        let epoch = self.nodes[node].disk.epoch;
+        let highest = self.epochs.entry(node).or_default();
+        if epoch <= *highest {
+            let life = self.nodes[node].lives;
+            let ms = self.rng.random_range(1..2_000);
+            self.at(ms, Step::Jump { node, life });
+        } else {
+            *highest = epoch;
+        }
         if self.nodes[node].group.is_none() {
             let core = self.nodes[node].core.as_mut().ok_or("just started")?;
             let group = core.subscribe("all", "test", vec!["**".into()], "");
@@ -392,7 +454,7 @@ impl World {
     }
 
     fn publish(&mut self) -> Result<(), String> {
-        let wiping = self.faults.wipes > 0;
+        let wiping = self.faults.wipes > 0 || self.faults.older_destinations > 0;
         let origins = if wiping { self.nodes.len() - 1 } else { self.nodes.len() };
         let node = self.rng.random_range(0..origins.max(1));
         let rolling = self.faults.rollbacks > 0;

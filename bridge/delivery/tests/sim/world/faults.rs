@@ -73,6 +73,51 @@ impl World {
         self.tell_reachability()
     }
 
+    pub(super) fn jump(&mut self, node: usize, life: u64) -> Result<(), String> {
+        let now = self.instant();
+        if self.nodes[node].lives != life {
+            return Ok(());
+        }
+        let highest = self.epochs.entry(node).or_default();
+        *highest += 1;
+        let epoch = *highest;
+        self.nonce += 1;
+        let run = Run { epoch, nonce: self.nonce * 7919 };
+        if let Some(core) = self.nodes[node].core.as_mut() {
+            core.begin_run(run, now);
+            self.nodes[node].disk.epoch = epoch;
+        }
+        self.drain(node)
+    }
+
+    pub(super) fn copy_destination(&mut self) -> Result<(), String> {
+        let node = &self.nodes[self.nodes.len() - 1];
+        if node.core.is_some() {
+            self.copy = Some((node.disk.clone(), node.subscriber.settled.clone()));
+            let ms = self.rng.random_range(200..4_000);
+            self.at(ms, Step::Older);
+        }
+        Ok(())
+    }
+
+    /// The last bridge, which is nobody's origin, goes on from an older copy of its disk.
+    pub(super) fn roll_back_destination(&mut self) -> Result<(), String> {
+        let node = self.nodes.len() - 1;
+        let Some((mut copy, settled)) = self.copy.take() else { return Ok(()) };
+        if self.nodes[node].core.is_none() {
+            return Ok(());
+        }
+        self.report.older_destinations += 1;
+        self.nodes[node].crash(0);
+        copy.batches.truncate(copy.durable);
+        self.nodes[node].disk = copy;
+        // What was acknowledged after the copy may come again (M25).
+        self.nodes[node].subscriber.settled = settled;
+        let ms = self.rng.random_range(10..2_000);
+        self.at(ms, Step::Start { node });
+        self.tell_reachability()
+    }
+
     pub(super) fn set_room(&mut self, node: usize, room: bool) -> Result<(), String> {
         if room {
             self.no_room.remove(&node);

@@ -51,7 +51,7 @@ impl World {
                     Some(Outcome::DeadLettered(why))
                         if &**why == "egress-lost"
                             && !self.faults.retain
-                            && self.report.wipes + self.report.rots > 0 => {}
+                            && self.report.wipes + self.report.rots + self.report.older_destinations > 0 => {}
                     Some(Outcome::DeadLettered(why))
                         if &**why == "outcome-forgotten" && self.report.rollbacks > 0 && seen => {}
                     Some(other) => return Err(format!("{id} ended at b{to} as {other:?}")),
