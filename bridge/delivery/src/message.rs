@@ -60,6 +60,9 @@ pub struct Exchange {
     pub complete: bool,
     /// The spool that the speaker knows the listener by; 0 for none.
     pub known_spool: u128,
+    /// Runs of the listener of which the speaker remembers nothing: the listener once said that everything in them had
+    /// ended.
+    pub closed: Vec<Run>,
     /// The listener's outcomes that the speaker has noted.
     pub outcomes_known: u64,
     /// Of the listener's events those that have not ended here, or whose outcome it can still be told; said where it
@@ -119,6 +122,8 @@ impl Message {
                 write_lanes(&mut out, &exchange.lanes);
                 out.u8(u8::from(exchange.complete));
                 out.u128(exchange.known_spool);
+                out.number(exchange.closed.len() as u64);
+                exchange.closed.iter().for_each(|run| out.run(*run));
                 out.number(exchange.outcomes_known);
                 out.u8(u8::from(exchange.open_here.is_some()));
                 if let Some(lanes) = &exchange.open_here {
@@ -171,6 +176,10 @@ impl Message {
                     lanes: read_lanes(&mut from)?,
                     complete: from.flag()?,
                     known_spool: from.u128()?,
+                    closed: {
+                        let runs = from.count(RUNS_MAX, "runs")?;
+                        (0..runs).map(|_| from.run()).collect::<Result<_>>()?
+                    },
                     outcomes_known: from.number()?,
                     open_here: if from.flag()? { Some(read_lanes(&mut from)?) } else { None },
                     unsettled: {

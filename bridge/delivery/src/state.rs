@@ -27,7 +27,7 @@ use meshbridge_routing::{BridgeId, EventKey, GroupName, Run};
 use smallvec::SmallVec;
 
 pub use destination::Source;
-pub(crate) use destination::ranges_of;
+pub(crate) use destination::{CLOSED_RUNS_MAX, ranges_of};
 pub use events::Events;
 pub use membership::{DESTINATION_REMOVED, Membership};
 pub use origin::{Account, Destination, Pending};

@@ -125,6 +125,7 @@ impl Party {
             lanes: Vec::new(),
             complete: true,
             known_spool: 0,
+            closed: Vec::new(),
             outcomes_known: 0,
             open_here: None,
             unsettled: Vec::new(),

@@ -94,10 +94,11 @@ fn everything_has_arrived(key: &str) -> Result<Vec<u8>> {
     run(&mut out, epoch, nonce);
     out.push(lane);
     number(&mut out, seq);
-    // No ranges above; complete; knows no spool and no outcomes of the listener; no list, no holes; no answer wanted.
+    // No ranges above; complete; knows no spool, no closed runs and no outcomes of the listener; no list, no holes; no answer
+    // wanted.
     out.extend([0, 1]);
     out.extend(0_u128.to_le_bytes());
-    out.extend([0, 0, 0, 0]);
+    out.extend([0, 0, 0, 0, 0]);
     Ok(out)
 }
 

@@ -69,6 +69,7 @@ impl Core {
             lanes,
             complete,
             known_spool: destination.and_then(|destination| destination.peer).map_or(0, |(spool, _)| spool),
+            closed: self.closed_runs(bridge),
             outcomes_known: self.peers.get(bridge).map_or(0, |peer| peer.sender.outcomes_noted),
             open_here,
             unsettled,
@@ -133,9 +134,8 @@ impl Core {
             peer.sender.outcomes_noted = 0;
         }
         peer.lanes.known_runs = exchange.open.iter().copied().collect();
-        let known_closed = self.state.sources.get(from).map_or(0, |source| source.closed);
-        peer.lanes.forget_closed(known_closed);
         if let Some(source) = self.state.sources.get(from) {
+            peer.lanes.forget_closed(source);
             peer.lanes.say_all(source, now);
         } else {
             peer.lanes.due(now);
@@ -144,6 +144,9 @@ impl Core {
         if let Some(open) = &exchange.open_here {
             // Behind the line above: what it settles may be forgotten, too.
             self.report_forgotten(from, open, &exchange.lanes);
+        }
+        if !other_disk {
+            self.report_closed(from, &exchange.closed);
         }
         self.close_holes(from, &exchange.unsettled);
         if exchange.reply {
@@ -232,7 +235,9 @@ impl Core {
         }
         let Some(destination) = self.state.destinations.get(from) else { return };
         let mut lost = Vec::new();
-        for ((run, lane), awaiting) in &destination.awaiting {
+        // What it has closed it has because we once said that nothing in it was open: our disk is an older copy.
+        let remembered = |run: &Run| other_disk || !exchange.closed.contains(run);
+        for ((run, lane), awaiting) in destination.awaiting.iter().filter(|((run, _), _)| remembered(run)) {
             let has = exchange.lanes.iter().find(|ranges| ranges.run == *run && ranges.lane == *lane);
             let gone = |seq: &u64| other_disk || has.is_none_or(|ranges| !ranges.contains(*seq));
             lost.extend(awaiting.iter().filter(gone).map(|seq| (*run, *lane, seq)));
@@ -258,6 +263,27 @@ impl Core {
             .collect();
         if let Some(peer) = self.peers.get_mut(from) {
             peer.sender.unsent.extend(pending);
+        }
+    }
+
+    fn closed_runs(&self, of: &BridgeId) -> Vec<Run> {
+        let source = self.state.sources.get(of);
+        source.into_iter().flat_map(|source| &source.closed_runs).copied().collect()
+    }
+
+    /// Everything of these runs has ended at the destination, and how is forgotten at both ends.
+    fn report_closed(&mut self, from: &BridgeId, closed: &[Run]) {
+        let Some(destination) = self.state.destinations.get(from) else { return };
+        let places = destination.awaiting.keys().filter(|(run, _)| closed.contains(run));
+        let whole = |(run, lane): &(Run, u8)| LaneRanges {
+            run: *run,
+            lane: *lane,
+            cumulative: u64::MAX,
+            above: Vec::new(),
+        };
+        let lanes: Vec<LaneRanges> = places.map(whole).collect();
+        if !lanes.is_empty() {
+            self.report_forgotten(from, &[], &lanes);
         }
     }
 

@@ -156,10 +156,10 @@ impl Lanes {
         self.number
     }
 
-    pub(super) fn forget_closed(&mut self, closed: u64) {
-        self.durable.retain(|(run, _), _| run.epoch > closed);
-        self.offered.retain(|(run, _), _| run.epoch > closed);
-        self.changed.retain(|(run, _)| run.epoch > closed);
+    pub(super) fn forget_closed(&mut self, source: &Source) {
+        self.durable.retain(|(run, _), _| !source.is_closed(*run));
+        self.offered.retain(|(run, _), _| !source.is_closed(*run));
+        self.changed.retain(|(run, _)| !source.is_closed(*run));
     }
 
     pub(super) fn all_durable(&self) -> impl Iterator<Item = LaneRanges> {

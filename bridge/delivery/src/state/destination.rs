@@ -1,11 +1,14 @@
 //! This bridge as a destination of others: what it has taken, and how it ended.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use meshbridge_routing::{EventKey, Run};
 
 use crate::intervals::IntervalSet;
 use crate::record::{Ending, LaneRanges, Outcome};
+
+/// Closed runs of one origin that are remembered by name.
+pub(crate) const CLOSED_RUNS_MAX: usize = 256;
 
 /// One origin, as this bridge knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +17,11 @@ pub struct Source {
     pub peer: Option<(u128, Run)>,
     /// Runs up to this epoch are closed: nothing new of them will ever be sent (D6).
     pub closed: u64,
+    /// Those of them that something was taken of. By name: the origin's disk may be an older copy of itself, and begin a
+    /// run of an epoch that it has used before.
+    pub closed_runs: BTreeSet<Run>,
+    /// Runs up to this epoch are closed and not remembered by name any more.
+    pub closed_floor: u64,
     pub taken: BTreeMap<(Run, u8), IntervalSet>,
     /// Not noted by the origin yet; the first has number `outcomes_from`.
     pub outcomes: VecDeque<Ending>,
@@ -34,7 +42,20 @@ impl Source {
 
     /// The run can send nothing new any more.
     pub fn is_closed(&self, run: Run) -> bool {
-        run.epoch <= self.closed
+        run.epoch <= self.closed_floor || self.closed_runs.contains(&run)
+    }
+
+    /// Nothing of the runs up to this epoch is open any more, as the origin says.
+    pub(super) fn close(&mut self, upto: u64) {
+        let gone = self.taken.keys().map(|(run, _)| *run).filter(|run| run.epoch <= upto);
+        let gone: Vec<Run> = gone.collect();
+        self.closed_runs.extend(gone);
+        self.taken.retain(|(run, _), _| run.epoch > upto);
+        while self.closed_runs.len() > CLOSED_RUNS_MAX
+            && let Some(oldest) = self.closed_runs.pop_first()
+        {
+            self.closed_floor = self.closed_floor.max(oldest.epoch);
+        }
     }
 
     /// The number that the next outcome gets.

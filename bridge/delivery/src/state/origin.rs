@@ -301,8 +301,11 @@ impl State {
         }
         // Another disk counts its epochs anew.
         source.closed = if other_disk { closed } else { source.closed.max(closed) };
-        let closed = source.closed;
-        source.taken.retain(|(run, _), _| run.epoch > closed);
+        if other_disk {
+            // Another disk may begin its epochs below those of the former.
+            source.closed_floor = 0;
+        }
+        source.close(closed);
         let destination = self.destinations.entry(bridge.clone()).or_default();
         if destination.peer.is_some_and(|(known, _)| known != spool) {
             destination.outcomes_known = 0;

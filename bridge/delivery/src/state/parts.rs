@@ -8,7 +8,7 @@ mod event;
 use meshbridge_routing::BridgeId;
 use roaring::RoaringTreemap;
 
-use super::{Account, Pending, State};
+use super::{Account, CLOSED_RUNS_MAX, Pending, State};
 use event::{Before, read_event, write_event};
 
 use crate::codec::{DecodeError, Reader, Result, Writer};
@@ -208,6 +208,9 @@ impl State {
                 source.closed = from.number()?;
                 source.ended = from.number()?;
                 source.outcomes_from = from.number()?;
+                source.closed_floor = from.number()?;
+                let runs = from.count(CLOSED_RUNS_MAX, "runs")?;
+                source.closed_runs = (0..runs).map(|_| from.run()).collect::<Result<_>>()?;
             }
             kind::TAKEN => {
                 let source = self.sources.entry(from.bridge()?).or_default();
@@ -264,7 +267,11 @@ fn source_parts(bridge: &BridgeId, source: &super::Source, parts: &mut Vec<Vec<u
     let mut out = Writer::kind(kind::SOURCE);
     out.text(bridge.as_str());
     write_peer(&mut out, source.peer);
-    [source.closed, source.ended, source.outcomes_from].into_iter().for_each(|number| out.number(number));
+    [source.closed, source.ended, source.outcomes_from, source.closed_floor]
+        .into_iter()
+        .for_each(|number| out.number(number));
+    out.number(source.closed_runs.len() as u64);
+    source.closed_runs.iter().for_each(|run| out.run(*run));
     parts.push(out.0);
     for ((run, lane), set) in &source.taken {
         let ranges: Vec<_> = set.ranges().collect();

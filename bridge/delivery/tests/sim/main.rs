@@ -90,6 +90,21 @@ fn an_origin_whose_disk_is_an_older_copy_loses_nothing_that_others_had() {
     assert!(total.rollbacks > 150, "{total:?}");
 }
 
+/// M20, over several runs: those that ended meanwhile are no loss of the destinations.
+#[test]
+fn an_origin_whose_disk_is_much_older_accuses_nobody() {
+    let faults = Faults {
+        loss: 2,
+        jitter_ms: 20,
+        rollbacks: 1,
+        older_by_ms: 12_000,
+        crashes: 10,
+        ..Faults::default()
+    };
+    let total = run(150, &faults);
+    assert!(total.rollbacks > 50 && total.egress_lost == 0, "{total:?}");
+}
+
 /// M25
 #[test]
 fn a_destination_whose_disk_is_an_older_copy_reports_what_it_lost_and_tells_every_end() {

@@ -35,6 +35,8 @@ pub struct Faults {
     pub wipes: u32,
     /// Disks replaced by an older copy of themselves, of bridges that are no destinations.
     pub rollbacks: u32,
+    /// How old such a copy is at most, where not four seconds.
+    pub older_by_ms: u64,
     /// The same for the last bridge, which is no origin.
     pub older_destinations: u32,
     /// Crashes after which a batch of taken events cannot be read.
@@ -358,7 +360,7 @@ impl World {
             Step::Image => {
                 let image = (self.nodes[0].disk.clone(), self.ended.clone(), self.ended_keys.clone());
                 self.image = Some(image).filter(|_| self.nodes[0].core.is_some());
-                let ms = self.rng.random_range(200..4_000);
+                let ms = self.rng.random_range(200..self.faults.older_by_ms.max(4_000));
                 self.at(ms, Step::Rollback);
                 Ok(())
             }
