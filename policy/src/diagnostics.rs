@@ -10,6 +10,8 @@ pub struct Span {
     pub file: Arc<str>,
     pub line: usize,
     pub column: usize,
+    /// A span does not go beyond its line.
+    pub end_line: usize,
     pub end_column: usize,
     /// The text of the line, for the snippet.
     #[serde(skip)]
@@ -31,6 +33,14 @@ pub struct Label {
     pub label: String,
 }
 
+/// What the problem is about, in one case that shows it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Example {
+    pub topic: String,
+    pub from: String,
+    pub to: String,
+}
+
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Diagnostic {
@@ -42,6 +52,8 @@ pub struct Diagnostic {
     pub label: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub related: Vec<Label>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub example: Option<Example>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
 }
@@ -55,6 +67,7 @@ impl Diagnostic {
             span: span.clone(),
             label: None,
             related: Vec::new(),
+            example: None,
             help: None,
         }
     }
@@ -70,6 +83,11 @@ impl Diagnostic {
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Diagnostic {
         self.help = Some(help.into());
+        self
+    }
+
+    pub(crate) fn example(mut self, example: Example) -> Diagnostic {
+        self.example = Some(example);
         self
     }
 
@@ -103,6 +121,9 @@ impl fmt::Display for Diagnostic {
             writeln!(f, "{:>width$}::: {file}:{line}:{column}", "")?;
             snippet(f, &related.span, '-', &related.label, width)?;
         }
+        if let Some(Example { topic, from, to }) = &self.example {
+            writeln!(f, "{:width$} = example: topic \"{topic}\" from {from} to {to}", "")?;
+        }
         if let Some(help) = &self.help {
             writeln!(f, "{:width$} = help: {help}", "")?;
         }
@@ -129,6 +150,10 @@ impl Diagnostics {
 
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    pub(crate) fn errors(&self) -> usize {
+        self.0.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -13,6 +13,13 @@ pub enum Shape {
     /// `[a-z0-9-]`, 1 to 63 characters.
     Name,
     Bool,
+    /// `250ms`, `10s`, `5m`, `1h`, `7d`.
+    Duration,
+    TextOrInteger,
+    /// 0 to 1.
+    Fraction,
+    /// Whatever JSON could say too.
+    Any,
     Integer {
         min: i64,
         max: i64,
@@ -74,6 +81,10 @@ pub fn check(node: &Node, shape: &Shape, problems: &mut Diagnostics) {
     match (shape, &node.kind) {
         (Shape::Text, NodeKind::Text(_)) | (Shape::Bool, NodeKind::Bool(_)) => {}
         (Shape::Text, _) => wrong("text"),
+        (Shape::Duration, NodeKind::Text(text)) if crate::duration::parse(text).is_some() => {}
+        (Shape::Duration, _) => wrong("a duration such as 500ms, 10s, 5m, 1h or 7d"),
+        (Shape::TextOrInteger, NodeKind::Text(_) | NodeKind::Integer(_)) => {}
+        (Shape::TextOrInteger, _) => wrong("text or a whole number"),
         (Shape::Bool, _) => wrong("true or false"),
         (Shape::Name, NodeKind::Text(text)) if is_name(text) => {}
         (Shape::Name, NodeKind::Text(text)) => {
@@ -81,6 +92,10 @@ pub fn check(node: &Node, shape: &Shape, problems: &mut Diagnostics) {
             problems.push(Diagnostic::error("P0106", &node.span, message));
         }
         (Shape::Name, _) => wrong("a name as text"),
+        (Shape::Any, _) => {}
+        (Shape::Fraction, NodeKind::Integer(0 | 1)) => {}
+        (Shape::Fraction, NodeKind::Decimal(text)) if text.parse().is_ok_and(|n: f64| (0.0..=1.0).contains(&n)) => {}
+        (Shape::Fraction, _) => wrong("a share between 0 and 1"),
         (Shape::Integer { min, max }, NodeKind::Integer(number)) => {
             if number < min || number > max {
                 let message = format!("`{number}` is not between {min} and {max}");
@@ -174,6 +189,10 @@ fn schema_of(shape: &Shape) -> Value {
         Shape::Text => json!({"type": "string"}),
         Shape::Name => json!({"type": "string", "pattern": "^[a-z0-9-]{1,63}$"}),
         Shape::Bool => json!({"type": "boolean"}),
+        Shape::Duration => json!({"type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$"}),
+        Shape::Fraction => json!({"type": "number", "minimum": 0, "maximum": 1}),
+        Shape::Any => json!({}),
+        Shape::TextOrInteger => json!({"type": ["string", "integer"]}),
         Shape::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
         Shape::OneOf(all) => json!({"type": "string", "enum": all}),
         Shape::List { of, non_empty } => {

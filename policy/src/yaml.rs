@@ -128,7 +128,7 @@ impl<'a> Loader<'a> {
 
     fn place(&self, line: usize, column: usize, end_column: usize) -> Span {
         let source = self.lines.get(line.saturating_sub(1)).cloned().unwrap_or_default();
-        Span { file: Arc::clone(&self.name), line, column, end_column, source }
+        Span { file: Arc::clone(&self.name), line, column, end_line: line, end_column, source }
     }
 
     fn span(&self, span: &granit_parser::Span) -> Span {

@@ -1,0 +1,57 @@
+//! Classes of personal data as documents name them: a class, a family of classes, or `*`.
+
+use meshbridge_detect::{Class, ClassSet};
+
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::yaml::Node;
+
+/// Whether some class has this name, this family, or the name is `*`.
+fn is_known(name: &str) -> bool {
+    name == "*" || Class::all().any(|class| class.is_in(name))
+}
+
+/// Reports a name that no class has.
+pub(crate) fn check_family(node: &Node, problems: &mut Diagnostics) {
+    let Some(text) = node.text().filter(|text| !is_known(text)) else { return };
+    let families = Class::all().flat_map(|class| {
+        let name = class.name();
+        name.match_indices('.').map(|(at, _)| &name[..at]).chain([name]).collect::<Vec<_>>()
+    });
+    let near = families.min_by_key(|name| strsim::damerau_levenshtein(name, text));
+    let shown: String = text.chars().take(64).collect();
+    let problem = Diagnostic::error("P0406", &node.span, format!("there is no class `{shown}`"));
+    problems.push(match near {
+        Some(near) if strsim::damerau_levenshtein(near, text) <= 2.max(near.len() / 3) => {
+            problem.help(format!("did you mean `{near}`?"))
+        }
+        _ => problem.help("`meshbridge policy explain P0406` lists them"),
+    });
+}
+
+/// The one class a field is of.
+pub(crate) fn one_class(node: &Node, problems: &mut Diagnostics) -> Option<Class> {
+    let text = node.text()?;
+    let class = Class::named(text);
+    if class.is_none() {
+        if is_known(text) {
+            let problem = Diagnostic::error("P0406", &node.span, format!("`{text}` is a family of classes"));
+            problems.push(problem.help("name the one class that the field is of"));
+        } else {
+            check_family(node, problems);
+        }
+    }
+    class
+}
+
+/// All classes of the names in a list.
+pub(crate) fn class_set(node: &Node, problems: &mut Diagnostics) -> ClassSet {
+    let mut set = ClassSet::default();
+    for item in node.items() {
+        check_family(item, problems);
+        let Some(text) = item.text() else { continue };
+        for class in Class::all().filter(|class| text == "*" || class.is_in(text)) {
+            set.insert(class);
+        }
+    }
+    set
+}

@@ -1,0 +1,108 @@
+//! The forms of the documents, and the small kinds from nodes to what they mean. Rules are lowered in `lower`.
+
+pub(crate) mod classification;
+pub(crate) mod invariant;
+pub(crate) mod policy;
+pub(crate) mod waiver;
+
+use std::sync::Arc;
+
+use meshbridge_topic::TopicFilter;
+
+use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::federation::Federation;
+use crate::model::Layer;
+use crate::shape::Shape;
+use crate::yaml::Node;
+
+/// The kinds that may stand in a policy directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Policy,
+    Classification,
+    Delivery,
+    Invariant,
+    Waiver,
+    PolicyTest,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 6] =
+        [Kind::Policy, Kind::Classification, Kind::Delivery, Kind::Invariant, Kind::Waiver, Kind::PolicyTest];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Kind::Policy => "Policy",
+            Kind::Classification => "Classification",
+            Kind::Delivery => "Delivery",
+            Kind::Invariant => "Invariant",
+            Kind::Waiver => "Waiver",
+            Kind::PolicyTest => "PolicyTest",
+        }
+    }
+
+    pub(crate) fn shape(self) -> &'static Shape {
+        match self {
+            Kind::Policy => policy::shape(),
+            Kind::Classification => classification::shape(),
+            Kind::Delivery => crate::delivery::shape(),
+            Kind::Invariant => invariant::shape(),
+            Kind::Waiver => waiver::shape(),
+            Kind::PolicyTest => crate::testing::shape(),
+        }
+    }
+
+    /// The kind of this name; a misspelled one is read as the nearest, so that its other problems show too.
+    pub(crate) fn nearest(name: Option<&str>) -> Kind {
+        let name = name.unwrap_or_default();
+        let distance = |kind: &Kind| strsim::damerau_levenshtein(kind.name(), name);
+        Kind::ALL.into_iter().min_by_key(distance).unwrap_or(Kind::Policy)
+    }
+}
+
+/// As messages name the kind.
+pub(crate) fn described(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Policy => "policy",
+        Kind::Classification => "classification",
+        Kind::Delivery => "delivery",
+        Kind::Invariant => "invariant",
+        Kind::Waiver => "waiver",
+        Kind::PolicyTest => "test",
+    }
+}
+
+/// What every document says of itself.
+pub(crate) struct Heading {
+    pub(crate) name: Arc<str>,
+    pub(crate) layer: Layer,
+}
+
+/// `None` where the layer cannot be read; that is reported.
+pub(crate) fn heading(document: &Node, federation: &Federation, problems: &mut Diagnostics) -> Option<Heading> {
+    let metadata = document.get("metadata")?;
+    let layer = crate::lower::lower_layer(metadata.get("layer")?, federation, problems)?;
+    let name = metadata.get("name").and_then(Node::text).unwrap_or_default().into();
+    Some(Heading { name, layer })
+}
+
+/// Topic filters of one key; those that cannot be read are reported and left out.
+pub(crate) fn filters(node: &Node, problems: &mut Diagnostics) -> Vec<TopicFilter> {
+    if node.items().is_empty() {
+        let problem = Diagnostic::error("P0107", &node.span, "the list of topics is empty");
+        problems.push(problem.help("write [\"**\"] for every topic"));
+    }
+    let mut filters = Vec::new();
+    for item in node.items() {
+        let Some(text) = item.text() else { continue };
+        match TopicFilter::parse(text) {
+            Ok(filter) => filters.push(filter),
+            Err(problem) => {
+                let message = format!("`{text}` is no topic filter: {problem}");
+                let help = "tokens between dots; `*` is one token, `**` any number; exclude with `except`";
+                problems.push(Diagnostic::error("P0114", &item.span, message).help(help));
+            }
+        }
+    }
+    filters
+}

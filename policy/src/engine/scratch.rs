@@ -1,0 +1,68 @@
+//! What a worker keeps between decisions.
+
+use std::cell::{RefCell, RefMut};
+use std::fmt;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use meshbridge_topic::Topic;
+
+use super::Request;
+use crate::federation::ZoneIndex;
+use crate::model::Context;
+use crate::program::{Plan, PlanKey, PlanKeyRef, Program};
+use crate::protect::Survey;
+
+/// Plans a worker remembers; beyond it the memory starts anew.
+const PLANS_MAX: usize = 8_192;
+
+/// Buffers, and what topics and zones alone decide under one program.
+#[derive(Default)]
+pub struct Scratch {
+    program: u64,
+    plans: HashMap<PlanKey, Arc<Plan>>,
+    survey: RefCell<Survey>,
+}
+
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scratch").field("program", &self.program).field("plans", &self.plans.len()).finish()
+    }
+}
+
+impl Scratch {
+    pub fn new() -> Scratch {
+        Scratch::default()
+    }
+
+    pub(super) fn plan(&mut self, program: &Program, request: &Request<'_>) -> Arc<Plan> {
+        self.plan_of(program, request.context, request.from, request.to, request.topic)
+    }
+
+    pub(super) fn plan_of(
+        &mut self,
+        program: &Program,
+        context: Context,
+        from: ZoneIndex,
+        to: ZoneIndex,
+        topic: &Topic,
+    ) -> Arc<Plan> {
+        if self.program != program.serial {
+            self.plans.clear();
+            self.program = program.serial;
+        }
+        if let Some(known) = self.plans.get(&PlanKeyRef { context, from, to, topic }) {
+            return Arc::clone(known);
+        }
+        if self.plans.len() >= PLANS_MAX {
+            self.plans.clear();
+        }
+        let plan = Arc::new(program.plan(context, from, to, topic));
+        self.plans.insert(PlanKey { context, from, to, topic: topic.clone() }, Arc::clone(&plan));
+        plan
+    }
+
+    pub(super) fn survey(&self) -> RefMut<'_, Survey> {
+        self.survey.borrow_mut()
+    }
+}

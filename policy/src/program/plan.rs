@@ -1,0 +1,240 @@
+//! What topic and zones alone decide about events, worked out once and remembered.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use meshbridge_topic::Topic;
+use smallvec::SmallVec;
+
+use super::{ClassId, Program};
+use crate::federation::ZoneIndex;
+use crate::model::{Action, BucketPart, Context, Layer, Match, Mode};
+use crate::protect::Declared;
+use crate::{ClassSet, Confidence};
+
+/// A rule that applies to events of the topic at the border, but for its conditions.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    /// Its place in the program.
+    pub(crate) rule: u32,
+    /// The match has conditions.
+    pub(crate) conditional: bool,
+    /// The exception holds but for its conditions.
+    pub(crate) exception: bool,
+    /// Waivers that are about the topic and the border.
+    pub(crate) waivers: SmallVec<[u32; 1]>,
+}
+
+/// A layer that narrows here, so that one of its permits must apply.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) layer: Layer,
+}
+
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) candidates: Box<[Candidate]>,
+    pub(crate) gates: Box<[Gate]>,
+    /// Some rule that is not a permit could stop, edit or report.
+    pub(crate) has_work: bool,
+    /// Classes that `forbid` looks for, and that anything looks for.
+    pub(crate) forbidden: ClassSet,
+    pub(crate) wanted: ClassSet,
+    pub(crate) least: Confidence,
+    pub(crate) declared: Declared,
+    /// Every gate is open for every event, and nothing else can happen.
+    pub(crate) passes: bool,
+    pub(crate) class: ClassId,
+}
+
+/// What makes two destinations one class.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ClassKey {
+    context: Context,
+    rules: Box<[(u32, bool)]>,
+    gates: Box<[Arc<str>]>,
+    /// Where something depends on the destination itself.
+    to: Option<ZoneIndex>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PlanKey {
+    pub(crate) context: Context,
+    pub(crate) from: ZoneIndex,
+    pub(crate) to: ZoneIndex,
+    pub(crate) topic: Topic,
+}
+
+/// A key that borrows the topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlanKeyRef<'a> {
+    pub(crate) context: Context,
+    pub(crate) from: ZoneIndex,
+    pub(crate) to: ZoneIndex,
+    pub(crate) topic: &'a Topic,
+}
+
+impl Hash for PlanKeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.context as u8, self.from.0, self.to.0).hash(state);
+        self.topic.as_str().hash(state);
+    }
+}
+
+impl Hash for PlanKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        PlanKeyRef { context: self.context, from: self.from, to: self.to, topic: &self.topic }.hash(state);
+    }
+}
+
+impl hashbrown::Equivalent<PlanKey> for PlanKeyRef<'_> {
+    fn equivalent(&self, key: &PlanKey) -> bool {
+        (self.context, self.from, self.to) == (key.context, key.from, key.to) && *self.topic == key.topic
+    }
+}
+
+impl Program {
+    /// Works a plan out; who judges many events remembers it.
+    pub(crate) fn plan(&self, context: Context, from: ZoneIndex, to: ZoneIndex, topic: &Topic) -> Plan {
+        let (from_zone, to_zone) = (self.federation.zone_at(from), self.federation.zone_at(to));
+        let mut found: Vec<u32> = Vec::new();
+        self.by_topic.for_each_match(topic, |at| found.push(*at));
+        found.sort_unstable();
+        found.dedup();
+        let holds = |m: &Match| m.topic_holds(topic) && m.border_holds(context, from_zone, to_zone);
+        let mut candidates = Vec::new();
+        for at in found {
+            let rule = &self.rules[at as usize];
+            if !rule.speaks(&self.federation, context, from, to)
+                || !rule.matcher.border_holds(context, from_zone, to_zone)
+            {
+                continue;
+            }
+            let exception = rule.except.as_ref().is_some_and(holds);
+            if exception && !rule.except.as_ref().is_some_and(Match::has_conditions) {
+                continue;
+            }
+            let waivers = self.waived.get(&at).into_iter().flatten();
+            candidates.push(Candidate {
+                rule: at,
+                conditional: rule.matcher.has_conditions(),
+                exception,
+                waivers: waivers.filter(|at| holds(&self.waivers[**at as usize].matcher)).copied().collect(),
+            });
+        }
+        let gates: Vec<Gate> = self.gates(context, from, to);
+        self.finish(context, from, to, topic, candidates, gates)
+    }
+
+    /// Layers that must permit: at a border the outermost always; any other where it has permits for the context.
+    fn gates(&self, context: Context, from: ZoneIndex, to: ZoneIndex) -> Vec<Gate> {
+        let (from, to) = (self.federation.zone_at(from), self.federation.zone_at(to));
+        let mut gates = Vec::new();
+        let narrows = |layer: &Layer, contexts: u8| {
+            contexts & context.bit() != 0 && layer.speaks_at(context, from, to)
+        };
+        if context.is_border() {
+            gates.push(Gate { layer: Layer::federation() });
+        }
+        for (layer, contexts) in &self.permitting {
+            if narrows(layer, *contexts) && !(context.is_border() && layer.depth == 0) {
+                gates.push(Gate { layer: layer.clone() });
+            }
+        }
+        gates
+    }
+
+    fn finish(
+        &self,
+        context: Context,
+        from: ZoneIndex,
+        to: ZoneIndex,
+        topic: &Topic,
+        candidates: Vec<Candidate>,
+        gates: Vec<Gate>,
+    ) -> Plan {
+        let (mut forbidden, mut wanted) = (ClassSet::default(), ClassSet::default());
+        let mut least = Confidence::High;
+        let mut has_work = false;
+        let mut by_destination = false;
+        for candidate in &candidates {
+            let rule = &self.rules[candidate.rule as usize];
+            has_work |= !(rule.is_permit() && rule.mode == Mode::Enforce);
+            by_destination |= depends_on_destination(&rule.action)
+                || [Some(&rule.matcher), rule.except.as_ref()].into_iter().flatten().any(|m| {
+                    m.when.as_ref().is_some_and(|(condition, _)| condition.reads().to)
+                });
+            match &rule.action {
+                Action::Forbid(forbid) => {
+                    forbidden.extend(&forbid.classes);
+                    wanted.extend(&forbid.classes);
+                    least = least.min(forbid.confidence);
+                }
+                Action::Protect(items) => {
+                    for item in items {
+                        wanted.extend(&item.demand.classes);
+                        least = least.min(item.demand.confidence);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let permits = |gate: &Gate| {
+            candidates.iter().any(|candidate| {
+                let rule = &self.rules[candidate.rule as usize];
+                rule.is_permit()
+                    && rule.mode == Mode::Enforce
+                    && rule.layer == gate.layer
+                    && !candidate.conditional
+                    && !candidate.exception
+                    && candidate.waivers.is_empty()
+            })
+        };
+        let passes = !has_work && gates.iter().all(permits);
+        let declared = Declared::new(self.classified(context, from, to, topic));
+        let class = ClassId(Arc::new(ClassKey {
+            context,
+            rules: candidates.iter().map(|candidate| (candidate.rule, candidate.exception)).collect(),
+            gates: gates.iter().map(|gate| Arc::clone(gate.layer.name())).collect(),
+            to: by_destination.then_some(to),
+        }));
+        Plan {
+            candidates: candidates.into(),
+            gates: gates.into(),
+            has_work,
+            forbidden,
+            wanted,
+            least,
+            declared,
+            passes,
+            class,
+        }
+    }
+}
+
+/// Whether two destinations for which the rule applies may differ in verdict or bytes.
+fn depends_on_destination(action: &Action) -> bool {
+    use crate::protection::{Protection, Scope};
+    match action {
+        Action::Protect(items) => items.iter().any(|item| {
+            matches!(item.demand.protection, Protection::Pseudonymise { scope, .. } if scope.has(Scope::DESTINATION))
+        }),
+        Action::Require { attributes, .. } => attributes
+            .iter()
+            .any(|one| one.pattern.as_ref().is_some_and(crate::pattern::Pattern::depends_on_destination)),
+        Action::Structure(structure) => {
+            structure.type_prefix.as_ref().is_some_and(crate::message::Template::depends_on_destination)
+                || structure
+                    .segments
+                    .iter()
+                    .any(|one| one.pattern.as_ref().is_some_and(crate::pattern::Pattern::depends_on_destination))
+        }
+        Action::Validate(validate) => validate.checks.iter().any(|check| check.expression.reads().to),
+        // Which zones are allowed differs, although the rule applies to both.
+        Action::Residency { .. } => true,
+        Action::Limit(limit) => limit.rate.as_ref().is_some_and(|rate| {
+            rate.key.iter().any(|part| matches!(part, BucketPart::To(_)))
+        }),
+        Action::Permit | Action::Deny | Action::Forbid(_) => false,
+    }
+}
