@@ -177,10 +177,19 @@ fn loops_bind_elements_and_keys() {
         "[].all(x, false)",
         "![].exists(x, true)",
         "event.data.?absent.orValue([]).all(l, false)",
-        "event.data.?matrix.orValue([]).all(row, row.all(cell, cell > 0))",
     ] {
         check(source, true);
     }
+}
+
+#[test]
+fn loops_in_loops_over_data_need_smaller_limits() {
+    let source = "event.data.?matrix.orValue([]).all(row, row.all(cell, cell > 0))";
+    assert!(compile(source, &Scope::event(), &Limits::default()).is_err());
+    let limits = Limits { items: 60, ..Limits::default() };
+    let expression = compile(source, &Scope::event(), &limits).expect("sixty times sixty is not too much");
+    let mut steps = Steps::new(expression.cost());
+    assert_eq!(expression.evaluate(&Event::payment(data()), &mut steps), Ok(true));
 }
 
 #[test]
