@@ -1,0 +1,303 @@
+//! What holds for any source, any data, and any limits.
+
+use meshbridge_cel::{FailureKind, Limits, Scope, Steps, compile};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::{Event, Random};
+
+/// Pieces of the language, and some of what is not.
+const PIECES: [&str; 84] = [
+    "event",
+    ".data",
+    ".?a",
+    ".a",
+    "[0]",
+    "[?0]",
+    "[?\"a\"]",
+    "topic",
+    "tokens",
+    "from",
+    ".zone",
+    ".labels",
+    ".?env",
+    "to",
+    "now",
+    "publisher",
+    "==",
+    "!=",
+    "<",
+    ">=",
+    "in",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "&&",
+    "||",
+    "!",
+    "?",
+    ":",
+    "(",
+    ")",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ".orValue(",
+    ".all(x,",
+    ".exists(y,",
+    ".map(x,",
+    ".filter(x,",
+    "x",
+    "y",
+    ".size()",
+    ".optMap(x,",
+    "has(",
+    "optional.of(",
+    "optional.none()",
+    ".hasValue()",
+    ".value()",
+    "1",
+    "0",
+    "9223372036854775807",
+    "1.5",
+    "\"a\"",
+    "'é'",
+    "\"",
+    "'''",
+    "\\",
+    "`a-b`",
+    "null",
+    "true",
+    "false",
+    ".matches(\"a*\")",
+    ".startsWith(",
+    ".contains(",
+    "timestamp(\"2026-01-01T00:00:00Z\")",
+    "duration(\"1h\")",
+    ".getHours()",
+    "int(",
+    "double(",
+    "string(",
+    "r\"\\",
+    "b'",
+    "0x",
+    "1e",
+    "ü",
+    "\u{0}",
+    "//",
+    "\n",
+];
+
+fn random_json(random: &mut Random, depth: usize) -> Value {
+    match random.below(if depth == 0 { 6 } else { 9 }) {
+        0 => Value::Null,
+        1 => json!(random.below(2) == 0),
+        2 => json!(i64::try_from(random.below(7)).unwrap_or(0) - 3),
+        3 => json!(1.5),
+        4 => json!("a".repeat(random.below(40))),
+        5 => json!(i64::MAX),
+        6 => Value::Array((0..random.below(5)).map(|_| random_json(random, depth - 1)).collect()),
+        _ => {
+            let keys = ["a", "b", "qty", "env"];
+            let member =
+                |random: &mut Random| ((*random.pick(&keys)).to_owned(), random_json(random, depth - 1));
+            Value::Object((0..random.below(5)).map(|_| member(random)).collect())
+        }
+    }
+}
+
+/// Limits that this event just meets, so that the worst case is near.
+fn tight_limits(event: &Event) -> Limits {
+    Limits {
+        event_bytes: event.data.as_ref().map_or(0, |data| data.to_string().len() as u64),
+        attribute_bytes: 32,
+        topic_bytes: event.topic.len() as u64,
+        topic_tokens: 3,
+        text_bytes: 60,
+        items: 5,
+        members: 4,
+        steps: u64::MAX,
+        ..Limits::default()
+    }
+}
+
+/// Compiles and evaluates, and checks what must hold of any of it. Returns whether it was a condition.
+fn run(source: &str, seed: u64, limits: &Limits) -> bool {
+    let expression = match compile(source, &Scope::at_origin(), limits) {
+        Ok(expression) => expression,
+        Err(problems) => {
+            assert!(!problems.is_empty(), "{source:?}");
+            for problem in problems {
+                assert!(source.get(problem.range.clone()).is_some(), "{source:?}: {problem:?}");
+            }
+            return false;
+        }
+    };
+    let mut random = Random::new(seed);
+    for _ in 0..4 {
+        let event = Event::payment(random_json(&mut random, 4));
+        let mut steps = Steps::new(expression.cost());
+        let result = expression.evaluate(&event, &mut steps);
+        let kind = result.map_err(|failure| failure.kind);
+        assert_ne!(
+            kind,
+            Err(FailureKind::Exhausted),
+            "{} steps: {source:?} over {:?}",
+            expression.cost(),
+            event.data
+        );
+        assert_eq!(result, expression.evaluate(&event, &mut Steps::new(u64::MAX)), "{source:?}");
+    }
+    true
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_it_panic(source in any::<String>()) {
+        run(&source, 1, &Limits::default());
+    }
+
+    #[test]
+    fn no_sequence_of_pieces_makes_it_panic(
+        pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..30),
+        spaced in any::<bool>(),
+    ) {
+        let source = pieces.join(if spaced { " " } else { "" });
+        run(&source, 2, &Limits::default());
+    }
+}
+
+/// Well-formed expressions of any types, so that many are conditions.
+struct Generator {
+    random: Random,
+    variables: usize,
+}
+
+impl Generator {
+    fn boolean(&mut self, depth: usize) -> String {
+        if depth == 0 {
+            return (*self.random.pick(&["true", "false", "topic == \"a\"", "has(event.data.a)"])).to_owned();
+        }
+        let below = depth - 1;
+        match self.random.below(11) {
+            0 => format!("({} && {})", self.boolean(below), self.boolean(below)),
+            1 => format!("({} || {})", self.boolean(below), self.boolean(below)),
+            2 => format!("!({})", self.boolean(below)),
+            3 | 4 => {
+                let sign = *self.random.pick(&["==", "!=", "<", ">", "in"]);
+                format!("({} {sign} {})", self.any(below), self.any(below))
+            }
+            5 | 6 => {
+                let (over, name) = (self.any(below), format!("v{}", self.variables));
+                self.variables += 1;
+                let body = self.boolean(below);
+                self.variables -= 1;
+                let test = *self.random.pick(&["all", "exists", "exists_one"]);
+                format!("{over}.{test}({name}, {body})")
+            }
+            7 => {
+                let test = *self.random.pick(&["startsWith", "endsWith", "contains"]);
+                format!("{}.{test}({})", self.any(below), self.any(below))
+            }
+            8 => format!("{}.matches(\"^a+b?$\")", self.any(below)),
+            9 => format!("({} ? {} : {})", self.boolean(below), self.boolean(below), self.boolean(below)),
+            _ => format!("{}.hasValue()", self.optional(below)),
+        }
+    }
+
+    fn any(&mut self, depth: usize) -> String {
+        if depth == 0 || self.random.below(5) == 0 {
+            if self.variables > 0 && self.random.below(3) > 0 {
+                return format!("v{}", self.random.below(self.variables));
+            }
+            // Mostly of unknown type: what is known to mismatch is refused, and not evaluated.
+            if self.random.below(4) > 0 {
+                let other = *self.random.pick(&["[]", "\"aa\"", "1", "{\"a\": 1}"]);
+                return format!(
+                    "event.data{}.orValue({other})",
+                    self.random.pick(&[".?a", ".?b.?a", ".?a[?1]"])
+                );
+            }
+            let leaves = ["1", "\"aaaa\"", "[1, 2]", "[]", "topic", "tokens", "{\"a\": 1, \"b\": [1]}"];
+            return (*self.random.pick(&leaves)).to_owned();
+        }
+        let below = depth - 1;
+        match self.random.below(12) {
+            0..=3 => format!("{}.orValue({})", self.optional(below), self.any(below)),
+            4 => format!("({} + {})", self.any(below), self.any(below)),
+            5 => format!("{}.size()", self.any(below)),
+            6 => format!("[{}, ?{}]", self.any(below), self.optional(below)),
+            7 | 8 => {
+                let (over, name) = (self.any(below), format!("v{}", self.variables));
+                self.variables += 1;
+                let body = if self.random.below(2) == 0 {
+                    format!("map({name}, {})", self.any(below))
+                } else {
+                    format!("filter({name}, {})", self.boolean(below))
+                };
+                self.variables -= 1;
+                format!("{over}.{body}")
+            }
+            9 => format!("{}.upperAscii()", self.any(below)),
+            10 => format!("string({})", self.any(below)),
+            _ => format!("{{\"a\": {}}}", self.any(below)),
+        }
+    }
+
+    fn optional(&mut self, depth: usize) -> String {
+        if depth == 0 {
+            return (*self.random.pick(&["event.data.?a", "event.?subject", "event.?data", "tokens[?1]"]))
+                .to_owned();
+        }
+        let below = depth - 1;
+        match self.random.below(7) {
+            0 | 1 => format!("{}.?{}", self.optional(below), self.random.pick(&["a", "b", "qty"])),
+            2 => format!("{}[?{}]", self.optional(below), self.random.below(4)),
+            3 => format!("{}.?a", self.any(below)),
+            4 => format!("{}.or({})", self.optional(below), self.optional(below)),
+            5 => {
+                let (of, name) = (self.optional(below), format!("v{}", self.variables));
+                self.variables += 1;
+                let body = self.any(below);
+                self.variables -= 1;
+                format!("{of}.optMap({name}, {body})")
+            }
+            _ => format!("{}[?{}]", self.any(below), self.any(below)),
+        }
+    }
+}
+
+#[test]
+fn no_evaluation_costs_more_than_was_computed() {
+    let mut conditions = 0;
+    let mut nearest = 0.0f64;
+    for seed in 0..12_000 {
+        let mut generator = Generator { random: Random::new(seed), variables: 0 };
+        let source = generator.boolean(4);
+        for _ in 0..3 {
+            let event = Event::payment(random_json(&mut generator.random, 4));
+            let Ok(expression) = compile(&source, &Scope::at_origin(), &tight_limits(&event)) else { break };
+            conditions += 1;
+            let mut steps = Steps::new(u64::MAX);
+            let result = expression.evaluate(&event, &mut steps);
+            let (spent, cost) = (steps.spent(), expression.cost());
+            assert!(spent <= cost, "seed {seed}: {spent} of {cost} steps: {source} over {:?}", event.data);
+            let exact = expression.evaluate(&event, &mut Steps::new(cost));
+            assert_eq!(exact, result, "seed {seed}: {source} over {:?}", event.data);
+            if cost > 20 {
+                nearest = nearest.max(spent as f64 / cost as f64);
+            }
+        }
+    }
+    println!("{conditions} evaluations, at most {:.0} % of the worst case", nearest * 100.0);
+    assert!(conditions > 3_000, "{conditions} evaluations");
+    assert!(nearest > 0.8, "a worst case that is never near proves little: {nearest}");
+}
