@@ -301,3 +301,30 @@ fn no_evaluation_costs_more_than_was_computed() {
     assert!(conditions > 3_000, "{conditions} evaluations");
     assert!(nearest > 0.8, "a worst case that is never near proves little: {nearest}");
 }
+
+/// On the stack of a test, which is that of a worker thread.
+#[test]
+fn the_deepest_conditions_fit_the_stack() {
+    let limits = Limits { nesting: usize::MAX, steps: u64::MAX, source_bytes: 64 << 10, ..Limits::default() };
+    let nested = |levels: usize, open: &dyn Fn(usize) -> String, inner: &str, close: &str| {
+        let opened: String = (0..levels).map(open).collect();
+        format!("{opened}{inner}{}", close.repeat(levels))
+    };
+    type Shape<'s> = (&'s dyn Fn(usize) -> String, &'s str, &'s str);
+    let shapes: [Shape<'_>; 6] = [
+        (&|_| "(".to_owned(), "true", ")"),
+        (&|_| "!(".to_owned(), "true", ")"),
+        (&|_| "(false || ".to_owned(), "true", ")"),
+        (&|_| "(true ? ".to_owned(), "true", " : false)"),
+        (&|level| format!("[1].all(v{level}, "), "true", ")"),
+        (&|level| format!("optional.of(1).optMap(v{level}, "), "true", ").orValue(true)"),
+    ];
+    for (open, inner, close) in shapes {
+        let mut deepest = 0;
+        for levels in 1..80 {
+            deepest += usize::from(run(&nested(levels, open, inner, close), 1, &limits));
+        }
+        assert!(deepest < 70, "{deepest} levels of {}", open(0));
+        assert!(deepest > 15, "{deepest} levels of {}", open(0));
+    }
+}

@@ -171,6 +171,9 @@ fn sources_are_bounded() {
         let refused = matches!(problems[0].kind, ProblemKind::TooLarge | ProblemKind::Syntax);
         assert!(refused, "{:?}", problems[0]);
     }
+    let patterns = vec!["topic.matches(\"a\")"; 17].join(" && ");
+    let problems = compile(&patterns, &Scope::event(), &limits).expect_err("too many");
+    assert_eq!(problems[0].message, "more than 16 regular expressions");
     // A long conjunction is not a deep one.
     let long = format!("true{}", " && true".repeat(900));
     assert!(compile(&long, &Scope::event(), &limits).is_ok());
