@@ -58,6 +58,13 @@ fn a_guard_holds_only_in_its_conjunction() {
     check("has(event.data.a) ? true : event.data.a > 1", Unguarded, "event.data.a", "may be absent");
     check("!has(event.data.a) && event.data.a > 1", Unguarded, "event.data.a", "may be absent");
     check("(has(event.data.a) || true) && event.data.a > 1", Unguarded, "event.data.a", "may be absent");
+    check(
+        "!(has(event.data.a) && topic == \"x\") && event.data.a > 1",
+        Unguarded,
+        "event.data.a",
+        "may be absent",
+    );
+    check("!(has(event.data.a) || true) || event.data.a > 1", Unguarded, "event.data.a", "may be absent");
     check("has(event.data.a) && event.data.b > 1", Unguarded, "event.data.b", "may be absent");
     check("has(event.data.a) && event.data.a.b > 1", Unguarded, "event.data.a.b", "may be absent");
     check("has(event.data.ab) && event.data.a > 1", Unguarded, "event.data.a", "may be absent");
