@@ -59,6 +59,8 @@ pub(crate) struct Checker<'l> {
     /// Loop variables that are in scope, outermost first.
     variables: Vec<Variable>,
     variables_made: usize,
+    /// Regular expressions so far.
+    patterns: usize,
     /// What is known to be there at this place.
     guards: Vec<Path>,
 }
@@ -72,6 +74,7 @@ impl<'l> Checker<'l> {
             reads: Reads::default(),
             variables: Vec::new(),
             variables_made: 0,
+            patterns: 0,
             guards: Vec::new(),
         }
     }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use crate::code::{Code, Element, LoopKind, Maybe, MaybeOp, Op, TextTest};
 use crate::cost::{ELEMENT, STEP, Steps, TEXT};
-use crate::facts::{Facts, Side, ZoneAttribute};
+use crate::facts::{Facts, Json, Side, ZoneAttribute};
 use crate::failure::{Failure, FailureKind, Place};
 use crate::limits::Limits;
 use crate::times;
@@ -303,6 +303,22 @@ impl<'a, F: Facts> Machine<'a, '_, F> {
             return Err(Failure::new(FailureKind::TooLarge, place));
         }
         self.spend(TEXT.saturating_mul(factor).saturating_mul(text.len() as u64), place)?;
+        Ok(text)
+    }
+
+    /// All of a text as a value of its own.
+    fn decoded(&mut self, value: &Of<'a, F>, place: Place) -> Result<Text<'a>, Failure> {
+        let fail = |kind| Failure::new(kind, place);
+        let most = usize::try_from(self.limits.text_bytes).unwrap_or(usize::MAX);
+        let text = match value {
+            Value::Text(text) => text.clone(),
+            Value::Json(json) => json.text(most.saturating_add(1)).ok_or(fail(FailureKind::Mismatch))?.into(),
+            _ => return Err(fail(FailureKind::Mismatch)),
+        };
+        if text.as_str().len() > most {
+            return Err(fail(FailureKind::TooLarge));
+        }
+        self.spend(TEXT.saturating_mul(text.as_str().len() as u64), place)?;
         Ok(text)
     }
 

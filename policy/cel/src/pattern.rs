@@ -4,6 +4,8 @@ use regex::{Regex, RegexBuilder};
 
 use crate::code::Pattern;
 
+/// Of one expression: each may take up to a quarter of a mebibyte, and for each thread a cache.
+pub(crate) const COUNT_MAX: usize = 16;
 const SOURCE_BYTES_MAX: usize = 512;
 const NESTING_MAX: u32 = 24;
 /// The sizes of a compiled program, in bytes, each with what a byte of text costs. Where its cache of states is of

@@ -187,6 +187,11 @@ impl Checker<'_> {
             let help = "so that it is compiled, and its size known, before any event comes".to_owned();
             return self.problem(ProblemKind::Pattern, &regex.range, message, Some(help));
         };
+        self.patterns += 1;
+        if self.patterns > pattern::COUNT_MAX {
+            let message = format!("more than {} regular expressions", pattern::COUNT_MAX);
+            return self.problem(ProblemKind::TooLarge, &regex.range, message, None);
+        }
         let pattern = match pattern::compile(source) {
             Ok(pattern) => pattern,
             Err(message) => return self.problem(ProblemKind::Pattern, &regex.range, message, None),

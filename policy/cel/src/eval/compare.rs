@@ -153,8 +153,7 @@ impl<'a, F: Facts> Machine<'a, '_, F> {
         let decoded: Of<'a, F>;
         let needle = match left {
             Value::Json(_) if left.shape() == Shape::Text => {
-                let text = self.whole_text(left, 1, place)?;
-                decoded = Value::Text(Text::Shared(text.as_ref().into()));
+                decoded = Value::Text(self.decoded(left, place)?);
                 &decoded
             }
             other => other,

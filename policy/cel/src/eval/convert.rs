@@ -76,8 +76,7 @@ impl<'a, F: Facts> Machine<'a, '_, F> {
             | (Conversion::Duration, Value::Duration(_))
             | (Conversion::Text, Value::Text(_)) => return Ok(value),
             (Conversion::Text, Value::Json(_)) => {
-                let text = self.whole_text(&value, 1, place)?;
-                return Ok(Value::Text(Text::Shared(text.as_ref().into())));
+                return self.decoded(&value, place).map(Value::Text);
             }
             (Conversion::Text, _) => {
                 let text = match &value {

@@ -301,3 +301,94 @@ fn no_evaluation_costs_more_than_was_computed() {
     assert!(conditions > 3_000, "{conditions} evaluations");
     assert!(nearest > 0.8, "a worst case that is never near proves little: {nearest}");
 }
+
+/// On the stack of a test, which is that of a worker thread.
+#[test]
+fn the_deepest_conditions_fit_the_stack() {
+    let limits = Limits { nesting: usize::MAX, steps: u64::MAX, source_bytes: 64 << 10, ..Limits::default() };
+    let nested = |levels: usize, open: &dyn Fn(usize) -> String, inner: &str, close: &str| {
+        let opened: String = (0..levels).map(open).collect();
+        format!("{opened}{inner}{}", close.repeat(levels))
+    };
+    type Shape<'s> = (&'s dyn Fn(usize) -> String, &'s str, &'s str);
+    let shapes: [Shape<'_>; 6] = [
+        (&|_| "(".to_owned(), "true", ")"),
+        (&|_| "!(".to_owned(), "true", ")"),
+        (&|_| "(false || ".to_owned(), "true", ")"),
+        (&|_| "(true ? ".to_owned(), "true", " : false)"),
+        (&|level| format!("[1].all(v{level}, "), "true", ")"),
+        (&|level| format!("optional.of(1).optMap(v{level}, "), "true", ").orValue(true)"),
+    ];
+    for (open, inner, close) in shapes {
+        let mut deepest = 0;
+        for levels in 1..80 {
+            deepest += usize::from(run(&nested(levels, open, inner, close), 1, &limits));
+        }
+        assert!(deepest < 70, "{deepest} levels of {}", open(0));
+        assert!(deepest > 15, "{deepest} levels of {}", open(0));
+    }
+}
+
+/// Conditions with plain reads here and guards there, most of them unsound.
+fn guarded(random: &mut Random, depth: usize) -> String {
+    let path = *random.pick(&[
+        "event.data.a",
+        "event.data.a.b",
+        "event.data.b",
+        "event.subject",
+        "event.dataschema",
+    ]);
+    if depth == 0 {
+        return match random.below(4) {
+            0 => format!("has({path})"),
+            1 => format!("!has({path})"),
+            2 => format!("{path} != null"),
+            _ => format!("event.data[?\"a\"].hasValue() == ({path} == null)"),
+        };
+    }
+    let mut below = || guarded(random, depth - 1);
+    let (first, second, third) = (below(), below(), below());
+    match random.below(6) {
+        0 | 1 => format!("({first} && {second})"),
+        2 => format!("({first} || {second})"),
+        3 => format!("!({first})"),
+        4 => format!("({first} ? {second} : {third})"),
+        _ => format!("[1].all(v{depth}, {first} && {second})"),
+    }
+}
+
+#[test]
+fn what_the_check_accepts_never_misses_a_path() {
+    let (mut accepted, mut refused) = (0, 0);
+    for seed in 0..12_000 {
+        let mut random = Random::new(seed);
+        let depth = 1 + random.below(3);
+        let source = guarded(&mut random, depth);
+        let Ok(expression) = compile(&source, &Scope::event(), &Limits::default()) else {
+            refused += 1;
+            continue;
+        };
+        accepted += u32::from(source.contains(" == null") || source.contains(" != null"));
+        for data in
+            [json!({}), json!({"a": 1}), json!({"b": 1}), json!({"a": {"b": 1}}), json!(5), Value::Null]
+        {
+            for present in 0..4 {
+                let mut event = Event {
+                    data: Some(data.clone()).filter(|data| !data.is_null()),
+                    ..Event::payment(json!(0))
+                };
+                event.attributes.remove("subject");
+                for (bit, name) in ["subject", "dataschema"].into_iter().enumerate() {
+                    if present & (1 << bit) != 0 {
+                        event.attributes.insert(name.to_owned(), "x".to_owned());
+                    }
+                }
+                let result =
+                    expression.evaluate(&event, &mut Steps::new(10_000)).map_err(|failure| failure.kind);
+                assert_ne!(result, Err(FailureKind::Missing), "seed {seed}: {source} over {event:?}");
+            }
+        }
+    }
+    println!("{accepted} accepted with plain reads, {refused} refused");
+    assert!(accepted > 200 && refused > 200);
+}

@@ -58,6 +58,13 @@ fn a_guard_holds_only_in_its_conjunction() {
     check("has(event.data.a) ? true : event.data.a > 1", Unguarded, "event.data.a", "may be absent");
     check("!has(event.data.a) && event.data.a > 1", Unguarded, "event.data.a", "may be absent");
     check("(has(event.data.a) || true) && event.data.a > 1", Unguarded, "event.data.a", "may be absent");
+    check(
+        "!(has(event.data.a) && topic == \"x\") && event.data.a > 1",
+        Unguarded,
+        "event.data.a",
+        "may be absent",
+    );
+    check("!(has(event.data.a) || true) || event.data.a > 1", Unguarded, "event.data.a", "may be absent");
     check("has(event.data.a) && event.data.b > 1", Unguarded, "event.data.b", "may be absent");
     check("has(event.data.a) && event.data.a.b > 1", Unguarded, "event.data.a.b", "may be absent");
     check("has(event.data.ab) && event.data.a > 1", Unguarded, "event.data.a", "may be absent");
@@ -171,6 +178,9 @@ fn sources_are_bounded() {
         let refused = matches!(problems[0].kind, ProblemKind::TooLarge | ProblemKind::Syntax);
         assert!(refused, "{:?}", problems[0]);
     }
+    let patterns = vec!["topic.matches(\"a\")"; 17].join(" && ");
+    let problems = compile(&patterns, &Scope::event(), &limits).expect_err("too many");
+    assert_eq!(problems[0].message, "more than 16 regular expressions");
     // A long conjunction is not a deep one.
     let long = format!("true{}", " && true".repeat(900));
     assert!(compile(&long, &Scope::event(), &limits).is_ok());
