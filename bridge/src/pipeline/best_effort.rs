@@ -8,7 +8,7 @@ use bytes::Bytes;
 use meshbridge_delivery::LeftOut;
 use meshbridge_routing::{
     BridgeId, BridgeIndex, CarrierSet, DestinationSet, EventKey, Forwarding, LANES, Split, lane_of,
-    wire::data::payload_digest,
+    wire::{data::payload_digest, encode_hops},
 };
 use smallvec::SmallVec;
 
