@@ -61,8 +61,7 @@ fn anybody_can_recompute_the_chain_from_an_export() -> Result<()> {
     let output = audit("export", &log, &[])?;
     ensure!(output.code == 0, "{output:?}");
     let mut before: Option<(u64, String)> = None;
-    let mut records = 0;
-    for line in output.stdout.lines() {
+    for (records, line) in output.stdout.lines().enumerate() {
         let parsed: Value = serde_json::from_str(line)?;
         let hash = parsed["hash"].as_str().context("a hash")?.to_owned();
         let seq = parsed["seq"].as_u64().context("a number")?;
@@ -82,7 +81,6 @@ fn anybody_can_recompute_the_chain_from_an_export() -> Result<()> {
             ensure!(context.finish().as_ref() == bytes_of(&hash)?, "the hash of {line}");
         }
         before = Some((seq, hash));
-        records += 1;
     }
     anyhow::bail!("no checkpoint ends {}", output.stdout)
 }
