@@ -15,13 +15,14 @@
 //! What is stopped stays stopped and what is removed stays removed by construction: layers intersect what they permit,
 //! add up what they require and meet what they protect, so an inner layer cannot loosen an outer one.
 
+mod classes;
 mod compile;
 mod delivery;
 mod detect;
 mod diagnostics;
 mod engine;
 mod federation;
-mod json;
+mod keys;
 mod lower;
 mod message;
 mod model;
@@ -43,7 +44,9 @@ pub use detect::{Class, Finding, find};
 pub use diagnostics::{Diagnostic, Diagnostics, Label, Severity, Span};
 pub use engine::{Decision, RuleRef};
 pub use federation::{BridgeEntry, Federation, FederationLink, ZoneIndex, shape as federation_shape};
+pub use keys::{KeyRing, KeyUse, MapKeyRing, SECRET_BYTES};
 pub use model::{Context, Disposition};
+pub use protect::{DecryptReport, Randomness, decrypt};
 pub use rules::shape as policy_shape;
 pub use shape::{Key, Shape, check, json_schema};
 pub use yaml::{Node, NodeKind, documents};
