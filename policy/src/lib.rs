@@ -15,19 +15,21 @@
 //! What is stopped stays stopped and what is removed stays removed by construction: layers intersect what they permit,
 //! add up what they require and meet what they protect, so an inner layer cannot loosen an outer one.
 
-mod classes;
 mod compile;
 mod delivery;
 mod detect;
 mod diagnostics;
 mod engine;
 mod federation;
+#[allow(dead_code, unused_imports)] // Wider than what the present engine asks.
 mod keys;
 mod lower;
 mod message;
 mod model;
 mod path;
+#[allow(dead_code, unused_imports)] // Wider than what the present engine asks.
 mod protect;
+#[allow(dead_code, unused_imports)] // Wider than what the present engine asks.
 mod protection;
 #[cfg(test)]
 mod reference;

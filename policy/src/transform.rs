@@ -1,8 +1,8 @@
 //! The protections of the present engine, on the parts of [`crate::protect`]: no keys, no Classification.
 
+use meshbridge_detect::{Class, ClassSet, Confidence};
 use meshbridge_event::Event;
 
-use crate::classes::{Class, ClassSet, Confidence};
 use crate::keys::{KeyTable, MapKeyRing};
 use crate::model::Protect;
 use crate::protect::{CannotProtect, Claim, Crossing, Declared, Demand, Randomness, Surveyor, apply};

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use meshbridge_detect::{Class, ClassSet, Confidence, Finding, Scanner};
 use meshbridge_event::{AttributeValue, DataKind, Event, EventBuilder, InvalidEvent, is_reserved_name};
 use smallvec::SmallVec;
 
@@ -14,7 +15,6 @@ use super::seal::{Kind, Randomness};
 use super::survey::{CannotRead, Place, Read, Survey};
 use super::value::{Maker, MissingKey, can_have};
 use super::{Crossing, NAMING};
-use crate::classes::{Class, ClassSet, Confidence, Finding, Scanner};
 use crate::keys::{KeyRef, KeyRing, KeyTable};
 use crate::protection::Protection;
 
@@ -136,9 +136,9 @@ impl<'a> Asked<'a> {
     /// Every class that a value may be of, whatever the rules ask for.
     pub(crate) fn classes_of(&mut self, text: &str, key: Option<&str>) -> ClassSet {
         let mut found = Vec::new();
-        let scanner = self.scanner.get_or_insert_with(Scanner::default);
+        let scanner = self.scanner.get_or_insert_with(Scanner::new);
         // A value too long to be looked through is listed without a class.
-        let scanned = scanner.scan_value(text, key, &ClassSet::of("*"), Confidence::Medium, &mut found);
+        let scanned = scanner.scan_value(text, key, &ClassSet::ALL, Confidence::Medium, &mut found);
         let mut classes = ClassSet::EMPTY;
         for finding in found.iter().filter(|_| scanned.is_ok()) {
             classes = classes.union(finding.alternatives);
@@ -231,7 +231,8 @@ impl Edited<'_> {
             self.list(&format!("/{name}"), &Label::FIELD, &Said::Value(Protection::Drop));
         }
         let all = |_: usize, _: &Claim<'_>| true;
-        let list = listed::write(&self.entries, keys).ok_or_else(|| asked.fail(Unprotectable::ListFull, all))?;
+        let list =
+            listed::write(&self.entries, keys).ok_or_else(|| asked.fail(Unprotectable::ListFull, all))?;
         self.edit(|builder| builder.set_attribute(GOVPROTECTED, AttributeValue::String(&list)));
         let built = self.builder.map(EventBuilder::build).transpose();
         built.map_err(|error| asked.fail(Unprotectable::Event(error), all))
@@ -261,7 +262,8 @@ fn check_names(asked: &mut Asked<'_>) -> Result<(), CannotProtect> {
         }
     }
     let declared = survey.declared.fields.iter();
-    for (_, class) in declared.filter(|(path, _)| path.attribute().is_some_and(|name| NAMING.contains(&name))) {
+    for (_, class) in declared.filter(|(path, _)| path.attribute().is_some_and(|name| NAMING.contains(&name)))
+    {
         if asked.by_declared(*class).is_some() {
             return Err(asked.fail(Unprotectable::Name, |at, _| asked.hit[at]));
         }
@@ -277,8 +279,7 @@ fn protect_data(
     if !asked.claims.iter().any(|claim| claim.demand.concerns_data()) {
         return Ok(keep_entries(asked, result, None, "/data"));
     }
-    let has_fields =
-        |claim: &Claim<'_>| claim.demand.fields.iter().any(crate::path::Path::is_data);
+    let has_fields = |claim: &Claim<'_>| claim.demand.fields.iter().any(crate::path::Path::is_data);
     match asked.survey.content.clone() {
         Ok(Read::None) => {}
         Ok(Read::Json(tape)) => {
@@ -444,12 +445,7 @@ fn settle(mut leaf: Leaf<'_>, maker: &mut Maker<'_>) -> Result<Outcome, MissingK
 }
 
 /// Lists what was done to a text. The edited text; `None` where it stays, `Some(None)` where it goes.
-fn note_text(
-    result: &mut Edited<'_>,
-    pointer: &str,
-    text: &str,
-    outcome: Outcome,
-) -> Option<Option<String>> {
+fn note_text(result: &mut Edited<'_>, pointer: &str, text: &str, outcome: Outcome) -> Option<Option<String>> {
     match outcome {
         Outcome::Keep => None,
         Outcome::Remove(label) => {
@@ -481,7 +477,9 @@ fn note_text(
 fn keep_entries(asked: &Asked<'_>, result: &mut Edited<'_>, replaced: Option<&str>, pointer: &str) {
     for entry in &asked.survey.listed.entries {
         let below = entry.pointer.strip_prefix(pointer);
-        if below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) && replaced != Some(&entry.pointer) {
+        if below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            && replaced != Some(&entry.pointer)
+        {
             result.entries.insert((entry.pointer.clone(), entry.class, entry.said.clone()));
         }
     }
@@ -506,7 +504,8 @@ fn keep_json_entries(
             continue;
         }
         let number = number as u32;
-        let mut nodes = listed.at.iter().filter(|(_, other)| *other == number).map(|(node, _)| *node).peekable();
+        let mut nodes =
+            listed.at.iter().filter(|(_, other)| *other == number).map(|(node, _)| *node).peekable();
         let is_renumbered = |node: u32| {
             let is_elements = |said: &Said| matches!(said, Said::Elements(_));
             is_elements(&entry.said) && notes.iter().any(|note| note.node == node && is_elements(&note.said))

@@ -30,7 +30,8 @@ pub(crate) fn content(event: &Event) -> Content<'_> {
         return Content::Json(text);
     }
     let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    let is_text = ["text/plain", "text/csv", "text/markdown"].iter().any(|one| essence.eq_ignore_ascii_case(one));
+    let is_text =
+        ["text/plain", "text/csv", "text/markdown"].iter().any(|one| essence.eq_ignore_ascii_case(one));
     if is_text { Content::Text(text) } else { Content::Opaque }
 }
 

@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use meshbridge_detect::Class;
+
 use super::demand::{Demanded, Label};
 use super::seal::Kind;
 use super::value::{Made, Maker, MissingKey, redacted};
-use crate::classes::Class;
 use crate::keys::KeyTable;
 use crate::protection::{Protection, Token, tokens, whole_token};
 
@@ -74,9 +75,8 @@ impl Leaf<'_> {
             self.whole = Demanded::join(self.whole, Some(part.demanded));
             self.parts.clear();
         }
-        let within: SmallVec<[(Range<usize>, Protection); 2]> = tokens(self.text)
-            .map(|(range, token)| (range, token.protection(maker.keys())))
-            .collect();
+        let within: SmallVec<[(Range<usize>, Protection); 2]> =
+            tokens(self.text).map(|(range, token)| (range, token.protection(maker.keys()))).collect();
         match self.whole {
             Some(mut whole) => {
                 for part in &self.parts {

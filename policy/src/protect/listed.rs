@@ -22,11 +22,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use meshbridge_detect::Class;
 use meshbridge_detect::tape::{Kind, Tape};
 use meshbridge_event::Event;
 use smallvec::SmallVec;
 
-use crate::classes::Class;
 use crate::keys::{KeyRef, KeyTable};
 use crate::protection::{Form, Protection};
 
@@ -168,7 +168,9 @@ pub(crate) struct Listed {
 impl Listed {
     pub(crate) fn read(event: &Event, keys: &KeyTable) -> Listed {
         let mut listed = Listed::default();
-        let Some(text) = event.attribute(GOVPROTECTED).and_then(|value| value.as_str()) else { return listed };
+        let Some(text) = event.attribute(GOVPROTECTED).and_then(|value| value.as_str()) else {
+            return listed;
+        };
         for entry in text.split(',') {
             let mut words = entry.split(' ');
             let (Some(pointer), Some(class), Some(form)) = (words.next(), words.next(), words.next()) else {
@@ -210,13 +212,16 @@ impl Listed {
                 let mut next = Vec::new();
                 for node in found {
                     match tape.node(node).kind {
-                        Kind::Object if segment == "*" => next.extend(tape.members(node).map(|(_, value)| value)),
+                        Kind::Object if segment == "*" => {
+                            next.extend(tape.members(node).map(|(_, value)| value))
+                        }
                         Kind::Object => next.extend(
                             tape.members(node).filter(|(key, _)| tape.unescape(*key) == name).map(|(_, v)| v),
                         ),
                         Kind::Array if segment == "*" => next.extend(tape.elements(node)),
                         Kind::Array => {
-                            let index = segment.parse().ok().and_then(|index| self.numbering.current(node, index));
+                            let index =
+                                segment.parse().ok().and_then(|index| self.numbering.current(node, index));
                             next.extend(index.and_then(|index| tape.elements(node).nth(index)));
                         }
                         _ => {}
@@ -325,10 +330,11 @@ pub(crate) fn write(entries: &BTreeSet<(String, Option<Class>, Said)>, keys: &Ke
     if starred.len() <= LIST_BYTES_MAX {
         return Some(starred);
     }
-    let anywhere = entries.iter().filter(|(.., said)| !matches!(said, Said::Key(_))).map(|(pointer, class, said)| {
-        let in_data = pointer.starts_with("/data") && !matches!(said, Said::Elements(_));
-        (if in_data { "/data/**".to_owned() } else { pointer.clone() }, *class, said.clone())
-    });
+    let anywhere =
+        entries.iter().filter(|(.., said)| !matches!(said, Said::Key(_))).map(|(pointer, class, said)| {
+            let in_data = pointer.starts_with("/data") && !matches!(said, Said::Elements(_));
+            (if in_data { "/data/**".to_owned() } else { pointer.clone() }, *class, said.clone())
+        });
     Some(join(&anywhere.collect(), keys)).filter(|list| list.len() <= LIST_BYTES_MAX)
 }
 

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use meshbridge_detect::tape::{Kind, Tape, Unescaped};
+use meshbridge_detect::{Class, Finding};
 use smallvec::SmallVec;
 
 use super::apply::Asked;
@@ -21,7 +22,6 @@ use super::leaf::{Leaf, ListedForm, Outcome, Part, settled};
 use super::listed::{Listed, Pointers, Said, forms_within};
 use super::seal;
 use super::value::{Made, Maker, MissingKey, can_have};
-use crate::classes::{Class, Finding};
 use crate::protection::{Ladder, Protection, is_token_name, tokens};
 
 /// Why a node is looked at.
@@ -68,7 +68,11 @@ struct Names {
 }
 
 impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
-    pub(crate) fn new(asked: &'p mut Asked<'a>, tape: Tape<'a>, maker: &'p mut Maker<'k>) -> Plan<'p, 'a, 'k> {
+    pub(crate) fn new(
+        asked: &'p mut Asked<'a>,
+        tape: Tape<'a>,
+        maker: &'p mut Maker<'k>,
+    ) -> Plan<'p, 'a, 'k> {
         Plan {
             asked,
             tape,
@@ -115,7 +119,8 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
                         at = node.next;
                     }
                     Some(own) => {
-                        inherited.extend(Demanded::join(Some(own), above).map(|demanded| (node.next, demanded)));
+                        inherited
+                            .extend(Demanded::join(Some(own), above).map(|demanded| (node.next, demanded)));
                         at += 1;
                     }
                 },
@@ -191,9 +196,8 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
         });
         let mut listed = SmallVec::new();
         for (class, form) in values.filter(|(_, form)| can_have(*form, text)) {
-            let demanded = class.and_then(|class| {
-                self.asked.by_listed(class, survey.is_undeclared_at_node(class, node))
-            });
+            let demanded = class
+                .and_then(|class| self.asked.by_listed(class, survey.is_undeclared_at_node(class, node)));
             listed.push(ListedForm { form, demanded });
         }
         listed
@@ -280,7 +284,8 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
             };
             demanded.label.classes =
                 one.map_or(demanded.label.classes, |one| demanded.label.classes.union(one.label.classes));
-            demanded.protection = one.map_or(demanded.protection, |one| demanded.protection.meet(one.protection));
+            demanded.protection =
+                one.map_or(demanded.protection, |one| demanded.protection.meet(one.protection));
         }
         let range = self.tape.node(node).start..self.tape.node(node).end;
         let is_empty = self.tape.node(node).next == node + 1;
@@ -433,7 +438,9 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
         }
         let label = self.recognised(node, raw, whole.label, form);
         let place = self.tape.node(node);
-        self.edits.replace(place.start..place.end, |out| if is_bare { out.push_str(&text) } else { quoted(&text, out) });
+        self.edits.replace(place.start..place.end, |out| {
+            if is_bare { out.push_str(&text) } else { quoted(&text, out) }
+        });
         self.replaced.push(node);
         self.note_value(node, label, form);
         Ok(())
@@ -466,7 +473,8 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
                 match gone {
                     Some(gone) => gone.insert(original),
                     None => {
-                        let mut gone = self.asked.survey.listed.numbering.gone(parent).cloned().unwrap_or_default();
+                        let mut gone =
+                            self.asked.survey.listed.numbering.gone(parent).cloned().unwrap_or_default();
                         gone.insert(original);
                         self.note(parent, Label::FIELD, Said::Elements(gone));
                     }

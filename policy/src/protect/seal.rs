@@ -117,7 +117,11 @@ pub(crate) fn seal(
 
 /// Opens the body of an `enc_` value; `None` where it was altered, moved from another event, or sealed under another
 /// secret.
-pub(crate) fn unseal(secret: &[u8; SECRET_BYTES], binding: &Binding<'_>, body: &str) -> Option<(Kind, String)> {
+pub(crate) fn unseal(
+    secret: &[u8; SECRET_BYTES],
+    binding: &Binding<'_>,
+    body: &str,
+) -> Option<(Kind, String)> {
     let mut sealed = URL_SAFE_NO_PAD.decode(body).ok()?;
     let (salt, ciphertext) = sealed.split_at_mut_checked(SALT_BYTES)?;
     let associated = binding.associated_data();

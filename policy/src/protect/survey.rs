@@ -1,13 +1,13 @@
 //! What is in one event: looked for once, asked by `forbid` and by `protect`.
 
 use meshbridge_detect::tape::{Kind, ParseError, Tape, TapeBuffer};
+use meshbridge_detect::{Class, ClassSet, Confidence, Finding, Scanner};
 use meshbridge_event::{AttributeValue, Event, is_reserved_name};
 
+use super::NAMING;
 use super::content::{Content, content};
 use super::demand::Declared;
 use super::listed::Listed;
-use super::NAMING;
-use crate::classes::{Class, ClassSet, Confidence, Finding, ScanError, Scanner};
 use crate::keys::KeyTable;
 use crate::path::Path;
 use crate::protection::{is_token_name, tokens};
@@ -129,7 +129,7 @@ impl Surveyor {
             Ok(Read::Text(text)) => scanner.scan_text(text, wanted, least, data),
             _ => Ok(()),
         };
-        if let Err(ScanError { .. }) = scanned {
+        if scanned.is_err() {
             content = Err(CannotRead::Budget);
         }
         match &content {
@@ -141,15 +141,7 @@ impl Surveyor {
         if !wanted.is_empty() && !look_outside(scanner, attributes, event, topic, wanted, least) {
             content = Err(CannotRead::Budget);
         }
-        Survey {
-            event,
-            declared,
-            content,
-            data,
-            attributes,
-            fields,
-            listed,
-        }
+        Survey { event, declared, content, data, attributes, fields, listed }
     }
 }
 
@@ -166,7 +158,9 @@ fn look_outside(
     let mut is_done = true;
     for (at, (name, value)) in event.attributes().enumerate() {
         // What bridges set is theirs; a time was checked to be one.
-        if is_reserved_name(name) || matches!(value, AttributeValue::Timestamp(_) | AttributeValue::Boolean(_)) {
+        if is_reserved_name(name)
+            || matches!(value, AttributeValue::Timestamp(_) | AttributeValue::Boolean(_))
+        {
             continue;
         }
         let text = value.to_text();
@@ -245,7 +239,11 @@ impl<'a> Survey<'a> {
             _ => None,
         };
         let holds = move |field: u32| tape.is_some_and(|tape| (field..tape.node(field).next).contains(&node));
-        self.fields.iter().take_while(move |(field, _)| *field <= node).filter(move |(field, _)| holds(*field)).map(|(_, class)| *class)
+        self.fields
+            .iter()
+            .take_while(move |(field, _)| *field <= node)
+            .filter(move |(field, _)| holds(*field))
+            .map(|(_, class)| *class)
     }
 
     pub(crate) fn is_undeclared_at_node(&self, class: Class, node: u32) -> bool {
@@ -289,9 +287,12 @@ impl Found<'_> {
     pub(crate) fn is_in_name(&self) -> bool {
         match self.at {
             At::Outside(Place::Topic) => true,
-            At::Outside(Place::Attribute(at)) => {
-                self.survey.event.attributes().nth(usize::from(at)).is_some_and(|(name, _)| NAMING.contains(&name))
-            }
+            At::Outside(Place::Attribute(at)) => self
+                .survey
+                .event
+                .attributes()
+                .nth(usize::from(at))
+                .is_some_and(|(name, _)| NAMING.contains(&name)),
             _ => false,
         }
     }

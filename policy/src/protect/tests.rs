@@ -8,10 +8,10 @@ mod properties;
 mod table;
 
 use bytes::Bytes;
+use meshbridge_detect::{Class, ClassSet, Confidence};
 use meshbridge_event::{AttributeValue, Event, EventBuilder};
 
 use super::*;
-use crate::classes::{Class, ClassSet, Confidence};
 use crate::keys::{KeyEntry, KeyRef, KeyTable, KeyUse, MapKeyRing};
 use crate::path::Path;
 use crate::protection::{Ladder, Protection, Scope};

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use aws_lc_rs::digest;
 use icu_normalizer::ComposingNormalizerBorrowed;
+use meshbridge_detect::{Class, canonical};
 use meshbridge_event::Event;
 
 use super::Crossing;
 use super::demand::{Demanded, Label};
 use super::generalise::generalise;
 use super::seal::{Binding, Kind, Randomness, pseudonym, seal};
-use crate::classes::{self, Class};
 use crate::keys::{KeyRef, KeyRing, KeyTable, SECRET_BYTES};
 use crate::protection::Protection;
 
@@ -120,7 +120,7 @@ pub(crate) fn redacted(label: &Label) -> Made {
 /// One text for all values that mean the same: by the rules of the class, else NFC.
 fn canonical_form(class: Option<Class>, text: &str) -> Cow<'_, str> {
     match class {
-        Some(class) => classes::canonical(class, text),
+        Some(class) => canonical(class, text),
         None if text.is_ascii() => Cow::Borrowed(text),
         None => ComposingNormalizerBorrowed::new_nfc().normalize(text),
     }

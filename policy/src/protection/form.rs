@@ -10,8 +10,9 @@ use std::ops::Range;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use meshbridge_detect::Class;
+
 use super::{Ladder, Protection, Scope};
-use crate::classes::Class;
 use crate::keys::{KeyRef, KeyTable, is_key_name};
 
 /// Bytes beside the padded value in a sealed one: what makes its key unique, and the tag.

@@ -18,7 +18,8 @@ fn text_is_edited_as_one_string() {
     let world = World::new();
     for content_type in ["text/plain", "TEXT/CSV; charset=\"UTF-8\"", "text/markdown;charset=us-ascii"] {
         let text = event(Some(content_type), DataKind::Text, format!("a,{MAIL}\n\"{CARD}\"").as_bytes());
-        let edited = world.once(&text, &[by_class("contact", Protection::Redact), by_class("payment", LAST_FOUR)]);
+        let edited =
+            world.once(&text, &[by_class("contact", Protection::Redact), by_class("payment", LAST_FOUR)]);
         assert_eq!(edited.data_text(), Some("a,[redacted:contact.email]\n\"**** **** **** 1111\""));
         assert_eq!(list(&edited), "/data contact.email redact,/data payment.card mask:0:4");
         assert_eq!(edited.datacontenttype(), Some(content_type));
@@ -46,7 +47,9 @@ fn a_field_rule_on_text_is_an_error() {
     let failed = world.protect(&text, &demands).expect_err("no fields in a text");
     assert_eq!((failed.why, failed.rules.as_slice()), (Unprotectable::NoFields, &[1][..]));
     assert_eq!(world.protect(&text, &demands[..1]), Ok(None));
-    world.fields.push((Path::parse("$.data.card").expect("a path"), Class::named("payment.card").expect("a class")));
+    world
+        .fields
+        .push((Path::parse("$.data.card").expect("a path"), Class::named("payment.card").expect("a class")));
     let failed = world.protect(&text, &demands[..1]).expect_err("the topic is declared to have fields");
     assert_eq!((failed.why, failed.rules.as_slice()), (Unprotectable::NoFields, &[0][..]));
     assert_eq!(world.protect(&text, &[by_field("$.subject", Protection::Redact)]), Ok(None));
@@ -62,7 +65,10 @@ fn what_cannot_be_read_cannot_be_protected() {
     let demands = [by_class("contact", Protection::Redact), by_field("$.subject", Protection::Redact)];
     for opaque in [&xml, &utf16, &latin, &html] {
         let failed = world.protect(opaque, &demands).expect_err("opaque");
-        assert_eq!((failed.why, failed.rules.as_slice()), (Unprotectable::Unreadable(CannotRead::Opaque), &[0][..]));
+        assert_eq!(
+            (failed.why, failed.rules.as_slice()),
+            (Unprotectable::Unreadable(CannotRead::Opaque), &[0][..])
+        );
     }
     // The Classification knows what is in it.
     world.opaque = Some(ClassSet::EMPTY);
@@ -80,9 +86,12 @@ fn malformed_and_deep_json_is_refused_whatever_is_declared() {
     let mut world = World::new();
     world.opaque = Some(ClassSet::EMPTY);
     let deep = format!("{}1{}", "[".repeat(65), "]".repeat(65));
-    for data in ["{\"a\": \"x\",}", "{\"a\": 1} x", "\u{feff}{}", "{\"a\": \"\\ud800\"}", "{'a': 1}", "[01]", &deep] {
+    for data in
+        ["{\"a\": \"x\",}", "{\"a\": 1} x", "\u{feff}{}", "{\"a\": \"\\ud800\"}", "{'a': 1}", "[01]", &deep]
+    {
         for kind in [DataKind::Binary, DataKind::Text] {
-            let failed = world.protect(&event(None, kind, data.as_bytes()), &[by_class("contact", Protection::Redact)]);
+            let failed = world
+                .protect(&event(None, kind, data.as_bytes()), &[by_class("contact", Protection::Redact)]);
             let why = failed.expect_err("malformed").why;
             assert!(matches!(why, Unprotectable::Unreadable(CannotRead::Malformed(_))), "{data}");
         }
@@ -95,7 +104,9 @@ fn malformed_and_deep_json_is_refused_whatever_is_declared() {
 fn another_content_type_does_not_make_json_something_else() {
     let world = World::new();
     let data = r#"{"card": "\u0034111 1111 1111 1111"}"#;
-    for content_type in ["text/plain", "image/png", "application/vnd.x+json", "Application/JSON ; charset=utf-8"] {
+    for content_type in
+        ["text/plain", "image/png", "application/vnd.x+json", "Application/JSON ; charset=utf-8"]
+    {
         let event = event(Some(content_type), DataKind::Json, data.as_bytes());
         let edited = world.once(&event, &[by_field("$.data.card", LAST_FOUR)]);
         assert_eq!(edited.data_text(), Some(r#"{"card": "**** **** **** 1111"}"#), "{content_type}");
@@ -115,9 +126,15 @@ fn events_built_to_slip_past_do_not() {
     let redact = [by_class("payment", Protection::Redact)];
     for (data, expected) in [
         // Escapes, and escapes of every digit.
-        (r#"{"a":"\u0034\u0031\u0031\u0031 1111 1111 1111"}"#.to_owned(), r#"{"a":"[redacted:payment.card]"}"#),
+        (
+            r#"{"a":"\u0034\u0031\u0031\u0031 1111 1111 1111"}"#.to_owned(),
+            r#"{"a":"[redacted:payment.card]"}"#,
+        ),
         // JSON in a string: all of the string.
-        (r#"{"a":"{\"card\":\"4111 1111 1111 1111\",\"x\":1}"}"#.to_owned(), r#"{"a":"[redacted:payment.card]"}"#),
+        (
+            r#"{"a":"{\"card\":\"4111 1111 1111 1111\",\"x\":1}"}"#.to_owned(),
+            r#"{"a":"[redacted:payment.card]"}"#,
+        ),
         // The second of two members of one name.
         (format!(r#"{{"a":1,"a":"{CARD}"}}"#), r#"{"a":1,"a":"[redacted:payment.card]"}"#),
         // Full-width digits.
@@ -153,7 +170,9 @@ fn an_event_that_would_be_too_large_is_refused() {
 #[test]
 fn findings_say_what_and_where_and_never_the_value() {
     let mut world = World::new();
-    world.fields.push((Path::parse("$.data.who").expect("a path"), Class::named("person.name").expect("a class")));
+    world
+        .fields
+        .push((Path::parse("$.data.who").expect("a path"), Class::named("person.name").expect("a class")));
     let event = base()
         .attribute("subject", AttributeValue::String(MAIL))
         .data_json(Bytes::from(format!(r#"{{"who": "Li Na", "l": [0, {{"odd key": "{CARD}"}}]}}"#)))

@@ -11,7 +11,11 @@ fn bytes(hex: &str) -> Vec<u8> {
 /// RFC 5869, appendix A: the first 32 bytes of the output.
 #[test]
 fn hkdf_gives_the_published_vectors() {
-    let one = derive(&bytes(&"0b".repeat(22)), &bytes("000102030405060708090a0b0c"), &bytes("f0f1f2f3f4f5f6f7f8f9"));
+    let one = derive(
+        &bytes(&"0b".repeat(22)),
+        &bytes("000102030405060708090a0b0c"),
+        &bytes("f0f1f2f3f4f5f6f7f8f9"),
+    );
     assert_eq!(one.to_vec(), bytes("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"));
     let three = derive(&bytes(&"0b".repeat(22)), &[], &[]);
     assert_eq!(three.to_vec(), bytes("8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"));
@@ -59,7 +63,18 @@ fn a_sealed_value_opens_where_it_was_sealed_and_nowhere_else() {
         let value = "x".repeat(length);
         let body = seal(&secret, &BINDING, Kind::Text, &value, &randomness, 0);
         assert_eq!(unseal(&secret, &BINDING, &body), Some((Kind::Text, value)));
-        assert_eq!(body.len(), seal(&secret, &BINDING, Kind::Json, &"y".repeat(length / 16 * 16 + 13.min(length % 16)), &randomness, 1).len());
+        assert_eq!(
+            body.len(),
+            seal(
+                &secret,
+                &BINDING,
+                Kind::Json,
+                &"y".repeat(length / 16 * 16 + 13.min(length % 16)),
+                &randomness,
+                1
+            )
+            .len()
+        );
     }
     let body = seal(&secret, &BINDING, Kind::Text, "value", &randomness, 0);
     assert_eq!(unseal(&[8; 32], &BINDING, &body), None);
@@ -134,7 +149,8 @@ fn decrypting_gives_back_every_byte_of_the_data() {
 fn a_sealed_value_cannot_be_moved_to_another_event() {
     let world = World::new();
     let sealed = world.json("{\"a\": \"secret\"}", &[by_field("$.data.a", SEALED)]);
-    let other = EventBuilder::new("e-2", "/eu-1/shop", "t").data_json(Bytes::from(sealed)).build().expect("an event");
+    let other =
+        EventBuilder::new("e-2", "/eu-1/shop", "t").data_json(Bytes::from(sealed)).build().expect("an event");
     let (opened, report) = decrypt(&other, &world.ring).expect("an event");
     assert_eq!((opened, report.opened, report.failed), (other, 0, 1));
 }
@@ -153,7 +169,8 @@ fn layers_of_seals_open_one_by_one() {
 fn a_key_that_is_not_held_names_the_rules_that_need_it() {
     let mut world = World::new();
     world.ring = MapKeyRing::new();
-    let demands = [by_field("$.data.a", Protection::Redact), by_field("$.data.b", SEALED), by_field("$.data.c", TOKEN)];
+    let demands =
+        [by_field("$.data.a", Protection::Redact), by_field("$.data.b", SEALED), by_field("$.data.c", TOKEN)];
     let failed = world.protect(&json(r#"{"a": "x", "b": "y"}"#), &demands).expect_err("no key");
     assert_eq!((failed.why, failed.rules.as_slice()), (Unprotectable::MissingKey(FIELDS), &[1][..]));
     let done = world.protect(&json(r#"{"a": "x"}"#), &demands).expect("no key was needed");

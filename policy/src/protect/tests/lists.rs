@@ -45,7 +45,11 @@ fn part_of_a_token_is_never_shown() {
         let seen = after(&data, &tokens, &[by_field("$.data.*", second)]);
         let second_is_hash = second == Protection::Hash;
         assert!(seen.starts_with(r#"{"m": "[redacted]", "x": "#), "{seen}");
-        assert_eq!(seen.contains(r#""x": "tok_"#), second_is_hash, "a token shows no more than a hash: {seen}");
+        assert_eq!(
+            seen.contains(r#""x": "tok_"#),
+            second_is_hash,
+            "a token shows no more than a hash: {seen}"
+        );
     }
     let same = after(&data, &tokens, &tokens);
     assert_eq!(same, after(&data, &tokens, &[]));
@@ -100,7 +104,8 @@ fn a_pointer_goes_with_the_names_on_its_way() {
 fn a_list_that_is_full_says_less_of_where_and_never_less_of_what() {
     let world = World::new();
     for (count, mark) in [(400, "/data/l/*/card"), (3, "/data/l/2/card")] {
-        let items: Vec<String> = (0..count).map(|n| format!(r#"{{"card": "{CARD}", "n": "x-{n}"}}"#)).collect();
+        let items: Vec<String> =
+            (0..count).map(|n| format!(r#"{{"card": "{CARD}", "n": "x-{n}"}}"#)).collect();
         let event = json(&format!(r#"{{"l": [{}]}}"#, items.join(", ")));
         let masked = world.once(&event, &[by_class("payment.card", LAST_FOUR)]);
         assert!(list(&masked).contains(mark), "{}", list(&masked));
@@ -122,7 +127,8 @@ fn a_list_that_is_full_says_less_of_where_and_never_less_of_what() {
 #[test]
 fn a_list_that_cannot_be_shortened_stops_the_event() {
     let world = World::new();
-    let elements: Vec<String> = (0..4000).map(|n| if n % 2 == 0 { "\"x\"".to_owned() } else { format!("\"{CARD}\"") }).collect();
+    let elements: Vec<String> =
+        (0..4000).map(|n| if n % 2 == 0 { "\"x\"".to_owned() } else { format!("\"{CARD}\"") }).collect();
     let event = json(&format!("[{}]", elements.join(",")));
     let failed = world.protect(&event, &[by_class("payment", Protection::Drop)]).expect_err("too many");
     assert_eq!((failed.why, failed.rules.as_slice()), (Unprotectable::ListFull, &[0][..]));
@@ -132,7 +138,8 @@ fn a_list_that_cannot_be_shortened_stops_the_event() {
 fn entries_of_a_later_version_protect_in_an_unknown_way() {
     let world = World::new();
     let event = json(r#"{"card": "fold 7"}"#).to_builder();
-    let event = event.attribute(GOVPROTECTED, AttributeValue::String("/data/card payment.card fold:7,junk")).build();
+    let event =
+        event.attribute(GOVPROTECTED, AttributeValue::String("/data/card payment.card fold:7,junk")).build();
     let event = event.expect("an event");
     assert_eq!(world.protect(&event, &[by_class("contact", Protection::Redact)]), Ok(None));
     let seen = show(&world.once(&event, &[by_class("payment", LAST_FOUR)]));

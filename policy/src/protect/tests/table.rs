@@ -4,7 +4,8 @@ use super::*;
 
 #[test]
 fn by_field_every_kind_of_value_becomes_what_the_table_says() {
-    let values = ["\"4111 1111 1111 1111\"", "-12.50", "true", "null", "[1, \"ab c\", {}]", "{\"k\": \"abcdef\"}"];
+    let values =
+        ["\"4111 1111 1111 1111\"", "-12.50", "true", "null", "[1, \"ab c\", {}]", "{\"k\": \"abcdef\"}"];
     check(Protection::Drop, values, ["", "", "", "", "", ""]);
     check(Protection::Redact, values, ["\"[redacted]\"", "null", "null", "null", "[]", "{}"]);
     check(
@@ -71,7 +72,9 @@ fn hashes_and_tokens_are_texts_of_their_grammar() {
     assert_eq!(made(Protection::Hash, "null"), None);
     assert_eq!(made(TOKEN, "\"12\""), made(TOKEN, "12"), "a number and its text give one token");
     assert_eq!(made(TOKEN, "\"e\\u0301\""), made(TOKEN, "\"\u{e9}\""), "NFC");
-    assert!(made(TOKEN, "\"x\"").is_some_and(|token| token.starts_with("tok_tokens.1_") && token.len() == 39));
+    assert!(
+        made(TOKEN, "\"x\"").is_some_and(|token| token.starts_with("tok_tokens.1_") && token.len() == 39)
+    );
     assert_eq!(made(TOKEN, "true"), None);
 }
 
@@ -105,7 +108,8 @@ fn by_class_the_finding_is_replaced_and_not_what_is_around_it() {
     let world = World::new();
     let data = format!(r#"{{"memo":"call\u0020{MAIL}, card {CARD}\n","card":4111111111111111}}"#);
     let redact = [by_class("*", Protection::Redact)];
-    let expected = r#"{"memo":"call\u0020[redacted:contact.email], card [redacted:payment.card]\n","card":null}"#;
+    let expected =
+        r#"{"memo":"call\u0020[redacted:contact.email], card [redacted:payment.card]\n","card":null}"#;
     assert_eq!(world.json(&data, &redact), expected);
     let expected = r#"{"memo":"call\u0020, card \n"}"#;
     assert_eq!(world.json(&data, &[by_class("*", Protection::Drop)]), expected);
@@ -165,10 +169,15 @@ fn what_overlaps_is_one_range_with_the_meet() {
 #[test]
 fn a_declared_field_needs_no_detector() {
     let mut world = World::new();
-    world.fields.push((Path::parse("$.data.who").expect("a path"), Class::named("person.name").expect("a class")));
+    world
+        .fields
+        .push((Path::parse("$.data.who").expect("a path"), Class::named("person.name").expect("a class")));
     let redact = by_class("person", Protection::Redact);
     let data = r#"{"who": "Li Na", "else": "Li Na"}"#;
-    assert_eq!(world.json(data, std::slice::from_ref(&redact)), r#"{"who": "[redacted:person.name]", "else": "Li Na"}"#);
+    assert_eq!(
+        world.json(data, std::slice::from_ref(&redact)),
+        r#"{"who": "[redacted:person.name]", "else": "Li Na"}"#
+    );
     let undeclared = Demand { undeclared: true, ..redact };
     assert_eq!(world.json(data, &[undeclared]), data);
 }
@@ -176,11 +185,14 @@ fn a_declared_field_needs_no_detector() {
 #[test]
 fn undeclared_is_what_the_classification_does_not_list_there() {
     let mut world = World::new();
-    world.fields.push((Path::parse("$.data.card").expect("a path"), Class::named("payment.card").expect("a class")));
+    world
+        .fields
+        .push((Path::parse("$.data.card").expect("a path"), Class::named("payment.card").expect("a class")));
     let demand = [Demand { undeclared: true, ..by_class("*", Protection::Redact) }];
     let data = format!(r#"{{"card": "{CARD}", "memo": "{CARD}", "mail": "{MAIL}"}}"#);
-    let expected =
-        format!(r#"{{"card": "{CARD}", "memo": "[redacted:payment.card]", "mail": "[redacted:contact.email]"}}"#);
+    let expected = format!(
+        r#"{{"card": "{CARD}", "memo": "[redacted:payment.card]", "mail": "[redacted:contact.email]"}}"#
+    );
     assert_eq!(world.json(&data, &demand), expected);
     world.may_hold = ClassSet::of("contact");
     assert!(world.json(&data, &demand).contains(MAIL));
@@ -196,10 +208,12 @@ fn attributes_are_protected_where_they_do_not_name_the_event() {
     let edited = world.once(&event, &[by_field("$.subject", Protection::Drop)]);
     assert_eq!(edited.subject(), None);
     // What the type of an attribute cannot hold goes.
-    let edited = world.once(&attribute("time", "2026-11-20T10:00:00Z"), &[by_field("$.time", ladder("year"))]);
+    let edited =
+        world.once(&attribute("time", "2026-11-20T10:00:00Z"), &[by_field("$.time", ladder("year"))]);
     assert_eq!(edited.attribute("time"), None);
     for name in ["id", "source", "type"] {
-        let failed = world.protect(&event, &[by_field("$.subject", LAST_FOUR), by_field(&format!("$.{name}"), LAST_FOUR)]);
+        let failed = world
+            .protect(&event, &[by_field("$.subject", LAST_FOUR), by_field(&format!("$.{name}"), LAST_FOUR)]);
         let failed = failed.expect_err("names are not protected");
         assert_eq!((failed.why, failed.rules.as_slice()), (Unprotectable::Name, &[1][..]));
     }
@@ -213,7 +227,9 @@ fn attributes_are_protected_where_they_do_not_name_the_event() {
 fn signatures_go_with_what_they_vouched_for() {
     let world = World::new();
     let signed = |data: &str| {
-        let builder = base().attribute("signature", AttributeValue::String("s")).attribute("datahash", AttributeValue::String("h"));
+        let builder = base()
+            .attribute("signature", AttributeValue::String("s"))
+            .attribute("datahash", AttributeValue::String("h"));
         builder.data_json(Bytes::copy_from_slice(data.as_bytes())).build().expect("an event")
     };
     let redact = by_field("$.data.a", Protection::Redact);
