@@ -285,15 +285,18 @@ fn protect_data(
         Ok(Read::Json(tape)) => {
             let mut plan = Plan::new(asked, tape, maker);
             let done = plan.run();
-            let Plan { edits, notes, mut pointers, mut replaced, .. } = plan;
+            let Plan { edits, mut notes, mut pointers, mut replaced, .. } = plan;
             done.map_err(|missing| asked.missing(missing))?;
             replaced.sort_unstable();
+            pointers.removed.sort_unstable();
+            notes.sort_by_key(|note| note.node);
             if !edits.is_empty() {
                 result.data(edits.write(&tape));
             }
             keep_json_entries(asked, result, &tape, &notes, &mut pointers, &replaced);
-            for Note { label, said, pointer, .. } in &notes {
-                result.list(pointer, label, said);
+            for Note { node, label, said } in &notes {
+                let pointer = pointers.of(&tape, &asked.survey.listed.numbering, *node);
+                result.list(&pointer, label, said);
             }
             return Ok(());
         }
@@ -514,7 +517,7 @@ fn keep_json_entries(
         // What is about nothing that is there may name a member that has another name now.
         let mut verbatim = listed.anywhere.contains(&number) || !is_exact && pointers.renamed.is_empty();
         for node in nodes.filter(|node| !is_replaced(*node) && !is_renumbered(*node)) {
-            if pointers.renamed.is_empty() {
+            if pointers.renamed.is_empty() && pointers.removed.is_empty() {
                 verbatim = true;
                 break;
             }

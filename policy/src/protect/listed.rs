@@ -6,6 +6,7 @@
 //! /subject - redact                     by field; the class is not known
 //! /data contact.email key:redact        the name of a member of this object
 //! /data/list - drop:0-2.7               elements of this array that are gone
+//! /data/card*2 payment.card redact      of the second member of this name
 //! /data/list/*/card payment.card mask:0:4      of some elements
 //! /data/** payment.card mask:0:4        of something in the data
 //! ```
@@ -18,7 +19,7 @@
 //! not fit then either cannot be protected.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -208,16 +209,23 @@ impl Listed {
             }
             let mut found: Vec<u32> = vec![0];
             for segment in below.split('/').skip(1) {
-                let name = unescape(segment);
+                let (name, occurrence) = match segment.split_once('*') {
+                    Some((name, number)) if !name.is_empty() || !number.is_empty() => {
+                        (name, number.parse().unwrap_or(0))
+                    }
+                    _ => (segment, 1),
+                };
+                let name = unescape(name);
                 let mut next = Vec::new();
                 for node in found {
                     match tape.node(node).kind {
                         Kind::Object if segment == "*" => {
                             next.extend(tape.members(node).map(|(_, value)| value))
                         }
-                        Kind::Object => next.extend(
-                            tape.members(node).filter(|(key, _)| tape.unescape(*key) == name).map(|(_, v)| v),
-                        ),
+                        Kind::Object => {
+                            let mut named = tape.members(node).filter(|(key, _)| tape.unescape(*key) == name);
+                            next.extend(named.nth(usize::max(occurrence, 1) - 1).map(|(_, value)| value));
+                        }
                         Kind::Array if segment == "*" => next.extend(tape.elements(node)),
                         Kind::Array => {
                             let index =
@@ -254,9 +262,13 @@ impl Listed {
     }
 }
 
-/// The pointer of a node, made while walking a tape in order.
+/// The pointers of nodes, asked for in about the order of the nodes.
 #[derive(Debug, Default)]
 pub(crate) struct Pointers {
+    /// Members that go, by their keys, and elements; in order.
+    pub(crate) removed: Vec<u32>,
+    /// For an object asked about, the keys with a name that one before them has, and how many had it.
+    repeated: BTreeMap<u32, Vec<(u32, u32)>>,
     /// For an array the element asked for last and its index, so that a walk over a long array counts it once.
     last: Vec<(u32, u32, u32)>,
     /// Keys with new names, in order.
@@ -280,13 +292,34 @@ impl Pointers {
                 let renamed = self.renamed.binary_search_by_key(&child, |(key, _)| *key);
                 match renamed {
                     Ok(at) => escape_into(&self.renamed[at].1, &mut out),
-                    Err(_) => escape_into(&tape.unescape(child), &mut out),
+                    Err(_) => {
+                        escape_into(&tape.unescape(child), &mut out);
+                        let repeated = self.repeated(tape, parent);
+                        if let Ok(at) = repeated.binary_search_by_key(&child, |(key, _)| *key) {
+                            _ = write!(out, "*{}", repeated[at].1 + 1);
+                        }
+                    }
                 }
             } else if tape.node(parent).kind == Kind::Array {
                 _ = write!(out, "/{}", numbering.original(parent, self.index(tape, parent, child)));
             }
         }
         out
+    }
+
+    fn repeated(&mut self, tape: &Tape<'_>, object: u32) -> &[(u32, u32)] {
+        let removed = &self.removed;
+        self.repeated.entry(object).or_insert_with(|| {
+            let mut names: BTreeMap<Cow<'_, str>, u32> = BTreeMap::new();
+            let stays =
+                tape.members(object).map(|(key, _)| key).filter(|key| removed.binary_search(key).is_err());
+            let counted = stays.map(|key| {
+                let count = names.entry(tape.unescape(key)).or_default();
+                *count += 1;
+                (key, *count - 1)
+            });
+            counted.filter(|(_, before)| *before > 0).collect()
+        })
     }
 
     /// The present index of an element.
@@ -322,7 +355,8 @@ pub(crate) fn write(entries: &BTreeSet<(String, Option<Class>, Said)>, keys: &Ke
     }
     let starred = entries.iter().map(|(pointer, class, said)| {
         let is_index = |segment: &str| segment.bytes().all(|b| b.is_ascii_digit()) && !segment.is_empty();
-        let segments = pointer.split('/').map(|segment| if is_index(segment) { "*" } else { segment });
+        let shortened = |segment| if is_index(segment) { "*" } else { segment };
+        let segments = pointer.split('/').map(shortened);
         let starred = segments.collect::<Vec<_>>().join("/");
         (if matches!(said, Said::Elements(_)) { pointer.clone() } else { starred }, *class, said.clone())
     });

@@ -19,7 +19,7 @@ use super::apply::Asked;
 use super::demand::{Demanded, Label};
 use super::edits::{Edits, push_escaped, quoted};
 use super::leaf::{Leaf, ListedForm, Outcome, Part, settled};
-use super::listed::{Listed, Pointers, Said, forms_within};
+use super::listed::{Pointers, Said, forms_within};
 use super::seal;
 use super::value::{Made, Maker, MissingKey, can_have};
 use crate::protection::{Ladder, Protection, is_token_name, tokens};
@@ -44,8 +44,6 @@ pub(crate) struct Note {
     pub(crate) node: u32,
     pub(crate) label: Label,
     pub(crate) said: Said,
-    /// Its pointer, made while the walk was there.
-    pub(crate) pointer: String,
 }
 
 /// The walk and what comes of it.
@@ -154,7 +152,8 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
         if !survey.listed.anywhere.is_empty() {
             // A list that was too long says only that they are somewhere.
             let nodes = self.tape.nodes().iter().enumerate();
-            let leaves = nodes.filter(|(_, node)| matches!(node.kind, Kind::String | Kind::Number));
+            let leaves =
+                nodes.filter(|(_, node)| !matches!(node.kind, Kind::Object | Kind::Array | Kind::Key));
             self.marks.extend(leaves.map(|(at, _)| (at as u32, Mark::Listed)));
         }
         self.marks.sort_unstable();
@@ -290,7 +289,8 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
         let range = self.tape.node(node).start..self.tape.node(node).end;
         let is_empty = self.tape.node(node).next == node + 1;
         if matches!(demanded.protection, Protection::Encrypt { .. }) {
-            demanded.protection = settled(demanded.protection, self.forms_below(node));
+            let known = if is_empty { self.form_of_empty(node) } else { self.forms_below(node) };
+            demanded.protection = settled(demanded.protection, known);
         }
         match demanded.protection {
             Protection::Drop => {
@@ -310,6 +310,12 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
         }
         self.replaced.push(node);
         Ok(())
+    }
+
+    /// An object or array without anything in it may be what redacting left.
+    fn form_of_empty(&self, node: u32) -> Option<Protection> {
+        let mut listed = self.asked.survey.listed.of_node(node);
+        listed.any(|entry| entry.said == Said::Value(Protection::Redact)).then_some(Protection::Redact)
     }
 
     /// The forms of all protected values below a node.
@@ -408,9 +414,7 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
         }
         let Some(mut whole) = whole else { return Ok(()) };
         let is_number = self.tape.node(node).kind == Kind::Number;
-        if is_number {
-            whole.protection = settled(whole.protection, known);
-        }
+        whole.protection = settled(whole.protection, known);
         let (text, form, is_bare) = match whole.protection {
             Protection::Drop => {
                 self.drop_value(node, whole.label);
@@ -492,6 +496,7 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
     fn remove(&mut self, child: u32) {
         self.edits.remove(self.tape.node(child).parent, child);
         self.replaced.push(child);
+        self.pointers.removed.push(child);
     }
 
     fn note_value(&mut self, node: u32, label: Label, form: Protection) {
@@ -499,9 +504,7 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
     }
 
     fn note(&mut self, node: u32, label: Label, said: Said) {
-        let Listed { numbering, .. } = &self.asked.survey.listed;
-        let pointer = self.pointers.of(&self.tape, numbering, node);
-        self.notes.push(Note { node, label, said, pointer });
+        self.notes.push(Note { node, label, said });
     }
 }
 

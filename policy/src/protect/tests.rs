@@ -7,6 +7,8 @@ mod lists;
 mod properties;
 mod table;
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use meshbridge_detect::{Class, ClassSet, Confidence};
 use meshbridge_event::{AttributeValue, Event, EventBuilder};
@@ -31,6 +33,7 @@ pub(super) struct World {
     pub(super) fields: Vec<(Path, Class)>,
     pub(super) may_hold: ClassSet,
     pub(super) opaque: Option<ClassSet>,
+    surveyor: RefCell<Surveyor>,
 }
 
 impl World {
@@ -52,6 +55,7 @@ impl World {
             fields: Vec::new(),
             may_hold: ClassSet::EMPTY,
             opaque: None,
+            surveyor: RefCell::default(),
         }
     }
 
@@ -64,7 +68,7 @@ impl World {
             .enumerate()
             .map(|(rule, demand)| Claim { demand, rule, opaque: self.opaque })
             .collect();
-        let mut surveyor = Surveyor::new();
+        let mut surveyor = self.surveyor.borrow_mut();
         let declared = Declared { fields: &self.fields, may_hold: self.may_hold };
         let survey = surveyor.look(event, self.topic, declared, &self.keys, &wanted, least);
         let crossing = Crossing { to_zone: self.to_zone, topic: self.topic };

@@ -12,7 +12,7 @@ use super::demand::{Demanded, Label};
 use super::generalise::generalise;
 use super::seal::{Binding, Kind, Randomness, pseudonym, seal};
 use crate::keys::{KeyRef, KeyRing, KeyTable, SECRET_BYTES};
-use crate::protection::Protection;
+use crate::protection::{Ladder, Protection, Token, tokens};
 
 /// The zone does not hold the secret of a key that a demand names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,11 +151,26 @@ fn is_masked(c: char) -> bool {
     c.is_alphanumeric() || c == '*'
 }
 
-/// Whether a value can have a form that only a list tells: a list may be about several places of one name.
+/// Whether a value can have a form that a list says: a list may be about several places of one name.
 pub(crate) fn can_have(form: Protection, text: &str) -> bool {
+    use Protection::{Drop, Encrypt, Generalise, Hash, Mask, Pseudonymise, Redact};
     match form {
-        Protection::Mask { first, last } => mask(text, usize::from(first), usize::from(last)) == text,
-        Protection::Generalise { ladder, rung } => generalise(ladder, rung, text).as_deref() == Some(text),
-        _ => true,
+        Drop => false,
+        // Part of a longer text may have it.
+        Mask { .. } => text.contains('*') || !text.chars().any(is_masked),
+        Generalise { ladder: Ladder::Country, .. } => true,
+        Generalise { .. } => text.bytes().any(|b| b.is_ascii_digit()),
+        // What a later version does to a value may look like anything.
+        Encrypt { key: KeyRef::FOREIGN } | Pseudonymise { key: KeyRef::FOREIGN, .. } => true,
+        Redact if text == "null" => true,
+        Redact | Hash | Encrypt { .. } | Pseudonymise { .. } => tokens(text).any(|(_, token)| {
+            matches!(
+                (form, token),
+                (Redact, Token::Redacted)
+                    | (Hash, Token::Hash)
+                    | (Encrypt { .. }, Token::Sealed { .. })
+                    | (Pseudonymise { .. }, Token::Pseudonym { .. })
+            )
+        }),
     }
 }

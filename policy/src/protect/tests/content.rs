@@ -21,7 +21,7 @@ fn text_is_edited_as_one_string() {
         let edited =
             world.once(&text, &[by_class("contact", Protection::Redact), by_class("payment", LAST_FOUR)]);
         assert_eq!(edited.data_text(), Some("a,[redacted:contact.email]\n\"**** **** **** 1111\""));
-        assert_eq!(list(&edited), "/data contact.email redact,/data payment.card mask:0:4");
+        assert_eq!(list(&edited), "/data payment.card mask:0:4,/data contact.email redact");
         assert_eq!(edited.datacontenttype(), Some(content_type));
         // Which part was masked is not known any more, so all of it is.
         let again = world.once(&edited, &[by_class("payment", Protection::Redact)]);

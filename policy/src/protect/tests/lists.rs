@@ -56,7 +56,7 @@ fn part_of_a_token_is_never_shown() {
     // Another scope cannot be made of a token.
     let narrower = Protection::Pseudonymise { key: TOKENS, scope: Scope::TOPIC };
     let seen = after(&data, &tokens, &[by_class("contact", narrower)]);
-    assert_eq!(seen.split(' ').nth(2), Some("[redacted:contact.email]\","), "{seen}");
+    assert!(!seen.contains("tok_") && seen.matches("[redacted:contact.email]").count() == 2, "{seen}");
 }
 
 #[test]
