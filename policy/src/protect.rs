@@ -10,6 +10,7 @@
 //! protected is known again by its grammar or by the list in `govprotected`.
 
 mod apply;
+mod asked;
 mod content;
 mod decrypt;
 mod demand;
@@ -17,7 +18,9 @@ mod edits;
 mod generalise;
 mod leaf;
 mod listed;
+mod numbering;
 mod plan;
+mod pointers;
 mod seal;
 mod survey;
 mod value;
@@ -27,7 +30,8 @@ pub use seal::Randomness;
 
 pub(crate) use apply::{CannotProtect, Unprotectable, apply};
 pub(crate) use demand::{Claim, Declared, Demand};
-pub(crate) use listed::{GOVPROTECTED, Numbering};
+pub(crate) use listed::GOVPROTECTED;
+pub(crate) use numbering::Numbering;
 pub(crate) use survey::{CannotRead, Found, Survey, Surveyor};
 
 /// Where an event goes: what pseudonyms of a narrower scope than the federation are bound to.

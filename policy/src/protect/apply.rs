@@ -7,10 +7,12 @@ use meshbridge_detect::{Class, ClassSet, Confidence, Finding, Scanner};
 use meshbridge_event::{AttributeValue, DataKind, Event, EventBuilder, InvalidEvent, is_reserved_name};
 use smallvec::SmallVec;
 
+use super::asked::Asked;
 use super::demand::{Claim, Demanded, Label};
-use super::leaf::{Leaf, ListedForm, Outcome, Part};
-use super::listed::{self, GOVPROTECTED, Pointers, Said};
+use super::leaf::{Change, Leaf, ListedForm, Outcome, Part};
+use super::listed::{self, GOVPROTECTED, Said};
 use super::plan::{Note, Plan};
+use super::pointers::Pointers;
 use super::seal::{Kind, Randomness};
 use super::survey::{CannotRead, Place, Read, Survey};
 use super::value::{Maker, MissingKey, can_have};
@@ -49,119 +51,6 @@ pub(crate) enum Unprotectable {
     ListFull,
     #[error("the protected event is none: {0}")]
     Event(InvalidEvent),
-}
-
-/// The demands on one event, and which of them met something.
-pub(crate) struct Asked<'a> {
-    pub(crate) survey: &'a Survey<'a>,
-    pub(crate) claims: &'a [Claim<'a>],
-    hit: SmallVec<[bool; 16]>,
-    scanner: Option<Scanner>,
-}
-
-impl<'a> Asked<'a> {
-    fn new(survey: &'a Survey<'a>, claims: &'a [Claim<'a>]) -> Asked<'a> {
-        Asked { survey, claims, hit: SmallVec::from_elem(false, claims.len()), scanner: None }
-    }
-
-    /// A demand by its position.
-    pub(crate) fn by_claim(&mut self, claim: usize, label: Label) -> Demanded {
-        self.hit[claim] = true;
-        Demanded { protection: self.claims[claim].demand.protection, label }
-    }
-
-    /// What is asked of a field that the Classification declares.
-    pub(crate) fn by_declared(&mut self, class: Class) -> Option<Demanded> {
-        let mut only = ClassSet::EMPTY;
-        only.insert(class);
-        self.by_classes(only, ClassSet::EMPTY, Confidence::High, Label::class(class, ClassSet::EMPTY))
-    }
-
-    /// What is asked of a value that the list says was of a class.
-    pub(crate) fn by_listed(&mut self, class: Class, undeclared: bool) -> Option<Demanded> {
-        let mut only = ClassSet::EMPTY;
-        only.insert(class);
-        let undeclared = if undeclared { only } else { ClassSet::EMPTY };
-        self.by_classes(only, undeclared, Confidence::High, Label::class(class, ClassSet::EMPTY))
-    }
-
-    /// What is asked of a finding in the data, under every class that it may be of.
-    pub(crate) fn by_finding(&mut self, finding: &Finding) -> Option<Demanded> {
-        let survey = self.survey;
-        let mut classes = finding.alternatives;
-        classes.insert(finding.class);
-        let (mut main, mut undeclared) = (finding.class, ClassSet::EMPTY);
-        match finding.node {
-            Some(node) => {
-                // What the Classification declares a field to be has no alternatives.
-                if let Some(declared) = survey.declared_at(node).find(|class| classes.contains(*class)) {
-                    main = declared;
-                    classes = [declared].into_iter().collect();
-                }
-                undeclared.extend_where(classes, |class| survey.is_undeclared_at_node(class, node));
-            }
-            None => undeclared.extend_where(classes, |class| survey.is_undeclared_outside(class, None)),
-        }
-        self.by_classes(classes, undeclared, finding.confidence, Label::class(main, classes))
-    }
-
-    fn by_finding_outside(&mut self, place: Place, finding: &Finding) -> Option<Demanded> {
-        let survey = self.survey;
-        let mut classes = finding.alternatives;
-        classes.insert(finding.class);
-        let mut undeclared = ClassSet::EMPTY;
-        undeclared.extend_where(classes, |class| survey.is_undeclared_outside(class, Some(place)));
-        self.by_classes(classes, undeclared, finding.confidence, Label::class(finding.class, classes))
-    }
-
-    fn by_classes(
-        &mut self,
-        classes: ClassSet,
-        undeclared: ClassSet,
-        confidence: Confidence,
-        label: Label,
-    ) -> Option<Demanded> {
-        let mut protection: Option<Protection> = None;
-        for (claim, hit) in self.claims.iter().zip(&mut self.hit) {
-            let demand = claim.demand;
-            let reach = if demand.undeclared { undeclared } else { classes };
-            if demand.confidence <= confidence && !demand.classes.intersection(reach).is_empty() {
-                *hit = true;
-                protection = crate::protection::meet(protection, Some(demand.protection));
-            }
-        }
-        protection.map(|protection| Demanded { protection, label })
-    }
-
-    /// Every class that a value may be of, whatever the rules ask for.
-    pub(crate) fn classes_of(&mut self, text: &str, key: Option<&str>) -> ClassSet {
-        let mut found = Vec::new();
-        let scanner = self.scanner.get_or_insert_with(Scanner::new);
-        // A value too long to be looked through is listed without a class.
-        let scanned = scanner.scan_value(text, key, &ClassSet::ALL, Confidence::Medium, &mut found);
-        let mut classes = ClassSet::EMPTY;
-        for finding in found.iter().filter(|_| scanned.is_ok()) {
-            classes = classes.union(finding.alternatives);
-            classes.insert(finding.class);
-        }
-        classes
-    }
-
-    fn rules(&self, holds: impl Fn(usize, &Claim<'_>) -> bool) -> SmallVec<[usize; 4]> {
-        let claims = self.claims.iter().enumerate().filter(|(at, claim)| holds(*at, claim));
-        let mut rules: SmallVec<[usize; 4]> = claims.map(|(_, claim)| claim.rule).collect();
-        rules.sort_unstable();
-        rules.dedup();
-        rules
-    }
-
-    fn fail(&self, why: Unprotectable, holds: impl Fn(usize, &Claim<'_>) -> bool) -> CannotProtect {
-        CannotProtect { rules: self.rules(holds), why }
-    }
-
-    fn missing(&self, MissingKey(key): MissingKey) -> CannotProtect {
-        self.fail(Unprotectable::MissingKey(key), |_, claim| claim.demand.protection.key() == Some(key))
-    }
 }
 
 /// Fulfils all demands on an event: the edited event, or `None` where it fulfils them as it is.
@@ -230,12 +119,12 @@ impl Edited<'_> {
             self.edit(|builder| builder.remove_attribute(name));
             self.list(&format!("/{name}"), &Label::FIELD, &Said::Value(Protection::Drop));
         }
-        let all = |_: usize, _: &Claim<'_>| true;
+        let met = |at: usize, _: &Claim<'_>| asked.hit[at];
         let list =
-            listed::write(&self.entries, keys).ok_or_else(|| asked.fail(Unprotectable::ListFull, all))?;
+            listed::write(&self.entries, keys).ok_or_else(|| asked.fail(Unprotectable::ListFull, met))?;
         self.edit(|builder| builder.set_attribute(GOVPROTECTED, AttributeValue::String(&list)));
         let built = self.builder.map(EventBuilder::build).transpose();
-        built.map_err(|error| asked.fail(Unprotectable::Event(error), all))
+        built.map_err(|error| asked.fail(Unprotectable::Event(error), met))
     }
 }
 
@@ -277,10 +166,11 @@ fn protect_data(
     result: &mut Edited<'_>,
 ) -> Result<(), CannotProtect> {
     if !asked.claims.iter().any(|claim| claim.demand.concerns_data()) {
-        return Ok(keep_entries(asked, result, None, "/data"));
+        keep_entries(asked, result, None, "/data");
+        return Ok(());
     }
     let has_fields = |claim: &Claim<'_>| claim.demand.fields.iter().any(crate::path::Path::is_data);
-    match asked.survey.content.clone() {
+    match asked.survey.content {
         Ok(Read::None) => {}
         Ok(Read::Json(tape)) => {
             let mut plan = Plan::new(asked, tape, maker);
@@ -462,7 +352,7 @@ fn note_text(result: &mut Edited<'_>, pointer: &str, text: &str, outcome: Outcom
         Outcome::Parts(parts) => {
             let mut out = String::with_capacity(text.len());
             let mut at = 0;
-            for (range, made, label) in parts {
+            for Change { range, made, label } in parts {
                 out.push_str(&text[at..range.start]);
                 if let Some(made) = made {
                     out.push_str(&made.text);
@@ -527,15 +417,5 @@ fn keep_json_entries(
         if verbatim {
             result.entries.insert((entry.pointer.clone(), entry.class, entry.said.clone()));
         }
-    }
-}
-
-trait ExtendWhere {
-    fn extend_where(&mut self, classes: ClassSet, holds: impl FnMut(Class) -> bool);
-}
-
-impl ExtendWhere for ClassSet {
-    fn extend_where(&mut self, classes: ClassSet, mut holds: impl FnMut(Class) -> bool) {
-        classes.iter().filter(|class| holds(*class)).for_each(|class| self.insert(class));
     }
 }

@@ -46,8 +46,17 @@ pub(crate) enum Outcome {
     /// It goes, and what holds it.
     Remove(Label),
     Whole(Made, Label),
-    /// Parts in order, not overlapping; `None` where nothing stands in place of one.
-    Parts(SmallVec<[(Range<usize>, Option<Made>, Label); 4]>),
+    /// In order, not overlapping.
+    Parts(Vec<Change>),
+}
+
+/// One part of a text that is replaced.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) range: Range<usize>,
+    /// `None`: nothing stands in its place.
+    pub(crate) made: Option<Made>,
+    pub(crate) label: Label,
 }
 
 /// The text as it is sealed, so that opening gives back the same bytes: a part of it, or all of it for `None`.
@@ -169,7 +178,7 @@ impl Leaf<'_> {
             }
             joins
         });
-        let mut outcome = SmallVec::new();
+        let mut changes = Vec::new();
         for Part { range, demanded } in merged {
             let old = &self.text[range.clone()];
             let made = match demanded.protection {
@@ -181,10 +190,10 @@ impl Leaf<'_> {
                 _ => Some(maker.make(&demanded, self.canonical(&demanded.label), old)?),
             };
             if made.as_ref().is_none_or(|made| made.text != old) {
-                outcome.push((range, made, demanded.label));
+                changes.push(Change { range, made, label: demanded.label });
             }
         }
-        Ok(if outcome.is_empty() { Outcome::Keep } else { Outcome::Parts(outcome) })
+        Ok(if changes.is_empty() { Outcome::Keep } else { Outcome::Parts(changes) })
     }
 
     /// What a field holds is told by the Classification, never by what other rules happen to look for: else their

@@ -9,17 +9,20 @@
 //!  a leaf         all that concerns it, and what was handed down
 //! ```
 
+mod names;
+
 use std::collections::BTreeMap;
 
 use meshbridge_detect::tape::{Kind, Tape, Unescaped};
 use meshbridge_detect::{Class, Finding};
 use smallvec::SmallVec;
 
-use super::apply::Asked;
+use super::asked::Asked;
 use super::demand::{Demanded, Label};
 use super::edits::{Edits, push_escaped, quoted};
-use super::leaf::{Leaf, ListedForm, Outcome, Part, settled};
-use super::listed::{Pointers, Said, forms_within};
+use super::leaf::{Change, Leaf, ListedForm, Outcome, Part, settled};
+use super::listed::{Said, forms_within};
+use super::pointers::Pointers;
 use super::seal;
 use super::value::{Made, Maker, MissingKey, can_have};
 use crate::protection::{Ladder, Protection, is_token_name, tokens};
@@ -57,12 +60,7 @@ pub(crate) struct Plan<'p, 'a, 'k> {
     pub(crate) pointers: Pointers,
     /// Nodes under which nothing is left that an entry could be about.
     pub(crate) replaced: Vec<u32>,
-    names: BTreeMap<u32, Names>,
-}
-
-/// The names of an object's members, and how often each new one was given.
-struct Names {
-    taken: BTreeMap<String, u32>,
+    names: BTreeMap<u32, names::Names>,
 }
 
 impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
@@ -202,65 +200,6 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
         listed
     }
 
-    /// A name of a member. Answers whether the member is still there.
-    fn name(&mut self, key: u32, marks: &[(u32, Mark)]) -> Result<bool, MissingKey> {
-        let mut demanded = None;
-        for (_, mark) in marks {
-            if let Mark::Finding(at) = *mark {
-                demanded = Demanded::join(demanded, self.by_finding(at).map(|(_, demanded)| demanded));
-            }
-        }
-        let Some(demanded) = demanded else { return Ok(true) };
-        let name = self.tape.unescape(key);
-        if is_token_name(&name) {
-            return Ok(true);
-        }
-        let object = self.tape.node(key).parent;
-        if demanded.protection == Protection::Drop {
-            self.note(object, demanded.label, Said::Key(Protection::Drop));
-            self.remove(key);
-            return Ok(false);
-        }
-        // A name shows where it stands and is compared as a whole, so what keeps a part of it or can be opened is
-        // not for names.
-        let kept = match demanded.protection {
-            same @ (Protection::Hash | Protection::Pseudonymise { .. }) => same,
-            _ => Protection::Redact,
-        };
-        let kept = Demanded { protection: kept, ..demanded };
-        let made = self.maker.make(&kept, demanded.label.class, &name)?;
-        let unique = self.unique(object, made.text);
-        let node = self.tape.node(key);
-        self.edits.replace(node.start..node.end, |out| quoted(&unique, out));
-        self.pointers.renamed.push((key, unique));
-        self.note(object, demanded.label, Said::Key(made.form));
-        Ok(true)
-    }
-
-    /// The name, or with a number where the object has it already: two members of one name would be one to most
-    /// readers.
-    fn unique(&mut self, object: u32, name: String) -> String {
-        let tape = self.tape;
-        let names = self.names.entry(object).or_insert_with(|| {
-            let taken = tape.members(object).map(|(key, _)| (tape.unescape(key).into_owned(), 1));
-            Names { taken: taken.collect() }
-        });
-        if !names.taken.contains_key(&name) {
-            names.taken.insert(name.clone(), 1);
-            return name;
-        }
-        let mut number = names.taken.get(&name).copied().unwrap_or(1);
-        loop {
-            number += 1;
-            let candidate = format!("{name}#{number}");
-            if !names.taken.contains_key(&candidate) {
-                names.taken.insert(name, number);
-                names.taken.insert(candidate.clone(), 1);
-                return candidate;
-            }
-        }
-    }
-
     /// A container that goes as a whole, with everything that is demanded below it.
     fn subtree(
         &mut self,
@@ -377,7 +316,7 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
                 self.note_value(node, label, made.form);
             }
             Outcome::Parts(parts) => {
-                for (range, made, label) in parts {
+                for Change { range, made, label } in parts {
                     let form = made.as_ref().map_or(Protection::Drop, |made| made.form);
                     let replaced = made.map(|made| made.text).unwrap_or_default();
                     self.edits.replace(unescaped.range_of(&range), |out| push_escaped(&replaced, out));

@@ -212,8 +212,6 @@ fn any_demand() -> impl Strategy<Value = Demand> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn redacting_changes_the_secrets_and_not_a_byte_beside_them(tree in tree(), spaces in prop::collection::vec(0..4_usize, 1..9)) {
         let data = write(&tree, &spaces, &|_, raw| Some(raw.to_owned()));
