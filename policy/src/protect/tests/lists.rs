@@ -82,6 +82,9 @@ fn an_index_means_the_same_element_at_every_border() {
     let more = [by_field("$.data.l[3]", Protection::Drop)];
     let seen = after(data, &demands, &more);
     assert!(seen.starts_with(r#"{"l": ["one", {"a": "****ef"}]}"#) && seen.contains("drop:0.3"), "{seen}");
+    let later = [by_field("$.data.l[1]", LAST_FOUR)];
+    let seen = after(data, &demands, &later);
+    assert!(seen.contains("/data/l/1 - mask:0:4") && seen.contains(r#"["**e", "#), "{seen}");
     let inner = r#"[[1, 2], [3, [4, 5]]]"#;
     let first = [by_field("$.data[0]", Protection::Drop), by_field("$.data[1][1][0]", Protection::Drop)];
     let seen = after(inner, &first, &[by_field("$.data[1][1][1]", Protection::Redact)]);
