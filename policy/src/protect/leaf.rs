@@ -157,10 +157,8 @@ impl Leaf<'_> {
         }
         // A range that cuts a protected value takes all of it, and shows no more than it did.
         for part in &mut merged {
-            let cut = |range: &Range<usize>, part: &Part| {
-                range.start < part.range.end && part.range.start < range.end
-            };
-            let touched = within.iter().filter(|(range, _)| cut(range, part));
+            let from = within.partition_point(|(range, _)| range.end <= part.range.start);
+            let touched = within[from..].iter().take_while(|(range, _)| range.start < part.range.end);
             let (mut start, mut end, mut known) = (part.range.start, part.range.end, None::<Protection>);
             for (range, form) in touched {
                 start = start.min(range.start);

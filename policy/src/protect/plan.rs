@@ -61,6 +61,8 @@ pub(crate) struct Plan<'p, 'a, 'k> {
     /// Nodes under which nothing is left that an entry could be about.
     pub(crate) replaced: Vec<u32>,
     names: BTreeMap<u32, names::Names>,
+    /// By array the note of its elements that go.
+    gone: BTreeMap<u32, usize>,
 }
 
 impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
@@ -79,6 +81,7 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
             pointers: Pointers::default(),
             replaced: Vec::new(),
             names: BTreeMap::new(),
+            gone: BTreeMap::new(),
         }
     }
 
@@ -409,16 +412,18 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
             Kind::Array => {
                 let index = self.pointers.index(&self.tape, parent, node);
                 let original = self.asked.survey.listed.numbering.original(parent, index);
-                let gone = self.notes.iter_mut().rev().find_map(|note| match &mut note.said {
-                    Said::Elements(gone) if note.node == parent => Some(gone),
-                    _ => None,
-                });
+                let gone =
+                    self.gone.get(&parent).and_then(|note| match &mut self.notes.get_mut(*note)?.said {
+                        Said::Elements(gone) => Some(gone),
+                        _ => None,
+                    });
                 match gone {
                     Some(gone) => gone.insert(original),
                     None => {
                         let mut gone =
                             self.asked.survey.listed.numbering.gone(parent).cloned().unwrap_or_default();
                         gone.insert(original);
+                        self.gone.insert(parent, self.notes.len());
                         self.note(parent, Label::FIELD, Said::Elements(gone));
                     }
                 }

@@ -1,5 +1,7 @@
 //! What is in one event: looked for once, asked by `forbid` and by `protect`.
 
+use std::ops::Range;
+
 use meshbridge_detect::tape::{Kind, ParseError, Tape, TapeBuffer};
 use meshbridge_detect::{Class, ClassSet, Confidence, Finding, Scanner};
 use meshbridge_event::{AttributeValue, Event, is_reserved_name};
@@ -133,8 +135,8 @@ impl Surveyor {
             content = Err(CannotRead::Budget);
         }
         match &content {
-            Ok(Read::Json(tape)) => data.retain(|finding| !is_protected_already(tape, finding)),
-            Ok(Read::Text(text)) => data.retain(|finding| !is_in_token(text, finding)),
+            Ok(Read::Json(tape)) => take_out_protected(tape, data),
+            Ok(Read::Text(text)) => take_out_tokens(text, data),
             _ => data.clear(),
         }
         data.sort_unstable_by_key(|finding| (finding.node, finding.range.start, finding.range.end));
@@ -165,7 +167,7 @@ fn look_outside(
         }
         let text = value.to_text();
         is_done &= scanner.scan_value(&text, Some(name), wanted, least, &mut found).is_ok();
-        found.retain(|finding| !is_in_token(&text, finding));
+        take_out_tokens(&text, &mut found);
         let place = Place::Attribute(at as u16);
         attributes.extend(found.drain(..).map(|finding| (place, finding)));
     }
@@ -174,25 +176,43 @@ fn look_outside(
     is_done
 }
 
-/// Whether a finding is nothing but a part of what stands in place of a protected value.
-fn is_protected_already(tape: &Tape<'_>, finding: &Finding) -> bool {
-    let Some(at) = finding.node.filter(|at| (*at as usize) < tape.nodes().len()) else { return false };
-    match tape.node(at).kind {
-        Kind::Key => is_token_name(&tape.unescape(at)),
-        Kind::String => {
-            let unescaped = tape.unescaped(at);
-            tokens(&unescaped.text).any(|(range, _)| {
-                let range = unescaped.range_of(&range);
-                range.start <= finding.range.start && finding.range.end <= range.end
-            })
+/// Takes out what is nothing but a part of what stands in place of a protected value. Each string is looked through
+/// once, however much was found in it.
+fn take_out_protected(tape: &Tape<'_>, findings: &mut Vec<Finding>) {
+    let mut of_node = None;
+    let mut protected: Vec<Range<u32>> = Vec::new();
+    findings.retain(|finding| {
+        let Some(at) = finding.node.filter(|at| (*at as usize) < tape.nodes().len()) else { return true };
+        if of_node != Some(at) {
+            of_node = Some(at);
+            protected.clear();
+            match tape.node(at).kind {
+                Kind::Key if is_token_name(&tape.unescape(at)) => {
+                    protected.push(tape.node(at).start..tape.node(at).end);
+                }
+                Kind::String => {
+                    let unescaped = tape.unescaped(at);
+                    protected.extend(tokens(&unescaped.text).map(|(range, _)| unescaped.range_of(&range)));
+                }
+                _ => {}
+            }
         }
-        _ => false,
-    }
+        !covers(&protected, &finding.range)
+    });
 }
 
-fn is_in_token(text: &str, finding: &Finding) -> bool {
-    tokens(text)
-        .any(|(range, _)| range.start as u32 <= finding.range.start && finding.range.end <= range.end as u32)
+/// Whether one of these ranges, in order, holds all of `range`.
+fn covers(ranges: &[Range<u32>], range: &Range<u32>) -> bool {
+    let after = ranges.partition_point(|one| one.start <= range.start);
+    after.checked_sub(1).is_some_and(|at| range.end <= ranges[at].end)
+}
+
+fn take_out_tokens(text: &str, findings: &mut Vec<Finding>) {
+    if findings.is_empty() {
+        return;
+    }
+    let protected: Vec<_> = tokens(text).map(|(range, _)| range.start as u32..range.end as u32).collect();
+    findings.retain(|finding| !covers(&protected, &finding.range));
 }
 
 impl<'a> Survey<'a> {
@@ -234,16 +254,20 @@ impl<'a> Survey<'a> {
 
     /// Classes of the declared field that a node is, or is in.
     pub(crate) fn declared_at(&self, node: u32) -> impl Iterator<Item = Class> + use<'_, 'a> {
-        let tape = match &self.content {
-            Ok(Read::Json(tape)) => Some(tape),
+        let mut above = match &self.content {
+            Ok(Read::Json(tape)) if !self.fields.is_empty() => Some((*tape, node)),
             _ => None,
         };
-        let holds = move |field: u32| tape.is_some_and(|tape| (field..tape.node(field).next).contains(&node));
-        self.fields
-            .iter()
-            .take_while(move |(field, _)| *field <= node)
-            .filter(move |(field, _)| holds(*field))
-            .map(|(_, class)| *class)
+        let nodes = std::iter::from_fn(move || {
+            let (tape, at) = above?;
+            let parent = tape.node(at).parent;
+            above = (parent != at).then_some((tape, parent));
+            Some(at)
+        });
+        nodes.flat_map(|at| {
+            let from = self.fields.partition_point(|(field, _)| *field < at);
+            self.fields[from..].iter().take_while(move |(field, _)| *field == at).map(|(_, class)| *class)
+        })
     }
 
     pub(crate) fn is_undeclared_at_node(&self, class: Class, node: u32) -> bool {
