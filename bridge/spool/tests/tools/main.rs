@@ -4,5 +4,6 @@
 mod arbitrary;
 mod export;
 mod fixture;
+mod scrub;
 mod spool;
 mod verify;
