@@ -50,7 +50,7 @@ impl Inner {
             return Ok(Admission { accepted, ticket: 0, waiters: Vec::new() });
         }
         // A batch is taken whole, so the strictest of its classes is that of all its events.
-        if !self.durable.journal.admits() {
+        if !self.durable.admits() {
             return Err(PublishRefused::Full { retry_after: RETRY_AFTER });
         }
         for plan in &mut planned {

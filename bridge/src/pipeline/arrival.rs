@@ -118,7 +118,7 @@ impl Inner {
         let known: Vec<Known> = self
             .durable
             .with(|core| here.iter().map(|one| core.classify(&one.frame.body.key, now)).collect());
-        let full = !self.durable.journal.admits();
+        let full = !self.durable.admits();
         let mut taken = Vec::new();
         for (one, known) in here.into_iter().zip(known) {
             match known {

@@ -15,7 +15,7 @@ use meshbridge_routing::{BridgeId, CarrierSet, Forwarding};
 use meshbridge_spool::fail_point;
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::admission::{partition, set_of};
 use super::durable::system_ms;
@@ -31,6 +31,8 @@ use crate::policy_store::Generation;
 const ACTIONS_PER_TURN: usize = 1_024;
 /// Lives and leases are looked at this often.
 const TICK: Duration = Duration::from_millis(200);
+/// How long the driver waits before it looks again whether the spool's thread has room.
+const JOURNAL_PAUSE: Duration = Duration::from_millis(20);
 /// Hops a message between two ends may take; more than any path.
 const RELAY_HOPS: u8 = 64;
 
@@ -60,22 +62,43 @@ impl Pipeline {
             if tick {
                 ticked = Instant::now();
             }
+            if !self.journal_keeps_up(&stop).await {
+                return;
+            }
             inner.advance(committed, tick);
             if tick {
                 self.put_groups_to_sleep().await;
                 tokio::task::block_in_place(|| inner.look_at_unchosen());
             }
-            loop {
-                let actions = inner.durable.take_todo(ACTIONS_PER_TURN);
-                if actions.is_empty() {
-                    break;
-                }
+            // Those that come meanwhile have woken the next turn: commits and timers are not to wait for them.
+            let mut left = inner.durable.todo.len();
+            while left > 0 {
+                let actions = inner.durable.todo.take(left.min(ACTIONS_PER_TURN));
+                left = left.saturating_sub(ACTIONS_PER_TURN);
                 // Reading a body may wait for the disk.
                 tokio::task::block_in_place(|| inner.execute(actions));
                 tokio::task::yield_now().await;
+                if left > 0 && !self.journal_keeps_up(&stop).await {
+                    return;
+                }
             }
             inner.durable.checkpoint_if_due();
         }
+    }
+
+    /// What the driver does becomes records: it goes on when the spool's thread has room for them. `false` at the end.
+    async fn journal_keeps_up(&self, stop: &CancellationToken) -> bool {
+        let journal = &self.inner.durable.journal;
+        let mut commits = journal.committed();
+        while !journal.has_room() {
+            tokio::select! {
+                () = stop.cancelled() => return false,
+                changed = commits.changed() => if changed.is_err() { return false },
+                // Releases make room without a commit.
+                () = tokio::time::sleep(JOURNAL_PAUSE) => {}
+            }
+        }
+        true
     }
 }
 
@@ -84,7 +107,7 @@ impl Inner {
         // What the core wanted when it was made.
         self.durable.with(|_| ());
         loop {
-            let actions = self.durable.take_todo(ACTIONS_PER_TURN);
+            let actions = self.durable.todo.take(ACTIONS_PER_TURN);
             if actions.is_empty() {
                 return;
             }
@@ -96,7 +119,7 @@ impl Inner {
         let now = Instant::now();
         let finished = self.durable.finished.take();
         let wall = self.durable.wall_for_expiry().filter(|_| tick);
-        let credit = if self.durable.journal.admits() { u64::MAX } else { 0 };
+        let credit = if self.durable.admits() { u64::MAX } else { 0 };
         self.durable.with(|core| {
             if committed > core.committed() {
                 core.on_committed(committed, now);
@@ -419,6 +442,12 @@ impl Pipeline {
             if relay.hop_limit > 0 {
                 inner.route_relay(&relay);
             }
+            return;
+        }
+        if !inner.durable.keeps_up() {
+            // Both ends repeat what is not answered (RELIABILITY D4, D7, D10). Waiting here would hold up the link's
+            // greetings and routes, which come over the same stream.
+            debug!(from = %relay.from, "A message of another end is left to its repetition: too much waits to be done");
             return;
         }
         if let Some(message) = inner.unseal(&relay) {

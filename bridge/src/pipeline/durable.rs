@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use super::lock;
 use super::stored::Cache;
 use super::subscriptions::Finished;
+use super::todo::{ACTIONS_MAX, Todo};
 use super::waiters::Waiters;
 use crate::journal::Journal;
 
@@ -23,7 +24,7 @@ const STEP_MAX: Duration = Duration::from_secs(300);
 pub(super) struct Durable {
     core: Mutex<Core>,
     pub(super) journal: Journal,
-    todo: Mutex<VecDeque<Action>>,
+    pub(super) todo: Todo,
     pub(super) wake: Notify,
     pub(super) cache: Mutex<Cache>,
     /// Deliveries to subscriptions without memory that have ended.
@@ -38,7 +39,7 @@ impl Durable {
         Durable {
             core: Mutex::new(core),
             journal,
-            todo: Mutex::default(),
+            todo: Todo::new(ACTIONS_MAX),
             wake: Notify::new(),
             cache: Mutex::default(),
             finished: Arc::default(),
@@ -63,7 +64,7 @@ impl Durable {
             }
         }
         if !more.is_empty() {
-            lock(&self.todo).append(&mut more);
+            self.todo.append(&mut more);
             self.wake.notify_one();
         }
         result
@@ -74,11 +75,14 @@ impl Durable {
         look(&lock(&self.core))
     }
 
-    /// What is to be done, at most `most`, in order.
-    pub(super) fn take_todo(&self, most: usize) -> Vec<Action> {
-        let mut todo = lock(&self.todo);
-        let count = todo.len().min(most);
-        todo.drain(..count).collect()
+    /// Whether a new event may be taken: the spool has room, and the driver and the spool's thread keep up.
+    pub(super) fn admits(&self) -> bool {
+        self.journal.admits() && self.todo.has_room()
+    }
+
+    /// Whether what was begun may be gone on with: as [`Durable::admits`], whether or not the spool has room.
+    pub(super) fn keeps_up(&self) -> bool {
+        self.journal.has_room() && self.todo.has_room()
     }
 
     /// Hands the log a checkpoint if one is due.
@@ -140,4 +144,67 @@ impl Clock {
 
 pub(super) fn system_ms() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use meshbridge_delivery::{Config, NewEvent};
+    use meshbridge_routing::{BridgeId, Run};
+    use smallvec::SmallVec;
+
+    use super::*;
+    use crate::config::SpoolSettings;
+    use crate::journal;
+
+    fn event(number: u128) -> NewEvent {
+        NewEvent {
+            producer: number,
+            lane: 0,
+            topic: "orders.created".into(),
+            payload: Bytes::from_static(b"{}"),
+            expires: 0,
+            retain_delivered: false,
+            destinations: SmallVec::new(),
+            groups: SmallVec::new(),
+            local: true,
+            choices: None,
+        }
+    }
+
+    fn durable(directory: &std::path::Path, actions_max: usize) -> Durable {
+        let own: BridgeId = "here".parse().expect("an id");
+        let settings = SpoolSettings { segment_bytes: 1 << 20, segments_max: 16 };
+        let opened = journal::open(directory, settings, &own, false).expect("a new spool");
+        let run = Run { epoch: opened.recovered.run.epoch, nonce: opened.recovered.run.nonce };
+        let core = Core::recover(opened.state, Config::default(), 1, run, 1, Instant::now());
+        let journal = Journal::start(opened.log, settings.segments_max, false);
+        Durable { todo: Todo::new(actions_max), ..Durable::new(core, journal) }
+    }
+
+    #[tokio::test]
+    async fn a_driver_that_is_behind_shuts_the_doors_and_loses_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let durable = durable(directory.path(), 8);
+        let mut accepted = 0;
+        // Nobody drives: what is durable waits to be offered.
+        while durable.admits() {
+            assert!(accepted < 100, "nothing bounds what waits for the driver");
+            accepted += 1;
+            let ticket = durable.with(|core| core.accept(vec![event(accepted)], 1).1);
+            assert!(durable.committed(ticket).await);
+            durable.with(|core| core.on_committed(ticket, Instant::now()));
+        }
+        assert!(durable.journal.admits() && !durable.keeps_up(), "it is not the spool that is full");
+        let mut offered = 0;
+        while !durable.todo.has_room() || durable.todo.len() > 0 {
+            offered += durable.todo.take(3).iter().filter(|one| matches!(one, Action::Ready { .. })).count();
+        }
+        assert_eq!(offered, accepted as usize);
+        assert!(durable.admits() && durable.keeps_up());
+        tokio::time::timeout(Duration::from_secs(20), durable.todo.room()).await.expect("the doors are open");
+        durable.journal.stop();
+    }
 }

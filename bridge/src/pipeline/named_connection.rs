@@ -105,6 +105,12 @@ impl NamedConnection {
             if self.pipeline.inner.draining.load(Ordering::Relaxed) {
                 return Err(NamedEnd::Stopping);
             }
+            // Each lease becomes records and actions when it ends: none is given while those before are waiting.
+            if !self.pipeline.inner.durable.todo.has_room() {
+                let room = self.pipeline.inner.durable.todo.room();
+                let _ = tokio::time::timeout(Duration::from_secs(1), room).await;
+                continue;
+            }
             match self.named.take(self.connection, lease, self.credit, Instant::now()) {
                 Ok(Some(taken)) => {
                     let token =
