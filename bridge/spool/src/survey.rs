@@ -4,12 +4,16 @@
 //! A stretch without a valid batch is **rot** when some valid batch elsewhere says that its numbers were durable
 //! (`durable_upto`), and a **torn tail** otherwise (RELIABILITY S7).
 
+mod chain;
+mod damage;
 mod holes;
 mod piece;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) use chain::Link;
+pub use damage::Damage;
 pub(crate) use holes::holes_alone;
 pub use holes::{Hole, HoleKind};
 pub(crate) use piece::Piece;
@@ -19,30 +23,10 @@ use crate::bugs::{Bug, bug};
 use crate::entry::SegmentRow;
 use crate::error::{Doing, OpenError};
 use crate::format::{DATA_START, Header, Lsn, Run, SpoolId};
-use crate::segment::{self, Batch, QUARANTINE};
+use crate::segment::{self, QUARANTINE};
 use crate::vfs::Vfs;
 
 use piece::{Fact, Facts, header_of};
-
-/// A stretch of the log that was durable once and cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// Where it was found.
-    pub segment: u64,
-    /// Numbers of the records in it; some of them may have been read all the same. Unknown when the end of the
-    /// log itself is gone: everything from the first number on.
-    pub first: Lsn,
-    pub last: Option<Lsn>,
-    /// Records that could still be read one by one.
-    pub salvaged: u64,
-}
-
-/// A valid batch of the chain.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Link {
-    pub(crate) segment: u64,
-    pub(crate) batch: Batch,
-}
 
 /// The log as it is on the disk.
 #[derive(Debug, Default)]
@@ -184,115 +168,6 @@ impl Survey {
         Ok(())
     }
 
-    /// Puts the batches of all scanned segments in order, finds gaps, the torn end, and the newest checkpoint
-    /// that is whole.
-    fn link(&mut self) {
-        self.chain.clear();
-        self.gaps.clear();
-        self.void.clear();
-        self.torn = None;
-        let ids: Vec<u64> = self.pieces.keys().copied().collect();
-        let mut counted = Vec::new();
-        for id in &ids {
-            let limit = self.limit_of(*id);
-            let Some(piece) = self.pieces.get(id).filter(|_| !self.outside.contains(id)) else { continue };
-            let inside = piece.layout.batches.iter().filter(|batch| batch.at < limit);
-            counted.extend(inside.map(|batch| Link { segment: *id, batch: *batch }));
-        }
-        self.vouched = vouched_by(&counted);
-        let superseded = self.superseded(&counted);
-        let oldest = self.pieces.iter().find(|(id, _)| !self.outside.contains(id));
-        let from_start = oldest.is_some_and(|(_, piece)| piece.header.previous == 0);
-        let mut expected: Option<Lsn> = from_start.then_some(1);
-        for link in counted {
-            let first = link.batch.head.first;
-            let before = self.chain.last().map(|last| last.segment);
-            let sure = before.and_then(|before| superseded.get(&before)).copied();
-            if let Some(e) = expected
-                && !bug(Bug::ChainNotChecked)
-            {
-                match sure {
-                    Some(sure) if before != Some(link.segment) => self.note_superseded(sure, first),
-                    // What nothing in the segment vouches for may have been torn when the lost run began, which then
-                    // dropped all that follows.
-                    Some(sure) if self.void.contains_key(&link.segment) || first != e && e > sure => {
-                        self.void.entry(link.segment).or_insert(link.batch.at);
-                        continue;
-                    }
-                    _ if first == e => {}
-                    _ if first < e => self.unlink_from(first),
-                    _ if e <= self.vouched && !bug(Bug::DurableUptoIgnored) => {
-                        self.gaps.push((self.chain.len(), e, first - 1));
-                    }
-                    _ => {
-                        self.torn = Some(e);
-                        break;
-                    }
-                }
-            }
-            expected = Some(link.batch.head.next());
-            self.chain.push(link);
-        }
-        if bug(Bug::DurableUptoIgnored) {
-            self.vouched = vouched_by(&self.chain);
-        }
-        self.find_checkpoints();
-    }
-
-    /// Segments behind which a run began whose first words are lost, with the highest number that is theirs for
-    /// certain: what came after it was written anew elsewhere, without the pieces of checkpoints and thus under other
-    /// numbers.
-    fn superseded(&self, counted: &[Link]) -> BTreeMap<u64, Lsn> {
-        let mut found = BTreeMap::new();
-        let mut vouched = 0;
-        for (at, link) in counted.iter().enumerate() {
-            vouched = vouched.max(link.batch.head.durable_upto);
-            let Some(next) = counted.get(at + 1).filter(|next| next.segment != link.segment) else {
-                continue;
-            };
-            if self.limit_of(link.segment) == u64::MAX && !self.same_run(link.segment, next.segment) {
-                found.insert(link.segment, vouched);
-            }
-        }
-        found
-    }
-
-    /// Whether one run made both segments, so that nothing was written anew between them.
-    fn same_run(&self, id: u64, later: u64) -> bool {
-        let run = |id| self.headers.get(&id).map(|header| header.run);
-        run(id).is_some() && run(id) == run(later)
-    }
-
-    /// The chain goes on at `first` in a later run; of what lies before, only the numbers up to `sure` are what they
-    /// were. The records above are kept, for most of them were copied; their numbers say nothing.
-    fn note_superseded(&mut self, sure: Lsn, first: Lsn) {
-        self.unlink_from(first);
-        let end = self.chain.last().map_or(1, |last| last.batch.head.next());
-        let from = end.min(sure.saturating_add(1));
-        if from < first {
-            // One that stood here began where the chain now ends.
-            self.gaps.retain(|(at, ..)| *at < self.chain.len());
-            self.gaps.push((self.chain.len(), from, first - 1));
-        }
-    }
-
-    /// The newer segment holds copies of what the older one's tail had from this number on.
-    fn unlink_from(&mut self, first: Lsn) {
-        while self.chain.last().is_some_and(|last| last.batch.head.first >= first) {
-            self.chain.pop();
-        }
-        self.gaps.retain(|(at, ..)| *at <= self.chain.len());
-    }
-
-    /// Without a checkpoint everything from the first record on is needed.
-    fn note_lost_start(&mut self) {
-        let from_start = self.pieces.values().next().is_some_and(|piece| piece.header.previous == 0);
-        let first = self.chain.first().map_or(1, |link| link.batch.head.first);
-        if self.checkpoint.is_none() && !from_start && first > 1 {
-            self.gaps.insert(0, (0, 1, first - 1));
-        }
-    }
-
     /// Batches of `id` from here on do not count, because a later segment says where the log went on.
     pub(crate) fn limit_of(&self, id: u64) -> u64 {
         let later = self.pieces.range(id + 1..).filter_map(|(_, piece)| piece.facts.previous);
@@ -302,22 +177,6 @@ impl Survey {
 
     fn counts_until(&self, id: u64) -> u64 {
         self.limit_of(id).min(self.void.get(&id).copied().unwrap_or(u64::MAX))
-    }
-
-    fn find_checkpoints(&mut self) {
-        let Some(start) = self.chain.first().map(|link| link.batch.head.first) else { return };
-        let end = self.chain.last().map_or(0, |link| link.batch.head.next());
-        let whole = |&(begin, last): &(Lsn, Lsn)| {
-            let inside = begin >= start && last < end;
-            inside && !self.gaps.iter().any(|(_, first, gap_last)| *first <= last && *gap_last >= begin)
-        };
-        let all = self.counted(|facts| &facts.checkpoints).map(|fact| (fact.says, fact.lsn));
-        let mut whole: Vec<(Lsn, Lsn)> = all.filter(whole).collect();
-        whole.sort_unstable();
-        // A checkpoint in the unvouched tail is not carried over, so it does not count.
-        whole.retain(|(_, last)| *last <= self.vouched || bug(Bug::RecoveryTrustsTail));
-        self.checkpoint = whole.last().copied();
-        self.earlier_checkpoint = whole.iter().rev().nth(1).copied();
     }
 
     /// Facts of one kind from batches that count.
@@ -389,56 +248,6 @@ impl Survey {
         }
     }
 
-    fn note_damage(&mut self) {
-        for (at, first, last) in &self.gaps {
-            let segment = self.chain.get(at.saturating_sub(1)).map_or(0, |link| link.segment);
-            let damage = Damage { segment, first: *first, last: Some(*last), salvaged: 0 };
-            self.damage.push(damage);
-        }
-        self.note_lost_end();
-        // Below the tip an unreadable file shows as a gap, unless nothing of it was needed for replay. One that no batch
-        // speaks of is a spare that an earlier run made and a power cut undid.
-        let spoken_of = self.spoken_of();
-        let tip_or_zero = self.tip().unwrap_or(0);
-        let begin = self.checkpoint.and_then(|(begin, _)| self.segment_of(begin)).unwrap_or(0);
-        let retired = self.retired();
-        let quiet = self.unreadable.iter().filter(|id| {
-            **id < tip_or_zero && **id >= begin && !retired.contains(id) && spoken_of.contains(id)
-        });
-        let quiet: Vec<u64> = quiet.copied().collect();
-        for id in quiet {
-            if !self.damage.iter().any(|damage| damage.segment == id) && self.gaps.is_empty() {
-                self.damage.push(Damage { segment: id, first: 0, last: Some(0), salvaged: 0 });
-            }
-        }
-    }
-
-    /// Whether the log may have gone on behind the last batch that is left.
-    fn note_lost_end(&mut self) {
-        let tip = self.tip();
-        // The newest file was durable in full size before its first batch: if it is short now, it was cut.
-        let cut = tip.filter(|tip| self.pieces.get(tip).is_some_and(|piece| piece.layout.cut));
-        // A torn end in a file that has rotted elsewhere may be rot as well: its last commits and what vouched for them.
-        let dirty = tip.filter(|tip| {
-            let dirty = self.pieces.get(tip).is_some_and(|piece| piece.layout.tail.is_some());
-            let gap_before = |at: usize| self.chain.get(at).is_some_and(|link| link.segment == *tip);
-            dirty && self.gaps.iter().any(|(at, ..)| gap_before(*at))
-        });
-        // Another file says that this one was durable in full, and its header or its end is gone.
-        let named = self.headers.values().map(|header| header.previous);
-        let named: BTreeSet<u64> =
-            named.chain(self.pieces.keys().filter_map(|id| self.continues_in(*id))).collect();
-        let short = self.pieces.iter().filter(|(_, piece)| piece.layout.cut).map(|(id, _)| id);
-        let above = self.unreadable.iter().chain(short).filter(|id| Some(**id) > tip && named.contains(id));
-        let above: Vec<u64> = above.copied().collect();
-        let end = self.chain.last().map_or(1, |link| link.batch.head.next());
-        // A later run may have begun in one that is lost and have written anew what nothing vouches for here.
-        let anew = above.iter().any(|id| !tip.is_some_and(|tip| self.same_run(tip, *id)));
-        let first = if anew { end.min(self.vouched.saturating_add(1)) } else { end };
-        let ends = cut.into_iter().chain(dirty).chain(above);
-        self.damage.extend(ends.map(|segment| Damage { segment, first, last: None, salvaged: 0 }));
-    }
-
     /// Segments that batches of other segments name: the log went there, or came from there.
     pub(crate) fn spoken_of(&self) -> BTreeSet<u64> {
         let before =
@@ -464,11 +273,6 @@ impl Survey {
             .is_some_and(|piece| piece.layout.cut || piece.layout.holes.iter().any(|(from, _)| *from < end));
         holed || self.unreadable.contains(&id) || self.damage.iter().any(|damage| damage.segment == id)
     }
-}
-
-/// The highest number that these batches know to be durable.
-fn vouched_by(links: &[Link]) -> Lsn {
-    links.iter().map(|link| link.batch.head.durable_upto).max().unwrap_or(0)
 }
 
 /// Numbers of the segments in a directory.
