@@ -82,8 +82,19 @@ pub(crate) struct JournalFigures {
 impl Journal {
     /// Starts the thread. It ends with [`Journal::stop`], or takes the process with it when the disk fails.
     pub(crate) fn start(log: Spool, segments_max: u64, damaged: bool) -> Journal {
+        Journal::start_bounded(log, segments_max, damaged, QUEUE)
+    }
+
+    /// With room for almost nothing, so that tests meet a full queue at every turn.
+    #[cfg(test)]
+    pub(crate) fn start_narrow(log: Spool, segments_max: u64) -> Journal {
+        let bounds = Bounds { jobs_admit: 2, bytes_admit: 1_000, jobs_max: 3, bytes_max: 1_500 };
+        Journal::start_bounded(log, segments_max, false, bounds)
+    }
+
+    fn start_bounded(log: Spool, segments_max: u64, damaged: bool, bounds: Bounds) -> Journal {
         let shared = Arc::new(Shared {
-            queue: Queue::new(QUEUE),
+            queue: Queue::new(bounds),
             admits: AtomicBool::new(log.admits_events()),
             committed: watch::Sender::new(0),
             wants_checkpoint: AtomicBool::new(true),

@@ -148,7 +148,7 @@ pub(super) fn system_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::collections::HashSet;
 
     use bytes::Bytes;
     use meshbridge_delivery::{Config, NewEvent};
@@ -174,20 +174,24 @@ mod tests {
         }
     }
 
-    fn durable(directory: &std::path::Path, actions_max: usize) -> Durable {
+    fn durable(directory: &std::path::Path, actions_max: usize, narrow: bool) -> Durable {
         let own: BridgeId = "here".parse().expect("an id");
         let settings = SpoolSettings { segment_bytes: 1 << 20, segments_max: 16 };
         let opened = journal::open(directory, settings, &own, false).expect("a new spool");
         let run = Run { epoch: opened.recovered.run.epoch, nonce: opened.recovered.run.nonce };
         let core = Core::recover(opened.state, Config::default(), 1, run, 1, Instant::now());
-        let journal = Journal::start(opened.log, settings.segments_max, false);
+        let journal = if narrow {
+            Journal::start_narrow(opened.log, settings.segments_max)
+        } else {
+            Journal::start(opened.log, settings.segments_max, false)
+        };
         Durable { todo: Todo::new(actions_max), ..Durable::new(core, journal) }
     }
 
     #[tokio::test]
     async fn a_driver_that_is_behind_shuts_the_doors_and_loses_nothing() {
         let directory = tempfile::tempdir().expect("a directory");
-        let durable = durable(directory.path(), 8);
+        let durable = durable(directory.path(), 8, false);
         let mut accepted = 0;
         // Nobody drives: what is durable waits to be offered.
         while durable.admits() {
@@ -205,6 +209,55 @@ mod tests {
         assert_eq!(offered, accepted as usize);
         assert!(durable.admits() && durable.keeps_up());
         tokio::time::timeout(Duration::from_secs(20), durable.todo.room()).await.expect("the doors are open");
+        durable.journal.stop();
+    }
+
+    /// Offers what is ready and ends it, as the driver does, until `all` have come. Each ends in records of its own.
+    async fn drive(durable: Arc<Durable>, all: usize) -> HashSet<u64> {
+        let mut commits = durable.commits();
+        let mut offered = HashSet::new();
+        while offered.len() < all {
+            let committed = *commits.borrow_and_update();
+            durable.with(|core| core.on_committed(committed, Instant::now()));
+            for action in durable.todo.take(usize::MAX) {
+                if let Action::Ready { body, .. } = action {
+                    assert!(offered.insert(body), "{body} was offered twice");
+                    durable.with(|core| core.on_offered(body, 0));
+                }
+            }
+            let _ = tokio::time::timeout(Duration::from_millis(5), commits.changed()).await;
+        }
+        offered
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn full_queues_on_both_sides_hold_each_other_up_never() {
+        const PUBLISHERS: u128 = 4;
+        const EACH: u128 = 100;
+        let directory = tempfile::tempdir().expect("a directory");
+        let durable = Arc::new(durable(directory.path(), 2, true));
+        let driver = tokio::spawn(drive(Arc::clone(&durable), (PUBLISHERS * EACH) as usize));
+        let mut publishers = tokio::task::JoinSet::new();
+        for publisher in 0..PUBLISHERS {
+            let durable = Arc::clone(&durable);
+            publishers.spawn(async move {
+                let mut refused = 0_u64;
+                for number in 0..EACH {
+                    // A refused publisher comes again.
+                    while !durable.admits() {
+                        refused += 1;
+                        tokio::task::yield_now().await;
+                    }
+                    durable.with(|core| core.accept(vec![event(1 + publisher * EACH + number)], 1));
+                }
+                refused
+            });
+        }
+        let whole = async { (publishers.join_all().await, driver.await.expect("it does not panic")) };
+        let patience = Duration::from_secs(60);
+        let (refused, offered) = tokio::time::timeout(patience, whole).await.expect("nobody waits for ever");
+        assert_eq!(offered.len(), (PUBLISHERS * EACH) as usize);
+        assert!(refused.iter().sum::<u64>() > 0, "the queues were never full");
         durable.journal.stop();
     }
 }
