@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::Survey;
 use crate::bugs::{Bug, bug};
-use crate::format::Lsn;
+use crate::entry::Previous;
+use crate::format::{DATA_START, Lsn};
 use crate::segment::Batch;
 
 /// A valid batch of the chain.
@@ -82,11 +83,38 @@ impl Survey {
             let Some(next) = counted.get(at + 1).filter(|next| next.segment != link.segment) else {
                 continue;
             };
-            if self.limit_of(link.segment) == u64::MAX && !self.same_run(link.segment, next.segment) {
+            let open = self.limit_of(link.segment) == u64::MAX && !self.same_run(link.segment, next.segment);
+            if open && !self.followed(link.segment, next) {
                 found.insert(link.segment, vouched);
             }
         }
         found
+    }
+
+    /// Whether the run that begins with `next` says that the log had gone on behind `id` before, in segments of which
+    /// it kept nothing: a power cut took what was never acknowledged there, and what it left of `id` is as it was.
+    fn followed(&self, id: u64, next: &Link) -> bool {
+        if next.batch.at != DATA_START {
+            return false;
+        }
+        let mut previous = self.pieces.get(&next.segment).and_then(|piece| piece.facts.previous);
+        let mut below = next.segment;
+        while let Some(Previous { segment, end }) = previous.filter(|previous| previous.segment < below) {
+            let Some(piece) = self.pieces.get(&segment).filter(|_| segment > id) else {
+                return segment == id;
+            };
+            let kept_nothing = end == DATA_START;
+            if piece.header.previous == id {
+                return kept_nothing || self.same_run(id, segment);
+            }
+            if !kept_nothing {
+                return false;
+            }
+            let named = Previous { segment: piece.header.previous, end: u64::MAX };
+            previous = Some(piece.facts.previous.unwrap_or(named));
+            below = segment;
+        }
+        false
     }
 
     /// Whether one run made both segments, so that nothing was written anew between them.

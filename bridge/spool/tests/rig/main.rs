@@ -33,6 +33,8 @@ fn power_cuts_and_kills_lose_nothing_that_was_acknowledged() {
 /// Found by deeper runs.
 #[test]
 fn seeds_that_failed_once_pass() {
+    each_seed(85..86, Scope::Twice, |seed| life::life(seed, Kind::Cuts));
+    each_seed(51..52, Scope::Twice, |seed| life::life(seed, Kind::Errors));
     each_seed(8_850..8_851, Scope::Twice, |seed| life::life(seed, Kind::Cuts));
     each_seed(9_552..9_553, Scope::Twice, |seed| life::life(seed, Kind::Cuts));
     each_seed(3_512..3_513, Scope::Once, rot::damage_bytes);
