@@ -14,6 +14,8 @@ mod memory;
 mod partition;
 mod reroute;
 mod slow;
+mod stops;
+mod storm;
 
 use std::env;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -110,9 +112,12 @@ impl Scene {
             };
             ledger.settle(self.settled_within, &demands).await
         };
-        run.await.with_context(|| {
+        let result = run.await;
+        // Asked while they still do what they do.
+        let books = if result.is_err() { mesh.books().await } else { String::new() };
+        result.with_context(|| {
             let readers: Vec<_> = consumers.iter().map(Consumer::read).collect();
-            format!("{}\nsubscribers: {readers:#?}\n{}", shown.join("\n"), mesh.story())
+            format!("{}\nsubscribers: {readers:#?}\n{books}\n{}", shown.join("\n"), mesh.story())
         })
     }
 
