@@ -1,6 +1,7 @@
 //! Nothing acknowledged is lost and nothing comes twice, whatever is killed, wiped, cut or garbled on the way (RELIABILITY §7; each test names its row).
 //!
-//! `MESHBRIDGE_KILLS` is how many faults T1 strikes, 12 without it; the other tests take their share of it. `MESHBRIDGE_SEED` repeats a schedule that failed:
+//! `MESHBRIDGE_KILLS` is how many faults T1 strikes, 12 without it; the other tests take their share of it. `MESHBRIDGE_STORM_SECONDS` is how long all faults strike
+//! at once, 12 without it. `MESHBRIDGE_SEED` repeats a schedule that failed:
 //! its number is in the message. The times at which processes run are not repeated with it.
 
 mod chaos;

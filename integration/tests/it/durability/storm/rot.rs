@@ -20,7 +20,7 @@ const EVENTS: usize = 240;
 /// With [`EVENTS`] of them two files are full, and a third is begun.
 const BYTES: usize = 90_000;
 const SPOOL: &str = "segmentMiB: 8, sizeMiB: 256";
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_secs(120);
 
 /// The keys of what was published for `east`, by id.
 async fn backlog(mesh: &Mesh, ledger: &SharedLedger) -> Result<BTreeMap<String, String>> {
