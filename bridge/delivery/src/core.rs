@@ -165,7 +165,12 @@ impl Core {
             let effects = bodies.iter().map(|body| Effect::Unchosen { body: *body, name: name.clone() });
             self.actions.extend(effects.map(Action::Effect));
         }
-        let bodies: Vec<u64> = self.state.events.keys().collect();
+        let mut bodies: Vec<u64> = self.state.events.keys().collect();
+        if !self.state.late.is_empty() {
+            // As they were offered before: a subscriber that says what it has seen last means that order.
+            let (events, late) = (&self.state.events, &self.state.late);
+            bodies.sort_by_key(|body| late.place(*body, events.get(body).map_or(0, |event| event.key.seq)));
+        }
         for body in &bodies {
             let Some(event) = self.state.events.get(body) else { continue };
             if event.expires > 0 {

@@ -201,10 +201,11 @@ impl Inner {
 
     /// Acknowledges what these leases hold; gives for each whether it was running.
     pub(super) fn end_leases(&self, tokens: &[AckToken]) -> Vec<bool> {
+        let now = Instant::now();
         let named = |token: &AckToken| self.named.get(token.subscription);
         let running: Vec<bool> = tokens
             .iter()
-            .map(|token| named(token).is_some_and(|named| named.end_lease(token.body, token.lease)))
+            .map(|token| named(token).is_some_and(|named| named.end_lease(token.body, token.lease, now)))
             .collect();
         if running.contains(&true) {
             fail_point!("destination.before-acknowledging");

@@ -17,6 +17,8 @@ use crate::record::{Outcome, Record};
 const RESEND_BATCH: usize = 1_024;
 /// Events looked at beyond those that an older run blocks.
 const LOOK_BEYOND: usize = 256;
+/// How long a sender waits for progress that knows nothing of the destination.
+const PATIENCE_FIRST: Duration = Duration::from_millis(500);
 /// What a frame costs beside its payload, in the window's terms.
 const FRAME_OVERHEAD: u64 = 256;
 
@@ -70,7 +72,7 @@ impl Default for Sender {
             credit: u64::MAX,
             progress_at: None,
             fence_at: None,
-            patience: Duration::from_millis(500),
+            patience: PATIENCE_FIRST,
             srtt: None,
             rttvar: Duration::ZERO,
         }
@@ -87,8 +89,10 @@ impl Sender {
         }
     }
 
-    /// The destination is out of reach: everything is to be sent again, after an exchange.
+    /// The destination is out of reach, or another process: everything is to be sent again, after an exchange. What was
+    /// learned by waiting for it in vain is forgotten.
     pub(super) fn take_back(&mut self) {
+        self.patience = PATIENCE_FIRST;
         self.unsent.extend(std::mem::take(&mut self.flight).into_keys());
         self.flight_bytes = 0;
         self.progress_at = None;
