@@ -13,7 +13,6 @@ use smallvec::SmallVec;
 use tracing::warn;
 
 use super::best_effort::is_marked;
-use super::durable::system_ms;
 use super::judge::{DEAD_LETTER, Refusal, Verdict, context_name};
 use super::stored::Stored;
 use super::subscriptions::Delivery;
@@ -168,7 +167,7 @@ impl Inner {
             }
         };
         let left = frame.expires.map(|expires| expires.saturating_duration_since(Instant::now()));
-        let expires = left.map_or(0, |left| system_ms() + left.as_millis() as u64);
+        let expires = left.map_or(0, |left| self.durable.clock().end_of(left));
         let Wanted { groups, groups_only, attempts, returned } = self.subscriptions_of(&frame);
         let arrived = Arrived {
             key: key.clone(),

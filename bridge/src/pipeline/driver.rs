@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use meshbridge_delivery::{Action, Alarm, Choices, Effect, GroupEnd, Message, Outcome};
+use meshbridge_delivery::{Action, Alarm, Choices, ClockDoubt, Effect, GroupEnd, Message, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::Context;
 use meshbridge_routing::wire::{GroupTarget, Relay, data::payload_digest, encode_groups};
@@ -15,10 +15,9 @@ use meshbridge_routing::{BridgeId, CarrierSet, Forwarding};
 use meshbridge_spool::fail_point;
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::admission::{partition, set_of};
-use super::durable::system_ms;
 use super::judge::{DEAD_LETTER, Verdict};
 use super::named::Lane;
 use super::stored::Stored;
@@ -95,7 +94,8 @@ impl Inner {
     fn advance(&self, committed: u64, tick: bool) {
         let now = Instant::now();
         let finished = self.durable.finished.take();
-        let wall = self.durable.wall_for_expiry().filter(|_| tick);
+        let clock = self.durable.clock();
+        let wall = clock.for_expiry().filter(|_| tick);
         let credit = if self.durable.journal.admits() { u64::MAX } else { 0 };
         self.durable.with(|core| {
             if committed > core.committed() {
@@ -115,6 +115,7 @@ impl Inner {
             }
         });
         if tick {
+            self.on_clock(clock.doubt());
             self.tick_membership();
             self.tick_named(now);
         }
@@ -160,6 +161,28 @@ impl Inner {
             Effect::Unchosen { .. } => self.unchosen.changed(),
             Effect::Moved { from, to, .. } => self.ends.note_moved(from, to),
             Effect::Settled { .. } => {}
+        }
+    }
+
+    /// Says once for each time that the clock cannot be believed (D13).
+    fn on_clock(&self, doubt: Option<ClockDoubt>) {
+        if std::mem::replace(&mut *lock(&self.durable.clock_doubt), doubt) == doubt {
+            return;
+        }
+        match doubt {
+            Some(ClockDoubt::Ahead) => {
+                self.parts.metrics.on_alarm("clock_ahead");
+                error!(
+                    "The clock has been set far ahead; no event expires until it is set right, or the bridge is started again"
+                );
+            }
+            Some(ClockDoubt::Behind) => {
+                self.parts.metrics.on_alarm("clock_behind");
+                error!(
+                    "The clock says less than it has said before; no event expires until it has caught up"
+                );
+            }
+            None => info!("The clock is believed again"),
         }
     }
 
@@ -209,8 +232,7 @@ impl Inner {
             }
         }
         let now = Instant::now();
-        let life =
-            (stored.expires > 0).then(|| Duration::from_millis(stored.expires.saturating_sub(system_ms())));
+        let life = (stored.expires > 0).then(|| self.durable.clock().remaining(stored.expires));
         if life == Some(Duration::ZERO) {
             // The core ends it at its next look at the clock.
             return;
