@@ -145,6 +145,12 @@ impl Lanes {
         (first && noted >= begin).then_some(begin)
     }
 
+    /// The origin has another disk than before: its outcomes are numbered from 1 again.
+    pub(super) fn forget_outcomes(&mut self) {
+        (self.outcomes_durable, self.outcomes_sent, self.outcomes_begin) = (0, 0, 1);
+        self.outcomes_at = None;
+    }
+
     /// From this number on the origin knows none.
     pub(super) fn tell_from(&mut self, number: u64) {
         self.outcomes_sent = number.saturating_sub(1);
@@ -251,7 +257,8 @@ impl Core {
     pub(super) fn outcome_added(&mut self, origin: &BridgeId) {
         let Some(source) = self.state.sources.get(origin) else { return };
         let upto = source.outcomes_from.saturating_sub(1) + source.outcomes.len() as u64;
-        self.then(Waiting::Outcomes { origin: origin.clone(), upto });
+        let spool = source.spool();
+        self.then(Waiting::Outcomes { origin: origin.clone(), spool, upto });
     }
 
     pub(super) fn on_taken_durable(&mut self, key: &EventKey, prev: u64, body: Option<u64>, now: Instant) {
