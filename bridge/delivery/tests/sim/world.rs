@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use smallvec::SmallVec;
 
+mod clocks;
 mod deliver;
 mod faults;
 mod groups;
@@ -50,6 +51,22 @@ pub struct Faults {
     pub groups: u32,
     /// Comings and goings of its members.
     pub members: u32,
+    /// Disks of the first bridge, which is nobody's destination, replaced by blank ones.
+    pub origin_wipes: u32,
+    /// Steps of some bridge's clock on the wall.
+    pub clock_jumps: u32,
+    /// Of every bridge's clock at most, from its start.
+    pub skew_ms: u64,
+    /// How long the world goes on, where not for twenty seconds.
+    pub life_ms: u64,
+    /// How long the last bridge is away, from shortly after the beginning.
+    pub absent_ms: u64,
+}
+
+impl Faults {
+    fn life_ms(&self) -> u64 {
+        if self.life_ms > 0 { self.life_ms } else { LIFE_MS }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,6 +88,15 @@ pub struct Report {
     pub members_left: u64,
     pub moved: u64,
     pub taken_back: u64,
+    pub origin_wipes: u64,
+    /// Pairs of these that a destination had, and those that nobody had.
+    pub orphans: u64,
+    pub lost_with_origin: u64,
+    /// Of the lost disks of origins, seen by a destination.
+    pub other_disks: u64,
+    pub clock_jumps: u64,
+    /// Looks at a clock that was in doubt.
+    pub doubts: u64,
 }
 
 impl Report {
@@ -92,6 +118,12 @@ impl Report {
         self.members_left += other.members_left;
         self.moved += other.moved;
         self.taken_back += other.taken_back;
+        self.origin_wipes += other.origin_wipes;
+        self.orphans += other.orphans;
+        self.lost_with_origin += other.lost_with_origin;
+        self.other_disks += other.other_disks;
+        self.clock_jumps += other.clock_jumps;
+        self.doubts += other.doubts;
     }
 }
 
@@ -102,7 +134,8 @@ enum Packet {
         key: EventKey,
         prev: u64,
         payload: Vec<u8>,
-        expires: u64,
+        /// When its life is over, by the time of the world.
+        dies: Option<u64>,
         group: bool,
         alone: bool,
         attempts: u32,
@@ -169,6 +202,11 @@ enum Step {
         body: u64,
         id: u64,
     },
+    OriginWipe,
+    ClockJump,
+    ClockBack {
+        node: usize,
+    },
     Tick,
 }
 
@@ -183,10 +221,15 @@ struct Published {
     producer: u128,
     destinations: Vec<usize>,
     grouped: bool,
+    /// By the clock of its publisher; 0 for never.
     expires: u64,
+    /// By the time of the world.
+    dies: u64,
     /// Waits for this ticket of this life.
     waits: Option<(u64, u64)>,
     acknowledged: bool,
+    /// The last that it was given.
+    key: String,
 }
 
 #[derive(Debug)]
@@ -214,6 +257,9 @@ pub struct World {
     no_room: BTreeSet<usize>,
     refused_frames: u64,
     groups: groups::Groups,
+    clocks: Vec<clocks::Clock>,
+    /// Pairs of bridge and event that must be seen there though its origin has forgotten it.
+    orphans: Vec<(usize, u64)>,
     /// By destination and key.
     ended_keys: EndsByKey,
     report: Report,
@@ -227,6 +273,7 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let count = rng.random_range(2..5);
         let nodes = (0..count).map(|n| Node::new(&format!("b{n}"), n as u128 + 1)).collect();
+        let clocks = (0..count).map(|_| clocks::Clock::skewed(&faults, &mut rng)).collect();
         World {
             faults,
             rng,
@@ -247,6 +294,8 @@ impl World {
             no_room: BTreeSet::new(),
             refused_frames: 0,
             groups: groups::Groups::default(),
+            clocks,
+            orphans: Vec::new(),
             ended_keys: BTreeMap::new(),
             report: Report::default(),
         }
@@ -266,7 +315,7 @@ impl World {
             self.start(node)?;
         }
         for n in 0..self.rng.random_range(60..200) {
-            let ms = self.rng.random_range(0..LIFE_MS);
+            let ms = self.rng.random_range(0..self.faults.life_ms());
             self.at(ms, Step::Publish);
             if n % 3 == 0 {
                 self.at(ms, Step::Publish);
@@ -280,22 +329,26 @@ impl World {
             (self.faults.older_destinations, Step::Copy),
             (self.faults.full, Step::Full),
             (self.faults.rots, Step::Rot),
+            (self.faults.origin_wipes, Step::OriginWipe),
+            (self.faults.clock_jumps, Step::ClockJump),
         ] {
             for _ in 0..count {
-                let ms = self.rng.random_range(0..LIFE_MS);
+                let ms = self.rng.random_range(0..self.faults.life_ms());
                 self.at(ms, step.clone());
             }
         }
         self.start_members();
+        self.leave()?;
+        let life = self.faults.life_ms();
         self.at(0, Step::Tick);
         let mut healed = false;
         while let Some(((at, _), step)) = self.steps.pop_first() {
             self.now = at;
-            if at > LIFE_MS + 1_000 && !healed {
+            if at > life + 1_000 && !healed {
                 healed = true;
                 self.heal()?;
             }
-            if at > LIFE_MS + QUIET_MS {
+            if at > life + QUIET_MS {
                 break;
             }
             let tick = matches!(step, Step::Tick);
@@ -311,6 +364,7 @@ impl World {
 
     fn heal(&mut self) -> Result<(), String> {
         self.faults = Faults { retain: self.faults.retain, ..Faults::default() };
+        self.clocks.iter_mut().for_each(clocks::Clock::set_right);
         self.blocked.clear();
         self.all_members_come();
         for node in 0..self.nodes.len() {
@@ -391,23 +445,46 @@ impl World {
             Step::MemberAcknowledges { node, life, body, id } => {
                 self.member_acknowledges(node, life, body, id)
             }
+            Step::OriginWipe => self.wipe_origin(),
+            Step::ClockJump => self.clock_jumps(),
+            Step::ClockBack { node } => {
+                self.clocks[node].set_right();
+                Ok(())
+            }
             Step::Tick => self.tick(),
         }
     }
 
     fn tick(&mut self) -> Result<(), String> {
-        self.at(20, Step::Tick);
         let now = self.instant();
         for node in 0..self.nodes.len() {
-            let wall = self.now;
+            let wall = self.reading(node).for_expiry();
+            self.report.doubts += u64::from(wall.is_none());
             let Some(core) = self.nodes[node].core.as_mut() else { continue };
-            core.expire(wall, now);
+            if let Some(wall) = wall {
+                core.expire(wall, now);
+            }
             if core.poll_timeout().is_some_and(|at| at <= now) {
                 core.handle_timeout(now);
             }
             self.drain(node)?;
         }
-        self.retry_unanswered()
+        self.retry_unanswered()?;
+        let pause = self.pause();
+        self.at(pause, Step::Tick);
+        Ok(())
+    }
+
+    /// Until somebody has something to do; not much later, but in a world where nothing happens for days.
+    fn pause(&self) -> u64 {
+        if self.faults.absent_ms == 0 {
+            return 20;
+        }
+        let timeouts = self.nodes.iter().filter_map(|node| node.core.as_ref()?.poll_timeout());
+        let next =
+            timeouts.min().map_or(60_000, |at| at.saturating_duration_since(self.instant()).as_millis());
+        let step = self.steps.first_key_value().map_or(60_000, |((at, _), _)| at - self.now);
+        (next as u64).min(step).clamp(20, 60_000)
     }
 
     /// Publishers whose bridge died before it answered ask again with the same id.
@@ -432,9 +509,11 @@ impl World {
         let nonce = self.nonce * 7919;
         let checkpoint = self.rng.random_bool(0.5);
         let now = self.instant();
+        self.clocks[node].set_right_for_start();
         for effect in self.nodes[node].start(nonce, checkpoint, now) {
             self.effect(node, effect)?;
         }
+        self.start_clock(node);
         let epoch = self.nodes[node].disk.epoch;
         let highest = self.epochs.entry(node).or_default();
         if epoch <= *highest {
@@ -459,7 +538,7 @@ impl World {
         let wiping = self.faults.wipes > 0 || self.faults.older_destinations > 0;
         let origins = if wiping { self.nodes.len() - 1 } else { self.nodes.len() };
         let node = self.rng.random_range(0..origins.max(1));
-        let rolling = self.faults.rollbacks > 0;
+        let rolling = self.faults.rollbacks + self.faults.origin_wipes > 0;
         let mut destinations: Vec<usize> =
             (usize::from(rolling)..self.nodes.len()).filter(|_| self.rng.random_bool(0.6)).collect();
         if wiping && !destinations.contains(&(self.nodes.len() - 1)) {
@@ -467,18 +546,24 @@ impl World {
         }
         let id = self.next_id;
         self.next_id += 1;
-        let expires = if self.rng.random_range(0..100) < self.faults.expiries {
-            self.now + self.rng.random_range(1..3_000)
-        } else {
-            0
-        };
+        let life = if self.rng.random_range(0..100) < self.faults.expiries { self.life() } else { 0 };
+        let (dies, expires) = self.ends_of(node, life);
         let producer = u128::from(id);
         let grouped = self.faults.groups > 0 && self.rng.random_range(0..100) < self.faults.groups;
         if grouped && self.rng.random_bool(0.5) {
             destinations.clear();
         }
-        let published =
-            Published { node, producer, destinations, grouped, expires, waits: None, acknowledged: false };
+        let published = Published {
+            node,
+            producer,
+            destinations,
+            grouped,
+            expires,
+            dies,
+            waits: None,
+            acknowledged: false,
+            key: String::new(),
+        };
         self.published.insert(id, published);
         self.report.published += 1;
         if self.nodes[node].core.is_some() { self.submit(id) } else { Ok(()) }
@@ -508,7 +593,7 @@ impl World {
             self.add_group(node, &mut event);
         }
         let unchosen = event.choices.as_ref().is_some_and(|choices| !choices.unchosen.is_empty());
-        let wall = self.now;
+        let wall = self.reading(node).logged();
         let life = self.nodes[node].lives;
         let core = self.nodes[node].core.as_mut().ok_or("publisher's bridge is down")?;
         let (admitted, ticket) = core.accept(vec![event], wall);
@@ -524,6 +609,7 @@ impl World {
             return Err(format!("{key} was given to {other} and to {id}"));
         }
         let entry = self.published.get_mut(&id).ok_or("known")?;
+        entry.key = key;
         if ticket <= committed {
             entry.acknowledged = true;
         } else {
@@ -566,6 +652,7 @@ impl World {
             match action {
                 Action::Append(append) => {
                     self.nodes[node].disk.append(&append);
+                    self.check_expiries(node, &append)?;
                     let ms = self.rng.random_range(1..70);
                     let life = self.nodes[node].lives;
                     self.at(ms, Step::Commit { node, life, ticket: append.ticket });
@@ -578,7 +665,9 @@ impl World {
                 Action::Ready { body, out_of_order } => self.ready(node, body, out_of_order)?,
                 Action::Effect(effect) => self.effect(node, effect)?,
                 Action::Alarm(Alarm::EgressLost { events, .. }) => self.report.egress_lost += events,
-                Action::Alarm(Alarm::OtherDisk { .. }) => {}
+                Action::Alarm(Alarm::OtherDisk { bridge }) => {
+                    self.report.other_disks += u64::from(bridge == self.nodes[0].id);
+                }
                 Action::Alarm(Alarm::OriginBehind { .. }) if self.report.rollbacks > 0 => {}
                 Action::Alarm(alarm) => return Err(format!("{alarm:?}")),
             }
