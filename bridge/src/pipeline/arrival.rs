@@ -1,5 +1,6 @@
 //! Frames that a link brought: carried further, delivered here, or both.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -119,14 +120,21 @@ impl Inner {
             .with(|core| here.iter().map(|one| core.classify(&one.frame.body.key, now)).collect());
         let full = !self.durable.journal.admits();
         let mut taken = Vec::new();
+        let mut unheard = BTreeSet::new();
         for (one, known) in here.into_iter().zip(known) {
             match known {
                 // Full: the origin keeps it, and hears by the credit that it may come again later.
-                Known::New if full => self.parts.metrics.on_dropped(DropReason::QueueFull, 1),
+                Known::New if full => {
+                    self.parts.metrics.on_dropped(DropReason::QueueFull, 1);
+                    unheard.insert(one.frame.body.key.origin.clone());
+                }
                 Known::New => taken.push(self.judge_here(generation, one)),
                 Known::Known => self.parts.metrics.on_dropped(DropReason::Duplicate, 1),
                 Known::UnknownRun | Known::NoRoom => self.parts.metrics.on_dropped(DropReason::Waited, 1),
             }
+        }
+        if !unheard.is_empty() {
+            self.durable.with(|core| unheard.iter().for_each(|origin| core.had_no_room(origin, now)));
         }
         if taken.is_empty() {
             return;

@@ -207,6 +207,15 @@ impl Core {
         if holes >= self.config.holes_max { Arrival::NoRoom } else { Arrival::New }
     }
 
+    /// There was no room for an event that [`Core::classify`] calls new. That its origin has sent it means that it has not
+    /// heard so: the word may have got lost.
+    pub fn had_no_room(&mut self, origin: &BridgeId, now: Instant) {
+        let delay = self.config.receipt_delay;
+        if let Some(peer) = self.peers.get_mut(origin).filter(|peer| peer.session.is_some()) {
+            peer.lanes.due(now + delay);
+        }
+    }
+
     /// Takes an event that [`Core::classify`] calls new, and gives the id of its body; `None` where it was only for
     /// groups that have no member here.
     pub fn take(&mut self, event: Arrived, wall: u64) -> Option<u64> {

@@ -190,8 +190,11 @@ impl Core {
             }
             return;
         }
+        // A receipt that was overtaken says what was so before; what it settles is settled all the same.
+        if peer.heard.is_none_or(|(_, number)| number < receipt.number) {
+            peer.sender.credit = receipt.credit;
+        }
         peer.heard = peer.heard.map(|(speaker, number)| (speaker, number.max(receipt.number)));
-        peer.sender.credit = receipt.credit;
         if receipt.credit == 0 && peer.ask_at.is_none() {
             // The word that there is room again may be lost.
             peer.ask_at = Some(now + self.config.resend_max / 6);
@@ -405,6 +408,11 @@ impl Core {
             Some(FenceItem { run, lane, seq, prev: pending.prev, outcome: outcome.clone() })
         });
         items.take(FENCES_MAX).collect()
+    }
+
+    /// Whether a destination has said that it has no room for events.
+    pub fn is_full(&self, destination: &BridgeId) -> bool {
+        self.peers.get(destination).is_some_and(|peer| peer.sender.has_no_credit())
     }
 
     /// Pairs in flight to a destination, and those that wait for its word on their end.

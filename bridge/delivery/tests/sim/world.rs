@@ -152,7 +152,6 @@ pub struct World {
     copy: Option<(crate::node::Disk, BTreeSet<u64>)>,
     /// Without room for events of others.
     no_room: BTreeSet<usize>,
-    refused_frames: u64,
     groups: groups::Groups,
     clocks: Vec<clocks::Clock>,
     /// Pairs of bridge and event that must be seen there though its origin has forgotten it.
@@ -188,7 +187,6 @@ impl World {
             copy: None,
             epochs: BTreeMap::new(),
             no_room: BTreeSet::new(),
-            refused_frames: 0,
             groups: groups::Groups::default(),
             clocks,
             orphans: Vec::new(),

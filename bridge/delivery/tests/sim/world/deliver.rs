@@ -30,6 +30,12 @@ impl World {
         {
             return Err(format!("{id} leaves before its flush"));
         }
+        let full = |(bridge, _): &&(BridgeId, u64)| {
+            self.nodes[node].core.as_ref().is_some_and(|core| core.is_full(bridge))
+        };
+        if let Some((bridge, _)) = to.iter().find(full) {
+            return Err(format!("{id} is sent to {bridge}, which has said that it is full"));
+        }
         for (bridge, prev) in to {
             let to = self.node_of(bridge);
             self.send(

@@ -20,7 +20,8 @@ impl World {
                 if self.no_room.contains(&to) {
                     // As a bridge does that is full: not taken, and the origin hears of it by its credit.
                     self.report.packets_lost += 1;
-                    self.refused_frames += 1;
+                    self.report.refused += 1;
+                    core.had_no_room(&key.origin, now);
                 } else if core.classify(&key, now) == Arrival::New {
                     let member = live && consumer.is_some();
                     let plain = group.filter(|_| !alone);

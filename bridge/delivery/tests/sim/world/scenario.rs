@@ -77,6 +77,8 @@ pub struct Report {
     /// Of the lost disks of origins, seen by a destination.
     pub other_disks: u64,
     pub clock_jumps: u64,
+    /// Frames that came to a bridge without room.
+    pub refused: u64,
     /// Looks at a clock that was in doubt.
     pub doubts: u64,
 }
@@ -105,6 +107,7 @@ impl Report {
         self.lost_with_origin += other.lost_with_origin;
         self.other_disks += other.other_disks;
         self.clock_jumps += other.clock_jumps;
+        self.refused += other.refused;
         self.doubts += other.doubts;
     }
 }
