@@ -104,6 +104,7 @@ impl Inner {
                     topic: plan.topic.clone(),
                     event: plan.event.clone(),
                     expires: *expires,
+                    judged: Some(generation.number),
                     forms: Some((generation.number, plan.variants.to_vec())),
                 };
                 if !remote.is_empty() || *local || *unchosen > 0 {

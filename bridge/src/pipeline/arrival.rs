@@ -10,11 +10,12 @@ use meshbridge_policy::{Context, ZoneIndex};
 use meshbridge_routing::wire::{NoticeKind, data::payload_digest, decode_groups};
 use meshbridge_routing::{BridgeId, EventKey, Forwarding, GroupName, ZoneName};
 use meshbridge_spool::fail_point;
+use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 use tracing::warn;
 
 use super::best_effort::is_marked;
-use super::judge::{DEAD_LETTER, Refusal, Verdict, context_name};
+use super::judge::{Refusal, Verdict, context_name};
 use super::stored::Stored;
 use super::subscriptions::Delivery;
 use super::{Inner, Pipeline, lock};
@@ -164,14 +165,11 @@ impl Inner {
         let Here { frame, prev, zone, event } = one;
         let body = &frame.body;
         let key = body.key.clone();
-        let event = match self.judge_arrival(generation, Context::Ingress, &zone, &frame, &event) {
+        let event = match self.judge_arrival(generation, Context::Ingress, &zone, &body.topic, &event) {
             Verdict::Pass(edited) => edited.unwrap_or(event),
             Verdict::Stop(refusal) => {
                 self.refuse(Context::Ingress, &frame, &refusal);
-                let by = refusal.by.clone().into();
-                let letter = refusal.disposition == DEAD_LETTER;
-                let outcome = if letter { Outcome::DeadLettered(by) } else { Outcome::Denied(by) };
-                return (key, prev, Err(outcome));
+                return (key, prev, Err(refusal.outcome()));
             }
         };
         let left = frame.expires.map(|expires| expires.saturating_duration_since(Instant::now()));
@@ -188,7 +186,8 @@ impl Inner {
             attempts,
             returned,
         };
-        let stored = Stored { key: key.clone(), topic: body.topic.clone(), event, expires, forms: None };
+        let (topic, judged) = (body.topic.clone(), Some(generation.number));
+        let stored = Stored { key: key.clone(), topic, event, expires, judged, forms: None };
         (key, prev, Ok((arrived, Arc::new(stored))))
     }
 
@@ -233,7 +232,7 @@ impl Inner {
         if !lock(&self.dedup).take(&body.key, prev) {
             return self.parts.metrics.on_dropped(DropReason::Duplicate, 1);
         }
-        let event = match self.judge_arrival(generation, Context::Ingress, origin_zone, frame, event) {
+        let event = match self.judge_arrival(generation, Context::Ingress, origin_zone, &body.topic, event) {
             Verdict::Pass(edited) => edited.unwrap_or_else(|| event.clone()),
             Verdict::Stop(refusal) => return self.refuse(Context::Ingress, frame, &refusal),
         };
@@ -265,18 +264,19 @@ impl Inner {
             };
             return self.refuse(Context::Transit, &frame, &refusal);
         }
-        match self.judge_arrival(generation, Context::Transit, origin_zone, &frame, event) {
+        match self.judge_arrival(generation, Context::Transit, origin_zone, &frame.body.topic, event) {
             Verdict::Pass(_) => self.forward(forwarding, frame, Some(neighbour)),
             Verdict::Stop(refusal) => self.refuse(Context::Transit, &frame, &refusal),
         }
     }
 
-    fn judge_arrival(
+    /// What came from another zone into this one, or through it.
+    pub(super) fn judge_arrival(
         &self,
         generation: &Generation,
         context: Context,
         origin_zone: &ZoneName,
-        frame: &Outbound,
+        topic: &Topic,
         event: &Event,
     ) -> Verdict {
         if *origin_zone == self.parts.own_zone {
@@ -287,7 +287,7 @@ impl Inner {
             return Verdict::Stop(Refusal::unknown_zone());
         };
         let to: ZoneIndex = self.parts.own_zone_index;
-        self.verdict(context, program.decide(context, from, to, &frame.body.topic, event))
+        self.verdict(context, generation, program.decide(context, from, to, topic, event))
     }
 
     /// The event ends here; the origin hears of it and keeps the record (POLICY §3).

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::admission::{partition, set_of};
-use super::judge::{DEAD_LETTER, Verdict};
+use super::judge::Verdict;
 use super::named::Lane;
 use super::stored::Stored;
 use super::subscriptions::Delivery;
@@ -287,19 +287,14 @@ impl Inner {
             Some(to) => {
                 let from = self.parts.own_zone_index;
                 let decision = program.decide(Context::Egress, from, to, &stored.topic, &stored.event);
-                self.verdict(Context::Egress, decision)
+                self.verdict(Context::Egress, generation, decision)
             }
         };
         match verdict {
             Verdict::Pass(edited) => Some(edited.unwrap_or_else(|| stored.event.clone()).encoded().clone()),
             Verdict::Stop(refusal) => {
                 self.on_refused_here(&stored.key, &stored.topic, &stored.event, bridge.as_str(), &refusal);
-                let outcome = if refusal.disposition == DEAD_LETTER {
-                    Outcome::DeadLettered(refusal.by.clone().into())
-                } else {
-                    Outcome::Denied(refusal.by.clone().into())
-                };
-                self.durable.with(|core| core.not_sent(body, bridge, outcome, Instant::now()));
+                self.durable.with(|core| core.not_sent(body, bridge, refusal.outcome(), Instant::now()));
                 None
             }
         }
@@ -335,9 +330,12 @@ impl Inner {
         let (living, partition) = if live || groups.iter().any(by_partition) {
             self.offer_bytes(body, live, &groups)
         } else {
-            (0, 0)
+            (Ok(0), 0)
         };
-        self.durable.with(|core| core.on_offered(body, living));
+        self.durable.with(|core| match living {
+            Ok(living) => core.on_offered(body, living),
+            Err(denied) => core.on_denied(body, denied),
+        });
         for group in groups {
             match self.named.get(group) {
                 Some(named) => named.offer_in(body, lane.clone(), partition),
@@ -347,17 +345,12 @@ impl Inner {
         }
     }
 
-    /// How many subscriptions without memory have it now, and its partition.
-    fn offer_bytes(&self, body: u64, live: bool, groups: &[u32]) -> (u32, u32) {
+    /// How many subscriptions without memory have it now, or which rule forbids it to them; and its partition.
+    fn offer_bytes(&self, body: u64, live: bool, groups: &[u32]) -> (Result<u32, Outcome>, u32) {
         match self.durable.stored(body) {
             Ok(stored) => {
-                let delivery = Arc::new(Delivery {
-                    body: Some(body),
-                    key: stored.key.clone(),
-                    topic: stored.topic.clone(),
-                    event: stored.event.clone(),
-                });
-                (if live { self.hand_out(&delivery) } else { 0 }, partition_hash(&stored.event))
+                let living = if live { self.offer_live(body, &stored) } else { Ok(0) };
+                (living, partition_hash(&stored.event))
             }
             Err(problem) => {
                 error!(body, problem, "An event cannot be read back from the spool");
@@ -367,9 +360,19 @@ impl Inner {
                         core.end_group(body, *group, GroupEnd::DeadLettered("destination-lost".into()));
                     }
                 });
-                (0, 0)
+                (Ok(0), 0)
             }
         }
+    }
+
+    /// To the subscriptions without memory, where the rules in force still allow it; gives how many have it now.
+    fn offer_live(&self, body: u64, stored: &Stored) -> Result<u32, Outcome> {
+        let event = match self.judge_delivery(stored) {
+            Verdict::Pass(edited) => edited.unwrap_or_else(|| stored.event.clone()),
+            Verdict::Stop(refusal) => return Err(refusal.outcome()),
+        };
+        let (key, topic) = (stored.key.clone(), stored.topic.clone());
+        Ok(self.hand_out(&Arc::new(Delivery { body: Some(body), key, topic, event })))
     }
 
     /// To the subscriptions without memory; gives how many have it now.

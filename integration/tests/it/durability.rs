@@ -14,6 +14,7 @@ mod memory;
 mod partition;
 mod reroute;
 mod slow;
+mod tightened;
 
 use std::env;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
