@@ -17,6 +17,10 @@ use crate::record::{Outcome, Record};
 const RESEND_BATCH: usize = 1_024;
 /// Events looked at beyond those that an older run blocks.
 const LOOK_BEYOND: usize = 256;
+/// The window of a destination of which nothing is known yet: many may come back to it at once.
+const WINDOW_FIRST: u64 = 64 << 10;
+/// What the window grows by in one round, once it has met a limit.
+const WINDOW_STEP: u64 = 64 << 10;
 /// What a frame costs beside its payload, in the window's terms.
 const FRAME_OVERHEAD: u64 = 256;
 
@@ -41,6 +45,13 @@ pub(super) struct Sender {
     pub(super) unsent: RoaringTreemap,
     flight: BTreeMap<u64, Flight>,
     flight_bytes: u64,
+    /// In flight at most, beside the bound of [`super::Config`]: doubles with each round until progress stops, then is halved
+    /// and grows by steps (RELIABILITY §2, step 5).
+    window: u64,
+    /// Where doubling ends.
+    threshold: u64,
+    /// Something waits for the window, so there is a reason for it to grow.
+    is_limited: bool,
     /// Left this process at least once.
     pub(super) touched: RoaringTreemap,
     /// Outcomes noted durably.
@@ -64,6 +75,9 @@ impl Default for Sender {
             unsent: RoaringTreemap::new(),
             flight: BTreeMap::new(),
             flight_bytes: 0,
+            window: WINDOW_FIRST,
+            threshold: u64::MAX,
+            is_limited: false,
             touched: RoaringTreemap::new(),
             outcomes_noted: 0,
             fenced: BTreeMap::new(),
@@ -84,7 +98,22 @@ impl Sender {
         self.fenced.remove(&body);
         if let Some(flight) = self.flight.remove(&body) {
             self.flight_bytes -= flight.bytes;
+            self.widen(flight.bytes);
         }
+    }
+
+    /// So much of what was in flight has arrived.
+    fn widen(&mut self, bytes: u64) {
+        if self.is_limited {
+            let share = if self.window < self.threshold { bytes } else { bytes * WINDOW_STEP / self.window };
+            self.window = self.window.saturating_add(share);
+        }
+    }
+
+    /// Progress has stopped: there was too much in flight, or it is lost.
+    fn narrow(&mut self) {
+        self.threshold = (self.window / 2).max(WINDOW_FIRST);
+        self.window = self.threshold;
     }
 
     /// The destination is out of reach: everything is to be sent again, after an exchange.
@@ -92,6 +121,7 @@ impl Sender {
         self.unsent.extend(std::mem::take(&mut self.flight).into_keys());
         self.flight_bytes = 0;
         self.progress_at = None;
+        (self.window, self.threshold) = (WINDOW_FIRST, u64::MAX);
     }
 
     /// It left this process at least once.
@@ -146,7 +176,8 @@ impl Core {
             let Some(destination) = self.state.destinations.get(&bridge) else { continue };
             let sender = &mut peer.sender;
             let credit = if bug(Bug::CreditIgnored) { u64::MAX } else { sender.credit };
-            let window = self.config.window_bytes.min(credit);
+            sender.window = sender.window.min(self.config.window_bytes);
+            let window = sender.window.min(credit);
             let mut blocked = Vec::new();
             while sender.flight_bytes < window && sender.flight.len() < self.config.window_events {
                 let Some(body) = pop_first(&mut sender.unsent) else { break };
@@ -175,6 +206,7 @@ impl Core {
                 let prev = if bug(Bug::PrevTooLow) { pending.prev.saturating_sub(1) } else { pending.prev };
                 sends.entry(body).or_default().push((bridge.clone(), prev));
             }
+            sender.is_limited = sender.flight_bytes >= sender.window && !sender.unsent.is_empty();
             sender.unsent.extend(blocked);
         }
         self.actions.extend(sends.into_iter().map(|(body, to)| Action::Send { body, to }));
@@ -334,6 +366,7 @@ impl Core {
         {
             return;
         }
+        sender.narrow();
         let late = sender.flight.iter().filter(|(_, flight)| flight.at + sender.patience <= now);
         let late: Vec<u64> = late.take(RESEND_BATCH).map(|(body, _)| *body).collect();
         for body in late {
