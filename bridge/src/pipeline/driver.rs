@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use meshbridge_delivery::{Action, Alarm, Choices, Effect, GroupEnd, Message, Outcome};
+use meshbridge_delivery::{Action, Alarm, Choices, ClockDoubt, Effect, GroupEnd, Message, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::Context;
 use meshbridge_routing::wire::{GroupTarget, Relay, data::payload_digest, encode_groups};
@@ -15,11 +15,10 @@ use meshbridge_routing::{BridgeId, CarrierSet, Forwarding};
 use meshbridge_spool::fail_point;
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::admission::{partition, set_of};
-use super::durable::system_ms;
-use super::judge::{DEAD_LETTER, Verdict};
+use super::judge::Verdict;
 use super::named::Lane;
 use super::stored::Stored;
 use super::subscriptions::Delivery;
@@ -118,7 +117,8 @@ impl Inner {
     fn advance(&self, committed: u64, tick: bool) {
         let now = Instant::now();
         let finished = self.durable.finished.take();
-        let wall = self.durable.wall_for_expiry().filter(|_| tick);
+        let clock = self.durable.clock();
+        let wall = clock.for_expiry().filter(|_| tick);
         let credit = if self.durable.admits() { u64::MAX } else { 0 };
         self.durable.with(|core| {
             if committed > core.committed() {
@@ -138,6 +138,7 @@ impl Inner {
             }
         });
         if tick {
+            self.on_clock(clock.doubt());
             self.tick_membership();
             self.tick_named(now);
         }
@@ -183,6 +184,28 @@ impl Inner {
             Effect::Unchosen { .. } => self.unchosen.changed(),
             Effect::Moved { from, to, .. } => self.ends.note_moved(from, to),
             Effect::Settled { .. } => {}
+        }
+    }
+
+    /// Says once for each time that the clock cannot be believed (D13).
+    fn on_clock(&self, doubt: Option<ClockDoubt>) {
+        if std::mem::replace(&mut *lock(&self.durable.clock_doubt), doubt) == doubt {
+            return;
+        }
+        match doubt {
+            Some(ClockDoubt::Ahead) => {
+                self.parts.metrics.on_alarm("clock_ahead");
+                error!(
+                    "The clock has been set far ahead; no event expires until it is set right, or the bridge is started again"
+                );
+            }
+            Some(ClockDoubt::Behind) => {
+                self.parts.metrics.on_alarm("clock_behind");
+                error!(
+                    "The clock says less than it has said before; no event expires until it has caught up"
+                );
+            }
+            None => info!("The clock is believed again"),
         }
     }
 
@@ -232,8 +255,7 @@ impl Inner {
             }
         }
         let now = Instant::now();
-        let life =
-            (stored.expires > 0).then(|| Duration::from_millis(stored.expires.saturating_sub(system_ms())));
+        let life = (stored.expires > 0).then(|| self.durable.clock().remaining(stored.expires));
         if life == Some(Duration::ZERO) {
             // The core ends it at its next look at the clock.
             return;
@@ -288,19 +310,14 @@ impl Inner {
             Some(to) => {
                 let from = self.parts.own_zone_index;
                 let decision = program.decide(Context::Egress, from, to, &stored.topic, &stored.event);
-                self.verdict(Context::Egress, decision)
+                self.verdict(Context::Egress, generation, decision)
             }
         };
         match verdict {
             Verdict::Pass(edited) => Some(edited.unwrap_or_else(|| stored.event.clone()).encoded().clone()),
             Verdict::Stop(refusal) => {
                 self.on_refused_here(&stored.key, &stored.topic, &stored.event, bridge.as_str(), &refusal);
-                let outcome = if refusal.disposition == DEAD_LETTER {
-                    Outcome::DeadLettered(refusal.by.clone().into())
-                } else {
-                    Outcome::Denied(refusal.by.clone().into())
-                };
-                self.durable.with(|core| core.not_sent(body, bridge, outcome, Instant::now()));
+                self.durable.with(|core| core.not_sent(body, bridge, refusal.outcome(), Instant::now()));
                 None
             }
         }
@@ -336,9 +353,12 @@ impl Inner {
         let (living, partition) = if live || groups.iter().any(by_partition) {
             self.offer_bytes(body, live, &groups)
         } else {
-            (0, 0)
+            (Ok(0), 0)
         };
-        self.durable.with(|core| core.on_offered(body, living));
+        self.durable.with(|core| match living {
+            Ok(living) => core.on_offered(body, living),
+            Err(denied) => core.on_denied(body, denied),
+        });
         for group in groups {
             match self.named.get(group) {
                 Some(named) => named.offer_in(body, lane.clone(), partition),
@@ -348,17 +368,12 @@ impl Inner {
         }
     }
 
-    /// How many subscriptions without memory have it now, and its partition.
-    fn offer_bytes(&self, body: u64, live: bool, groups: &[u32]) -> (u32, u32) {
+    /// How many subscriptions without memory have it now, or which rule forbids it to them; and its partition.
+    fn offer_bytes(&self, body: u64, live: bool, groups: &[u32]) -> (Result<u32, Outcome>, u32) {
         match self.durable.stored(body) {
             Ok(stored) => {
-                let delivery = Arc::new(Delivery {
-                    body: Some(body),
-                    key: stored.key.clone(),
-                    topic: stored.topic.clone(),
-                    event: stored.event.clone(),
-                });
-                (if live { self.hand_out(&delivery) } else { 0 }, partition_hash(&stored.event))
+                let living = if live { self.offer_live(body, &stored) } else { Ok(0) };
+                (living, partition_hash(&stored.event))
             }
             Err(problem) => {
                 error!(body, problem, "An event cannot be read back from the spool");
@@ -368,9 +383,19 @@ impl Inner {
                         core.end_group(body, *group, GroupEnd::DeadLettered("destination-lost".into()));
                     }
                 });
-                (0, 0)
+                (Ok(0), 0)
             }
         }
+    }
+
+    /// To the subscriptions without memory, where the rules in force still allow it; gives how many have it now.
+    fn offer_live(&self, body: u64, stored: &Stored) -> Result<u32, Outcome> {
+        let event = match self.judge_delivery(stored) {
+            Verdict::Pass(edited) => edited.unwrap_or_else(|| stored.event.clone()),
+            Verdict::Stop(refusal) => return Err(refusal.outcome()),
+        };
+        let (key, topic) = (stored.key.clone(), stored.topic.clone());
+        Ok(self.hand_out(&Arc::new(Delivery { body: Some(body), key, topic, event })))
     }
 
     /// To the subscriptions without memory; gives how many have it now.

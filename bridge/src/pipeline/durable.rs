@@ -5,9 +5,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use meshbridge_delivery::{Action, Core, Effect, Ticket};
+use meshbridge_delivery::{Action, ClockDoubt, Core, Effect, Reading, Ticket, WallClock};
 use tokio::sync::{Notify, watch};
 
 use super::lock;
@@ -16,9 +16,6 @@ use super::subscriptions::Finished;
 use super::todo::{ACTIONS_MAX, Todo};
 use super::waiters::Waiters;
 use crate::journal::Journal;
-
-/// A step of the wall clock beyond this that the monotonic clock does not confirm pauses expiry (D13).
-const STEP_MAX: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 pub(super) struct Durable {
@@ -30,7 +27,9 @@ pub(super) struct Durable {
     /// Deliveries to subscriptions without memory that have ended.
     pub(super) finished: Arc<Finished>,
     pub(super) waiters: Arc<Waiters>,
-    clock: Clock,
+    clock: WallClock,
+    /// What was last said of it.
+    pub(super) clock_doubt: Mutex<Option<ClockDoubt>>,
 }
 
 impl Durable {
@@ -44,7 +43,8 @@ impl Durable {
             cache: Mutex::default(),
             finished: Arc::default(),
             waiters: Arc::default(),
-            clock: Clock::new(wall),
+            clock: WallClock::new(wall, system_ms(), Instant::now()),
+            clock_doubt: Mutex::default(),
         }
     }
 
@@ -103,46 +103,18 @@ impl Durable {
         self.journal.committed()
     }
 
+    /// What the clock on the wall says, judged.
+    pub(super) fn clock(&self) -> Reading {
+        self.clock.read(system_ms(), Instant::now())
+    }
+
     /// Milliseconds since 1970; never earlier than what the log has.
     pub(super) fn wall(&self) -> u64 {
-        self.clock.wall()
-    }
-
-    /// The same for judging lives; `None` while the clock cannot be believed.
-    pub(super) fn wall_for_expiry(&self) -> Option<u64> {
-        self.clock.for_expiry()
+        self.clock().logged()
     }
 }
 
-/// The wall clock, held against the monotonic one.
-#[derive(Debug)]
-struct Clock {
-    start: Instant,
-    start_wall: u64,
-    floor: u64,
-}
-
-impl Clock {
-    fn new(floor: u64) -> Clock {
-        Clock { start: Instant::now(), start_wall: system_ms(), floor }
-    }
-
-    fn wall(&self) -> u64 {
-        system_ms().max(self.floor)
-    }
-
-    fn for_expiry(&self) -> Option<u64> {
-        let expected = self.start_wall + self.start.elapsed().as_millis() as u64;
-        let now = system_ms();
-        if now > expected + STEP_MAX.as_millis() as u64 {
-            return None;
-        }
-        // A step back freezes what has been reached.
-        Some(now.max(expected).max(self.floor))
-    }
-}
-
-pub(super) fn system_ms() -> u64 {
+fn system_ms() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 

@@ -145,7 +145,7 @@ impl Inner {
             let Some(to) = program.zone(zone.as_str()) else { return Err(Refusal::unknown_zone()) };
             let from = self.parts.own_zone_index;
             let decision = program.decide(Context::Egress, from, to, &plan.topic, &plan.event);
-            match self.verdict(Context::Egress, decision) {
+            match self.verdict(Context::Egress, generation, decision) {
                 Verdict::Pass(edited) => edited.unwrap_or_else(|| plan.event.clone()),
                 Verdict::Stop(refusal) => return Err(refusal),
             }
@@ -311,7 +311,7 @@ impl Inner {
         let program = &generation.program;
         let Some(to) = program.zone(zone.as_str()) else { return Err(Refusal::unknown_zone()) };
         let decision = program.decide(Context::Egress, self.parts.own_zone_index, to, topic, event);
-        match self.verdict(Context::Egress, decision) {
+        match self.verdict(Context::Egress, generation, decision) {
             Verdict::Pass(_) => Ok(()),
             Verdict::Stop(refusal) => Err(refusal),
         }

@@ -1,10 +1,13 @@
 //! Asking the policies in force, counting and logging what they say.
 
+use meshbridge_delivery::{GroupEnd, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::{Context, Decision, Disposition};
 use tracing::info;
 
 use super::Inner;
+use super::stored::Stored;
+use crate::policy_store::Generation;
 
 /// A decision in the terms of the pipeline.
 #[derive(Clone, Debug)]
@@ -36,6 +39,18 @@ impl Refusal {
             message: None,
         }
     }
+
+    /// How the pair of the event and its destination ends.
+    pub(super) fn outcome(&self) -> Outcome {
+        let by = self.by.clone().into();
+        if self.disposition == DEAD_LETTER { Outcome::DeadLettered(by) } else { Outcome::Denied(by) }
+    }
+
+    /// How a subscription with memory ends the event.
+    pub(super) fn group_end(&self) -> GroupEnd {
+        let by = self.by.clone().into();
+        if self.disposition == DEAD_LETTER { GroupEnd::DeadLettered(by) } else { GroupEnd::Denied(by) }
+    }
 }
 
 pub(super) const fn context_name(context: Context) -> &'static str {
@@ -48,7 +63,7 @@ pub(super) const fn context_name(context: Context) -> &'static str {
 
 impl Inner {
     /// Counts the decision; a stop is logged with the rule, never with anything of the payload.
-    pub(super) fn verdict(&self, context: Context, decision: Decision) -> Verdict {
+    pub(super) fn verdict(&self, context: Context, generation: &Generation, decision: Decision) -> Verdict {
         let name = context_name(context);
         match decision {
             Decision::Forward { event } => {
@@ -68,9 +83,22 @@ impl Inner {
                 let refusal =
                     Refusal { by: by.to_string(), layer: by.layer().to_string(), disposition, message };
                 self.parts.metrics.on_verdict(name, &refusal.layer, &refusal.by, disposition);
-                info!(context = name, rule = %refusal.by, disposition, "Policy stopped an event");
+                info!(context = name, rule = %refusal.by, generation = generation.number, disposition, "Policy stopped an event");
                 Verdict::Stop(refusal)
             }
         }
+    }
+
+    /// The event as it may be delivered here now. It is judged again where other policies are in force than when it was
+    /// taken, or where nobody knows which those were (P9, M37).
+    pub(super) fn judge_delivery(&self, stored: &Stored) -> Verdict {
+        let generation = self.parts.policies.active();
+        if stored.key.origin == self.parts.own || stored.judged == Some(generation.number) {
+            return Verdict::Pass(None);
+        }
+        let forwarding = self.parts.forwarding.load();
+        let zone = forwarding.index_of(&stored.key.origin).map(|index| forwarding.bridge(index).1.clone());
+        let Some(zone) = zone else { return Verdict::Stop(Refusal::unknown_zone()) };
+        self.judge_arrival(&generation, Context::Ingress, &zone, &stored.topic, &stored.event)
     }
 }

@@ -11,6 +11,7 @@ use meshbridge_delivery::GroupEnd;
 use meshbridge_spool::fail_point;
 use tracing::error;
 
+use super::judge::Verdict;
 use super::members::MEMBER_HOLDS;
 use super::named::{Named, NamedEnd};
 use super::subscriptions::Delivery;
@@ -185,7 +186,15 @@ impl Inner {
         let Some(starts) = starts else { return gone() };
         match tokio::task::block_in_place(|| self.durable.stored(token.body)) {
             Ok(stored) => {
-                let (key, topic, event) = (stored.key.clone(), stored.topic.clone(), stored.event.clone());
+                let event = match self.judge_delivery(&stored) {
+                    Verdict::Pass(edited) => edited.unwrap_or_else(|| stored.event.clone()),
+                    Verdict::Stop(refusal) => {
+                        let end = refusal.group_end();
+                        self.durable.with(|core| core.end_group(token.body, token.subscription, end));
+                        return gone();
+                    }
+                };
+                let (key, topic) = (stored.key.clone(), stored.topic.clone());
                 let delivery = Arc::new(Delivery { body: Some(token.body), key, topic, event });
                 self.parts.metrics.on_delivered(1);
                 Some(Leased { delivery, token, count: 1 + starts + attempts })

@@ -102,7 +102,7 @@ impl Inner {
             let known = classes.iter().position(|(id, _)| *id == class);
             let at = known.unwrap_or_else(|| {
                 let decision = program.decide(Context::Egress, from, to, &topic, &event);
-                let verdict = self.verdict(Context::Egress, decision);
+                let verdict = self.verdict(Context::Egress, generation, decision);
                 let variant = match &verdict {
                     Verdict::Pass(edited) => {
                         let event = edited.clone().unwrap_or_else(|| event.clone());

@@ -5,18 +5,22 @@
 //! its number is in the message. The times at which processes run are not repeated with it.
 
 mod chaos;
+mod copies;
 mod failpoints;
 mod federation;
 mod full;
 mod kills;
 mod latency;
 mod lazyfs;
+mod lost;
 mod memory;
 mod partition;
 mod reroute;
 mod slow;
+mod soak;
 mod stops;
 mod storm;
+mod tightened;
 
 use std::env;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
