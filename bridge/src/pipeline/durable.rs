@@ -121,6 +121,7 @@ fn system_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::time::Duration;
 
     use bytes::Bytes;
     use meshbridge_delivery::{Config, NewEvent};
