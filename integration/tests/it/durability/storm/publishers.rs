@@ -139,10 +139,12 @@ pub(super) async fn publish(node: Node, manner: Manner, books: Books, office: Ar
         let is_reached = taken.level.as_deref() == Some(manner.level) && manner.level != "stored";
         counts.reached.fetch_add(u64::from(is_reached), Ordering::Relaxed);
         ensure!(!is_reached || taken.missing.is_empty(), "{id}: reached, and yet {:?}", taken);
-        if is_reached && manner.level == "delivered" && taken.outcomes == 0 {
-            if let Books::Ledger(ledger) = &books {
-                check_delivered(ledger, &office.firm, topic, &id, &taken)?;
-            }
+        if is_reached
+            && manner.level == "delivered"
+            && taken.outcomes == 0
+            && let Books::Ledger(ledger) = &books
+        {
+            check_delivered(ledger, &office.firm, topic, &id, &taken)?;
         }
         match &books {
             Books::Ledger(ledger) => ledger.with(|ledger| {
