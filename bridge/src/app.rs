@@ -272,7 +272,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     admin_state.draining.store(true, Ordering::Relaxed);
     pipeline.drain();
     let (done, said) = oneshot::channel();
-    router_handle.send(Command::Shutdown { done }).await;
+    router_handle.send(Command::Shutdown { lasting: pipeline.lasting_interest(), done }).await;
     let _ = tokio::time::timeout(GOODBYE, said).await;
     // The messages are queued; the connections need a moment to carry them before they are closed.
     tokio::time::sleep(GOODBYE).await;

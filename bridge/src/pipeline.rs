@@ -38,6 +38,7 @@ mod sealed;
 mod settings;
 mod stored;
 mod subscriptions;
+mod todo;
 mod waiters;
 
 use std::collections::HashMap;
