@@ -433,20 +433,6 @@ impl NamedState {
         self.waiting.extend(self.lanes.end(body));
     }
 
-    fn note_progress(&mut self, lease: Lease, now: Instant) {
-        if let Some(progress) = self.progress.get_mut(&lease.connection) {
-            progress.note(lease.token, now);
-        }
-    }
-
-    /// Leases that are over by their own time and whose reader has gone on since.
-    fn renew(&mut self, now: Instant) {
-        for lease in self.leases.values_mut().filter(|lease| lease.until.is_some_and(|until| until <= now)) {
-            let progress = self.progress.get(&lease.connection);
-            lease.until = lease.until.max(progress.and_then(|progress| progress.until(lease.token)));
-        }
-    }
-
     fn fail(&mut self, body: u64, lease: Lease, settings: &SubscriptionSettings, now: Instant) -> bool {
         self.leases.remove(&body);
         self.members.released(lease.connection);

@@ -8,6 +8,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::{Lease, NamedState};
+
 /// A lease is told apart in so many parts, which bounds what is kept of it.
 const PARTS: u32 = 64;
 
@@ -55,6 +57,22 @@ impl Progress {
         let before = self.steps.partition_point(|step| step.token < token);
         let step = self.steps.get(before.checked_sub(1)?)?;
         Some(step.at + self.lease)
+    }
+}
+
+impl NamedState {
+    pub(super) fn note_progress(&mut self, lease: Lease, now: Instant) {
+        if let Some(progress) = self.progress.get_mut(&lease.connection) {
+            progress.note(lease.token, now);
+        }
+    }
+
+    /// Leases that are over by their own time and whose reader has gone on since.
+    pub(super) fn renew(&mut self, now: Instant) {
+        for lease in self.leases.values_mut().filter(|lease| lease.until.is_some_and(|until| until <= now)) {
+            let progress = self.progress.get(&lease.connection);
+            lease.until = lease.until.max(progress.and_then(|progress| progress.until(lease.token)));
+        }
     }
 }
 
