@@ -291,6 +291,7 @@ impl Inner {
         origin_zone: &ZoneName,
         topic: &Topic,
         event: &Event,
+        hops: u8,
     ) -> Verdict {
         if *origin_zone == self.parts.own_zone {
             return Verdict::Pass(None);

@@ -417,6 +417,7 @@ impl Inner {
     fn offer_live(&self, body: u64, stored: &Stored) -> Result<u32, Outcome> {
         let event = match self.judge_delivery(stored) {
             Verdict::Pass(edited) => edited.unwrap_or_else(|| stored.event.clone()),
+            Verdict::Wait(_) => stored.event.clone(),
             Verdict::Stop(refusal) => return Err(refusal.outcome()),
         };
         let (key, topic) = (stored.key.clone(), stored.topic.clone());

@@ -179,7 +179,10 @@ impl Inner {
         let forwarding = self.parts.forwarding.load();
         let zone = forwarding.index_of(&stored.key.origin).map(|index| forwarding.bridge(index).1.clone());
         let Some(zone) = zone else { return Verdict::Stop(Refusal::unknown_zone()) };
-        // How many links it crossed was judged when it came.
-        self.judge_arrival(&generation, Context::Ingress, &zone, &stored.topic, &stored.event, 0)
+        // How many links it crossed was judged when it came, and rates were debited.
+        match self.judge_arrival(&generation, Context::Ingress, &zone, &stored.topic, &stored.event, 0) {
+            Verdict::Wait(_) => Verdict::Pass(None),
+            verdict => verdict,
+        }
     }
 }

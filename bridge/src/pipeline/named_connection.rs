@@ -188,6 +188,7 @@ impl Inner {
             Ok(stored) => {
                 let event = match self.judge_delivery(&stored) {
                     Verdict::Pass(edited) => edited.unwrap_or_else(|| stored.event.clone()),
+                    Verdict::Wait(_) => stored.event.clone(),
                     Verdict::Stop(refusal) => {
                         let end = refusal.group_end();
                         self.durable.with(|core| core.end_group(token.body, token.subscription, end));
