@@ -483,7 +483,7 @@ impl Profile {
                 || self.marks & P_AT != 0
                 || self.braces
                 || self.percent
-                || (self.marks & (P_COLON | P_LESS) != 0 && self.digits > 0)
+                || (self.marks & (P_COLON | P_LESS) != 0 && (self.digits > 0 || self.marks & P_UPPER != 0))
                 || (self.length >= 16
                     && (self.is_mixed()
                         || self.marks & P_UPPER != 0 && (self.digits > 0 || self.marks & P_SPACE == 0))))

@@ -195,7 +195,7 @@ fn written_date(text: &str) -> Option<usize> {
     let mut end = 0;
     let (mut days, mut years, mut months) = (0, 0, 0);
     for part in text.split_inclusive([' ', '-', ',', '.', '/']).take(7) {
-        let word = part.trim_end_matches([' ', '-', ',', '.', '/']);
+        let word = part.trim_end_matches(|c: char| !c.is_alphanumeric());
         let bare = word.trim_end_matches(char::is_alphabetic);
         match bare.parse::<u32>() {
             Ok(1..=31) if days == 0 && matches!(word.len() - bare.len(), 0 | 2) => days += 1,
@@ -208,7 +208,7 @@ fn written_date(text: &str) -> Option<usize> {
         }
         end += part.len();
         if days + years + months == 3 {
-            return Some(text[..end].trim_end_matches([' ', '-', ',', '.']).len());
+            return Some(text[..end].trim_end_matches(|c: char| !c.is_alphanumeric()).len());
         }
     }
     None
