@@ -251,7 +251,7 @@ impl View<'_> {
         }
         let code = CODES[(first - b'A') as usize];
         let sum = code / 10 + code % 10 * 9 + checks::weighted(&number, &[8, 7, 6, 5, 4, 3, 2, 1, 1]);
-        if sum.is_multiple_of(10) && !checks::is_pattern(&number) {
+        if sum.is_multiple_of(10) {
             self.offer(Class::TW_ID, word.start, word.end, if word.has(UPPER) { 23 } else { 8 });
         }
     }
