@@ -231,7 +231,8 @@ fn plain_letter(c: char) -> char {
     }
 }
 
-/// Names seen lately, with what they say. Direct-mapped: a name that falls on the place of another takes it.
+/// Names seen lately, with what they say. A name has two places; a new one takes the first, and what was there moves
+/// to the second.
 #[derive(Debug)]
 pub(crate) struct KeyCache {
     entries: Box<[Entry]>,
@@ -268,11 +269,18 @@ impl KeyCache {
         let look = || Name { hint: Hint::of(key), is_candidate: is_candidate(key) };
         let bytes = key.as_bytes();
         let Some(words) = packed(bytes) else { return look() };
-        let entry = &mut self.entries[hash(&words, bytes.len()) % CACHE_ENTRIES];
-        if entry.length != bytes.len() || entry.words != words {
-            *entry = Entry { length: bytes.len(), words, name: look() };
+        let first = hash(&words, bytes.len()) % CACHE_ENTRIES;
+        let is = |entry: &Entry| entry.words == words && entry.length == bytes.len();
+        if is(&self.entries[first]) {
+            return self.entries[first].name;
         }
-        entry.name
+        let second = first ^ 1;
+        if !is(&self.entries[second]) {
+            self.entries[second] = self.entries[first];
+            self.entries[first] = Entry { length: bytes.len(), words, name: look() };
+            return self.entries[first].name;
+        }
+        self.entries[second].name
     }
 }
 

@@ -287,7 +287,7 @@ impl Scanner {
         view.walk(&mut self.run);
         self.note_hits(value, asked);
         if level < LEVELS_MAX {
-            if profile.percent {
+            if profile.marks & P_SIGN != 0 {
                 self.percent_inside(value, asked)?;
             }
             if profile.is_mixed() {
@@ -422,21 +422,21 @@ impl Scanner {
 /// What bytes a text has, as far as that decides whether and how to look at it.
 #[derive(Clone, Copy, Debug)]
 struct Profile {
-    digits: u32,
     length: usize,
-    is_ascii: bool,
     marks: u8,
+    is_ascii: bool,
+    /// Counted as far as matters.
+    digits: u8,
     /// It may be JSON as a whole.
     braces: bool,
-    percent: bool,
 }
 
 const P_UPPER: u8 = 1;
 const P_LOWER: u8 = 2;
-const P_AT: u8 = 4;
+const P_SIGN: u8 = 4;
 const P_COLON: u8 = 8;
 const P_SPACE: u8 = 16;
-const P_PERCENT: u8 = 32;
+const P_DIGIT: u8 = 32;
 const P_LESS: u8 = 64;
 const P_HIGH: u8 = 128;
 
@@ -447,10 +447,10 @@ static PROFILE: [u8; 256] = {
         table[at] = match at as u8 {
             b'A'..=b'Z' => P_UPPER,
             b'a'..=b'z' => P_LOWER,
-            b'@' => P_AT,
+            b'@' | b'%' => P_SIGN,
             b':' => P_COLON,
             b' ' => P_SPACE,
-            b'%' => P_PERCENT,
+            b'0'..=b'9' => P_DIGIT,
             b'<' => P_LESS,
             128.. => P_HIGH,
             _ => 0,
@@ -460,32 +460,27 @@ static PROFILE: [u8; 256] = {
     table
 };
 
+/// Fewer digits are no number of any class.
+const DIGITS_MIN: u8 = 4;
+
 #[inline]
 fn profile(bytes: &[u8]) -> Profile {
-    let mut marks = 0;
-    let mut digits = 0;
-    for &byte in bytes {
-        marks |= PROFILE[byte as usize];
-        digits += u32::from(byte.wrapping_sub(b'0') < 10);
-    }
+    let marks = bytes.iter().fold(0, |marks, byte| marks | PROFILE[*byte as usize]);
+    let digits = if marks & P_DIGIT == 0 {
+        0
+    } else {
+        bytes.iter().filter(|byte| byte.is_ascii_digit()).take(DIGITS_MIN as usize).count() as u8
+    };
     let braces = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['))
         && matches!(bytes.trim_ascii_end().last(), Some(b'}' | b']'));
-    Profile {
-        digits,
-        length: bytes.len(),
-        is_ascii: marks & P_HIGH == 0,
-        marks,
-        braces,
-        percent: marks & P_PERCENT != 0,
-    }
+    Profile { length: bytes.len(), marks, is_ascii: marks & P_HIGH == 0, digits, braces }
 }
 
 impl Profile {
     /// Whether a detector or a layer could begin in it.
     #[inline]
     fn is_candidate(&self, text: &str) -> bool {
-        const ANYTHING: u8 = P_AT | P_PERCENT;
-        if self.digits >= 4 || self.marks & ANYTHING != 0 || self.braces {
+        if self.digits >= DIGITS_MIN || self.marks & P_SIGN != 0 || self.braces {
             return self.length >= 6;
         }
         if self.marks & (P_COLON | P_LESS) != 0 && (self.digits > 0 || self.marks & P_UPPER != 0) {

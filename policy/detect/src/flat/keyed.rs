@@ -195,13 +195,19 @@ const MONTHS: &[&str] = &[
 fn is_month(word: &str) -> bool {
     MONTHS.iter().any(|month| {
         word.get(..month.len()).is_some_and(|head| {
-            head.eq_ignore_ascii_case(month) || head.to_lowercase() == *month && !head.is_ascii()
+            head.eq_ignore_ascii_case(month) || !head.is_ascii() && head.to_lowercase() == *month
         })
     })
 }
 
 /// `12 May 1987`, `May 12, 1987`, `12. Mai 1987`, `12-May-1987`.
 fn written_date(text: &str) -> Option<usize> {
+    // A month is the first word or the one behind the day, whatever stands between.
+    let behind = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let behind = behind.trim_start_matches([' ', '-', '.', '/']);
+    if !behind.starts_with(char::is_alphabetic) {
+        return None;
+    }
     let mut end = 0;
     let (mut days, mut years, mut months) = (0, 0, 0);
     for part in text.split_inclusive([' ', '-', ',', '.', '/']).take(7) {
@@ -229,10 +235,9 @@ impl View<'_> {
         let may = start >= 3
             && !matches!(self.bytes[start - 1], b'-' | b'/' | b'.' | b'_')
             && matches!(end - start, 1 | 2 | 4 | 8)
-            && self
-                .bytes
-                .get(end)
-                .is_none_or(|byte| !byte.is_ascii() || b"-/. ".contains(byte) || end - start == 8);
+            && self.bytes.get(end).is_none_or(|byte| {
+                !byte.is_ascii() || matches!(byte, b'-' | b'/' | b'.' | b' ') || end - start == 8
+            });
         if may
             && self.wanted.contains(Class::BIRTH_DATE)
             && let Some(length) = date_at(&self.text[start..])
