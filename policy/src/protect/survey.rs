@@ -126,9 +126,9 @@ impl Surveyor {
                     fields.extend(nodes.iter().map(|node| (*node, *class)));
                 }
                 fields.sort_unstable();
-                scanner.scan_json(tape, wanted, least, data)
+                if wanted.is_empty() { Ok(()) } else { scanner.scan_json(tape, wanted, least, data) }
             }
-            Ok(Read::Text(text)) => scanner.scan_text(text, wanted, least, data),
+            Ok(Read::Text(text)) if !wanted.is_empty() => scanner.scan_text(text, wanted, least, data),
             _ => Ok(()),
         };
         if scanned.is_err() {
