@@ -486,12 +486,13 @@ impl Profile {
         if self.marks & (P_COLON | P_LESS) != 0 && (self.digits > 0 || self.marks & P_UPPER != 0) {
             return self.length >= 6;
         }
-        self.length >= 16 && self.marks & P_UPPER != 0 && has_long_word(text.as_bytes())
+        self.length >= 12 && self.marks & P_UPPER != 0 && has_long_word(text.as_bytes())
     }
 
-    /// Capitals and small letters, as random text and encodings have.
+    /// Characters of more than one kind, as encodings have.
     fn is_mixed(&self) -> bool {
-        self.marks & P_UPPER != 0 && self.marks & P_LOWER != 0 || self.marks & P_LESS != 0
+        self.length >= 12
+            && (self.marks & (P_UPPER | P_LOWER)).count_ones() + u32::from(self.marks & P_DIGIT != 0) >= 2
     }
 }
 
@@ -501,12 +502,14 @@ fn is_candidate(key: &str) -> bool {
     profile.is_candidate(key) || !profile.is_ascii && fold::is_needed(key)
 }
 
-/// Sixteen letters and digits or more, as tokens and encodings without digits have.
+/// Sixteen letters and digits or more, as tokens and encodings without digits have, or eight capitals, as codes of
+/// banks have.
 fn has_long_word(bytes: &[u8]) -> bool {
-    let mut length = 0;
+    let (mut length, mut capitals) = (0, 0);
     bytes.iter().any(|byte| {
         length = if byte.is_ascii_alphanumeric() { length + 1 } else { 0 };
-        length >= 16
+        capitals = if byte.is_ascii_uppercase() || byte.is_ascii_digit() { capitals + 1 } else { 0 };
+        length >= 16 || capitals >= 8
     })
 }
 

@@ -94,6 +94,52 @@ fn is_name(text: &str) -> bool {
         && words <= 7
         && first.is_alphabetic()
         && !is_word_for_nothing(text)
+        && !is_company(text)
+}
+
+/// Ends with the form of a company.
+fn is_company(text: &str) -> bool {
+    const FORMS: &[&str] = &[
+        "ab",
+        "ag",
+        "aps",
+        "bv",
+        "b.v",
+        "co",
+        "corp",
+        "corporation",
+        "company",
+        "gmbh",
+        "inc",
+        "kg",
+        "limited",
+        "llc",
+        "llp",
+        "ltd",
+        "ltda",
+        "nv",
+        "n.v",
+        "ohg",
+        "oy",
+        "oyj",
+        "plc",
+        "pte",
+        "pty",
+        "s.a",
+        "s.l",
+        "s.p.a",
+        "s.r.l",
+        "sa",
+        "sarl",
+        "sas",
+        "se",
+        "spa",
+        "srl",
+        "ug",
+    ];
+    let last = text.trim_end_matches('.').rsplit([' ', ',']).next().unwrap_or_default();
+    last.len() < text.len() && FORMS.iter().any(|form| form.eq_ignore_ascii_case(last))
+        || ["株式会社", "有限会社", "公司", "주식회사", "(株)"].iter().any(|form| text.contains(form))
 }
 
 /// Something with letters and a number or several words, that is no address of another kind.

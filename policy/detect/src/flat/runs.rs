@@ -327,10 +327,20 @@ impl View<'_> {
     fn twelve(&mut self, window: &Window<'_>, step: i16) {
         let d = window.digits;
         if checks::in_aadhaar(d) {
-            self.shaped(Class::IN_AADHAAR, window, step, window.shape(7, &[0x444], 24));
+            self.shaped(
+                Class::IN_AADHAAR,
+                window,
+                step,
+                window.shape(7, &[0x444], if window.separator == b'-' { 22 } else { 24 }),
+            );
         }
         if checks::jp_my_number(d) {
-            self.shaped(Class::JP_MY_NUMBER, window, step, window.shape(4, &[0x444], 20));
+            self.shaped(
+                Class::JP_MY_NUMBER,
+                window,
+                step,
+                window.shape(4, &[0x444], if window.separator == b'-' { 14 } else { 20 }),
+            );
         }
         if checks::se_personnummer(d) {
             let is_time = checks::number(&d[8..10]) < 24 && d[10] < 6;
