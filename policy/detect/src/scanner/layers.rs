@@ -176,8 +176,9 @@ impl Scanner {
             let padding = bytes[at + length..].iter().take(2).take_while(|byte| **byte == b'=').count();
             let run = at..at + length + padding;
             at = run.end + 1;
-            // A data URL and a path have their own prefix before the text proper.
-            self.base64_run(value, run, asked)?;
+            if may_be_text(&bytes[run.clone()]) {
+                self.base64_run(value, run, asked)?;
+            }
         }
         Ok(())
     }
@@ -202,6 +203,18 @@ impl Scanner {
         let places = Places::whole(value.places.range(run));
         self.value(Value { text: &text, places, level: value.level + 1, ..value }, asked)
     }
+}
+
+/// Whether base64 of readable text can look like this: it has capitals and something else, and is no hexadecimal
+/// number.
+fn may_be_text(run: &[u8]) -> bool {
+    let (mut capital, mut other, mut beyond_hex) = (false, false, false);
+    for byte in run {
+        capital |= byte.is_ascii_uppercase();
+        other |= byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        beyond_hex |= !byte.is_ascii_hexdigit();
+    }
+    capital && other && beyond_hex
 }
 
 fn is_readable(byte: u8) -> bool {
