@@ -44,6 +44,7 @@ const PURE: &[&str] = &[
     "meshbridge-routing",
     "meshbridge-event",
     "meshbridge-policy",
+    "meshbridge-detect",
     "meshbridge-delivery",
     "meshbridge-ledger",
 ];
@@ -87,6 +88,7 @@ fn dependencies_between_our_crates_point_one_way() -> Result<()> {
         (
             "meshbridge",
             BTreeSet::from([
+                "meshbridge-detect",
                 "meshbridge-event",
                 "meshbridge-policy",
                 "meshbridge-delivery",
@@ -96,6 +98,7 @@ fn dependencies_between_our_crates_point_one_way() -> Result<()> {
             ]),
         ),
         ("meshbridge-delivery", BTreeSet::from(["meshbridge-routing"])),
+        ("meshbridge-detect", BTreeSet::new()),
         ("meshbridge-event", BTreeSet::new()),
         ("meshbridge-integration", BTreeSet::from(["meshbridge-ledger"])),
         ("meshbridge-ledger", BTreeSet::new()),
