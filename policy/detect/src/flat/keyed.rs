@@ -274,7 +274,19 @@ fn written_date(text: &str) -> Option<usize> {
     None
 }
 
+/// No way of writing a date is longer.
+const DATE_BYTES_MAX: usize = 40;
+
 impl View<'_> {
+    /// The text from `start` on, of at most so many bytes.
+    fn part(&self, start: usize, bytes: usize) -> &str {
+        let mut end = self.text.len().min(start + bytes);
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        &self.text[start..end]
+    }
+
     /// A date that begins with a number, behind words that speak of birth.
     pub(super) fn birth_date(&mut self, start: usize, end: usize) {
         // Behind a dash or a slash it is the middle of something.
@@ -286,7 +298,7 @@ impl View<'_> {
             });
         if may
             && self.wanted.contains(Class::BIRTH_DATE)
-            && let Some(length) = date_at(&self.text[start..])
+            && let Some(length) = date_at(self.part(start, DATE_BYTES_MAX))
             && !self.continues(start + length)
             && self.words_before(start).says(Class::BIRTH_DATE)
         {

@@ -118,7 +118,8 @@ impl Scanner {
         outcome
     }
 
-    /// Decodes the words that have `%` and two hexadecimal digits; only what such a sequence is part of is new.
+    /// Decodes the words that have `%` and two hexadecimal digits. What no such sequence is part of is found
+    /// again, and settled as one with what stands there.
     pub(super) fn percent_inside(&mut self, value: Value<'_>, asked: Asked) -> Result<(), ScanError> {
         let bytes = value.text.as_bytes();
         let mut at = 0;
@@ -134,7 +135,6 @@ impl Scanner {
             self.spend(end - start)?;
             let mut layer = self.layer();
             if percent_decode(&value.text[start..end], &mut layer, |byte| value.places.of(start + byte)) {
-                let first = self.found.len();
                 let inside = Value {
                     text: &layer.text,
                     places: Places::table(&layer.places),
@@ -142,17 +142,6 @@ impl Scanner {
                     ..value
                 };
                 let outcome = self.value(inside, asked);
-                // Without a sequence inside, it has been found as it stands.
-                let mut kept = first;
-                for index in first..self.found.len() {
-                    let range = self.found[index].range.clone();
-                    let known = self.found[..first].iter().any(|other| other.range == range);
-                    if !known {
-                        self.found.swap(kept, index);
-                        kept += 1;
-                    }
-                }
-                self.found.truncate(kept);
                 self.give_back(layer);
                 outcome?;
             } else {
