@@ -115,7 +115,7 @@ fn a_number_that_is_several_things_is_one_finding() {
     }
 }
 
-/// Text that would take hours if the time grew with the square of its length; here it is a second or two.
+/// Each of these made some detector look ahead, or compare, from every place in the text.
 #[test]
 fn long_hostile_text_takes_no_more_than_linear_time() {
     for part in [
@@ -131,7 +131,7 @@ fn long_hostile_text_takes_no_more_than_linear_time() {
         "(12)",
         "+1 ",
     ] {
-        let text = part.repeat(400_000 / part.len());
+        let text = part.repeat(80_000 / part.len());
         let mut found = Vec::new();
         Scanner::new()
             .scan_value(&text, Some("dob"), &ClassSet::ALL, Confidence::Low, &mut found)
