@@ -45,7 +45,11 @@ const PURE: &[&str] = &[
     "meshbridge-event",
     "meshbridge-detect",
     "meshbridge-policy",
+<<<<<<< HEAD
     "meshbridge-bundle",
+=======
+    "meshbridge-detect",
+>>>>>>> detect
     "meshbridge-delivery",
     "meshbridge-ledger",
 ];
@@ -89,7 +93,11 @@ fn dependencies_between_our_crates_point_one_way() -> Result<()> {
         (
             "meshbridge",
             BTreeSet::from([
+<<<<<<< HEAD
                 "meshbridge-bundle",
+=======
+                "meshbridge-detect",
+>>>>>>> detect
                 "meshbridge-event",
                 "meshbridge-policy",
                 "meshbridge-delivery",
@@ -100,6 +108,7 @@ fn dependencies_between_our_crates_point_one_way() -> Result<()> {
         ),
         ("meshbridge-bundle", BTreeSet::new()),
         ("meshbridge-delivery", BTreeSet::from(["meshbridge-routing"])),
+        ("meshbridge-detect", BTreeSet::new()),
         ("meshbridge-event", BTreeSet::new()),
         ("meshbridge-integration", BTreeSet::from(["meshbridge-ledger"])),
         ("meshbridge-ledger", BTreeSet::new()),

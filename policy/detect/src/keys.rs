@@ -118,10 +118,11 @@ impl Hint {
                 hint.flags &= !Hint::BENIGN;
             }
         }
-        // What is around carries on through levels that say nothing about it.
-        let around = Hint::PERSON | Hint::PLACE;
-        if own.flags & around == 0 && !own.has(Hint::THING) {
-            hint.flags |= self.flags & around;
+        // What is around carries on through levels that say nothing of their own: `customer.details.name`.
+        if own.flags & (Hint::GENERIC | Hint::BARE_NAME | Hint::PERSON | Hint::PLACE) != 0
+            && !own.has(Hint::THING)
+        {
+            hint.flags |= self.flags & (Hint::PERSON | Hint::PLACE);
         }
         hint
     }

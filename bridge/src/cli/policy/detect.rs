@@ -202,7 +202,7 @@ mod tests {
         {"line":1,"findings":[{"class":"contact.email","path":"$.data.customer.email","start":30,"end":44,"confidence":"high"},{"class":"payment.card","path":"$.data.customer['odd key'][0]","start":58,"end":82,"confidence":"high"}]}
         {"line":2,"findings":[]}
         {"line":3,"findings":[{"class":"contact.email","path":"$","start":9,"end":23,"confidence":"high"}]}
-        {"line":4,"findings":[{"class":"payment.iban","path":"$.nested","start":22,"end":44,"confidence":"high"}]}
+        {"line":4,"findings":[{"class":"payment.iban","path":"$.nested","start":23,"end":45,"confidence":"high"}]}
         {"line":5,"findings":[{"class":"payment.card","path":"$['4111111111111111']","start":2,"end":18,"confidence":"medium"}]}
         {"line":6,"findings":[]}
         "#);

@@ -51,7 +51,7 @@ impl View<'_> {
         if !is_top || is(NOT_DOMAINS) || is_repository || in_authority || self.is_left_over(start) {
             return at + 1;
         }
-        let is_none = self.has_flag(Hint::NOT_MAIL, start) && !self.says(Class::EMAIL, start);
+        let is_none = !self.says(Class::EMAIL, start) && self.has_flag(Hint::NOT_MAIL, start);
         let base = if is_none || is(NOT_PUBLIC) { 10 } else { 42 };
         self.offer(Class::EMAIL, start, end, base);
         end

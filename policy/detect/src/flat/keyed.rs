@@ -94,6 +94,52 @@ fn is_name(text: &str) -> bool {
         && words <= 7
         && first.is_alphabetic()
         && !is_word_for_nothing(text)
+        && !is_company(text)
+}
+
+/// Ends with the form of a company.
+fn is_company(text: &str) -> bool {
+    const FORMS: &[&str] = &[
+        "ab",
+        "ag",
+        "aps",
+        "bv",
+        "b.v",
+        "co",
+        "corp",
+        "corporation",
+        "company",
+        "gmbh",
+        "inc",
+        "kg",
+        "limited",
+        "llc",
+        "llp",
+        "ltd",
+        "ltda",
+        "nv",
+        "n.v",
+        "ohg",
+        "oy",
+        "oyj",
+        "plc",
+        "pte",
+        "pty",
+        "s.a",
+        "s.l",
+        "s.p.a",
+        "s.r.l",
+        "sa",
+        "sarl",
+        "sas",
+        "se",
+        "spa",
+        "srl",
+        "ug",
+    ];
+    let last = text.trim_end_matches('.').rsplit([' ', ',']).next().unwrap_or_default();
+    last.len() < text.len() && FORMS.iter().any(|form| form.eq_ignore_ascii_case(last))
+        || ["株式会社", "有限会社", "公司", "주식회사", "(株)"].iter().any(|form| text.contains(form))
 }
 
 /// Something with letters and a number or several words, that is no address of another kind.
@@ -228,7 +274,19 @@ fn written_date(text: &str) -> Option<usize> {
     None
 }
 
+/// No way of writing a date is longer.
+const DATE_BYTES_MAX: usize = 40;
+
 impl View<'_> {
+    /// The text from `start` on, of at most so many bytes.
+    fn part(&self, start: usize, bytes: usize) -> &str {
+        let mut end = self.text.len().min(start + bytes);
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        &self.text[start..end]
+    }
+
     /// A date that begins with a number, behind words that speak of birth.
     pub(super) fn birth_date(&mut self, start: usize, end: usize) {
         // Behind a dash or a slash it is the middle of something.
@@ -240,7 +298,7 @@ impl View<'_> {
             });
         if may
             && self.wanted.contains(Class::BIRTH_DATE)
-            && let Some(length) = date_at(&self.text[start..])
+            && let Some(length) = date_at(self.part(start, DATE_BYTES_MAX))
             && !self.continues(start + length)
             && self.words_before(start).says(Class::BIRTH_DATE)
         {

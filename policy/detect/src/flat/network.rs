@@ -53,8 +53,14 @@ impl View<'_> {
         }
         let base = match octets {
             // Nobody's: this host, everybody, and what is small enough to number chapters and releases.
-            [127, ..] | [255, 255, 255, 255] | [224..=239, ..] => 0,
-            octets if octets.iter().all(|octet| *octet < 20) => 10,
+            [127 | 224..=255, ..] => 0,
+            octets
+                if octets.iter().all(|octet| *octet < 10)
+                    && octets.iter().any(|octet| *octet != octets[0]) =>
+            {
+                10
+            }
+            octets if octets.iter().all(|octet| *octet < 20) => 24,
             [_, 0, 0, 0] => 10,
             _ => 36,
         };

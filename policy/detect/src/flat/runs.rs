@@ -3,6 +3,7 @@
 use super::{View, Word, card, marks};
 use crate::checks;
 use crate::class::Class;
+use crate::finding::HIGH;
 use crate::flat::{ALNUM, Kind};
 use crate::keys::Hint;
 
@@ -78,6 +79,15 @@ impl View<'_> {
             return end;
         }
         let step = self.step_for_left_edge(whole_start);
+        if groups.len() > 2 && total <= WINDOW_DIGITS_MAX {
+            // Where the whole run is something for certain, its parts are nothing else.
+            let known = self.hits.len();
+            self.whole(run, total, step);
+            if self.hits[known..].iter().any(|hit| hit.strength >= HIGH) {
+                return end;
+            }
+            self.hits.truncate(known);
+        }
         for (from, first) in groups.iter().enumerate() {
             let mut count = 0;
             let mut pattern = 0_u64;
@@ -117,6 +127,25 @@ impl View<'_> {
             }
         }
         end
+    }
+
+    fn whole(&mut self, run: &Run, total: usize, step: i16) {
+        let groups = &run.groups[..run.count];
+        let (first, last) = (groups[0], groups[groups.len() - 1]);
+        let mut separator = self.bytes[first.end as usize];
+        let mut pattern = 0;
+        for (at, group) in groups.iter().enumerate() {
+            if at > 0 && self.bytes[group.start as usize - 1] != separator {
+                separator = 1;
+            }
+            if group.length > 15 {
+                return;
+            }
+            pattern = pattern << 4 | u64::from(group.length);
+        }
+        let (start, end) = (first.start as usize, last.end as usize);
+        let window = Window { digits: &run.digits[..total], pattern, separator, start, end };
+        self.window(&window, step, true);
     }
 
     /// Reads groups from a word of digits on; the byte after the last one.
@@ -327,10 +356,20 @@ impl View<'_> {
     fn twelve(&mut self, window: &Window<'_>, step: i16) {
         let d = window.digits;
         if checks::in_aadhaar(d) {
-            self.shaped(Class::IN_AADHAAR, window, step, window.shape(7, &[0x444], 24));
+            self.shaped(
+                Class::IN_AADHAAR,
+                window,
+                step,
+                window.shape(7, &[0x444], if window.separator == b'-' { 22 } else { 24 }),
+            );
         }
         if checks::jp_my_number(d) {
-            self.shaped(Class::JP_MY_NUMBER, window, step, window.shape(4, &[0x444], 20));
+            self.shaped(
+                Class::JP_MY_NUMBER,
+                window,
+                step,
+                window.shape(4, &[0x444], if window.separator == b'-' { 14 } else { 20 }),
+            );
         }
         if checks::se_personnummer(d) {
             let is_time = checks::number(&d[8..10]) < 24 && d[10] < 6;

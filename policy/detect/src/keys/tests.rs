@@ -57,6 +57,9 @@ fn things_have_names_that_are_nobodys() {
     }
     let customer = Hint::NONE.below(Hint::of("customer"));
     assert!(customer.below(Hint::of("name")).says(Class::NAME));
+    assert!(customer.below(Hint::of("details")).below(Hint::of("name")).says(Class::NAME));
+    assert!(!customer.below(Hint::of("orders")).below(Hint::of("name")).says(Class::NAME));
+    assert!(!customer.below(Hint::of("preferences")).below(Hint::of("name")).says(Class::NAME));
     let product = customer.below(Hint::of("product"));
     assert!(!product.below(Hint::of("name")).says(Class::NAME));
 }

@@ -115,6 +115,31 @@ fn a_number_that_is_several_things_is_one_finding() {
     }
 }
 
+/// Each of these made some detector look ahead, or compare, from every place in the text.
+#[test]
+fn long_hostile_text_takes_no_more_than_linear_time() {
+    for part in [
+        "eyJ-",
+        "a@b.co ",
+        "12345678\u{e9}",
+        "%41@b.co ",
+        "1 2 3 ",
+        "sk-sk-",
+        "::a:",
+        "<<A<",
+        "://a:b@",
+        "(12)",
+        "+1 ",
+    ] {
+        let text = part.repeat(80_000 / part.len());
+        let mut found = Vec::new();
+        Scanner::new()
+            .scan_value(&text, Some("dob"), &ClassSet::ALL, Confidence::Low, &mut found)
+            .expect("in budget");
+        assert!(found.len() <= text.len() / 4, "{part:?}");
+    }
+}
+
 #[test]
 fn only_what_is_wanted_is_reported() {
     let text = r#"{"a":"li@example.com, 203.0.113.7, 4111 1111 1111 1111","firstName":"Anna","lat":52.5200,"lon":13.4050}"#;

@@ -4,6 +4,7 @@
 mod clean;
 mod digits;
 mod events;
+mod government;
 mod values;
 
 use std::collections::BTreeMap;
