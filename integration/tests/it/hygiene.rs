@@ -43,13 +43,10 @@ const PURE: &[&str] = &[
     "meshbridge-topic",
     "meshbridge-routing",
     "meshbridge-event",
+    "meshbridge-cel",
     "meshbridge-detect",
     "meshbridge-policy",
-<<<<<<< HEAD
     "meshbridge-bundle",
-=======
-    "meshbridge-detect",
->>>>>>> detect
     "meshbridge-delivery",
     "meshbridge-ledger",
 ];
@@ -93,11 +90,8 @@ fn dependencies_between_our_crates_point_one_way() -> Result<()> {
         (
             "meshbridge",
             BTreeSet::from([
-<<<<<<< HEAD
                 "meshbridge-bundle",
-=======
                 "meshbridge-detect",
->>>>>>> detect
                 "meshbridge-event",
                 "meshbridge-policy",
                 "meshbridge-delivery",
@@ -107,15 +101,15 @@ fn dependencies_between_our_crates_point_one_way() -> Result<()> {
             ]),
         ),
         ("meshbridge-bundle", BTreeSet::new()),
+        ("meshbridge-cel", BTreeSet::new()),
         ("meshbridge-delivery", BTreeSet::from(["meshbridge-routing"])),
         ("meshbridge-detect", BTreeSet::new()),
         ("meshbridge-event", BTreeSet::new()),
         ("meshbridge-integration", BTreeSet::from(["meshbridge-ledger"])),
         ("meshbridge-ledger", BTreeSet::new()),
-        ("meshbridge-detect", BTreeSet::new()),
         (
             "meshbridge-policy",
-            BTreeSet::from(["meshbridge-detect", "meshbridge-event", "meshbridge-topic"]),
+            BTreeSet::from(["meshbridge-cel", "meshbridge-detect", "meshbridge-event", "meshbridge-topic"]),
         ),
         ("meshbridge-routing", BTreeSet::from(["meshbridge-topic"])),
         ("meshbridge-spool", BTreeSet::new()),
