@@ -114,7 +114,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn layer_name(&self) -> String {
-        self.layer.name()
+        self.layer.name().to_string()
     }
 }
 

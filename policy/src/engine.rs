@@ -19,7 +19,9 @@ mod limit;
 mod protecting;
 mod scratch;
 
-use meshbridge_event::Event;
+use std::fmt;
+
+use meshbridge_event::{DataKind, Event};
 use meshbridge_topic::Topic;
 use time::OffsetDateTime;
 
@@ -32,11 +34,14 @@ use crate::program::{ClassId, Program};
 use crate::protect::Randomness;
 
 pub use carriers::ZoneSet;
-pub(crate) use evaluation::Evaluation;
+#[cfg(test)]
+pub(crate) use attributes::is_met;
+use evaluation::Evaluation;
+pub(crate) use evaluation::is_protect;
 pub use scratch::Scratch;
 
 /// An event where it is judged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub context: Context,
     pub from: ZoneIndex,
@@ -69,7 +74,10 @@ impl Program {
         if plan.passes && !request.trace && !self.has_obligations(request) {
             return Decision { verdict: Verdict::Forward { event: None }, report: None };
         }
-        Evaluation::new(self, &plan, request, scratch.survey()).decide()
+        let Scratch { surveyor, tape, .. } = scratch;
+        let data = plan.reads_data.then(|| json_of(request.event)).flatten();
+        let tape = data.and_then(|text| tape.parse(text).ok());
+        Evaluation::new(self, &plan, request, tape).decide(surveyor)
     }
 
     /// Destinations of one class get the same verdict and bytes for an event of the topic.
@@ -82,6 +90,18 @@ impl Program {
         scratch: &mut Scratch,
     ) -> ClassId {
         scratch.plan_of(self, context, from, to, topic).class.clone()
+    }
+}
+
+/// The text of data that say they are JSON.
+fn json_of(event: &Event) -> Option<&str> {
+    event.data_text().filter(|_| event.data_kind() == DataKind::Json)
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Request { context, from, to, topic, .. } = self;
+        write!(f, "Request({context} {} -> {} {topic})", from.0, to.0)
     }
 }
 

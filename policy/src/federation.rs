@@ -1,10 +1,13 @@
 //! `kind: Federation`: the zones and their attributes, the bridges and the links. The only source of zone attributes:
 //! what a bridge claims of itself selects nothing.
 
+mod keys;
+
 use std::collections::BTreeMap;
 
 use crate::SourceFile;
 use crate::diagnostics::{Diagnostic, Diagnostics, Span};
+use crate::keys::{KeyTable, KeyUse};
 use crate::shape::{Key, Shape, check, is_name};
 use crate::yaml::{Node, documents};
 
@@ -31,18 +34,6 @@ static LINK: Shape = Shape::Map(&[
     ),
 ]);
 
-static KEY: Shape = Shape::Map(&[
-    Key::required(
-        "use",
-        &Shape::OneOf(&["pseudonymise", "encrypt", "store", "sign"]),
-        "one of pseudonymise, encrypt, store, sign",
-    ),
-    Key::optional("version", &Shape::Integer { min: 1, max: 1_000_000 }, "of the key in use; 1 by default"),
-    Key::optional("zones", &Shape::OneOrMany(&Shape::Name), "zones whose bridges hold the key"),
-    Key::optional("layer", &Shape::Text, "with use: sign, the layer whose bundles it signs"),
-    Key::optional("ed25519", &Shape::Text, "with use: sign, the public half in base64"),
-]);
-
 static SPEC: Shape = Shape::Map(&[
     Key::optional(
         "layers",
@@ -62,7 +53,7 @@ static SPEC: Shape = Shape::Map(&[
         &Shape::Integer { min: 1, max: i64::MAX },
         "traffic with bridges under an older revision of the federation's bundle is refused",
     ),
-    Key::optional("keys", &Shape::Dict(&KEY), "name: {use, version, zones} or {use: sign, layer, ed25519}"),
+    Key::optional("keys", &Shape::Dict(&keys::KEY), "name: {use, version, zones} or {use: sign, layer, ed25519}"),
 ]);
 
 static METADATA: Shape = Shape::Map(&[Key::required("name", &Shape::Name, "the name of the federation")]);
@@ -105,45 +96,17 @@ pub struct FederationLink {
     pub cost: u32,
 }
 
-/// What a key is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum KeyUse {
-    Pseudonymise,
-    Encrypt,
-    /// Seals events that are kept because a policy stopped them.
-    Store,
-    /// Signs the bundles of a layer.
-    Sign,
-}
-
-impl KeyUse {
-    pub const fn name(self) -> &'static str {
-        match self {
-            KeyUse::Pseudonymise => "pseudonymise",
-            KeyUse::Encrypt => "encrypt",
-            KeyUse::Store => "store",
-            KeyUse::Sign => "sign",
-        }
-    }
-}
-
-/// A key by its name, its holders and its public half; never a secret.
+/// A key that signs the bundles of a layer, by its public half.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyEntry {
+pub struct SigningKey {
     pub name: String,
-    pub usage: KeyUse,
-    /// Of the key material in use; older versions stay for reading.
-    pub version: u32,
-    /// Zones whose bridges hold it.
-    pub zones: Vec<String>,
-    /// The layer whose bundles it signs.
-    pub layer: Option<String>,
-    /// The public half, in base64.
-    pub ed25519: Option<String>,
+    pub layer: String,
+    /// Ed25519, in base64.
+    pub ed25519: String,
 }
 
 /// A validated federation document.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Federation {
     name: String,
     pub(crate) layers: Vec<String>,
@@ -152,7 +115,8 @@ pub struct Federation {
     links: Vec<FederationLink>,
     policies: Vec<String>,
     min_revision: u64,
-    keys: Vec<KeyEntry>,
+    signing_keys: Vec<SigningKey>,
+    key_table: KeyTable,
 }
 
 const COST_DEFAULT: u32 = 10;
@@ -228,9 +192,21 @@ impl Federation {
         self.min_revision
     }
 
-    /// In the order of the document.
-    pub fn keys(&self) -> &[KeyEntry] {
-        &self.keys
+    /// Keys that sign bundles of inner layers.
+    pub fn signing_keys(&self) -> &[SigningKey] {
+        &self.signing_keys
+    }
+
+    /// Keys for data, by name and version.
+    pub(crate) fn key_table(&self) -> &KeyTable {
+        &self.key_table
+    }
+
+    /// Names, versions and uses of the keys for data, and whether a zone holds them.
+    pub fn data_keys(&self, zone: ZoneIndex) -> impl Iterator<Item = (&str, u32, KeyUse, bool)> {
+        self.key_table.iter().map(move |(key, entry)| {
+            (&*entry.name, entry.version, entry.purpose, self.key_table.holds(zone, key))
+        })
     }
 
     /// Attributes that make the layers, outermost first.
@@ -348,7 +324,7 @@ fn lower(document: &Node, problems: &mut Diagnostics) -> Federation {
         Some(node) => lower_layers(node, problems),
     };
     let keys = of_spec("keys").map(Node::entries).unwrap_or_default();
-    let keys = keys.iter().filter_map(|(name, node)| lower_key(name, node, &zones, problems)).collect();
+    let (signing_keys, key_table) = keys::lower(keys, &zones, problems);
     let policies = of_spec("policies").map(Node::items).unwrap_or_default();
     Federation {
         name: text(metadata.and_then(|metadata| metadata.get("name"))),
@@ -358,69 +334,9 @@ fn lower(document: &Node, problems: &mut Diagnostics) -> Federation {
         links,
         policies: policies.iter().map(|node| text(Some(node))).collect(),
         min_revision: of_spec("minRevision").and_then(Node::integer).and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
-        keys,
+        signing_keys,
+        key_table,
     }
-}
-
-fn lower_key(name: &Node, node: &Node, zones: &[Zone], problems: &mut Diagnostics) -> Option<KeyEntry> {
-    let name_text = name.text().unwrap_or_default();
-    if !is_name(name_text) {
-        let message = format!("`{name_text}` is not a name: use 1 to 63 characters out of a-z, 0-9 and -");
-        problems.push(Diagnostic::error("P0106", &name.span, message));
-    }
-    let text = |key: &str| node.get(key).and_then(Node::text);
-    let usage = [KeyUse::Pseudonymise, KeyUse::Encrypt, KeyUse::Store, KeyUse::Sign]
-        .into_iter()
-        .find(|usage| Some(usage.name()) == text("use"))?;
-    let mut refuse = |place: &Node, message: &str, help: &str| {
-        problems.push(Diagnostic::error("P0604", &place.span, message).help(help));
-    };
-    let is_signing = usage == KeyUse::Sign;
-    if is_signing && (text("layer").is_none() || text("ed25519").is_none()) {
-        refuse(name, "a signing key needs its layer and its public half", "add `layer` and `ed25519`");
-    }
-    if text("layer") == Some("federation")
-        && let Some(place) = node.get("layer")
-    {
-        let help = "remove it: the bridges' own configuration names the key of the federation layer as `root`";
-        refuse(place, "a document cannot vouch for its own signer", help);
-    }
-    for key in if is_signing { ["version", "zones"] } else { ["layer", "ed25519"] } {
-        if let Some(place) = node.get(key) {
-            refuse(place, &format!("`{key}` has no meaning with use: {}", usage.name()), "remove it");
-        }
-    }
-    if !is_signing && node.get("zones").is_none_or(|zones| zones.items().is_empty()) {
-        refuse(name, "nobody holds this key", "add `zones` with those whose bridges have it");
-    }
-    for zone in node.get("zones").map(Node::items).unwrap_or_default() {
-        let Some(text) = zone.text() else { continue };
-        if !zones.iter().any(|known| known.name == text) {
-            let message = format!("there is no zone `{text}`");
-            problems.push(Diagnostic::error("P0110", &zone.span, message).help("add it under `zones`"));
-        }
-    }
-    if let Some(place) = node.get("ed25519")
-        && !place.text().is_some_and(is_public_key)
-    {
-        let help = "32 bytes in base64, as `meshbridge policy keygen` prints them";
-        problems.push(Diagnostic::error("P0604", &place.span, "this is no Ed25519 public key").help(help));
-    }
-    let holders = node.get("zones").map(Node::items).unwrap_or_default();
-    Some(KeyEntry {
-        name: name_text.to_owned(),
-        usage,
-        version: node.get("version").and_then(Node::integer).and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
-        zones: holders.iter().filter_map(Node::text).map(str::to_owned).collect(),
-        layer: text("layer").map(str::to_owned),
-        ed25519: text("ed25519").map(str::to_owned),
-    })
-}
-
-/// 32 bytes in base64 with padding.
-fn is_public_key(text: &str) -> bool {
-    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
-    text.len() == 44 && text.ends_with('=') && text.as_bytes()[..43].iter().all(|b| good(*b))
 }
 
 fn lower_layers(node: &Node, problems: &mut Diagnostics) -> Vec<String> {

@@ -15,37 +15,54 @@
 //! What is stopped stays stopped and what is removed stays removed by construction: layers intersect what they permit,
 //! add up what they require and meet what they protect, so an inner layer cannot loosen an outer one.
 
+mod classes;
 mod compile;
+mod condition;
+mod decision;
 mod delivery;
-mod detect;
 mod diagnostics;
+mod documents;
+mod duration;
 mod engine;
 mod federation;
-mod json;
+mod hex;
+mod keys;
+mod limits;
 mod lower;
 mod message;
 mod model;
 mod path;
+mod pattern;
+mod program;
 mod protect;
 mod protection;
 #[cfg(test)]
 mod reference;
-mod rules;
+mod schema;
 mod shape;
-mod transform;
+pub mod testing;
 mod yaml;
 
-pub use compile::{ClassId, Compiled, Program, compile};
+pub use compile::{Compiled, compile};
+pub use decision::{Decision, Found, Report, RuleRef, Stopped, Verdict};
 pub use delivery::{
     DeliveryClass, DeliveryOptions, OnDestinationFull, Retain, TopicDelivery, shape as delivery_shape,
 };
-pub use detect::{Class, Finding, find};
-pub use diagnostics::{Diagnostic, Diagnostics, Label, Severity, Span};
-pub use engine::{Decision, RuleRef};
-pub use federation::{BridgeEntry, Federation, FederationLink, ZoneIndex, shape as federation_shape};
+pub use diagnostics::{Diagnostic, Diagnostics, Example, Label, Severity, Span};
+pub use documents::classification::shape as classification_shape;
+pub use documents::invariant::shape as invariant_shape;
+pub use documents::policy::shape as policy_shape;
+pub use documents::waiver::shape as waiver_shape;
+pub use engine::{Request, Scratch, ZoneSet};
+pub use federation::{BridgeEntry, Federation, FederationLink, SigningKey, ZoneIndex, shape as federation_shape};
+pub use keys::{KeyRing, KeyUse, MapKeyRing};
+pub use limits::Buckets;
+pub use meshbridge_detect::{Class, ClassSet, Confidence};
 pub use model::{Context, Disposition};
-pub use rules::shape as policy_shape;
+pub use program::{ClassId, Program};
+pub use protect::Randomness;
 pub use shape::{Key, Shape, check, json_schema};
+pub use testing::shape as policy_test_shape;
 pub use yaml::{Node, NodeKind, documents};
 
 /// A file of documents, as the daemon read it.

@@ -127,7 +127,7 @@ fn parse(
 
 /// A value as a message or a log may show it: an id or a key may itself be personal data.
 pub(crate) fn shown(value: &str) -> String {
-    match crate::survey_text::first_class(value) {
+    match crate::classes::first_in(value) {
         Some(class) => format!("[redacted:{class}]"),
         None => value.chars().filter(|c| !c.is_control()).take(VALUE_CHARS_MAX).collect(),
     }

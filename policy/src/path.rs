@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use meshbridge_detect::tape::{Kind, Tape};
+
+use crate::protect::Numbering;
+
 /// One step of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
@@ -18,13 +22,6 @@ enum Step {
 pub(crate) struct Path {
     text: String,
     steps: Vec<Step>,
-}
-
-/// Where a value stands: the names and numbers from `data` down, in unescaped spelling.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Segment {
-    Name(String),
-    Index(usize),
 }
 
 impl Path {
@@ -47,8 +44,8 @@ impl Path {
                 steps.push(Step::Name(name.to_owned()));
                 rest = after;
             } else if let Some(after) = rest.strip_prefix("['") {
-                let (name, after) = after.split_once("']").ok_or_else(|| fail("`']` is missing"))?;
-                steps.push(Step::Name(name.to_owned()));
+                let (name, after) = quoted(after).map_err(fail)?;
+                steps.push(Step::Name(name));
                 rest = after;
             } else if let Some(after) = rest.strip_prefix("[*]") {
                 steps.push(Step::AnyElement);
@@ -80,32 +77,99 @@ impl Path {
         }
     }
 
-    /// Whether the pattern is about exactly this place of the data.
-    pub(crate) fn matches_data(&self, place: &[Segment]) -> bool {
-        self.attribute().is_none() && steps_match(self.steps.get(1..).unwrap_or_default(), place)
+    /// Whether it is about something in the data.
+    pub(crate) fn is_data(&self) -> bool {
+        self.attribute().is_none()
     }
+
+    /// Appends the nodes of the data that the pattern is about, each once. Keys are compared unescaped, and every
+    /// occurrence of a duplicated key counts. Takes time in proportion to tape and pattern: what a step finds is one
+    /// set, so that `..a..a..a` does not multiply.
+    pub(crate) fn resolve(&self, tape: &Tape<'_>, numbering: &Numbering, out: &mut Vec<u32>) {
+        if !self.is_data() {
+            return;
+        }
+        let mut found: Frontier = Frontier::from_slice(&[0]);
+        for step in self.steps.get(1..).unwrap_or_default() {
+            let mut next = Frontier::new();
+            for &node in &found {
+                follow(step, tape, numbering, node, &mut next);
+            }
+            // Nodes of one set never come twice from one parent, but `..name` may reach one from two.
+            next.sort_unstable();
+            next.dedup();
+            found = next;
+            if found.is_empty() {
+                return;
+            }
+        }
+        out.extend_from_slice(&found);
+    }
+}
+
+type Frontier = smallvec::SmallVec<[u32; 16]>;
+
+fn follow(step: &Step, tape: &Tape<'_>, numbering: &Numbering, node: u32, out: &mut Frontier) {
+    match step {
+        Step::Name(name) => {
+            out.extend(tape.members(node).filter(|(key, _)| is_named(tape, *key, name)).map(|(_, value)| value));
+        }
+        Step::AnyMember => out.extend(tape.members(node).map(|(_, value)| value)),
+        Step::AnyElement => out.extend(tape.elements(node)),
+        Step::Index(index) => {
+            out.extend(numbering.current(node, *index).and_then(|index| tape.elements(node).nth(index)));
+        }
+        Step::Deep(name) => {
+            // What is below an earlier node of the set was searched with it.
+            let from = node.max(out.last().map_or(0, |last| last + 1));
+            let below = from..tape.node(node).next;
+            out.extend(below.filter(|at| is_named(tape, *at, name)).map(|key| key + 1));
+        }
+    }
+}
+
+fn is_named(tape: &Tape<'_>, key: u32, name: &str) -> bool {
+    let node = tape.node(key);
+    node.kind == Kind::Key && if node.escaped { tape.unescape(key) == name } else { tape.inner(key) == name }
+}
+
+/// A name between `['` and `']`, with the escapes of RFC 9535 undone, and what follows.
+fn quoted(text: &str) -> Result<(String, &str), &'static str> {
+    let mut name = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\'' => {
+                let rest = text[at..].strip_prefix("']").ok_or("`']` is missing")?;
+                return Ok((name, rest));
+            }
+            '\\' => {
+                let escaped = chars.next().ok_or("`']` is missing")?.1;
+                name.push(match escaped {
+                    'b' => '\u{8}',
+                    'f' => '\u{c}',
+                    'n' => '\n',
+                    'r' => '\r',
+                    't' => '\t',
+                    '\'' | '\\' | '/' => escaped,
+                    'u' => {
+                        let digits = text.get(at + 2..at + 6).ok_or("four digits must follow `\\u`")?;
+                        let code = u32::from_str_radix(digits, 16).map_err(|_| "four digits must follow `\\u`")?;
+                        chars.nth(3);
+                        char::from_u32(code).ok_or("write this character itself, not its surrogates")?
+                    }
+                    _ => return Err("unknown escape"),
+                });
+            }
+            c => name.push(c),
+        }
+    }
+    Err("`']` is missing")
 }
 
 fn name(text: &str) -> Option<(&str, &str)> {
     let end = text.find(['.', '[']).unwrap_or(text.len());
     (end > 0).then(|| text.split_at(end))
-}
-
-fn steps_match(steps: &[Step], place: &[Segment]) -> bool {
-    let Some((step, more)) = steps.split_first() else { return place.is_empty() };
-    if let Step::Deep(name) = step {
-        return (0..place.len()).any(|at| {
-            matches!(&place[at], Segment::Name(found) if found == name) && steps_match(more, &place[at + 1..])
-        });
-    }
-    let Some((segment, below)) = place.split_first() else { return false };
-    let holds = match (step, segment) {
-        (Step::Name(wanted), Segment::Name(found)) => wanted == found,
-        (Step::Index(wanted), Segment::Index(found)) => wanted == found,
-        (Step::AnyMember, Segment::Name(_)) | (Step::AnyElement, Segment::Index(_)) => true,
-        _ => false,
-    };
-    holds && steps_match(more, below)
 }
 
 impl fmt::Display for Path {
@@ -114,64 +178,68 @@ impl fmt::Display for Path {
     }
 }
 
-/// A place as a JSON pointer below the event, `/data/customer/email`, without the characters that separate entries of
-/// `govprotected`.
-pub(crate) fn pointer(place: &[Segment]) -> String {
-    let mut text = String::from("/data");
-    for segment in place {
-        text.push('/');
-        match segment {
-            Segment::Index(number) => text.push_str(&number.to_string()),
-            Segment::Name(name) => {
-                for c in name.chars() {
-                    match c {
-                        '~' => text.push_str("~0"),
-                        '/' => text.push_str("~1"),
-                        ' ' => text.push_str("%20"),
-                        ',' => text.push_str("%2C"),
-                        '%' => text.push_str("%25"),
-                        c if c.is_control() => text.push('?'),
-                        c => text.push(c),
-                    }
-                }
-            }
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
+    use meshbridge_detect::tape::TapeBuffer;
+
     use super::*;
 
-    fn place(text: &str) -> Vec<Segment> {
-        text.split('/')
-            .filter(|part| !part.is_empty())
-            .map(|part| part.parse().map_or_else(|_| Segment::Name(part.to_owned()), Segment::Index))
-            .collect()
-    }
-
     #[test]
-    fn patterns_match_the_places_they_name() {
-        check("$.data", "", true);
-        check("$.data.a.b", "a/b", true);
-        check("$.data.a.b", "a", false);
-        check("$.data['a.b']", "a.b", true);
-        check("$.data.a[0]", "a/0", true);
-        check("$.data.a[0]", "a/1", false);
-        check("$.data.a[*].c", "a/7/c", true);
-        check("$.data.*", "x", true);
-        check("$.data.*", "0", false);
-        check("$.data..email", "x/0/email", true);
-        check("$.data..email", "email", true);
-        check("$.data..email", "email/x", false);
-        check("$.subject", "subject", false);
+    fn patterns_find_the_places_they_name() {
+        let text = r#"{"a": {"b": 1, "b": 2}, "a.b": 3, "l": [{"c": 4}, {"c": 5}], "x": [{"email": 6}], "email": {"x": 7},
+            "em\u0061il": 8, "it's": 9}"#;
+        check(text, "$.data.a.b", &["1", "2"]);
+        check(text, "$.data['a.b']", &["3"]);
+        check(text, "$.data.l[0].c", &["4"]);
+        check(text, "$.data.l[2].c", &[]);
+        check(text, "$.data.l[*].c", &["4", "5"]);
+        check(text, "$.data.l.*", &[]);
+        check(text, "$.data.a.*", &["1", "2"]);
+        check(text, "$.data.*[0].c", &["4"]);
+        check(text, "$.data..email", &["6", r#"{"x": 7}"#, "8"]);
+        check(text, "$.data.email", &[r#"{"x": 7}"#, "8"]);
+        check(text, "$.data..x", &[r#"[{"email": 6}]"#, "7"]);
+        check(text, r"$.data['it\'s']", &["9"]);
+        check(text, r"$.data['\u0061']['b']", &["1", "2"]);
+        check(text, "$.subject", &[]);
+        check(r#""root""#, "$.data", &[r#""root""#]);
     }
 
     #[track_caller]
-    fn check(path: &str, at: &str, expected: bool) {
-        let path = Path::parse(path).expect("a path");
-        assert_eq!(path.matches_data(&place(at)), expected, "{path} at {at}");
+    fn check(text: &str, path: &str, expected: &[&str]) {
+        let mut buffer = TapeBuffer::new();
+        let tape = buffer.parse(text).expect("JSON");
+        let mut found = Vec::new();
+        Path::parse(path).expect("a path").resolve(&tape, &Numbering::default(), &mut found);
+        let found: Vec<&str> = found.into_iter().map(|node| tape.raw(node)).collect();
+        assert_eq!(found, expected, "{path}");
+    }
+
+    #[test]
+    fn a_path_that_a_report_prints_finds_its_node() {
+        let text = r#"{"it's": {"\\ \u0001": [0, {"x-y": 1}]}, "": 2, "é号": 3, "a.b['c']": 4}"#;
+        let mut buffer = TapeBuffer::new();
+        let tape = buffer.parse(text).expect("JSON");
+        for node in 0..tape.nodes().len() as u32 {
+            if tape.node(node).kind == Kind::Key {
+                continue;
+            }
+            let path = format!("$.data{}", &tape.path(node)[1..]);
+            let mut found = Vec::new();
+            Path::parse(&path).expect(&path).resolve(&tape, &Numbering::default(), &mut found);
+            assert_eq!(found, [node], "{path}");
+        }
+    }
+
+    #[test]
+    fn names_at_any_depth_cost_no_more_than_the_tape() {
+        let text = format!("{}1{}", r#"{"a":"#.repeat(63), "}".repeat(63));
+        let mut buffer = TapeBuffer::new();
+        let tape = buffer.parse(&text).expect("JSON");
+        let path = Path::parse(&format!("$.data{}", "..a".repeat(30))).expect("a path");
+        let mut found = Vec::new();
+        path.resolve(&tape, &Numbering::default(), &mut found);
+        assert_eq!(found.len(), 34);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use crate::delivery::{self, DeliveryOptions};
 use crate::federation::{Federation, ZoneIndex};
+use crate::keys::KeyTable;
 use crate::model::{Classification, Classified, Context, Invariant, Layer, Mode, Rule, Waiver};
 
 pub(crate) use plan::{Candidate, Plan, PlanKey, PlanKeyRef};
@@ -116,6 +117,10 @@ impl Program {
 
     pub fn federation(&self) -> &Federation {
         &self.federation
+    }
+
+    pub(crate) fn keys(&self) -> &KeyTable {
+        self.federation.key_table()
     }
 
     pub fn zone(&self, name: &str) -> Option<ZoneIndex> {

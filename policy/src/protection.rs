@@ -1,163 +1,162 @@
-//! What is done to a value, and how two demands on one value combine: a protection is the set of things it still
-//! discloses, and combining is intersection (POLICY §4).
+//! What is done to a value, and how two demands on one value combine (POLICY §4).
+//!
+//! A protection *is* the set of things it still discloses; combining two is intersection. The family is closed under
+//! it, so a combination is again a protection, and the result does not depend on the order of rules or layers.
 
-use sha2::{Digest, Sha256};
+mod disclosure;
+mod form;
 
-/// In the order of how little is left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+use crate::keys::KeyRef;
+
+pub(crate) use disclosure::{Disclosed, Facet, Facets};
+pub(crate) use form::{
+    BASE32, Form, SALT_BYTES, SEAL_BLOCK_BYTES, Token, is_token_name, token_at, tokens, whole_token,
+};
+
+/// How far a pseudonym may be recognised: the qualifiers that its key is derived with. None of them is the whole
+/// federation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Scope(u8);
+
+impl Scope {
+    pub(crate) const FEDERATION: Scope = Scope(0);
+    pub(crate) const DESTINATION: Scope = Scope(1);
+    pub(crate) const TOPIC: Scope = Scope(2);
+    pub(crate) const DESTINATION_TOPIC: Scope = Scope(3);
+    pub(crate) const ALL: [Scope; 4] =
+        [Scope::FEDERATION, Scope::DESTINATION, Scope::TOPIC, Scope::DESTINATION_TOPIC];
+
+    /// As rules and `govprotected` spell it.
+    pub(crate) fn name(self) -> &'static str {
+        ["federation", "destination", "topic", "destination+topic"][usize::from(self.0)]
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Scope> {
+        Scope::ALL.into_iter().find(|scope| scope.name() == name)
+    }
+
+    /// Whether every qualifier of `other` is one of this: what can be linked in this scope can be in that one.
+    pub(crate) fn is_within(self, other: Scope) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub(crate) fn union(self, other: Scope) -> Scope {
+        Scope(self.0 | other.0)
+    }
+}
+
+/// Steps from a value to less of it. Rung 0 is the coarsest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Ladder {
+    /// `year`, `month`.
+    Date,
+    /// `network`: the first 24 bits of IPv4, 48 of IPv6.
+    Address,
+    /// `degree`, `tenth`.
+    Coordinate,
+    /// `country` of a phone number or an IBAN.
+    Country,
+    /// `1000`, `100`, `10`.
+    Amount,
+}
+
+impl Ladder {
+    pub(crate) const ALL: [Ladder; 5] =
+        [Ladder::Date, Ladder::Address, Ladder::Coordinate, Ladder::Country, Ladder::Amount];
+
+    /// Names of the rungs, coarsest first; no two ladders share one.
+    pub(crate) fn rungs(self) -> &'static [&'static str] {
+        match self {
+            Ladder::Date => &["year", "month"],
+            Ladder::Address => &["network"],
+            Ladder::Coordinate => &["degree", "tenth"],
+            Ladder::Country => &["country"],
+            Ladder::Amount => &["1000", "100", "10"],
+        }
+    }
+
+    /// What `to: <name>` means.
+    pub(crate) fn named(name: &str) -> Option<(Ladder, u8)> {
+        Ladder::ALL.into_iter().find_map(|ladder| {
+            let rung = ladder.rungs().iter().position(|rung| *rung == name)?;
+            Some((ladder, u8::try_from(rung).expect("a ladder has a handful of rungs")))
+        })
+    }
+
+    /// Whether a number stays a number.
+    pub(crate) fn is_numeric(self) -> bool {
+        matches!(self, Ladder::Coordinate | Ladder::Amount)
+    }
+}
+
+/// What is done to a value. No protection at all is the absence of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Protection {
     Drop,
     Redact,
     Hash,
-    Mask { first: u8, last: u8 },
+    /// Characters that stay at either end.
+    Mask {
+        first: u8,
+        last: u8,
+    },
+    Pseudonymise {
+        key: KeyRef,
+        scope: Scope,
+    },
+    Encrypt {
+        key: KeyRef,
+    },
+    Generalise {
+        ladder: Ladder,
+        rung: u8,
+    },
 }
 
 impl Protection {
-    /// Commutative, associative, idempotent, and never discloses more than either.
+    /// The protection that discloses what both do.
     pub(crate) fn meet(self, other: Protection) -> Protection {
-        use Protection::{Drop, Hash, Mask, Redact};
+        use Protection::{Drop, Encrypt, Generalise, Hash, Mask, Pseudonymise, Redact};
         match (self, other) {
             (Drop, _) | (_, Drop) => Drop,
             (Hash, Hash) => Hash,
+            (Hash, token @ Pseudonymise { .. }) | (token @ Pseudonymise { .. }, Hash) => token,
             (Mask { first: a, last: b }, Mask { first: c, last: d }) => {
                 Mask { first: a.min(c), last: b.min(d) }
             }
+            (Pseudonymise { key: a, scope }, Pseudonymise { key: b, scope: other }) if a == b => {
+                Pseudonymise { key: a, scope: scope.union(other) }
+            }
+            (Encrypt { key: a }, Encrypt { key: b }) if a == b => Encrypt { key: a },
+            (Generalise { ladder: a, rung: b }, Generalise { ladder: c, rung: d }) if a == c => {
+                Generalise { ladder: a, rung: b.min(d) }
+            }
+            // Two ladders, two keys, two versions of a key, or two kinds: they share that there is a value.
             _ => Redact,
         }
     }
 
-    /// As `govprotected` names it.
-    pub(crate) fn form(self) -> String {
+    /// The key that is needed to make it.
+    pub(crate) fn key(self) -> Option<KeyRef> {
         match self {
-            Protection::Drop => "drop".to_owned(),
-            Protection::Redact => "redact".to_owned(),
-            Protection::Hash => "hash".to_owned(),
-            Protection::Mask { first, last } => format!("mask:{first}:{last}"),
+            Protection::Pseudonymise { key, .. } | Protection::Encrypt { key } => Some(key),
+            _ => None,
         }
     }
 
-    pub(crate) fn parse_form(text: &str) -> Option<Protection> {
-        match text {
-            "drop" => Some(Protection::Drop),
-            "redact" => Some(Protection::Redact),
-            "hash" => Some(Protection::Hash),
-            _ => {
-                let (first, last) = text.strip_prefix("mask:")?.split_once(':')?;
-                Some(Protection::Mask { first: first.parse().ok()?, last: last.parse().ok()? })
-            }
-        }
-    }
-
-    /// The text that stands for `text`; `None` where nothing does. `class` is empty for a field.
-    pub(crate) fn apply(self, text: &str, class: &str) -> Option<String> {
-        match self {
-            Protection::Drop => None,
-            Protection::Redact if class.is_empty() => Some("[redacted]".to_owned()),
-            Protection::Redact => Some(format!("[redacted:{class}]")),
-            Protection::Hash => Some(hash(&canonical(text, class))),
-            Protection::Mask { first, last } => Some(mask(text, usize::from(first), usize::from(last))),
-        }
+    /// Whether an object or array under it is replaced as a whole. Under the others each leaf below it is.
+    pub(crate) fn takes_subtrees(self) -> bool {
+        matches!(self, Protection::Drop | Protection::Redact | Protection::Encrypt { .. })
     }
 }
 
-/// The form a value already has, told by its grammar alone.
-pub(crate) fn known_form(text: &str) -> Option<Protection> {
-    if let Some(digits) = text.strip_prefix("sha256_") {
-        let hex =
-            digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        return hex.then_some(Protection::Hash);
+/// The meet where either may be missing: no demand discloses everything.
+pub(crate) fn meet(a: Option<Protection>, b: Option<Protection>) -> Option<Protection> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.meet(b)),
+        (a, b) => a.or(b),
     }
-    let inner = text.strip_prefix("[redacted")?.strip_suffix(']')?;
-    let class = inner.strip_prefix(':').unwrap_or(inner);
-    let good = inner.is_empty()
-        || (inner.len() > 1 && class.bytes().all(|b| b.is_ascii_lowercase() || b"-.*".contains(&b)));
-    good.then_some(Protection::Redact)
-}
-
-fn hash(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256_{hex}")
-}
-
-/// One form for values that mean the same, so that they give the same hash.
-fn canonical(text: &str, class: &str) -> String {
-    match class {
-        "contact.email" => text.to_lowercase(),
-        "payment.card" | "payment.iban" => {
-            text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_uppercase()
-        }
-        "contact.phone" => text.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect(),
-        _ => text.to_owned(),
-    }
-}
-
-/// Letters, digits and `*` are characters, everything else stays. Each side is cut to a third of them, so that a short
-/// value is not shown whole.
-fn mask(text: &str, first: usize, last: usize) -> String {
-    let counts = |c: &char| c.is_alphanumeric() || *c == '*';
-    let total = text.chars().filter(counts).count();
-    let (first, last) = (first.min(total / 3), last.min(total / 3));
-    let mut seen = 0;
-    text.chars()
-        .map(|c| {
-            if !counts(&c) {
-                return c;
-            }
-            seen += 1;
-            if seen <= first || seen > total - last { c } else { '*' }
-        })
-        .collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn all() -> Vec<Protection> {
-        let mut all = vec![Protection::Drop, Protection::Redact, Protection::Hash];
-        for first in 0..4 {
-            for last in 0..4 {
-                all.push(Protection::Mask { first, last });
-            }
-        }
-        all
-    }
-
-    #[test]
-    fn the_meet_is_a_semilattice() {
-        for a in all() {
-            assert_eq!(a.meet(a), a);
-            for b in all() {
-                assert_eq!(a.meet(b), b.meet(a));
-                for c in all() {
-                    assert_eq!(a.meet(b).meet(c), a.meet(b.meet(c)));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_mask_applied_again_changes_nothing() {
-        for text in ["4111 1111 1111 1111", "ab", "", "anna@example.com", "é号x9-1", "DE89370400440532013000"]
-        {
-            for first in 0..6 {
-                for last in 0..6 {
-                    let once = mask(text, first, last);
-                    assert_eq!(mask(&once, first, last), once, "{text}");
-                }
-            }
-        }
-        assert_eq!(mask("4111 1111 1111 1111", 0, 4), "**** **** **** 1111");
-        assert_eq!(mask("12", 4, 4), "**");
-    }
-
-    #[test]
-    fn forms_are_known_by_their_exact_grammar() {
-        assert_eq!(known_form("[redacted]"), Some(Protection::Redact));
-        assert_eq!(known_form("[redacted:contact.email]"), Some(Protection::Redact));
-        assert_eq!(known_form("[redacted by hand]"), None);
-        assert_eq!(known_form(&hash("x")), Some(Protection::Hash));
-        assert_eq!(known_form("sha256_12"), None);
-    }
-}
+mod tests;

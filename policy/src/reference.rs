@@ -1,57 +1,105 @@
-//! The same decisions, slowly and obviously: no index, no cache, no bits. The oracle of the engine's tests.
+//! The same decisions, slowly and obviously: no index, no plan, no bits. The oracle of the engine's tests.
 
-use meshbridge_event::Event;
-use meshbridge_topic::Topic;
-
-use crate::compile::Program;
-use crate::engine::{has_unmet_obligation, is_met};
+use crate::engine::{Request, is_met};
 use crate::federation::ZoneIndex;
-use crate::model::{Action, Context, Disposition, Match, Rule};
+use crate::model::{Action, Context, Disposition, Match, Mode, OnViolation, Rule, Selector, Truth};
+use crate::program::Program;
 
-/// Every rule that stops the event, with its disposition, in any order. Protections are not looked at.
-pub(crate) fn stops(
-    program: &Program,
-    context: Context,
-    from: ZoneIndex,
-    to: ZoneIndex,
-    topic: &Topic,
-    event: &Event,
-) -> Vec<(String, Disposition)> {
+/// What the rules say, in any order. Protections are not looked at.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) stops: Vec<(String, Disposition)>,
+    pub(crate) warned: Vec<String>,
+    pub(crate) shadowed: Vec<String>,
+    pub(crate) waived: Vec<String>,
+}
+
+/// `facts` are asked of conditions only.
+pub(crate) fn said(program: &Program, request: &Request<'_>, facts: &impl crate::model::Facts) -> Said {
     let zone = |index: ZoneIndex| &program.federation.zones[usize::from(index.0)];
+    let (from, to) = (zone(request.from), zone(request.to));
+    let context = request.context;
     let holds = |m: &Match| {
-        m.topic_holds(topic) && m.border_holds(context, zone(from), zone(to)) && m.event_holds(event)
+        if !m.topic_holds(request.topic) || !m.border_holds(context, from, to) {
+            return Truth::No;
+        }
+        m.conditions_hold(facts)
     };
-    let speaks = |rule: &Rule| rule.speaks(&program.federation, context, from, to);
-    let applies =
-        |rule: &&Rule| speaks(rule) && holds(&rule.matcher) && !rule.except.as_ref().is_some_and(holds);
-    let mut stops = Vec::new();
-    for rule in program.rules.iter().filter(applies) {
-        match &rule.action {
-            Action::Deny => stops.push((rule.id.clone(), rule.on_violation)),
-            Action::Require(all) if !all.iter().all(|one| is_met(one, event)) => {
-                stops.push((rule.id.clone(), rule.on_violation));
-            }
-            _ => {}
+    let mut said = Said::default();
+    let mut permits: Vec<&Rule> = Vec::new();
+    for rule in &program.rules {
+        if !rule.speaks(&program.federation, context, request.from, request.to) {
+            continue;
+        }
+        let excepted = rule.except.as_ref().map_or(Truth::No, holds);
+        let applies = holds(&rule.matcher).and(excepted.not());
+        if applies == Truth::No || (applies == Truth::Unknown && rule.is_permit()) {
+            continue;
+        }
+        let is_waived = program.waivers.iter().any(|waiver| {
+            *waiver.rule == *rule.id && waiver.expires > request.now && holds(&waiver.matcher) == Truth::Yes
+        });
+        if is_waived {
+            said.waived.push(rule.id.to_string());
+            continue;
+        }
+        if rule.is_permit() && rule.mode == Mode::Enforce {
+            permits.push(rule);
+        }
+        let disposition = if applies == Truth::Unknown {
+            Some(rule.on_error)
+        } else if is_violated(rule, request, program) {
+            Some(match rule.on_violation {
+                OnViolation::Stop(disposition) => disposition,
+                OnViolation::Strip if rule.mode == Mode::Enforce => continue,
+                OnViolation::Strip | OnViolation::Annotate => Disposition::Reject,
+            })
+        } else {
+            None
+        };
+        let Some(disposition) = disposition else { continue };
+        match rule.mode {
+            Mode::Enforce => said.stops.push((rule.id.to_string(), disposition)),
+            Mode::Warn => said.warned.push(rule.id.to_string()),
+            Mode::Shadow => said.shadowed.push(rule.id.to_string()),
         }
     }
-    let is_permit = |rule: &&Rule| matches!(rule.action, Action::Permit);
-    let permitted =
-        |layer: &str| program.rules.iter().filter(applies).filter(is_permit).any(|r| r.layer.name() == layer);
-    let mut layers = vec!["federation".to_owned()];
-    for rule in program.rules.iter().filter(is_permit) {
-        // An inner layer with a permit for this context narrows to what its permits cover.
-        let name = rule.layer.name();
-        if speaks(rule) && rule.matcher.at & context.bit() != 0 && !layers.contains(&name) {
+    let permitted = |layer: &str| permits.iter().any(|rule| **rule.layer.name() == *layer);
+    let mut layers: Vec<String> = if context.is_border() { vec!["federation".to_owned()] } else { Vec::new() };
+    for rule in program.rules.iter().filter(|rule| rule.is_permit() && rule.mode == Mode::Enforce) {
+        let name = rule.layer.name().to_string();
+        let narrows = rule.layer.speaks_at(context, from, to) && rule.matcher.at & context.bit() != 0;
+        if narrows && !layers.contains(&name) {
             layers.push(name);
         }
     }
     for layer in layers {
         if !permitted(&layer) {
-            stops.push((format!("default-deny@{layer}"), Disposition::Reject));
+            said.stops.push((format!("default-deny@{layer}"), Disposition::Reject));
         }
     }
-    if has_unmet_obligation(event) {
-        stops.push(("federation/unmet-obligation".to_owned(), Disposition::Reject));
+    if let Some(by) = program.unmet_obligation(request) {
+        said.stops.push((by.id().to_owned(), Disposition::Reject));
     }
-    stops
+    said
+}
+
+fn is_violated(rule: &Rule, request: &Request<'_>, program: &Program) -> bool {
+    let zone = |index: ZoneIndex| (index, &program.federation.zones[usize::from(index.0)]);
+    let (from, to) = (zone(request.from), zone(request.to));
+    let any = |selectors: &[Selector]| selectors.iter().any(|selector| selector.selects(to.1));
+    match &rule.action {
+        Action::Deny => true,
+        Action::Residency { transit, .. } if request.context == Context::Transit => !any(transit),
+        Action::Residency { allow, .. } => !any(allow),
+        Action::Require { attributes, hops_max } => {
+            hops_max.is_some_and(|max| request.hops > max)
+                || !attributes.iter().all(|one| is_met(one, request.event, (from, to)))
+        }
+        Action::Limit(limit) => {
+            let size = request.event.encoded().len() as u64;
+            limit.event_bytes.is_some_and(|max| size > max)
+        }
+        _ => false,
+    }
 }

@@ -111,13 +111,13 @@ fn removed(rule: &Rule) -> Vec<&str> {
 fn reads(rule: &Rule, name: &str) -> bool {
     let of_match = [Some(&rule.matcher), rule.except.as_ref()].into_iter().flatten().any(|m| {
         m.event.iter().any(|(attribute, _)| attribute == name)
-            || m.when.as_ref().is_some_and(|(condition, _)| condition.reads().attribute(name))
+            || m.when.as_ref().is_some_and(|(condition, _)| condition.reads().attributes.contains(name))
     });
     of_match
         || match &rule.action {
             Action::Require { attributes, .. } => attributes.iter().any(|one| one.attribute == name),
             Action::Validate(validate) => {
-                validate.checks.iter().any(|check| check.expression.reads().attribute(name))
+                validate.checks.iter().any(|check| check.expression.reads().attributes.contains(name))
             }
             _ => false,
         }
@@ -130,10 +130,10 @@ fn fields_that_may_be_gone(rules: &[Rule], problems: &mut Diagnostics) {
     };
     for rule in rules {
         let asked_later = rule.matcher.at & (Context::Ingress.bit() | Context::Deliver.bit()) != 0;
-        let Some((condition, span)) = rule.matcher.when.as_ref().filter(|(c, _)| asked_later && c.reads().data) else {
+        let reads_data = |(condition, _): &&(meshbridge_cel::Expression, crate::Span)| !condition.reads().data.is_empty();
+        let Some((_, span)) = rule.matcher.when.as_ref().filter(reads_data).filter(|_| asked_later) else {
             continue;
         };
-        debug_assert!(condition.reads().data);
         let shares = |other: &Rule| {
             other.matcher.topics.iter().any(|a| rule.matcher.topics.iter().any(|b| a.intersects(b)))
         };

@@ -11,6 +11,7 @@ use super::evaluation::{Evaluation, Live};
 use crate::Class;
 use crate::limits::Debit;
 use crate::message;
+use crate::protect::Survey;
 use crate::model::{Action, Context, Facts as _, Forbid, Rule, Selector, Structure, Truth, Validate};
 
 /// What a check says.
@@ -46,7 +47,7 @@ impl<'a> Evaluation<'a> {
         &self,
         one: Live<'a>,
         event: &Event,
-        unreadable: bool,
+        sight: Option<&Survey<'_>>,
         debits: &mut SmallVec<[Debit; 4]>,
     ) -> Outcome {
         match &one.rule.action {
@@ -56,7 +57,7 @@ impl<'a> Evaluation<'a> {
             Action::Require { hops_max, .. } => self.require(one.rule, *hops_max, event),
             Action::Validate(validate) => self.validate(validate),
             Action::Structure(structure) => self.structure(structure),
-            Action::Forbid(forbid) => self.forbid(one.rule, forbid, unreadable),
+            Action::Forbid(forbid) => self.forbid(one.rule, forbid, sight),
             Action::Limit(limit) => self.limit(one, limit, event, debits),
         }
     }
@@ -149,25 +150,23 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn forbid(&self, rule: &Rule, forbid: &Forbid, unreadable: bool) -> Outcome {
-        let depth = rule.layer.depth;
-        if unreadable {
-            return match self.plan.declared.opaque(depth) {
-                Some(opaque) => match forbid.classes.iter().find(|class| opaque.contains(*class)) {
-                    Some(class) => violated(class, "$.data".to_owned()),
-                    None => Outcome::Passes,
-                },
-                None => Outcome::Error("the data cannot be searched".into()),
-            };
-        }
-        let found = self.survey.findings().find(|finding| {
-            finding.confidence >= forbid.confidence
-                && finding.is_of(&forbid.classes)
-                && !(forbid.undeclared && finding.is_listed_at(depth))
+    fn forbid(&self, rule: &Rule, forbid: &Forbid, sight: Option<&Survey<'_>>) -> Outcome {
+        let Some(sight) = sight else { return Outcome::Error("the event was not searched".into()) };
+        let found = sight.findings().find(|finding| {
+            let may_be = forbid.classes.contains(finding.class)
+                || !forbid.classes.intersection(finding.alternatives).is_empty();
+            may_be && finding.confidence >= forbid.confidence && (finding.undeclared || !forbid.undeclared)
         });
-        match found {
-            Some(finding) => violated(finding.class, finding.path.to_string()),
-            None => Outcome::Passes,
+        if let Some(finding) = found {
+            return violated(finding.class, finding.path());
+        }
+        let Err(problem) = &sight.content else { return Outcome::Passes };
+        match self.plan.known.opaque(rule.layer.depth) {
+            Some(opaque) => match forbid.classes.intersection(opaque).iter().next() {
+                Some(class) => violated(class, "$.data".to_owned()),
+                None => Outcome::Passes,
+            },
+            None => Outcome::Error(problem.to_string().into()),
         }
     }
 }

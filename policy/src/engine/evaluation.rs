@@ -1,9 +1,9 @@
 //! One event under one plan: the phases in their order.
 
-use std::borrow::Cow;
-use std::cell::{OnceCell, RefMut};
+use std::cell::OnceCell;
 use std::time::Duration;
 
+use meshbridge_detect::tape::Tape;
 use meshbridge_event::{AttributeValue, Event};
 use serde_json::Value;
 use smallvec::SmallVec;
@@ -17,7 +17,7 @@ use crate::limits::Debit;
 use crate::message;
 use crate::model::{Action, Disposition, Mode, OnViolation, Rule, Truth};
 use crate::program::{Candidate, Plan, Program};
-use crate::protect::Survey;
+use crate::protect::{Survey, Surveyor};
 
 /// The attribute that names rules in `mode: warn` whose `onViolation` is `annotate`. Set by bridges only.
 pub(crate) const GOVWARN: &str = "govwarn";
@@ -30,7 +30,6 @@ pub(crate) struct Evaluation<'a> {
     pub(super) program: &'a Program,
     pub(super) plan: &'a Plan,
     pub(super) request: &'a Request<'a>,
-    pub(super) survey: RefMut<'a, Survey>,
     pub(super) facts: EventFacts<'a>,
     /// The data as a schema sees them; `None` where they are not JSON.
     data: OnceCell<Option<Value>>,
@@ -71,32 +70,30 @@ impl<'a> Evaluation<'a> {
         program: &'a Program,
         plan: &'a Plan,
         request: &'a Request<'a>,
-        survey: RefMut<'a, Survey>,
+        tape: Option<Tape<'a>>,
     ) -> Evaluation<'a> {
-        let facts = EventFacts::new(request, &program.federation);
-        Evaluation { program, plan, request, survey, facts, data: OnceCell::new() }
+        let facts = EventFacts::new(request, &program.federation, tape);
+        Evaluation { program, plan, request, facts, data: OnceCell::new() }
     }
 
-    pub(crate) fn decide(mut self) -> Decision {
+    pub(crate) fn decide(&self, surveyor: &mut Surveyor) -> Decision {
         let mut tally = Tally::default();
         let (live, shadow) = self.applying(&mut tally.report);
         let stripped = self.strip(&live);
-        let event: Cow<'_, Event> = match &stripped {
-            Some(event) => Cow::Borrowed(event),
-            None => Cow::Borrowed(self.request.event),
-        };
+        let event = stripped.as_ref().unwrap_or(self.request.event);
         self.gates(&live, &mut tally);
         if let Some(by) = self.program.unmet_obligation(self.request) {
             let detail = Detail::default();
             tally.stops.push(Stop { disposition: Disposition::Reject, depth: 0, by, rule: None, detail, is_error: false });
         }
-        let unreadable = self.look(&event);
+        let sight = self.look(surveyor, event);
+        let sight = sight.as_ref();
         for one in &live {
-            self.check(*one, &event, unreadable, &mut tally);
+            self.check(*one, event, sight, &mut tally);
         }
         let mut edited = stripped.clone();
         if tally.stops.is_empty() {
-            match self.protect(&live, &event, unreadable) {
+            match self.protect(&live, event, sight) {
                 Ok(Some(event)) => edited = Some(event),
                 Ok(None) => {}
                 Err(failed) => tally.stops.extend(failed.into_iter().map(|(rule, message)| Stop {
@@ -111,12 +108,12 @@ impl<'a> Evaluation<'a> {
         }
         let is_stopped = !tally.stops.is_empty();
         for one in shadow {
-            if self.would_act(one, &event, unreadable) {
+            if self.would_act(one, event, sight) {
                 tally.report.shadowed.push(RuleRef::of(one.rule));
             }
         }
         for one in live.iter().filter(|one| one.rule.mode == Mode::Warn && is_protect(one.rule)) {
-            if self.would_act(*one, &event, unreadable) {
+            if self.would_act(*one, event, sight) {
                 tally.report.warned.push(RuleRef::of(one.rule));
             }
         }
@@ -125,7 +122,7 @@ impl<'a> Evaluation<'a> {
                 live.iter().filter(|one| one.rule.mode == Mode::Enforce).map(|one| RuleRef::of(one.rule)).collect();
         }
         if is_stopped || (self.request.trace && edited.is_some()) {
-            tally.report.findings = self.found();
+            tally.report.findings = found(sight);
         }
         let verdict = self.verdict(&mut tally, edited);
         let report = (!tally.report.is_empty()).then(|| Box::new(tally.report));
@@ -133,7 +130,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Phase 1: the rules that apply, and those in shadow.
-    fn applying(&self, report: &mut Report) -> (SmallVec<[Live<'a>; 16]>, SmallVec<[Live<'a>; 2]>) {
+    pub(super) fn applying(&self, report: &mut Report) -> (SmallVec<[Live<'a>; 16]>, SmallVec<[Live<'a>; 2]>) {
         let (mut live, mut shadow) = (SmallVec::new(), SmallVec::new());
         for candidate in &self.plan.candidates {
             let at = candidate.rule as usize;
@@ -210,12 +207,12 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Phase 3, for one rule.
-    fn check(&mut self, one: Live<'a>, event: &Event, unreadable: bool, tally: &mut Tally<'a>) {
+    fn check(&self, one: Live<'a>, event: &Event, sight: Option<&Survey<'_>>, tally: &mut Tally<'a>) {
         let rule = one.rule;
         let outcome = if one.is_error {
             Outcome::Error("its condition cannot be computed for this event".into())
         } else {
-            self.outcome(one, event, unreadable, &mut tally.debits)
+            self.outcome(one, event, sight, &mut tally.debits)
         };
         let (disposition, detail, is_error) = match outcome {
             Outcome::Passes => return,
@@ -275,7 +272,7 @@ impl<'a> Evaluation<'a> {
         let Some(first) = stops.next() else { return Verdict::Forward { event: None } };
         let (from, to) = self.zones();
         let finding = first.detail.finding.as_ref();
-        let shown_path = finding.map(|(class, path)| (class.name(), message::shown_path(path)));
+        let shown_path = finding.map(|(class, path)| (class.name(), message::shown(path)));
         let facts = message::Facts {
             rule: first.by.id(),
             layer: first.by.layer(),
@@ -305,16 +302,16 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Whether a rule that has no effect would have stopped or edited the event, or could not be judged.
-    fn would_act(&mut self, one: Live<'a>, event: &Event, unreadable: bool) -> bool {
+    fn would_act(&self, one: Live<'a>, event: &Event, sight: Option<&Survey<'_>>) -> bool {
         if one.is_error {
             return true;
         }
         match &one.rule.action {
             Action::Permit => false,
-            Action::Protect(_) => !matches!(self.protect_with(&[one], event, unreadable), Ok(None)),
+            Action::Protect(_) => !matches!(self.protect_with(&[one], event, sight), Ok(None)),
             _ => {
                 let mut debits = SmallVec::new();
-                let outcome = self.outcome(one, event, unreadable, &mut debits);
+                let outcome = self.outcome(one, event, sight, &mut debits);
                 let short = matches!(outcome, Outcome::Passes) && self.debit(&debits).is_some();
                 short || !matches!(outcome, Outcome::Passes | Outcome::Waits(_))
             }
@@ -336,20 +333,20 @@ impl<'a> Evaluation<'a> {
         let parse = || self.facts.unambiguous_json().and_then(|text| serde_json::from_str(text).ok());
         self.data.get_or_init(parse).as_ref()
     }
-
-    fn found(&self) -> Vec<Found> {
-        let all = self.survey.findings().take(FINDINGS_MAX);
-        all.map(|finding| Found {
-            class: finding.class,
-            path: message::shown_path(&finding.path.to_string()),
-            confidence: finding.confidence,
-            is_undeclared: !finding.is_listed,
-        })
-        .collect()
-    }
 }
 
-pub(super) fn is_protect(rule: &Rule) -> bool {
+fn found(sight: Option<&Survey<'_>>) -> Vec<Found> {
+    let all = sight.into_iter().flat_map(Survey::findings).take(FINDINGS_MAX);
+    all.map(|finding| Found {
+        class: finding.class,
+        path: message::shown(&finding.path()),
+        confidence: finding.confidence,
+        is_undeclared: finding.undeclared,
+    })
+    .collect()
+}
+
+pub(crate) fn is_protect(rule: &Rule) -> bool {
     matches!(rule.action, Action::Protect(_))
 }
 

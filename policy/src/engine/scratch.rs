@@ -1,17 +1,17 @@
 //! What a worker keeps between decisions.
 
-use std::cell::{RefCell, RefMut};
 use std::fmt;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use meshbridge_detect::tape::TapeBuffer;
 use meshbridge_topic::Topic;
 
 use super::Request;
 use crate::federation::ZoneIndex;
 use crate::model::Context;
 use crate::program::{Plan, PlanKey, PlanKeyRef, Program};
-use crate::protect::Survey;
+use crate::protect::Surveyor;
 
 /// Plans a worker remembers; beyond it the memory starts anew.
 const PLANS_MAX: usize = 8_192;
@@ -21,7 +21,8 @@ const PLANS_MAX: usize = 8_192;
 pub struct Scratch {
     program: u64,
     plans: HashMap<PlanKey, Arc<Plan>>,
-    survey: RefCell<Survey>,
+    pub(super) surveyor: Surveyor,
+    pub(super) tape: TapeBuffer,
 }
 
 impl fmt::Debug for Scratch {
@@ -60,9 +61,5 @@ impl Scratch {
         let plan = Arc::new(program.plan(context, from, to, topic));
         self.plans.insert(PlanKey { context, from, to, topic: topic.clone() }, Arc::clone(&plan));
         plan
-    }
-
-    pub(super) fn survey(&self) -> RefMut<'_, Survey> {
-        self.survey.borrow_mut()
     }
 }

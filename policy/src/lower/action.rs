@@ -177,7 +177,7 @@ impl Lowering<'_> {
     pub(super) fn classes(&mut self, node: &Node) -> ClassSet {
         let wanted = node.get("classes").map(|list| class_set(list, self.problems)).unwrap_or_default();
         let left_out = node.get("except").map(|list| class_set(list, self.problems)).unwrap_or_default();
-        wanted.without(&left_out)
+        wanted.minus(left_out)
     }
 
     pub(super) fn confidence(node: &Node, default: Confidence) -> Confidence {

@@ -3,8 +3,7 @@
 use super::Lowering;
 use crate::Confidence;
 use crate::diagnostics::Diagnostic;
-use crate::federation::KeyUse;
-use crate::keys::KeyRef;
+use crate::keys::{KeyRef, KeyUse};
 use crate::model::ProtectItem;
 use crate::path::Path;
 use crate::protect::Demand;
@@ -100,12 +99,8 @@ impl Lowering<'_> {
             "mask" => Protection::Mask { first: count("first"), last: count("last") },
             "pseudonymise" => {
                 let key = self.key(item, how, KeyUse::Pseudonymise)?;
-                let scope = match item.get("scope").and_then(Node::text) {
-                    Some("topic") => Scope::TOPIC,
-                    Some("destination+topic") => Scope::DESTINATION.and(Scope::TOPIC),
-                    Some("federation") => Scope::FEDERATION,
-                    _ => Scope::DESTINATION,
-                };
+                let scope = item.get("scope").and_then(Node::text).and_then(Scope::named);
+                let scope = scope.unwrap_or(Scope::DESTINATION);
                 Protection::Pseudonymise { key, scope }
             }
             "encrypt" => Protection::Encrypt { key: self.key(item, how, KeyUse::Encrypt)? },
@@ -119,7 +114,7 @@ impl Lowering<'_> {
                     NodeKind::Integer(number) => number.to_string(),
                     _ => to.text().unwrap_or_default().to_owned(),
                 };
-                let Some((ladder, rung)) = Ladder::rung_named(&rung) else {
+                let Some((ladder, rung)) = Ladder::named(&rung) else {
                     let help = "known: year, month, network, degree, tenth, country, 1000, 100, 10";
                     self.error("P0407", to, "there is no such rung", help);
                     return None;
@@ -137,17 +132,17 @@ impl Lowering<'_> {
             return None;
         };
         let name = place.text()?;
-        let Some(at) = self.federation.keys().iter().position(|key| key.name == name) else {
+        let Some(key) = self.federation.key_table().newest(name) else {
             let help = format!("add it under `keys`: {name}: {{use: {how}, version: 1, zones: […]}}");
-            self.error("P0408", place, format!("the federation has no key `{name}`"), &help);
+            self.error("P0408", place, format!("the federation has no key `{name}` for data"), &help);
             return None;
         };
-        let key = &self.federation.keys()[at];
-        if key.usage != wanted {
+        let purpose = self.federation.key_table().entry(key).map(|entry| entry.purpose);
+        if purpose != Some(wanted) {
             let help = format!("use a key with use: {how}");
-            self.error("P0408", place, format!("`{name}` is a key to {}", key.usage.name()), &help);
+            self.error("P0408", place, format!("`{name}` is a key for another use"), &help);
             return None;
         }
-        u16::try_from(at).ok().map(KeyRef)
+        Some(key)
     }
 }

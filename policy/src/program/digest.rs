@@ -34,8 +34,11 @@ pub(super) fn of(documents: &Documents, federation: &Federation) -> [u8; 32] {
     for zone in &federation.zones {
         part("zone", "", &format!("{zone:?}"));
     }
-    for key in federation.keys() {
+    for (_, key) in federation.key_table().iter() {
         part("key", "", &format!("{key:?}"));
+    }
+    for key in federation.signing_keys() {
+        part("signing key", &key.layer, &key.ed25519);
     }
     part("layers", "", &federation.layers.join(","));
     *hasher.finalize().as_bytes()

@@ -8,9 +8,10 @@ use smallvec::SmallVec;
 
 use super::{ClassId, Program};
 use crate::federation::ZoneIndex;
-use crate::model::{Action, BucketPart, Context, Layer, Match, Mode};
+use crate::model::{Action, BucketPart, Classification, Classified, Context, Layer, Match, Mode};
+use crate::path::Path;
 use crate::protect::Declared;
-use crate::{ClassSet, Confidence};
+use crate::{Class, ClassSet, Confidence};
 
 /// A rule that applies to events of the topic at the border, but for its conditions.
 #[derive(Debug)]
@@ -37,14 +38,50 @@ pub(crate) struct Plan {
     pub(crate) gates: Box<[Gate]>,
     /// Some rule that is not a permit could stop, edit or report.
     pub(crate) has_work: bool,
-    /// Classes that `forbid` looks for, and that anything looks for.
-    pub(crate) forbidden: ClassSet,
+    /// Something that holds for who would carry the event too: `deny`, `forbid`, `residency`, `protect`.
+    pub(crate) has_restrictions: bool,
+    /// Some condition or check reads the data.
+    pub(crate) reads_data: bool,
+    /// Classes that are looked for, and whether the data are read for anything else.
     pub(crate) wanted: ClassSet,
     pub(crate) least: Confidence,
-    pub(crate) declared: Declared,
+    pub(crate) has_fields: bool,
+    pub(crate) known: Known,
     /// Every gate is open for every event, and nothing else can happen.
     pub(crate) passes: bool,
     pub(crate) class: ClassId,
+}
+
+/// What the Classification says of a topic.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    fields: Vec<(Path, Class)>,
+    may_hold: ClassSet,
+    /// By the depth of the layer that says so.
+    opaque: SmallVec<[(usize, ClassSet); 1]>,
+}
+
+impl Known {
+    fn of(classified: &[(&Classification, &Classified)]) -> Known {
+        let mut known = Known::default();
+        for (document, topic) in classified {
+            known.fields.extend(topic.fields.iter().cloned());
+            known.may_hold = known.may_hold.union(topic.may_hold);
+            known.opaque.extend(topic.opaque.map(|classes| (document.layer.depth, classes)));
+        }
+        known
+    }
+
+    pub(crate) fn declared(&self) -> Declared<'_> {
+        Declared { fields: &self.fields, may_hold: self.may_hold }
+    }
+
+    /// What data hold that are neither JSON nor text, as far as a rule of a layer may rely on it: it loosens, so an
+    /// inner layer says nothing to an outer rule.
+    pub(crate) fn opaque(&self, depth: usize) -> Option<ClassSet> {
+        let visible = self.opaque.iter().filter(|(of, _)| *of <= depth).map(|(_, classes)| *classes);
+        visible.reduce(ClassSet::union)
+    }
 }
 
 /// What makes two destinations one class.
@@ -153,7 +190,8 @@ impl Program {
         candidates: Vec<Candidate>,
         gates: Vec<Gate>,
     ) -> Plan {
-        let (mut forbidden, mut wanted) = (ClassSet::default(), ClassSet::default());
+        let mut wanted = ClassSet::EMPTY;
+        let (mut has_fields, mut has_restrictions, mut reads_data) = (false, false, false);
         let mut least = Confidence::High;
         let mut has_work = false;
         let mut by_destination = false;
@@ -162,17 +200,26 @@ impl Program {
             has_work |= !(rule.is_permit() && rule.mode == Mode::Enforce);
             by_destination |= depends_on_destination(&rule.action)
                 || [Some(&rule.matcher), rule.except.as_ref()].into_iter().flatten().any(|m| {
-                    m.when.as_ref().is_some_and(|(condition, _)| condition.reads().to)
+                    m.when.as_ref().is_some_and(|(condition, _)| condition.reads().to != Default::default())
                 });
+            let conditions = [Some(&rule.matcher), rule.except.as_ref()].into_iter().flatten();
+            let waivers = candidate.waivers.iter().map(|at| &self.waivers[*at as usize].matcher);
+            reads_data |= conditions.chain(waivers).any(|m| {
+                m.when.as_ref().is_some_and(|(condition, _)| !condition.reads().data.is_empty())
+            }) || matches!(rule.action, Action::Validate(_));
+            has_restrictions |= matches!(
+                rule.action,
+                Action::Deny | Action::Forbid(_) | Action::Residency { .. } | Action::Protect(_)
+            );
             match &rule.action {
                 Action::Forbid(forbid) => {
-                    forbidden.extend(&forbid.classes);
-                    wanted.extend(&forbid.classes);
+                    wanted = wanted.union(forbid.classes);
                     least = least.min(forbid.confidence);
                 }
                 Action::Protect(items) => {
                     for item in items {
-                        wanted.extend(&item.demand.classes);
+                        wanted = wanted.union(item.demand.classes);
+                        has_fields |= !item.demand.fields.is_empty();
                         least = least.min(item.demand.confidence);
                     }
                 }
@@ -191,7 +238,7 @@ impl Program {
             })
         };
         let passes = !has_work && gates.iter().all(permits);
-        let declared = Declared::new(self.classified(context, from, to, topic));
+        let known = Known::of(&self.classified(context, from, to, topic));
         let class = ClassId(Arc::new(ClassKey {
             context,
             rules: candidates.iter().map(|candidate| (candidate.rule, candidate.exception)).collect(),
@@ -202,10 +249,12 @@ impl Program {
             candidates: candidates.into(),
             gates: gates.into(),
             has_work,
-            forbidden,
+            has_restrictions,
+            reads_data,
             wanted,
             least,
-            declared,
+            has_fields,
+            known,
             passes,
             class,
         }
@@ -217,7 +266,7 @@ fn depends_on_destination(action: &Action) -> bool {
     use crate::protection::{Protection, Scope};
     match action {
         Action::Protect(items) => items.iter().any(|item| {
-            matches!(item.demand.protection, Protection::Pseudonymise { scope, .. } if scope.has(Scope::DESTINATION))
+            matches!(item.demand.protection, Protection::Pseudonymise { scope, .. } if scope.is_within(Scope::DESTINATION))
         }),
         Action::Require { attributes, .. } => attributes
             .iter()
@@ -229,7 +278,7 @@ fn depends_on_destination(action: &Action) -> bool {
                     .iter()
                     .any(|one| one.pattern.as_ref().is_some_and(crate::pattern::Pattern::depends_on_destination))
         }
-        Action::Validate(validate) => validate.checks.iter().any(|check| check.expression.reads().to),
+        Action::Validate(validate) => validate.checks.iter().any(|check| check.expression.reads().to != Default::default()),
         // Which zones are allowed differs, although the rule applies to both.
         Action::Residency { .. } => true,
         Action::Limit(limit) => limit.rate.as_ref().is_some_and(|rate| {

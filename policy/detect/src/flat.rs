@@ -1,0 +1,276 @@
+//! One text, flat: candidates by a walk over its words, decided by validators (POLICY §6, rules 2 and 3).
+//!
+//! A word is a maximal run of ASCII letters and digits, so a number right beside a CJK character is a word, and one
+//! inside a longer run of letters and digits is not. Words of digits, with single separators between them, go to
+//! `runs`, where every validator of that length sees them; words with letters go to `words` by length and first
+//! letters; `@`, `+`, `:`, `<` and `-----` start the rest.
+//!
+//! A hit has a *strength*: about ten times the decimal logarithm of how rarely chance produces such a text, raised
+//! where the name of the field or the words before it speak of the class, lowered where they speak of something
+//! else. The thresholds of [`Confidence`](crate::Confidence) are on this scale.
+
+mod address_of_mail;
+mod card;
+mod crypto;
+mod keyed;
+mod mrz;
+mod network;
+mod phone;
+mod runs;
+mod secret;
+mod words;
+
+use std::cell::Cell;
+
+pub(crate) use keyed::{geo_pair, keyed};
+pub(crate) use runs::Run;
+
+use crate::class::{Class, ClassSet};
+use crate::keys::Hint;
+
+/// Something found, by bytes of the flat text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hit {
+    pub(crate) class: Class,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+    pub(crate) strength: i16,
+}
+
+/// Raised where the field's name speaks of the class, or the words beside it do.
+const KEY_SAYS: i16 = 25;
+const WORDS_SAY: i16 = 22;
+/// Lowered where they speak of another class of numbers, or of orders, hashes, times.
+const OTHER_SAID: i16 = -10;
+const BENIGN_SAID: i16 = -15;
+
+/// Classes whose names say nothing against a number being something else.
+const NOT_NUMBERS: ClassSet = ClassSet::just(Class::ADDRESS)
+    .union(ClassSet::just(Class::NAME))
+    .union(ClassSet::just(Class::GEO_POINT))
+    .union(ClassSet::just(Class::EMAIL));
+
+/// What kind of text it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A value, or a text of any length.
+    Text,
+    /// The digits of a JSON number.
+    Number,
+}
+
+/// A text to look through, what its surroundings say, and where to put what is found.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) hint: Hint,
+    pub(crate) kind: Kind,
+    pub(crate) wanted: ClassSet,
+    pub(crate) hits: &'a mut Vec<Hit>,
+    /// What the words before a place say, for the place asked about last.
+    beside: Cell<(u32, Hint)>,
+}
+
+const ALNUM: u8 = 1;
+const DIGIT: u8 = 2;
+const UPPER: u8 = 4;
+const LOWER: u8 = 8;
+const HEX: u8 = 16;
+/// Starts something by itself.
+const SPECIAL: u8 = 32;
+
+static TABLE: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        table[at] = match byte {
+            b'0'..=b'9' => ALNUM | DIGIT | HEX,
+            b'A'..=b'F' => ALNUM | UPPER | HEX,
+            b'a'..=b'f' => ALNUM | LOWER | HEX,
+            b'A'..=b'Z' => ALNUM | UPPER,
+            b'a'..=b'z' => ALNUM | LOWER,
+            b'@' | b'+' | b':' | b'<' | b'-' | b'(' => SPECIAL,
+            _ => 0,
+        };
+        at += 1;
+    }
+    table
+};
+
+/// The marks of a byte, as a word carries those of all its bytes.
+#[inline]
+pub(crate) fn marks(byte: u8) -> u8 {
+    TABLE[byte as usize]
+}
+
+/// A maximal run of ASCII letters and digits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Word<'a> {
+    start: usize,
+    end: usize,
+    marks: u8,
+    bytes: &'a [u8],
+}
+
+impl Word<'_> {
+    fn has(&self, mark: u8) -> bool {
+        self.marks & mark != 0
+    }
+
+    fn is_digits(&self) -> bool {
+        self.marks & (UPPER | LOWER) == 0
+    }
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(
+        text: &'a str, hint: Hint, kind: Kind, wanted: ClassSet, hits: &'a mut Vec<Hit>,
+    ) -> View<'a> {
+        View { text, bytes: text.as_bytes(), hint, kind, wanted, hits, beside: Cell::new((u32::MAX, Hint::NONE)) }
+    }
+
+    /// Looks through the text once.
+    pub(crate) fn walk(&mut self, run: &mut Run) {
+        let bytes = self.bytes;
+        let mut at = 0;
+        while at < bytes.len() {
+            let mark = marks(bytes[at]);
+            if mark & ALNUM != 0 {
+                let start = at;
+                let mut all = 0;
+                while at < bytes.len() && marks(bytes[at]) & ALNUM != 0 {
+                    all |= marks(bytes[at]);
+                    at += 1;
+                }
+                let word = Word { start, end: at, marks: all, bytes: &bytes[start..at] };
+                at = self.word(word, run).max(at);
+            } else if mark & SPECIAL != 0 {
+                at = self.special(at, run).max(at + 1);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// Looks at a word; where to go on, if further than its end.
+    #[inline]
+    fn word(&mut self, word: Word<'_>, run: &mut Run) -> usize {
+        if word.has(DIGIT) {
+            if word.bytes.len() == 8 && word.marks & HEX != 0 && self.is_uuid(word.start) {
+                return word.start + 36;
+            }
+            if word.is_digits() {
+                return self.digits(word, run);
+            }
+        }
+        self.letters(word)
+    }
+
+    fn special(&mut self, at: usize, run: &mut Run) -> usize {
+        match self.bytes[at] {
+            b'@' => self.mail(at),
+            b'+' => self.international_phone(at),
+            b'(' => self.bracketed_phone(at),
+            b':' if self.bytes[at..].starts_with(b"://") => self.userinfo(at),
+            b':' => self.colons(at),
+            b'<' => self.machine_readable(at),
+            b'-' if self.bytes[at..].starts_with(b"-----BEGIN ") => self.private_key(at),
+            _ => {
+                let _ = run;
+                at + 1
+            }
+        }
+    }
+
+    fn is_uuid(&self, start: usize) -> bool {
+        let Some(bytes) = self.bytes.get(start..start + 36) else { return false };
+        bytes.iter().enumerate().all(|(at, &byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => marks(byte) & HEX != 0,
+        }) && !self.continues(start + 36)
+    }
+
+    /// Whether a word goes on at a place.
+    pub(crate) fn continues(&self, at: usize) -> bool {
+        self.bytes.get(at).is_some_and(|&byte| marks(byte) & ALNUM != 0)
+    }
+
+    pub(crate) fn byte_before(&self, at: usize) -> Option<u8> {
+        at.checked_sub(1).map(|at| self.bytes[at])
+    }
+
+    /// What the field's name or the words before `start` say.
+    pub(crate) fn says(&self, class: Class, start: usize) -> bool {
+        self.hint.says(class) || self.words_before(start).says(class)
+    }
+
+    pub(crate) fn has_flag(&self, flag: u16, start: usize) -> bool {
+        self.hint.has(flag) || self.words_before(start).has(flag)
+    }
+
+    /// What the words before a place say: the nearest that say anything count.
+    pub(crate) fn words_before(&self, start: usize) -> Hint {
+        const NEAR_BYTES: usize = 24;
+        const FAR_BYTES: usize = 52;
+        if start == 0 {
+            return Hint::NONE;
+        }
+        let (place, known) = self.beside.get();
+        if place == start as u32 {
+            return known;
+        }
+        let before = |length: usize| {
+            let mut from = start.saturating_sub(length);
+            while !self.text.is_char_boundary(from) {
+                from += 1;
+            }
+            let window = &self.text[from..start];
+            // What stands in another clause or column is not about this value, unless nothing else is.
+            match window.rfind([';', '\n', '|', ',', '{', '}', '\t']) {
+                Some(cut) if window[cut..].bytes().any(|b| b.is_ascii_alphabetic() || b >= 0x80) => {
+                    &window[cut + 1..]
+                }
+                _ => window,
+            }
+        };
+        let mut hint = Hint::beside(before(NEAR_BYTES));
+        if hint == Hint::NONE {
+            hint = Hint::beside(before(FAR_BYTES));
+        }
+        self.beside.set((start as u32, hint));
+        hint
+    }
+
+    /// Notes a candidate that satisfies the rules of `class`, with its strength by itself.
+    pub(crate) fn offer(&mut self, class: Class, start: usize, end: usize, base: i16) {
+        // Below this not even the name of the field makes it a finding.
+        if !self.wanted.contains(class) || base + KEY_SAYS < crate::finding::LOW {
+            return;
+        }
+        let strength = base + self.said(class, start, base);
+        if strength >= crate::finding::LOW {
+            self.hits.push(Hit { class, start: start as u32, end: end as u32, strength });
+        }
+    }
+
+    fn said(&self, class: Class, start: usize, base: i16) -> i16 {
+        if self.hint.says(class) {
+            return KEY_SAYS;
+        }
+        let before = self.words_before(start);
+        if before.says(class) {
+            return WORDS_SAY;
+        }
+        let others = self.hint.classes.union(before.classes).minus(NOT_NUMBERS);
+        let mut said = 0;
+        if !others.is_empty() && base < 40 {
+            said += OTHER_SAID;
+        }
+        if self.hint.has(Hint::BENIGN) || before.has(Hint::BENIGN) {
+            said += BENIGN_SAID;
+        }
+        said
+    }
+}

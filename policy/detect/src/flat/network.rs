@@ -1,0 +1,152 @@
+//! Addresses of networks and devices.
+
+use std::net::Ipv6Addr;
+
+use super::{View, Word, marks};
+use crate::class::Class;
+use crate::flat::{ALNUM, HEX};
+
+impl View<'_> {
+    /// An IPv4 address, where a run of digits is four groups with dots between them. `groups` are their places.
+    pub(super) fn dotted(&mut self, groups: impl ExactSizeIterator<Item = (usize, usize)>) {
+        if groups.len() < 4 || !self.wanted.contains(Class::IP) {
+            return;
+        }
+        let mut octets = [0_u32; 4];
+        let mut count = 0;
+        let (mut start, mut end) = (0, 0);
+        for (from, to) in groups {
+            let is_joined = count > 0 && self.bytes[from - 1] == b'.';
+            if !is_joined {
+                self.address(&octets, count, start, end);
+                (start, count) = (from, 0);
+            }
+            if count < 4 {
+                octets[count] = match &self.bytes[from..to] {
+                    [b'0', _, ..] | [_, _, _, _, ..] => 999,
+                    digits => digits.iter().fold(0, |octet, digit| octet * 10 + u32::from(digit - b'0')),
+                };
+            }
+            count += 1;
+            end = to;
+        }
+        self.address(&octets, count, start, end);
+    }
+
+    fn address(&mut self, octets: &[u32; 4], count: usize, start: usize, end: usize) {
+        if count != 4 || octets.iter().any(|octet| *octet > 255) || octets[0] == 0 {
+            return;
+        }
+        let before = self.byte_before(start);
+        let before_that = start.checked_sub(2).map(|at| self.bytes[at]);
+        // `Chrome/120.0.0.0`, `v-1.2.3.4`, `1.2.3.4-rc1`, `1.2.3.4_2`.
+        let is_product = matches!(before, Some(b'/' | b'-' | b'_' | b'.'))
+            && before_that.is_some_and(|byte| marks(byte) & ALNUM != 0 || byte == b')');
+        let is_suffixed = matches!(self.bytes.get(end), Some(b'-' | b'_' | b'+'))
+            && self.bytes.get(end + 1).is_some_and(u8::is_ascii_alphabetic);
+        if self.hint.says(Class::IP) {
+            self.offer(Class::IP, start, end, 25);
+            return;
+        }
+        if is_product || is_suffixed || self.is_version_here(start) {
+            return;
+        }
+        let base = match octets {
+            // Nobody's: this host, everybody, and what is small enough to number chapters and releases.
+            [127, ..] | [255, 255, 255, 255] | [224..=239, ..] => 0,
+            octets if octets.iter().all(|octet| *octet < 20) => 10,
+            [_, 0, 0, 0] => 10,
+            _ => 36,
+        };
+        self.offer(Class::IP, start, end, base);
+    }
+
+    /// A colon: MAC addresses and IPv6 are words of hexadecimal digits around it. Where to go on.
+    pub(super) fn colons(&mut self, at: usize) -> usize {
+        let is_part = |byte: &u8| marks(*byte) & HEX != 0 || *byte == b':' || *byte == b'.';
+        let before = self.bytes[..at].iter().rev().take(4).take_while(|byte| marks(**byte) & HEX != 0).count();
+        let start = at - before;
+        let length = self.bytes[start..].iter().take(46).take_while(|byte| is_part(byte)).count();
+        let mut end = start + length;
+        while end > at && matches!(self.bytes[end - 1], b'.') {
+            end -= 1;
+        }
+        if length > 2 && self.bytes[end - 1] == b':' && !self.bytes[..end].ends_with(b"::") {
+            end -= 1;
+        }
+        let starts = !start.checked_sub(1).is_some_and(|at| {
+            marks(self.bytes[at]) & ALNUM != 0 || matches!(self.bytes[at], b':' | b'.')
+        });
+        if length < 6 || !starts || self.continues(end) || length == 46 {
+            return at + 1;
+        }
+        let text = &self.bytes[start..end];
+        if text.len() == 17 && self.mac(start, end, b':') {
+            return end;
+        }
+        let colons = text.iter().filter(|byte| **byte == b':').count();
+        if colons < 2 {
+            return at + 1;
+        }
+        let Some(Ok(address)) = self.text.get(start..end).map(str::parse::<Ipv6Addr>) else { return at + 1 };
+        if address.is_loopback() || address.is_unspecified() {
+            return end;
+        }
+        // `dead::beef` and `a::b` are also names in programs.
+        let groups = address.segments().iter().filter(|group| **group != 0).count();
+        let has_digit = text.iter().any(u8::is_ascii_digit);
+        let first = address.segments()[0];
+        let base = match (has_digit, groups) {
+            (true, 4..) => 38,
+            (true, _) if matches!(first, 0x2000..=0x3fff | 0xfc00..=0xfdff | 0xfe80..=0xfebf) => 32,
+            _ => 8,
+        };
+        self.offer(Class::IP, start, end, base);
+        end
+    }
+
+    /// Six pairs of hexadecimal digits with one separator.
+    pub(super) fn mac(&mut self, start: usize, end: usize, separator: u8) -> bool {
+        let text = &self.bytes[start..end];
+        let is_shape = text.len() == 17
+            && text.iter().enumerate().all(|(at, &byte)| {
+                if at % 3 == 2 { byte == separator } else { marks(byte) & HEX != 0 }
+            });
+        let is_somebody = text.iter().any(|byte| !matches!(byte.to_ascii_lowercase(), b'0' | b':' | b'-'))
+            && text.iter().any(|byte| !matches!(byte.to_ascii_lowercase(), b'f' | b':' | b'-'));
+        if is_shape && is_somebody {
+            // Pairs of digits only are also times and counts.
+            let base = if text.iter().any(u8::is_ascii_alphabetic) { 42 } else { 24 };
+            self.offer(Class::MAC, start, end, base);
+        }
+        is_shape
+    }
+
+    /// 0011.2233.aabb, from its first word on.
+    pub(super) fn mac_dotted(&mut self, word: Word<'_>) {
+        let Some(text) = self.bytes.get(word.start..word.start + 14) else { return };
+        let is_shape = text.iter().enumerate().all(|(at, &byte)| {
+            if at % 5 == 4 { byte == b'.' } else { marks(byte) & HEX != 0 }
+        });
+        if is_shape && !self.continues(word.start + 14) && self.byte_before(word.start) != Some(b'.') {
+            self.offer(Class::MAC, word.start, word.start + 14, 26);
+        }
+    }
+
+    pub(super) fn mac_bare(&mut self, word: Word<'_>) {
+        if word.bytes.iter().all(|byte| marks(*byte) & HEX != 0) {
+            self.offer(Class::MAC, word.start, word.end, 4);
+        }
+    }
+
+    /// 00-1A-2B-3C-4D-5E, from its first pair on; whether it was one.
+    pub(super) fn mac_dashed(&mut self, start: usize) -> bool {
+        let end = start + 17;
+        self.bytes.len() >= end
+            && self.bytes[start + 2] == b'-'
+            && self.bytes[start + 5] == b'-'
+            && !self.continues(end)
+            && self.byte_before(start).is_none_or(|byte| byte != b'-')
+            && self.mac(start, end, b'-')
+    }
+}

@@ -1,0 +1,104 @@
+//! Phase 4: what is made unreadable, in one pass over the event as it arrived.
+
+use meshbridge_event::Event;
+use smallvec::SmallVec;
+
+use super::evaluation::{Evaluation, Live};
+use crate::model::{Action, Context, Mode, Rule};
+use crate::protect::{Claim, Crossing, Survey, Surveyor, apply};
+
+/// Why protection cannot be claimed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) text: String,
+    /// A carrier would have to edit: the event may not pass there.
+    pub(super) is_violation: bool,
+}
+
+type Failed<'a> = Vec<(&'a Rule, Failure)>;
+
+impl<'a> Evaluation<'a> {
+    /// Looks for what the rules of the plan ask about, where they ask about anything.
+    pub(super) fn look<'s>(&'s self, surveyor: &'s mut Surveyor, event: &'s Event) -> Option<Survey<'s>> {
+        let plan = self.plan;
+        if plan.wanted.is_empty() && !plan.has_fields {
+            return None;
+        }
+        let (declared, keys) = (plan.known.declared(), self.program.keys());
+        Some(surveyor.look(event, self.request.topic.as_str(), declared, keys, &plan.wanted, plan.least))
+    }
+
+    /// The event after the enforced protections; `None` where it fulfils them already.
+    pub(super) fn protect(
+        &self,
+        live: &[Live<'a>],
+        event: &Event,
+        sight: Option<&Survey<'_>>,
+    ) -> Result<Option<Event>, Failed<'a>> {
+        let protecting: SmallVec<[Live<'a>; 4]> = live
+            .iter()
+            .filter(|one| one.rule.mode == Mode::Enforce && matches!(one.rule.action, Action::Protect(_)))
+            .copied()
+            .collect();
+        if protecting.is_empty() {
+            return Ok(None);
+        }
+        let edited = match self.protect_with(&protecting, event, sight) {
+            Ok(edited) => edited,
+            Err(text) => return Err(self.blame(&protecting, event, sight, &text)),
+        };
+        if self.request.context == Context::Transit && edited.is_some() {
+            // A carrier edits nothing: what it would have to edit, it may not see.
+            return Err(self.editors(&protecting, event, sight));
+        }
+        Ok(edited)
+    }
+
+    /// Which rules cannot be fulfilled: each is asked alone; all of them where only together they fail.
+    fn blame(&self, protecting: &[Live<'a>], event: &Event, sight: Option<&Survey<'_>>, text: &str) -> Failed<'a> {
+        let alone = |one: &Live<'a>| self.protect_with(&[*one], event, sight).err().map(|text| (one.rule, text));
+        let mut failed: Vec<(&Rule, String)> = protecting.iter().filter_map(alone).collect();
+        if failed.is_empty() {
+            failed = protecting.iter().map(|one| (one.rule, text.to_owned())).collect();
+        }
+        failed.into_iter().map(|(rule, text)| (rule, Failure { text, is_violation: false })).collect()
+    }
+
+    fn editors(&self, protecting: &[Live<'a>], event: &Event, sight: Option<&Survey<'_>>) -> Failed<'a> {
+        let failure = |text: &str| Failure { text: text.to_owned(), is_violation: true };
+        let edits = |one: &&Live<'a>| !matches!(self.protect_with(&[**one], event, sight), Ok(None));
+        let mut editing: Failed<'a> = protecting
+            .iter()
+            .filter(edits)
+            .map(|one| (one.rule, failure("a zone on the way may not see this in clear")))
+            .collect();
+        if editing.is_empty() {
+            editing = protecting.iter().map(|one| (one.rule, failure("a zone on the way may not see this"))).collect();
+        }
+        editing
+    }
+
+    /// What some rules make of the event; the error says why that cannot be done.
+    pub(super) fn protect_with(
+        &self,
+        protecting: &[Live<'a>],
+        event: &Event,
+        sight: Option<&Survey<'_>>,
+    ) -> Result<Option<Event>, String> {
+        let mut claims: SmallVec<[Claim<'_>; 8]> = SmallVec::new();
+        for one in protecting {
+            let Action::Protect(items) = &one.rule.action else { continue };
+            if one.is_error {
+                return Err("its condition cannot be computed for this event".to_owned());
+            }
+            let opaque = self.plan.known.opaque(one.rule.layer.depth);
+            claims.extend(items.iter().map(|item| Claim { demand: &item.demand, rule: one.at, opaque }));
+        }
+        let Some(sight) = sight else { return Ok(None) };
+        let (_, to) = self.zones();
+        let crossing = Crossing { to_zone: &to.name, topic: self.request.topic.as_str() };
+        let (keys, ring) = (self.program.keys(), self.request.keys);
+        let result = apply(event, sight, &claims, keys, ring, self.request.randomness, &crossing);
+        result.map_err(|problem| problem.to_string())
+    }
+}

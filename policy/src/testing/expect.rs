@@ -1,0 +1,235 @@
+//! What a case expects, and how what came differs from it.
+
+use meshbridge_detect::tape::TapeBuffer;
+use meshbridge_event::{DataKind, Event};
+use regex::Regex;
+use serde_json::Value;
+
+use super::crossing::Crossing;
+use super::run::Mismatch;
+use super::suite::{json, regex};
+use crate::decision::RuleRef;
+use crate::federation::{Federation, ZoneIndex};
+use crate::lower::Lowering;
+use crate::path::Path;
+use crate::protect::Numbering;
+use crate::testing::search;
+use crate::yaml::Node;
+
+#[derive(Debug)]
+pub(crate) struct Expected {
+    verdict: String,
+    by: Option<String>,
+    also_by: Vec<String>,
+    hits: Vec<String>,
+    not_hit: Vec<String>,
+    warned: Vec<String>,
+    shadowed: Vec<String>,
+    waived_by: Vec<String>,
+    carriers: Option<Vec<ZoneIndex>>,
+    fields: Vec<(Path, FieldExpected)>,
+    absent: Vec<String>,
+    unchanged: bool,
+    message_contains: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct FieldExpected {
+    equals: Option<Value>,
+    matches: Option<Regex>,
+    present: Option<bool>,
+}
+
+impl Expected {
+    /// Names of rules and waivers, for checking that they exist.
+    pub(super) fn rules(&self) -> impl Iterator<Item = &str> {
+        let lists = [&self.also_by, &self.hits, &self.not_hit, &self.warned, &self.shadowed];
+        lists.into_iter().flatten().chain(&self.by).map(String::as_str)
+    }
+
+    pub(super) fn waivers(&self) -> impl Iterator<Item = &str> {
+        self.waived_by.iter().map(String::as_str)
+    }
+
+    /// Whether the case is about what no rule says.
+    pub(super) fn expects_default_deny(&self) -> bool {
+        self.by.as_ref().is_some_and(|by| by.starts_with("default-deny@"))
+    }
+}
+
+pub(super) fn expected(node: &Node, lowering: &mut Lowering<'_>) -> Option<Expected> {
+    let texts = |key: &str| -> Vec<String> {
+        node.get(key).map(Node::items).unwrap_or_default().iter().filter_map(Node::text).map(str::to_owned).collect()
+    };
+    let text = |key: &str| node.get(key).and_then(Node::text).map(str::to_owned);
+    let mut fields = Vec::new();
+    for (path, wanted) in node.get("fields").map(Node::entries).unwrap_or_default() {
+        match path.text().map(Path::parse) {
+            Some(Ok(parsed)) => fields.push((parsed, field(wanted, lowering))),
+            Some(Err((message, at))) => {
+                let message = format!("this is no path: {message} (byte {at})");
+                lowering.error("P0402", path, message, "write $.subject or $.data.customer.email");
+            }
+            None => {}
+        }
+    }
+    let carriers = node.get("carriers").map(|list| {
+        let zone = |node: &Node| lowering.federation.zone(node.text()?);
+        list.items().iter().filter_map(zone).collect()
+    });
+    Some(Expected {
+        verdict: text("verdict")?,
+        by: text("by"),
+        also_by: texts("alsoBy"),
+        hits: texts("hits"),
+        not_hit: texts("notHit"),
+        warned: texts("warned"),
+        shadowed: texts("shadowed"),
+        waived_by: texts("waivedBy"),
+        carriers,
+        fields,
+        absent: texts("absent"),
+        unchanged: node.get("unchanged").and_then(Node::boolean).unwrap_or(false),
+        message_contains: text("messageContains"),
+    })
+}
+
+fn field(node: &Node, lowering: &mut Lowering<'_>) -> FieldExpected {
+    FieldExpected {
+        equals: node.get("equals").map(json),
+        matches: node.get("matches").and_then(|pattern| regex(pattern, lowering)),
+        present: node.get("present").and_then(Node::boolean),
+    }
+}
+
+/// Everything in which the crossing is not as expected.
+pub(super) fn mismatches(
+    expected: &Expected,
+    crossing: &Crossing,
+    sent: &Event,
+    federation: &Federation,
+) -> Vec<Mismatch> {
+    let mut all = Vec::new();
+    let mut differs = |what: &str, wanted: String, came: String| {
+        all.push(Mismatch { what: what.to_owned(), expected: wanted, came });
+    };
+    if crossing.verdict() != expected.verdict {
+        let by = crossing.by().map(|rule| format!(" by {rule}")).unwrap_or_default();
+        differs("verdict", expected.verdict.clone(), format!("{}{by}", crossing.verdict()));
+    }
+    if let Some(by) = &expected.by
+        && crossing.by().map(RuleRef::id) != Some(by)
+    {
+        differs("by", by.clone(), crossing.by().map_or("nobody", RuleRef::id).to_owned());
+    }
+    let list = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let also: Vec<&str> =
+        crossing.stopped().map(|stopped| stopped.also_by.iter().map(RuleRef::id).collect()).unwrap_or_default();
+    let of = |pick: fn(&crate::decision::Report) -> &Vec<RuleRef>| -> Vec<&str> {
+        let mut names: Vec<&str> =
+            crossing.reports().flat_map(|report| pick(report).iter().map(RuleRef::id)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    };
+    let (hits, warned, shadowed) = (of(|r| &r.hits), of(|r| &r.warned), of(|r| &r.shadowed));
+    let waivers: Vec<&str> = crossing.waivers().map(AsRef::as_ref).collect();
+    for (what, wanted, came) in [
+        ("alsoBy", &expected.also_by, &also),
+        ("hits", &expected.hits, &hits),
+        ("warned", &expected.warned, &warned),
+        ("shadowed", &expected.shadowed, &shadowed),
+        ("waivedBy", &expected.waived_by, &waivers),
+    ] {
+        for name in wanted.iter().filter(|name| !came.contains(&name.as_str())) {
+            differs(what, name.clone(), list(came));
+        }
+    }
+    for name in expected.not_hit.iter().filter(|name| hits.contains(&name.as_str())) {
+        differs("notHit", format!("not {name}"), list(&hits));
+    }
+    if let Some(wanted) = &expected.carriers {
+        let name = |zone: &ZoneIndex| federation.zone_name(*zone);
+        let mut wanted: Vec<&str> = wanted.iter().map(name).collect();
+        let came: Vec<ZoneIndex> = crossing.carriers.iter().flat_map(|set| set.iter()).collect();
+        let mut came: Vec<&str> = came.iter().map(name).collect();
+        wanted.sort_unstable();
+        came.sort_unstable();
+        if wanted != came {
+            differs("carriers", list(&wanted), list(&came));
+        }
+    }
+    if let Some(part) = &expected.message_contains {
+        let message = crossing.stopped().and_then(|stopped| stopped.message.as_deref()).unwrap_or_default();
+        if !message.contains(part) {
+            differs("messageContains", part.clone(), message.to_owned());
+        }
+    }
+    match &crossing.arrived {
+        Some(arrived) => arrival(expected, arrived, sent, &mut differs),
+        None => {
+            let asks = !expected.fields.is_empty() || !expected.absent.is_empty() || expected.unchanged;
+            if asks && expected.verdict == "forward" {
+                differs("event", "an event that arrives".to_owned(), "none".to_owned());
+            }
+        }
+    }
+    all
+}
+
+fn arrival(
+    expected: &Expected,
+    arrived: &Event,
+    sent: &Event,
+    differs: &mut impl FnMut(&str, String, String),
+) {
+    if expected.unchanged && arrived.encoded() != sent.encoded() {
+        differs("unchanged", "the bytes that were sent".to_owned(), "other bytes".to_owned());
+    }
+    for (path, wanted) in &expected.fields {
+        let values = values_at(arrived, path);
+        let what = format!("fields {path}");
+        if let Some(present) = wanted.present
+            && present == values.is_empty()
+        {
+            let words = |there: bool| if there { "a value" } else { "no value" }.to_owned();
+            differs(&what, words(present), words(!values.is_empty()));
+        }
+        let shown = || values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if let Some(equals) = &wanted.equals
+            && (values.is_empty() || values.iter().any(|value| value != equals))
+        {
+            differs(&what, equals.to_string(), shown());
+        }
+        if let Some(pattern) = &wanted.matches {
+            let good = |value: &Value| match value {
+                Value::String(text) => pattern.is_match(text),
+                other => pattern.is_match(&other.to_string()),
+            };
+            if values.is_empty() || !values.iter().all(good) {
+                differs(&what, format!("a match of {pattern}"), shown());
+            }
+        }
+    }
+    for text in &expected.absent {
+        if let Some(place) = search::find(arrived, text) {
+            differs("absent", format!("{text:?} nowhere"), format!("found in {place}"));
+        }
+    }
+}
+
+fn values_at(event: &Event, path: &Path) -> Vec<Value> {
+    if let Some(name) = path.attribute() {
+        let text = crate::model::attribute_text(event, name);
+        return text.map(|text| Value::from(text.into_owned())).into_iter().collect();
+    }
+    if event.data_kind() != DataKind::Json {
+        return Vec::new();
+    }
+    let Some(text) = event.data_text() else { return Vec::new() };
+    let mut buffer = TapeBuffer::new();
+    let Ok(tape) = buffer.parse(text) else { return Vec::new() };
+    let mut nodes = Vec::new();
+    path.resolve(&tape, &Numbering::default(), &mut nodes);
+    nodes.into_iter().filter_map(|node| serde_json::from_str(tape.raw(node)).ok()).collect()
+}

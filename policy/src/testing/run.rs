@@ -1,0 +1,190 @@
+//! Runs a suite against policies and says what held, what did not, and what no case has shown.
+
+use std::collections::BTreeSet;
+
+use super::case::Origin;
+use super::crossing::{Crossing, cross};
+use super::expect::{Expected, mismatches};
+use super::keys::TestKeys;
+use super::mutants::{self, Mutant};
+use super::suite::Suite;
+use crate::decision::RuleRef;
+use crate::engine::Scratch;
+use crate::federation::Federation;
+use crate::model::{Mode, OnViolation, Rule};
+use crate::program::{Documents, Program};
+
+/// One thing that is not as expected.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Mismatch {
+    /// The key of `expect`.
+    pub what: String,
+    pub expected: String,
+    pub came: String,
+}
+
+/// What one case showed.
+#[derive(Clone, Debug)]
+pub struct CaseResult {
+    pub origin: Origin,
+    /// Nothing, where all is as expected.
+    pub mismatches: Vec<Mismatch>,
+    /// A case that could not be judged as it is meant: an error, not a failure that is left out.
+    pub error: Option<String>,
+}
+
+impl CaseResult {
+    pub fn is_good(&self) -> bool {
+        self.mismatches.is_empty() && self.error.is_none()
+    }
+}
+
+/// A weakened rule that no case noticed.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Survivor {
+    pub rule: String,
+    pub file: String,
+    pub line: usize,
+    /// What was done to it.
+    pub change: String,
+}
+
+/// What a suite showed.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    pub cases: Vec<CaseResult>,
+    /// Enforced and shadowed rules, and those that no case saw deciding or changing something.
+    pub rules: usize,
+    pub never_decisive: Vec<String>,
+    pub mutants: usize,
+    pub survivors: Vec<Survivor>,
+}
+
+impl Outcome {
+    /// Share of rules that decided or changed something; 1 where there are none.
+    pub fn rule_coverage(&self) -> f64 {
+        share(self.rules - self.never_decisive.len(), self.rules)
+    }
+
+    /// Share of weakened rules that some case noticed.
+    pub fn mutant_coverage(&self) -> f64 {
+        share(self.mutants - self.survivors.len(), self.mutants)
+    }
+}
+
+fn share(part: usize, all: usize) -> f64 {
+    if all == 0 { 1.0 } else { part as f64 / all as f64 }
+}
+
+/// Runs all cases, and with `with_mutants` all of them again for each weakened rule.
+pub fn run(suite: &Suite, program: &Program, with_mutants: bool) -> Outcome {
+    let keys = TestKeys::of(&program.federation);
+    let mut outcome = Outcome::default();
+    let mut decisive: BTreeSet<String> = BTreeSet::new();
+    let mut scratch = Scratch::new();
+    for (origin, case, expected) in &suite.cases {
+        let crossing = cross(program, case, &keys, &mut scratch);
+        let error = unknown_names(expected, program)
+            .or_else(|| only_by_everything(case.topic.as_str(), program, case))
+            .or_else(|| undecided(expected, &crossing));
+        note_decisive(&crossing, program, &mut decisive);
+        outcome.cases.push(CaseResult {
+            origin: origin.clone(),
+            mismatches: mismatches(expected, &crossing, &case.event, &program.federation),
+            error,
+        });
+    }
+    let counted = |rule: &&Rule| rule.mode != Mode::Warn || rule.on_violation == OnViolation::Annotate;
+    let rules: Vec<&Rule> = program.rules.iter().filter(counted).collect();
+    outcome.rules = rules.len();
+    outcome.never_decisive =
+        rules.iter().filter(|rule| !decisive.contains(&*rule.id)).map(|rule| rule.id.to_string()).collect();
+    if with_mutants {
+        for mutant in mutants::of(program) {
+            outcome.mutants += 1;
+            if survives(suite, &mutant, program, &keys) {
+                outcome.survivors.push(mutant.survivor);
+            }
+        }
+    }
+    outcome
+}
+
+/// Whether every case still holds under the weakened policies.
+fn survives(suite: &Suite, mutant: &Mutant, program: &Program, keys: &TestKeys) -> bool {
+    let weakened = with_rules(program, mutant.rules.clone());
+    let mut scratch = Scratch::new();
+    suite.cases.iter().all(|(_, case, expected)| {
+        let crossing = cross(&weakened, case, keys, &mut scratch);
+        mismatches(expected, &crossing, &case.event, &weakened.federation).is_empty()
+    })
+}
+
+fn with_rules(program: &Program, rules: Vec<Rule>) -> Program {
+    let documents = Documents {
+        rules,
+        classifications: program.classifications.clone(),
+        waivers: program.waivers.clone(),
+        invariants: Vec::new(),
+        delivery: Vec::new(),
+        other_files: Vec::new(),
+    };
+    let federation: Federation = program.federation.clone();
+    Program::new(documents, federation)
+}
+
+/// An unknown rule or waiver is an error, not something that happens not to be there.
+fn unknown_names(expected: &Expected, program: &Program) -> Option<String> {
+    let is_rule = |name: &str| {
+        name.starts_with("default-deny@")
+            || name.ends_with("/unmet-obligation")
+            || program.rules.iter().any(|rule| *rule.id == *name)
+    };
+    if let Some(name) = expected.rules().find(|name| !is_rule(name)) {
+        return Some(format!("there is no rule `{name}`"));
+    }
+    let name = expected.waivers().find(|name| !program.waivers.iter().any(|waiver| *waiver.name == **name))?;
+    Some(format!("there is no waiver `{name}`"))
+}
+
+/// A topic that no filter but `**` covers is most likely misspelt.
+fn only_by_everything(topic: &str, program: &Program, case: &super::Case) -> Option<String> {
+    let mut filters = program.rules.iter().flat_map(|rule| &rule.matcher.topics);
+    let named = filters.any(|filter| filter.as_str() != "**" && filter.matches(&case.topic));
+    (!named).then(|| format!("no rule but those about every topic is about `{topic}`"))
+}
+
+/// A case in which no rule decided shows nothing, unless that is what it expects.
+fn undecided(expected: &Expected, crossing: &Crossing) -> Option<String> {
+    let decided = crossing.by().is_some_and(|by| by.place().is_some() || by.id().ends_with("/unmet-obligation"));
+    let applied = crossing.reports().any(|report| !report.hits.is_empty() || !report.shadowed.is_empty());
+    (!decided && !applied && !expected.expects_default_deny() && crossing.held_for.is_none()).then(|| {
+        "no rule decided; expect `by: default-deny@…` where nothing is to match".to_owned()
+    })
+}
+
+/// Notes the rules without which the outcome could have been another: those that stopped, permitted or edited, and
+/// those that reported.
+fn note_decisive(crossing: &Crossing, program: &Program, decisive: &mut BTreeSet<String>) {
+    let mut note = |rule: &RuleRef| {
+        decisive.insert(rule.id().to_owned());
+    };
+    for leg in &crossing.legs {
+        if let Some(stopped) = leg.decision.stopped() {
+            note(&stopped.by);
+            stopped.also_by.iter().for_each(&mut note);
+        }
+        let Some(report) = &leg.decision.report else { continue };
+        report.warned.iter().chain(&report.shadowed).for_each(&mut note);
+        let forwarded = leg.decision.is_forward();
+        for hit in report.hits.iter().filter(|_| forwarded) {
+            let rule = program.rules.iter().find(|rule| *rule.id == *hit.id());
+            let changes = rule.is_some_and(|rule| {
+                rule.is_permit() || super::super::engine::is_protect(rule) || rule.on_violation == OnViolation::Strip
+            });
+            if changes {
+                note(hit);
+            }
+        }
+    }
+}
