@@ -36,6 +36,7 @@ mod pattern;
 mod program;
 mod protect;
 mod protection;
+mod prove;
 #[cfg(test)]
 mod reference;
 mod schema;
@@ -61,6 +62,9 @@ pub use meshbridge_detect::{Class, ClassSet, Confidence};
 pub use model::{Context, Disposition};
 pub use program::{ClassId, Program};
 pub use protect::Randomness;
+pub use prove::{
+    Basis, Counterexample, Dependency, Proof, Refutation, Role, RulePlace, Step,
+};
 pub use shape::{Key, Shape, check, json_schema};
 pub use testing::shape as policy_test_shape;
 pub use yaml::{Node, NodeKind, documents};
