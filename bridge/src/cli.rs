@@ -1,5 +1,6 @@
 //! The command line. stdout is data, stderr everything else.
 
+mod audit;
 mod cert;
 mod client;
 mod config;
@@ -57,6 +58,9 @@ enum Command {
     /// Look into a spool without changing it
     #[command(subcommand)]
     Spool(spool::Command),
+    /// Check and read the log of decisions
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Make certificates for development
     #[command(subcommand)]
     Cert(cert::Command),
@@ -117,6 +121,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Trace(arguments) => client::trace(&arguments),
         Command::Dlq(command) => client::dlq(&command),
         Command::Spool(command) => spool::run(&command),
+        Command::Audit(command) => audit::run(&command),
         Command::Cert(command) => cert::run(&command),
         Command::Policy(command) => policy::run(&command),
         Command::Config(command) => config::run(&command),

@@ -81,11 +81,14 @@ static SPEC: Shape = Shape::Map(&[
     Key::required("admin", &LISTENER, "health, metrics and state; loopback, or mutual TLS"),
     Key::required(
         "policy",
-        &Shape::Map(&[Key::required(
-            "directories",
-            &Shape::List { of: &Shape::Text, non_empty: true },
-            "directories with policies, relative to this file",
-        )]),
+        &Shape::Map(&[
+            Key::required(
+                "directories",
+                &Shape::List { of: &Shape::Text, non_empty: true },
+                "directories with policies, relative to this file",
+            ),
+            Key::optional("keys", &Shape::Dict(&DATA_KEY), "files with the keys for data that this bridge holds"),
+        ]),
         "where the policies are",
     ),
     Key::optional(
@@ -268,6 +271,7 @@ pub(crate) struct Node {
     pub(crate) peering_listen: SocketAddr,
     pub(crate) peers: Vec<Peer>,
     pub(crate) policy_directories: Vec<PathBuf>,
+    pub(crate) data_keys: Vec<DataKeyFile>,
     http: Option<Listener>,
     grpc: Option<Listener>,
     admin: Listener,
@@ -435,6 +439,7 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
         },
         peering_listen: parse_address(&text(section("peering")?, "listen"))?,
         peers,
+        data_keys: lower_data_keys(section("policy")?, base),
         policy_directories: directories.iter().filter_map(Yaml::text).map(|dir| base.join(dir)).collect(),
         http: client("http")?,
         grpc: client("grpc")?,

@@ -2,6 +2,8 @@
 
 mod admin;
 mod app;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "nothing decides by generations yet"))]
+mod audit;
 mod cli;
 mod config;
 mod data_directory;

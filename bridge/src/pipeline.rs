@@ -48,7 +48,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use meshbridge_delivery::{Core, LeftOut, Outcome};
 use meshbridge_event::Event;
-use meshbridge_policy::ZoneIndex;
+use meshbridge_policy::{Buckets, MapKeyRing, ZoneIndex};
 use meshbridge_routing::{BridgeId, EventKey, Forwarding, LinkId, Run, ZoneName};
 use meshbridge_spool::fail_point;
 use meshbridge_topic::{Topic, TopicFilter};
@@ -189,6 +189,8 @@ pub(crate) struct PipelineParts {
     pub(crate) bridges: Vec<BridgeId>,
     pub(crate) quotas: Quotas,
     pub(crate) policies: Arc<PolicyStore>,
+    /// Keys for data that this bridge holds.
+    pub(crate) keys: Arc<MapKeyRing>,
     pub(crate) forwarding: Arc<ArcSwap<Forwarding>>,
     pub(crate) links: Arc<Links>,
     pub(crate) router: RouterHandle,
@@ -220,6 +222,10 @@ struct Inner {
     parking: Mutex<Parking>,
     recent: Mutex<RecentlySent>,
     dead_letters: Mutex<DeadLetters>,
+    /// What rates of the policies have let through.
+    buckets: Buckets,
+    /// When this bridge began; buckets run by the time since.
+    started: Instant,
     draining: AtomicBool,
     /// What the spool held when the bridge started is with its subscriptions.
     resumed: AtomicBool,
@@ -249,6 +255,8 @@ impl Pipeline {
                 parking: Mutex::default(),
                 recent: Mutex::default(),
                 dead_letters: Mutex::default(),
+                buckets: Buckets::new(),
+                started: Instant::now(),
                 draining: AtomicBool::new(false),
                 resumed: AtomicBool::new(false),
                 resumed_now: tokio::sync::Notify::new(),
@@ -270,7 +278,7 @@ impl Pipeline {
         let admission = {
             let generation = self.generation();
             let forwarding = self.inner.parts.forwarding.load();
-            let planned = self.inner.plan(&generation, &forwarding, batch);
+            let planned = self.inner.plan(&generation, &forwarding, principal, batch);
             fail_point!("origin.before-append");
             self.inner.admit(principal, &generation, &forwarding, planned, wish.level)?
         };

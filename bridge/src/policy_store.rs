@@ -71,7 +71,8 @@ fn read_directory(directory: &Path, sources: &mut Vec<SourceFile>) -> Result<(),
             read_directory(&path, sources)?;
             continue;
         }
-        if !path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+        // Schemas that policies name are JSON.
+        if !path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known)) {
             continue;
         }
         if meta.len() > FILE_BYTES_MAX {
@@ -198,7 +199,7 @@ fn load(
     number: u64,
 ) -> Result<Generation, LoadPolicyError> {
     let sources = read_sources(directories)?;
-    let compiled = meshbridge_policy::compile(&sources, federation)
+    let compiled = meshbridge_policy::compile(&sources, federation, Some(SystemTime::now().into()))
         .map_err(|diagnostics| LoadPolicyError::Invalid(diagnostics.to_string()))?;
     for warning in compiled.warnings.iter() {
         info!(place = %format!("{}:{}", warning.span.file, warning.span.line), warning = %warning.message, "Policy warning");

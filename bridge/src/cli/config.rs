@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use meshbridge_policy::{delivery_shape, federation_shape, json_schema, policy_shape};
+use meshbridge_policy::{
+    classification_shape, delivery_shape, federation_shape, invariant_shape, json_schema, policy_shape, policy_test_shape,
+    waiver_shape,
+};
 
 use super::cert::write_file;
 use super::{Failure, Outcome, federation_file};
@@ -13,7 +16,7 @@ use crate::config::read_federation;
 pub(super) enum Command {
     /// Print the JSON Schema of a kind of document; all of them, by kind, where none is named
     Schema {
-        /// Bridge, Federation, Policy or Delivery
+        /// Bridge, Federation, Policy, Classification, Delivery, Invariant, Waiver or PolicyTest
         kind: Option<String>,
     },
     /// Write the directory that one host needs: node configuration, federation document, policies
@@ -44,7 +47,11 @@ fn schema(kind: Option<&str>) -> Outcome {
         ("Bridge", crate::config::shape()),
         ("Federation", federation_shape()),
         ("Policy", policy_shape()),
+        ("Classification", classification_shape()),
         ("Delivery", delivery_shape()),
+        ("Invariant", invariant_shape()),
+        ("Waiver", waiver_shape()),
+        ("PolicyTest", policy_test_shape()),
     ];
     let one = |(name, shape): &(&str, &meshbridge_policy::Shape)| {
         json_schema(shape, &format!("meshbridge/v1 {name}"))

@@ -54,7 +54,7 @@ fn check(arguments: &CheckArguments) -> Outcome {
                 vec![directory.clone()]
             };
             let sources = read_sources(&directories).map_err(|problem| Failure::Input(problem.into()))?;
-            match meshbridge_policy::compile(&sources, &federation) {
+            match meshbridge_policy::compile(&sources, &federation, Some(std::time::SystemTime::now().into())) {
                 Ok(compiled) => {
                     eprintln!("{} rules in {} files", compiled.program.len(), sources.len());
                     compiled.warnings

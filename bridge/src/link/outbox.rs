@@ -36,7 +36,7 @@ pub(crate) struct FrameBody {
     pub(crate) policy: [u8; 32],
     pub(crate) carriers: CarrierSet,
     /// Extension section, carried as it came.
-    pub(crate) extensions: SmallVec<[(u8, u8, Bytes); 1]>,
+    pub(crate) extensions: SmallVec<[(u8, u8, Bytes); 2]>,
 }
 
 /// A destination of a frame and the last earlier number of the lane that was meant for it.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use meshbridge_delivery::{Arrival as Known, Arrived, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::{Context, ZoneIndex};
-use meshbridge_routing::wire::{NoticeKind, data::payload_digest, decode_groups};
+use meshbridge_routing::wire::{NoticeKind, data::payload_digest, decode_groups, hops_crossed};
 use meshbridge_routing::{BridgeId, EventKey, Forwarding, GroupName, ZoneName};
 use meshbridge_spool::fail_point;
 use smallvec::SmallVec;
@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::best_effort::is_marked;
 use super::durable::system_ms;
-use super::judge::{DEAD_LETTER, Refusal, Verdict, context_name};
+use super::judge::{Asked, Refusal, Verdict};
 use super::stored::Stored;
 use super::subscriptions::Delivery;
 use super::{Inner, Pipeline, lock};
@@ -124,7 +124,7 @@ impl Inner {
             match known {
                 // Full: the origin keeps it, and hears by the credit that it may come again later.
                 Known::New if full => self.parts.metrics.on_dropped(DropReason::QueueFull, 1),
-                Known::New => taken.push(self.judge_here(generation, one)),
+                Known::New => taken.extend(self.judge_here(generation, one)),
                 Known::Known => self.parts.metrics.on_dropped(DropReason::Duplicate, 1),
                 Known::UnknownRun | Known::NoRoom => self.parts.metrics.on_dropped(DropReason::Waited, 1),
             }
@@ -153,18 +153,23 @@ impl Inner {
         fail_point!("destination.after-append");
     }
 
-    fn judge_here(&self, generation: &Generation, one: Here) -> (EventKey, u64, Judged) {
+    /// `None` where a rate has no room: the origin offers the event again.
+    fn judge_here(&self, generation: &Generation, one: Here) -> Option<(EventKey, u64, Judged)> {
         let Here { frame, prev, zone, event } = one;
         let body = &frame.body;
         let key = body.key.clone();
         let event = match self.judge_arrival(generation, Context::Ingress, &zone, &frame, &event) {
             Verdict::Pass(edited) => edited.unwrap_or(event),
+            Verdict::Wait(_) => {
+                self.parts.metrics.on_dropped(DropReason::Waited, 1);
+                return None;
+            }
             Verdict::Stop(refusal) => {
                 self.refuse(Context::Ingress, &frame, &refusal);
                 let by = refusal.by.clone().into();
-                let letter = refusal.disposition == DEAD_LETTER;
+                let letter = refusal.keeps();
                 let outcome = if letter { Outcome::DeadLettered(by) } else { Outcome::Denied(by) };
-                return (key, prev, Err(outcome));
+                return Some((key, prev, Err(outcome)));
             }
         };
         let left = frame.expires.map(|expires| expires.saturating_duration_since(Instant::now()));
@@ -182,7 +187,7 @@ impl Inner {
             returned,
         };
         let stored = Stored { key: key.clone(), topic: body.topic.clone(), event, expires, forms: None };
-        (key, prev, Ok((arrived, Arc::new(stored))))
+        Some((key, prev, Ok((arrived, Arc::new(stored)))))
     }
 
     /// Who here is to have the event.
@@ -228,6 +233,7 @@ impl Inner {
         }
         let event = match self.judge_arrival(generation, Context::Ingress, origin_zone, frame, event) {
             Verdict::Pass(edited) => edited.unwrap_or_else(|| event.clone()),
+            Verdict::Wait(_) => return self.parts.metrics.on_dropped(DropReason::Waited, 1),
             Verdict::Stop(refusal) => return self.refuse(Context::Ingress, frame, &refusal),
         };
         let (key, topic) = (body.key.clone(), body.topic.clone());
@@ -248,7 +254,6 @@ impl Inner {
             return self.drop_frame(&frame, DropReason::HopLimit);
         }
         fail_point!("transit.before-forward");
-        frame.hop_limit -= 1;
         if !frame.body.carriers.contains(&self.parts.own_zone) {
             let refusal = Refusal {
                 by: "residency".to_owned(),
@@ -259,7 +264,12 @@ impl Inner {
             return self.refuse(Context::Transit, &frame, &refusal);
         }
         match self.judge_arrival(generation, Context::Transit, origin_zone, &frame, event) {
-            Verdict::Pass(_) => self.forward(forwarding, frame, Some(neighbour)),
+            Verdict::Pass(_) => {
+                frame.hop_limit -= 1;
+                self.forward(forwarding, frame, Some(neighbour));
+            }
+            // Its origin sends it again.
+            Verdict::Wait(_) => self.parts.metrics.on_dropped(DropReason::Waited, 1),
             Verdict::Stop(refusal) => self.refuse(Context::Transit, &frame, &refusal),
         }
     }
@@ -280,7 +290,9 @@ impl Inner {
             return Verdict::Stop(Refusal::unknown_zone());
         };
         let to: ZoneIndex = self.parts.own_zone_index;
-        self.verdict(context, program.decide(context, from, to, &frame.body.topic, event))
+        let topic = &frame.body.topic;
+        let hops = hops_crossed(&frame.body.extensions, frame.hop_limit);
+        self.judge(generation, &Asked { context, from, to, topic, event, publisher: None, hops })
     }
 
     /// The event ends here; the origin hears of it and keeps the record (POLICY §3).
@@ -289,7 +301,7 @@ impl Inner {
         let kind = NoticeKind::Denied {
             rule: refusal.by.clone(),
             disposition: refusal.disposition.to_owned(),
-            context: context_name(context).to_owned(),
+            context: context.name().to_owned(),
         };
         self.notify_origin(&frame.body.key, kind);
     }

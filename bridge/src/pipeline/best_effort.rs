@@ -133,16 +133,17 @@ impl Inner {
                     let numbered: FrameDestinations = numbered.collect();
                     destinations.extend(numbered.iter().map(|d| forwarding.bridge(d.bridge).0.clone()));
                     let payload = variant.event.encoded().clone();
+                    let hop_limit = forwarding.default_hop_limit(&set_of(&numbered));
                     let frame = Outbound {
-                        hop_limit: forwarding.default_hop_limit(&set_of(&numbered)),
+                        hop_limit,
                         body: Arc::new(FrameBody {
                             key: key.clone(),
                             topic: plan.topic.clone(),
                             digest: payload_digest(&payload),
                             payload,
                             policy,
-                            carriers: CarrierSet::All,
-                            extensions: SmallVec::from_iter([EXTENSION]),
+                            carriers: variant.carriers.clone(),
+                            extensions: SmallVec::from_iter([EXTENSION, encode_hops(hop_limit)]),
                         }),
                         destinations: numbered,
                         since: now,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use meshbridge_delivery::{Action, Alarm, Choices, Effect, GroupEnd, Message, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::Context;
-use meshbridge_routing::wire::{GroupTarget, Relay, data::payload_digest, encode_groups};
+use meshbridge_routing::wire::{GroupTarget, Relay, data::payload_digest, encode_groups, encode_hops};
 use meshbridge_routing::{BridgeId, CarrierSet, Forwarding};
 use meshbridge_spool::fail_point;
 use smallvec::SmallVec;
@@ -19,7 +19,7 @@ use tracing::{error, warn};
 
 use super::admission::{partition, set_of};
 use super::durable::system_ms;
-use super::judge::{DEAD_LETTER, Verdict};
+use super::judge::{Asked, Refusal, Verdict};
 use super::named::Lane;
 use super::stored::Stored;
 use super::subscriptions::Delivery;
@@ -76,6 +76,22 @@ impl Pipeline {
             }
             inner.durable.checkpoint_if_due();
         }
+    }
+}
+
+/// The event as a destination gets it.
+struct Form {
+    payload: Bytes,
+    /// Zones that may see it on its way.
+    carriers: CarrierSet,
+}
+
+impl Form {
+    /// Forms of one class share their bytes.
+    fn is_shared_with(&self, other: &Form) -> bool {
+        self.payload.as_ptr() == other.payload.as_ptr()
+            && self.payload.len() == other.payload.len()
+            && self.carriers == other.carriers
     }
 }
 
@@ -192,20 +208,17 @@ impl Inner {
             let event = core.state().events.get(&body);
             (event.and_then(|event| event.choices.clone()), event.map_or(0, |event| event.attempts))
         });
-        let mut forms: SmallVec<[(Bytes, FrameDestinations); 2]> = SmallVec::new();
+        let mut forms: SmallVec<[(Form, FrameDestinations); 2]> = SmallVec::new();
         for (bridge, prev) in to {
             let Some(index) = forwarding.index_of(bridge) else { continue };
-            let Some(payload) = self.form_for(generation, forwarding, &stored, body, bridge) else {
+            let Some(form) = self.form_for(generation, forwarding, &stored, body, bridge) else {
                 continue;
             };
             let destination = FrameDestination { bridge: index, prev: *prev };
             // Forms of one class share their bytes.
-            let same = |form: &&mut (Bytes, FrameDestinations)| {
-                form.0.as_ptr() == payload.as_ptr() && form.0.len() == payload.len()
-            };
-            match forms.iter_mut().find(same) {
-                Some(form) => form.1.push(destination),
-                None => forms.push((payload, FrameDestinations::from_iter([destination]))),
+            match forms.iter_mut().find(|(known, _)| known.is_shared_with(&form)) {
+                Some((_, destinations)) => destinations.push(destination),
+                None => forms.push((form, FrameDestinations::from_iter([destination]))),
             }
         }
         let now = Instant::now();
@@ -215,19 +228,20 @@ impl Inner {
             // The core ends it at its next look at the clock.
             return;
         }
-        for (payload, destinations) in forms {
+        for (Form { payload, carriers }, destinations) in forms {
             let extension =
                 choices.as_ref().and_then(|choices| groups_of(forwarding, choices, attempts, &destinations));
+            let hop_limit = forwarding.default_hop_limit(&set_of(&destinations));
             let frame = Outbound {
-                hop_limit: forwarding.default_hop_limit(&set_of(&destinations)),
+                hop_limit,
                 body: Arc::new(FrameBody {
                     key: stored.key.clone(),
                     topic: stored.topic.clone(),
                     digest: payload_digest(&payload),
                     payload,
                     policy: generation.program.digest(),
-                    carriers: CarrierSet::All,
-                    extensions: extension.into_iter().collect(),
+                    carriers,
+                    extensions: extension.into_iter().chain([encode_hops(hop_limit)]).collect(),
                 }),
                 destinations,
                 since: now,
@@ -247,32 +261,43 @@ impl Inner {
         stored: &Stored,
         body: u64,
         bridge: &BridgeId,
-    ) -> Option<Bytes> {
+    ) -> Option<Form> {
         let index = forwarding.index_of(bridge)?;
         if let Some((number, forms)) = &stored.forms
             && *number == generation.number
-            && let Some(form) = forms.iter().find(|form| form.destinations.contains(&index))
+            && let Some(form) = forms.iter().find(|form| !form.waits && form.destinations.contains(&index))
         {
-            return Some(form.event.encoded().clone());
+            return Some(Form { payload: form.event.encoded().clone(), carriers: form.carriers.clone() });
         }
         let (_, zone) = forwarding.bridge(index);
         if *zone == self.parts.own_zone {
-            return Some(stored.event.encoded().clone());
+            return Some(Form { payload: stored.event.encoded().clone(), carriers: CarrierSet::All });
         }
         let program = &generation.program;
-        let verdict = match program.zone(zone.as_str()) {
-            None => Verdict::Stop(super::judge::Refusal::unknown_zone()),
-            Some(to) => {
-                let from = self.parts.own_zone_index;
-                let decision = program.decide(Context::Egress, from, to, &stored.topic, &stored.event);
-                self.verdict(Context::Egress, decision)
-            }
+        let asked = program.zone(zone.as_str()).map(|to| Asked {
+            context: Context::Egress,
+            from: self.parts.own_zone_index,
+            to,
+            topic: &stored.topic,
+            event: &stored.event,
+            publisher: None,
+            hops: 0,
+        });
+        let verdict = match &asked {
+            None => Verdict::Stop(Refusal::unknown_zone()),
+            Some(asked) => self.judge(generation, asked),
         };
         match verdict {
-            Verdict::Pass(edited) => Some(edited.unwrap_or_else(|| stored.event.clone()).encoded().clone()),
+            Verdict::Pass(edited) => {
+                let form = edited.unwrap_or_else(|| stored.event.clone());
+                let carriers = asked.map_or(CarrierSet::All, |asked| self.carriers(generation, &asked, &form));
+                Some(Form { payload: form.encoded().clone(), carriers })
+            }
+            // It counts as sent and lost: the core sends it again, and then the rate is asked again.
+            Verdict::Wait(_) => None,
             Verdict::Stop(refusal) => {
                 self.on_refused_here(&stored.key, &stored.topic, &stored.event, bridge.as_str(), &refusal);
-                let outcome = if refusal.disposition == DEAD_LETTER {
+                let outcome = if refusal.keeps() {
                     Outcome::DeadLettered(refusal.by.clone().into())
                 } else {
                     Outcome::Denied(refusal.by.clone().into())

@@ -17,13 +17,13 @@ use std::time::{Duration, Instant};
 use meshbridge_delivery::{Choice, Choices, Core, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::Context;
-use meshbridge_routing::{BridgeId, BridgeIndex, Forwarding, GroupMatch, GroupName};
+use meshbridge_routing::{BridgeId, BridgeIndex, CarrierSet, Forwarding, GroupMatch, GroupName};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 use tracing::warn;
 
 use super::admission::partition;
-use super::judge::{Refusal, Verdict};
+use super::judge::{Asked, Refusal, Verdict};
 use super::named::Named;
 use super::plan::{Planned, Variant};
 use super::{Inner, Pipeline, lock};
@@ -139,18 +139,32 @@ impl Inner {
             return Ok(());
         }
         let event = if *zone == self.parts.own_zone {
-            plan.event.clone()
+            (plan.event.clone(), CarrierSet::All, false)
         } else {
             let program = &generation.program;
             let Some(to) = program.zone(zone.as_str()) else { return Err(Refusal::unknown_zone()) };
             let from = self.parts.own_zone_index;
-            let decision = program.decide(Context::Egress, from, to, &plan.topic, &plan.event);
-            match self.verdict(Context::Egress, decision) {
-                Verdict::Pass(edited) => edited.unwrap_or_else(|| plan.event.clone()),
+            let asked = Asked {
+                context: Context::Egress,
+                from,
+                to,
+                topic: &plan.topic,
+                event: &plan.event,
+                publisher: None,
+                hops: 0,
+            };
+            match self.judge(generation, &asked) {
+                Verdict::Pass(edited) => {
+                    let form = edited.unwrap_or_else(|| plan.event.clone());
+                    let carriers = self.carriers(generation, &asked, &form);
+                    (form, carriers, false)
+                }
+                Verdict::Wait(_) => (plan.event.clone(), CarrierSet::All, true),
                 Verdict::Stop(refusal) => return Err(refusal),
             }
         };
-        plan.variants.push(Variant { event, destinations: SmallVec::from_iter([bridge]) });
+        let (event, carriers, waits) = event;
+        plan.variants.push(Variant { event, destinations: SmallVec::from_iter([bridge]), carriers, waits });
         Ok(())
     }
 
@@ -310,9 +324,10 @@ impl Inner {
         }
         let program = &generation.program;
         let Some(to) = program.zone(zone.as_str()) else { return Err(Refusal::unknown_zone()) };
-        let decision = program.decide(Context::Egress, self.parts.own_zone_index, to, topic, event);
-        match self.verdict(Context::Egress, decision) {
-            Verdict::Pass(_) => Ok(()),
+        let from = self.parts.own_zone_index;
+        let asked = Asked { context: Context::Egress, from, to, topic, event, publisher: None, hops: 0 };
+        match self.judge(generation, &asked) {
+            Verdict::Pass(_) | Verdict::Wait(_) => Ok(()),
             Verdict::Stop(refusal) => Err(refusal),
         }
     }

@@ -1,16 +1,43 @@
 //! Asking the policies in force, counting and logging what they say.
 
+use std::cell::RefCell;
+use std::time::{Duration, SystemTime};
+
 use meshbridge_event::Event;
-use meshbridge_policy::{Context, Decision, Disposition};
+use meshbridge_policy::{ClassId, Context, Decision, Program, Randomness, Request, Scratch, Verdict as Said, ZoneIndex};
+use meshbridge_routing::{CarrierSet, ZoneName};
+use meshbridge_topic::Topic;
 use tracing::info;
 
 use super::Inner;
+use crate::policy_store::Generation;
+
+thread_local! {
+    /// What this worker remembers of the policies in force.
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
+}
+
+/// An event, and where it is judged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) context: Context,
+    pub(super) from: ZoneIndex,
+    pub(super) to: ZoneIndex,
+    pub(super) topic: &'a Topic,
+    pub(super) event: &'a Event,
+    /// The authenticated principal that published it, where that is still known.
+    pub(super) publisher: Option<&'a str>,
+    /// Links that it has crossed.
+    pub(super) hops: u8,
+}
 
 /// A decision in the terms of the pipeline.
 #[derive(Clone, Debug)]
 pub(super) enum Verdict {
-    /// May pass; with the edited event where a rule protected something.
+    /// May pass; with the edited event where a rule changed something.
     Pass(Option<Event>),
+    /// A rate has no room yet: to be asked again after this long.
+    Wait(Duration),
     Stop(Refusal),
 }
 
@@ -23,8 +50,8 @@ pub(super) struct Refusal {
     pub(super) message: Option<String>,
 }
 
-/// The disposition that keeps a record of the event.
-pub(super) const DEAD_LETTER: &str = "dead-letter";
+/// The disposition that keeps no copy; under every other one its origin keeps the event.
+pub(super) const REJECT: &str = "reject";
 
 impl Refusal {
     /// A zone that the federation document does not have: nothing is known of it, so nothing goes there.
@@ -32,43 +59,96 @@ impl Refusal {
         Refusal {
             by: "default-deny@federation".to_owned(),
             layer: "federation".to_owned(),
-            disposition: "reject",
+            disposition: REJECT,
             message: None,
         }
     }
-}
 
-pub(super) const fn context_name(context: Context) -> &'static str {
-    match context {
-        Context::Egress => "egress",
-        Context::Transit => "transit",
-        Context::Ingress => "ingress",
+    /// Whether its origin keeps the event.
+    pub(super) fn keeps(&self) -> bool {
+        self.disposition != REJECT
     }
 }
 
+/// Destinations of one class get the same verdict and bytes for an event of the topic.
+pub(super) fn class(program: &Program, context: Context, from: ZoneIndex, to: ZoneIndex, topic: &Topic) -> ClassId {
+    SCRATCH.with_borrow_mut(|scratch| program.class(context, from, to, topic, scratch))
+}
+
 impl Inner {
-    /// Counts the decision; a stop is logged with the rule, never with anything of the payload.
-    pub(super) fn verdict(&self, context: Context, decision: Decision) -> Verdict {
-        let name = context_name(context);
-        match decision {
-            Decision::Forward { event } => {
-                self.parts.metrics.on_verdict(
-                    name,
-                    "",
-                    "",
-                    if event.is_some() { "protect" } else { "forward" },
-                );
+    /// Judges an event and counts the decision; a stop is logged with the rule, never with anything of the payload.
+    pub(super) fn judge(&self, generation: &Generation, asked: &Asked<'_>) -> Verdict {
+        let decision = self.with_request(asked, |request, scratch| generation.program.decide(request, scratch));
+        self.note(asked.context, decision)
+    }
+
+    /// Zones that may carry `form`, which is what egress made of the event.
+    pub(super) fn carriers(&self, generation: &Generation, asked: &Asked<'_>, form: &Event) -> CarrierSet {
+        let program = &generation.program;
+        let carriers = self.with_request(asked, |request, scratch| program.carriers(request, form, scratch));
+        let federation = program.federation();
+        let is_end = |name: &str| name == federation.zone_name(asked.from) || name == federation.zone_name(asked.to);
+        let allowed: Vec<&str> = federation
+            .zones()
+            .filter(|name| is_end(name) || federation.zone(name).is_some_and(|zone| carriers.contains(zone)))
+            .collect();
+        if allowed.len() == federation.zones().count() {
+            return CarrierSet::All;
+        }
+        CarrierSet::zones(allowed.into_iter().filter_map(|name| ZoneName::parse(name).ok()))
+    }
+
+    fn with_request<R>(&self, asked: &Asked<'_>, ask: impl FnOnce(&Request<'_>, &mut Scratch) -> R) -> R {
+        let randomness = Randomness::new(rand::random());
+        let request = Request {
+            context: asked.context,
+            from: asked.from,
+            to: asked.to,
+            topic: asked.topic,
+            event: asked.event,
+            publisher: asked.publisher,
+            subscriber: None,
+            hops: asked.hops,
+            now: SystemTime::now().into(),
+            tick: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
+            buckets: Some(&self.buckets),
+            keys: &*self.parts.keys,
+            randomness: &randomness,
+            trace: false,
+        };
+        SCRATCH.with_borrow_mut(|scratch| ask(&request, scratch))
+    }
+
+    fn note(&self, context: Context, decision: Decision) -> Verdict {
+        let name = context.name();
+        let metrics = &self.parts.metrics;
+        if let Some(report) = &decision.report {
+            for (rules, mode) in [(&report.warned, "warn"), (&report.shadowed, "shadow")] {
+                rules.iter().for_each(|rule| metrics.on_verdict(name, rule.layer(), rule.id(), mode));
+            }
+            for (rule, waiver) in &report.waived {
+                metrics.on_verdict(name, rule.layer(), rule.id(), "waived");
+                info!(context = name, rule = %rule, %waiver, "A waiver switched a rule off");
+            }
+        }
+        match decision.verdict {
+            Said::Forward { event } => {
+                metrics.on_verdict(name, "", "", if event.is_some() { "protect" } else { "forward" });
                 Verdict::Pass(event)
             }
-            Decision::Stop { disposition, by, message, .. } => {
-                let disposition = match disposition {
-                    Disposition::Reject => "reject",
-                    Disposition::DeadLetter => DEAD_LETTER,
+            Said::Hold { wait, by } => {
+                metrics.on_verdict(name, by.layer(), by.id(), "hold");
+                Verdict::Wait(wait)
+            }
+            Said::Stop(stopped) => {
+                let refusal = Refusal {
+                    by: stopped.by.to_string(),
+                    layer: stopped.by.layer().to_owned(),
+                    disposition: stopped.disposition.name(),
+                    message: stopped.message,
                 };
-                let refusal =
-                    Refusal { by: by.to_string(), layer: by.layer().to_string(), disposition, message };
-                self.parts.metrics.on_verdict(name, &refusal.layer, &refusal.by, disposition);
-                info!(context = name, rule = %refusal.by, disposition, "Policy stopped an event");
+                metrics.on_verdict(name, &refusal.layer, &refusal.by, refusal.disposition);
+                info!(context = name, rule = %refusal.by, disposition = refusal.disposition, "Policy stopped an event");
                 Verdict::Stop(refusal)
             }
         }

@@ -9,7 +9,7 @@ use meshbridge_routing::wire::{Notice, NoticeKind};
 use meshbridge_topic::Topic;
 use tracing::{debug, info};
 
-use super::judge::{DEAD_LETTER, Refusal};
+use super::judge::{REJECT, Refusal};
 use super::recent::DeadLetter;
 use super::{Inner, Pipeline, lock};
 
@@ -26,7 +26,7 @@ impl Inner {
         destination: &str,
         refusal: &Refusal,
     ) {
-        if refusal.disposition == DEAD_LETTER {
+        if refusal.keeps() {
             let context = "egress";
             let letter = letter(key, topic, event, destination, context, &refusal.by, refusal.disposition);
             lock(&self.dead_letters).push(DeadLetter { message: refusal.message.clone(), ..letter });
@@ -65,7 +65,7 @@ impl Inner {
             NoticeKind::Denied { rule, disposition, context } => {
                 self.parts.metrics.on_notice("denied");
                 info!(key = %notice.key, at = %notice.from, %rule, %context, "Event was refused by another bridge");
-                if disposition != DEAD_LETTER {
+                if disposition == REJECT {
                     return;
                 }
                 let found = lock(&self.recent).find(&notice.key).cloned();

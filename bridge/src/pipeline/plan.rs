@@ -3,11 +3,12 @@
 use meshbridge_delivery::Choices;
 use meshbridge_event::Event;
 use meshbridge_policy::{ClassId, Context};
-use meshbridge_routing::{BridgeIndex, DestinationSet, Forwarding, GroupMatch};
+use meshbridge_routing::{BridgeIndex, CarrierSet, DestinationSet, Forwarding, GroupMatch};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 
-use super::judge::{Refusal, Verdict};
+use super::judge::{Asked, Refusal, Verdict, class};
+use super::principal::Principal;
 use super::{Denied, Inner, Publication};
 use crate::policy_store::Generation;
 
@@ -50,6 +51,10 @@ impl Planned {
 pub(super) struct Variant {
     pub(super) event: Event,
     pub(super) destinations: SmallVec<[BridgeIndex; 4]>,
+    /// Zones that may see it on its way.
+    pub(super) carriers: CarrierSet,
+    /// A rate has no room yet: the policies are asked again when it is sent.
+    pub(super) waits: bool,
 }
 
 impl Inner {
@@ -57,6 +62,7 @@ impl Inner {
         &self,
         generation: &Generation,
         forwarding: &Forwarding,
+        publisher: &Principal,
         batch: Vec<Publication>,
     ) -> Vec<Planned> {
         let mut destinations = DestinationSet::default();
@@ -66,7 +72,7 @@ impl Inner {
                 destinations.clear();
                 let mut groups = SmallVec::new();
                 forwarding.match_topic(&publication.topic, &mut destinations, &mut groups);
-                let planned = self.plan_one(generation, forwarding, publication, &destinations);
+                let planned = self.plan_one(generation, forwarding, publisher, publication, &destinations);
                 Planned { groups, ..planned }
             })
             .collect()
@@ -76,6 +82,7 @@ impl Inner {
         &self,
         generation: &Generation,
         forwarding: &Forwarding,
+        publisher: &Principal,
         Publication { topic, event }: Publication,
         destinations: &DestinationSet,
     ) -> Planned {
@@ -98,15 +105,29 @@ impl Inner {
                 continue;
             };
             let from = self.parts.own_zone_index;
-            let class = program.class(Context::Egress, from, to, &topic);
+            let class = class(program, Context::Egress, from, to, &topic);
             let known = classes.iter().position(|(id, _)| *id == class);
             let at = known.unwrap_or_else(|| {
-                let decision = program.decide(Context::Egress, from, to, &topic, &event);
-                let verdict = self.verdict(Context::Egress, decision);
+                let asked = Asked {
+                    context: Context::Egress,
+                    from,
+                    to,
+                    topic: &topic,
+                    event: &event,
+                    publisher: Some(&publisher.0),
+                    hops: 0,
+                };
+                let verdict = self.judge(generation, &asked);
                 let variant = match &verdict {
                     Verdict::Pass(edited) => {
-                        let event = edited.clone().unwrap_or_else(|| event.clone());
-                        variants.push(Variant { event, destinations: SmallVec::new() });
+                        let form = edited.clone().unwrap_or_else(|| event.clone());
+                        let carriers = self.carriers(generation, &asked, &form);
+                        variants.push(Variant { event: form, destinations: SmallVec::new(), carriers, waits: false });
+                        variants.len() - 1
+                    }
+                    Verdict::Wait(_) => {
+                        let (event, carriers) = (event.clone(), CarrierSet::All);
+                        variants.push(Variant { event, destinations: SmallVec::new(), carriers, waits: true });
                         variants.len() - 1
                     }
                     Verdict::Stop(_) => usize::MAX,
@@ -116,12 +137,13 @@ impl Inner {
                 classes.len() - 1
             });
             match &classes[at].1 {
-                Verdict::Pass(_) => variants[class_variant[at]].destinations.push(bridge),
+                Verdict::Pass(_) | Verdict::Wait(_) => variants[class_variant[at]].destinations.push(bridge),
                 Verdict::Stop(refusal) => refused.push((bridge, refusal.clone())),
             }
         }
         if !home.is_empty() {
-            variants.push(Variant { event: event.clone(), destinations: home });
+            let (event, carriers) = (event.clone(), CarrierSet::All);
+            variants.push(Variant { event, destinations: home, carriers, waits: false });
         }
         let denied = refused
             .iter()

@@ -44,6 +44,7 @@ const PURE: &[&str] = &[
     "meshbridge-routing",
     "meshbridge-event",
     "meshbridge-policy",
+    "meshbridge-bundle",
     "meshbridge-delivery",
     "meshbridge-ledger",
 ];
@@ -87,6 +88,7 @@ fn dependencies_between_our_crates_point_one_way() -> Result<()> {
         (
             "meshbridge",
             BTreeSet::from([
+                "meshbridge-bundle",
                 "meshbridge-event",
                 "meshbridge-policy",
                 "meshbridge-delivery",
@@ -95,6 +97,7 @@ fn dependencies_between_our_crates_point_one_way() -> Result<()> {
                 "meshbridge-topic",
             ]),
         ),
+        ("meshbridge-bundle", BTreeSet::new()),
         ("meshbridge-delivery", BTreeSet::from(["meshbridge-routing"])),
         ("meshbridge-event", BTreeSet::new()),
         ("meshbridge-integration", BTreeSet::from(["meshbridge-ledger"])),

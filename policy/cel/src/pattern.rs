@@ -4,6 +4,8 @@ use regex::{Regex, RegexBuilder};
 
 use crate::code::Pattern;
 
+/// Of one expression: each may take up to a quarter of a mebibyte, and for each thread a cache.
+pub(crate) const COUNT_MAX: usize = 16;
 const SOURCE_BYTES_MAX: usize = 512;
 const NESTING_MAX: u32 = 24;
 /// The sizes of a compiled program, in bytes, each with what a byte of text costs. Where its cache of states is of
@@ -21,7 +23,9 @@ pub(crate) fn compile(source: &str) -> Result<Pattern, String> {
         match build(source, bytes) {
             Ok(regex) => return Ok(Pattern { regex, factor }),
             Err(regex::Error::CompiledTooBig(_)) => {}
-            Err(regex::Error::Syntax(text)) => return Err(format!("the regular expression is wrong: {}", last_line(&text))),
+            Err(regex::Error::Syntax(text)) => {
+                return Err(format!("the regular expression is wrong: {}", last_line(&text)));
+            }
             Err(_) => return Err("the regular expression is wrong".to_owned()),
         }
     }

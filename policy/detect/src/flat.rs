@@ -23,6 +23,7 @@ mod words;
 use std::cell::Cell;
 
 pub(crate) use keyed::{geo_pair, keyed};
+pub(crate) use phone::country;
 pub(crate) use runs::Run;
 
 use crate::class::{Class, ClassSet};
@@ -89,8 +90,8 @@ static TABLE: [u8; 256] = {
             b'0'..=b'9' => ALNUM | DIGIT | HEX,
             b'A'..=b'F' => ALNUM | UPPER | HEX,
             b'a'..=b'f' => ALNUM | LOWER | HEX,
-            b'A'..=b'Z' => ALNUM | UPPER,
-            b'a'..=b'z' => ALNUM | LOWER,
+            b'G'..=b'Z' => ALNUM | UPPER,
+            b'g'..=b'z' => ALNUM | LOWER,
             b'@' | b'+' | b':' | b'<' | b'-' | b'(' => SPECIAL,
             _ => 0,
         };
@@ -126,9 +127,21 @@ impl Word<'_> {
 
 impl<'a> View<'a> {
     pub(crate) fn new(
-        text: &'a str, hint: Hint, kind: Kind, wanted: ClassSet, hits: &'a mut Vec<Hit>,
+        text: &'a str,
+        hint: Hint,
+        kind: Kind,
+        wanted: ClassSet,
+        hits: &'a mut Vec<Hit>,
     ) -> View<'a> {
-        View { text, bytes: text.as_bytes(), hint, kind, wanted, hits, beside: Cell::new((u32::MAX, Hint::NONE)) }
+        View {
+            text,
+            bytes: text.as_bytes(),
+            hint,
+            kind,
+            wanted,
+            hits,
+            beside: Cell::new((u32::MAX, Hint::NONE)),
+        }
     }
 
     /// Looks through the text once.
@@ -147,7 +160,7 @@ impl<'a> View<'a> {
                 let word = Word { start, end: at, marks: all, bytes: &bytes[start..at] };
                 at = self.word(word, run).max(at);
             } else if mark & SPECIAL != 0 {
-                at = self.special(at, run).max(at + 1);
+                at = self.special(at).max(at + 1);
             } else {
                 at += 1;
             }
@@ -157,6 +170,11 @@ impl<'a> View<'a> {
     /// Looks at a word; where to go on, if further than its end.
     #[inline]
     fn word(&mut self, word: Word<'_>, run: &mut Run) -> usize {
+        match (word.bytes.len(), self.bytes.get(word.end)) {
+            (2, Some(b'-')) if self.mac_dashed(word.start) => return word.start + 17,
+            (4, Some(b'.')) => self.mac_dotted(word),
+            _ => {}
+        }
         if word.has(DIGIT) {
             if word.bytes.len() == 8 && word.marks & HEX != 0 && self.is_uuid(word.start) {
                 return word.start + 36;
@@ -168,7 +186,7 @@ impl<'a> View<'a> {
         self.letters(word)
     }
 
-    fn special(&mut self, at: usize, run: &mut Run) -> usize {
+    fn special(&mut self, at: usize) -> usize {
         match self.bytes[at] {
             b'@' => self.mail(at),
             b'+' => self.international_phone(at),
@@ -177,10 +195,7 @@ impl<'a> View<'a> {
             b':' => self.colons(at),
             b'<' => self.machine_readable(at),
             b'-' if self.bytes[at..].starts_with(b"-----BEGIN ") => self.private_key(at),
-            _ => {
-                let _ = run;
-                at + 1
-            }
+            _ => at + 1,
         }
     }
 

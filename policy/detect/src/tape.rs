@@ -22,6 +22,7 @@ use std::borrow::Cow;
 
 pub use parse::{DEPTH_MAX, ParseError, TapeBuffer};
 pub use unescape::Unescaped;
+pub(crate) use unescape::unescape;
 
 /// What a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -32,7 +32,7 @@ fn document(name: &str, layer: &str, entries: &[String]) -> SourceFile {
 }
 
 fn one(layer: &str, entry: &str) -> Result<Program, Diagnostics> {
-    compile(&[document("d", layer, &[entry.to_owned()])], &federation()).map(|compiled| compiled.program)
+    compile(&[document("d", layer, &[entry.to_owned()])], &federation(), None).map(|compiled| compiled.program)
 }
 
 fn delivery(program: &Program, zone: &str, topic: &str) -> TopicDelivery {
@@ -50,7 +50,7 @@ fn check_refused(layer: &str, entry: &str, expected: &[(&str, usize, usize)]) {
 
 #[test]
 fn without_documents_everything_is_durable() {
-    let program = compile(&[], &federation()).expect("nothing is wrong with nothing").program;
+    let program = compile(&[], &federation(), None).expect("nothing is wrong with nothing").program;
     assert_eq!(delivery(&program, "z-a", "a.b"), TopicDelivery::default());
     let default = TopicDelivery {
         class: DeliveryClass::Durable,
@@ -79,7 +79,7 @@ fn keys_that_an_entry_leaves_out_are_left_to_the_others() {
         "{match: \"**\", class: durable, onDestinationFull: dead-letter}".to_owned(),
         "{match: \"a.**\", class: durable, retain: delivered, order: lane}".to_owned(),
     ];
-    let program = compile(&[document("d", "federation", &entries)], &federation()).expect("valid").program;
+    let program = compile(&[document("d", "federation", &entries)], &federation(), None).expect("valid").program;
     let both = delivery(&program, "z-b", "a.b");
     assert_eq!((both.retain, both.on_destination_full), (Retain::Delivered, OnDestinationFull::DeadLetter));
     assert_eq!(delivery(&program, "z-b", "b").retain, Retain::Stored);
@@ -131,7 +131,7 @@ fn a_misspelled_word_gets_the_right_suggestion() {
     assert!(problems.to_string().contains("did you mean `retain`?"), "{problems}");
     let mut file = document("d", "federation", &["{match: a, class: durable}".to_owned()]);
     file.text = file.text.replace("kind: Delivery", "kind: Delivry");
-    let problems = compile(&[file], &federation()).expect_err("misspelled");
+    let problems = compile(&[file], &federation(), None).expect_err("misspelled");
     assert_eq!(problems.len(), 1, "{problems}");
     assert!(problems.to_string().contains("did you mean `Delivery`?"), "{problems}");
 }
@@ -140,14 +140,14 @@ fn a_misspelled_word_gets_the_right_suggestion() {
 fn names_are_unique_among_documents_of_a_kind() {
     let entry = ["{match: a, class: durable}".to_owned()];
     let twice = [document("d", "federation", &entry), document("d", "federation", &entry)];
-    let problems = compile(&twice, &federation()).expect_err("one name, two documents");
+    let problems = compile(&twice, &federation(), None).expect_err("one name, two documents");
     assert!(problems.to_string().contains("delivery `d` occurs twice"), "{problems}");
 }
 
 #[test]
 fn the_digest_tells_delivery_documents_apart() {
     let digest = |entry| one("federation", entry).expect("valid").digest();
-    let without = compile(&[], &federation()).expect("valid").program.digest();
+    let without = compile(&[], &federation(), None).expect("valid").program.digest();
     let (durable, best_effort) =
         (digest("{match: a, class: durable}"), digest("{match: a, class: best-effort}"));
     assert_ne!(durable, best_effort);
@@ -188,7 +188,7 @@ fn program(all: &[Drawn]) -> Program {
             document(&format!("d-{at}"), layer, &[format!("{{match: {filter}, {values}}}")])
         })
         .collect();
-    compile(&files, &federation()).expect("drawn to be valid").program
+    compile(&files, &federation(), None).expect("drawn to be valid").program
 }
 
 fn at_least_as_strict(more: TopicDelivery, less: TopicDelivery) -> bool {

@@ -1,12 +1,21 @@
 //! The engine against the reference, and the law that an inner layer only tightens.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use bytes::Bytes;
 use meshbridge_event::{AttributeValue, Event, EventBuilder};
 use meshbridge_topic::Topic;
 use proptest::prelude::*;
+use time::OffsetDateTime;
 
-use crate::model::Context;
-use crate::{Decision, Federation, Program, SourceFile, compile, reference};
+use crate::condition::EventFacts;
+use crate::decision::{RuleRef, Verdict};
+use crate::engine::{Request, Scratch};
+use crate::keys::KeyRing;
+use crate::model::{Action, Context};
+use crate::protect::Randomness;
+use crate::{Federation, Program, SourceFile, compile, reference};
 
 const FEDERATION: &str = r#"
 apiVersion: meshbridge/v1
@@ -39,6 +48,7 @@ fn any_match() -> impl Strategy<Value = String> {
         ", to: {labels: {env: prod}}",
         ", event: {color: \"r*\"}",
         ", from: {regions: [r-1]}, event: {color: red}",
+        ", at: egress, publisher: [\"user:*\"]",
     ]);
     (topics, extra).prop_map(|(topics, extra)| format!("{{topics: [{topics}]{extra}}}"))
 }
@@ -46,10 +56,22 @@ fn any_match() -> impl Strategy<Value = String> {
 fn any_rule() -> impl Strategy<Value = String> {
     let action = prop::sample::select(vec![
         "permit: {}",
+        "permit: {}",
+        "permit: {}, mode: shadow",
         "deny: {}",
         "deny: {}, onViolation: dead-letter",
+        "deny: {}, onViolation: quarantine, mode: shadow",
+        "deny: {}, mode: warn",
+        "deny: {}, mode: warn, onViolation: annotate",
+        "residency: {allow: {jurisdictions: [EU]}}",
+        "residency: {allow: {zones: [z-a, z-c]}, transit: {regions: [r-1]}}, onViolation: quarantine",
         "require: {attributes: {color: {enum: [red, blue]}}}",
         "require: {attributes: {color: {presence: absent}}}, onViolation: reject",
+        "require: {attributes: {color: {presence: optional, pattern: \"^b\"}}}, onViolation: strip",
+        "require: {attributes: {source: {pattern: \"^/${from.zone}\"}}}",
+        "require: {hops: {max: 1}}, onViolation: reject",
+        "structure: {segments: [{name: domain, enum: [a, c]}, {name: more, pattern: \"^[a-z]$\"}], typePrefix: \"${domain}\"}",
+        "limit: {eventBytes: 200}",
         "protect: [{fields: [\"$.data.mail\"], as: redact}]",
         "protect: [{classes: [contact], as: mask, keep: {last: 2}}]",
         "protect: [{fields: [\"$.data.card\"], as: drop}, {classes: [\"*\"], as: hash}]",
@@ -85,49 +107,88 @@ fn policies(
     prop::collection::vec((layer, prop::collection::vec(any_rule(), 1..4)), 1..4)
 }
 
-fn event(color: Option<&str>, classification: bool) -> Event {
-    let mut builder = EventBuilder::new("1", "/s", "t");
+/// An event and what is around it.
+struct World {
+    event: Event,
+    publisher: Option<&'static str>,
+    hops: u8,
+}
+
+fn event(color: Option<&str>, classification: Option<&str>, source: &str, id: &str) -> Event {
+    let mut builder = EventBuilder::new(id, source, "a.thing");
     if let Some(color) = color {
         builder = builder.attribute("color", AttributeValue::String(color));
     }
-    if classification {
-        builder = builder.attribute("dataclassification", AttributeValue::String("public, secret"));
+    if let Some(classification) = classification {
+        builder = builder.attribute("dataclassification", AttributeValue::String(classification));
     }
     let data =
         r#"{"mail":"ana@example.com","card":"4111 1111 1111 1111","n":1,"list":["x","li@example.com"]}"#;
     builder.data_json(Bytes::from_static(data.as_bytes())).build().expect("a valid event")
 }
 
-fn every_case(mut check: impl FnMut(Context, &str, &str, &Topic, &Event)) {
-    let events =
-        [event(None, false), event(Some("red"), false), event(Some("rust"), false), event(None, true)];
-    for context in Context::ALL {
-        for (from, to) in [("z-a", "z-b"), ("z-a", "z-c"), ("z-c", "z-a"), ("z-b", "z-c")] {
-            for topic in ["a.b", "a.x.b", "c", "q"] {
-                let topic = Topic::parse(topic).expect("a topic");
-                for event in &events {
-                    check(context, from, to, &topic, event);
+fn worlds() -> Vec<World> {
+    let long = "9".repeat(300);
+    vec![
+        World { event: event(None, None, "/s", "1"), publisher: None, hops: 0 },
+        World { event: event(Some("red"), None, "/z-a/s", "1"), publisher: Some("user:ana"), hops: 1 },
+        World { event: event(Some("rust"), Some("public"), "/s", "1"), publisher: Some("app:x"), hops: 2 },
+        World { event: event(None, Some("public, secret"), "/s", "1"), publisher: Some("user:li"), hops: 0 },
+        World { event: event(Some("blue"), None, "/s", &long), publisher: None, hops: 0 },
+    ]
+}
+
+struct NoKeys;
+
+impl KeyRing for NoKeys {
+    fn secret(&self, _: &str, _: u32) -> Option<&[u8; 32]> {
+        None
+    }
+}
+
+fn every_case(program: &Program, mut check: impl FnMut(&Request<'_>)) {
+    let randomness = Randomness::new([1; 32]);
+    let zone = |name| program.zone(name).expect("a zone of the federation");
+    for world in worlds() {
+        for context in [Context::Publish, Context::Egress, Context::Transit, Context::Ingress, Context::Deliver] {
+            for (from, to) in [("z-a", "z-b"), ("z-a", "z-c"), ("z-c", "z-a"), ("z-b", "z-c")] {
+                for topic in ["a.b", "a.x.b", "c", "q"] {
+                    let topic = Topic::parse(topic).expect("a topic");
+                    check(&Request {
+                        context,
+                        from: zone(from),
+                        to: zone(to),
+                        topic: &topic,
+                        event: &world.event,
+                        publisher: world.publisher,
+                        subscriber: None,
+                        hops: world.hops,
+                        now: OffsetDateTime::UNIX_EPOCH,
+                        tick: 0,
+                        buckets: None,
+                        keys: &NoKeys,
+                        randomness: &randomness,
+                        trace: false,
+                    });
                 }
             }
         }
     }
 }
 
-fn decide(
-    program: &Program,
-    context: Context,
-    from: &str,
-    to: &str,
-    topic: &Topic,
-    event: &Event,
-) -> Decision {
-    let zone = |name| program.zone(name).expect("a zone of the federation");
-    program.decide(context, zone(from), zone(to), topic, event)
-}
-
 /// A permit of an inner layer that the outermost never permits is refused by the compiler; not what is tested here.
 fn program(files: &[SourceFile]) -> Option<Program> {
-    compile(files, &federation()).ok().map(|compiled| compiled.program)
+    compile(files, &federation(), None).ok().map(|compiled| compiled.program)
+}
+
+fn any_waiver() -> impl Strategy<Value = Option<SourceFile>> {
+    prop::option::weighted(0.5, (any_match(), 0..3_usize, 0..3_usize)).prop_map(|waiver| {
+        let (matches, policy, rule) = waiver?;
+        let text = format!(
+            "apiVersion: meshbridge/v1\nkind: Waiver\nmetadata: {{name: w, layer: federation}}\nspec:\n  rule: p{policy}/r{rule}\n  match: {matches}\n  expires: \"1970-06-01T00:00:00Z\"\n  reason: a test\n"
+        );
+        Some(SourceFile { name: "waiver.yaml".to_owned(), text })
+    })
 }
 
 fn value_of(event: &Event, pointer: &str) -> Option<String> {
@@ -139,34 +200,56 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn the_engine_decides_as_the_reference_does(all in policies(layer())) {
-        let Some(program) = program(&files(&all)) else { return Ok(()) };
+    fn the_engine_decides_as_the_reference_does(all in policies(layer()), waiver in any_waiver()) {
+        let mut files = files(&all);
+        files.extend(waiver);
+        let Some(program) = program(&files) else { return Ok(()) };
+        let mut scratch = Scratch::new();
         let mut wrong = None;
-        every_case(|context, from, to, topic, event| {
-            let zone = |name| program.zone(name).expect("a zone");
-            let stops = reference::stops(&program, context, zone(from), zone(to), topic, event);
-            match decide(&program, context, from, to, topic, event) {
+        every_case(&program, |request| {
+            let facts = EventFacts::new(request, program.federation(), None);
+            let mut said = reference::said(&program, request, &facts);
+            let decision = program.decide(request, &mut scratch);
+            let report = decision.report.clone().unwrap_or_default();
+            let ids = |rules: &[RuleRef]| rules.iter().map(|rule| rule.id().to_owned()).collect::<BTreeSet<_>>();
+            let set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+            // Protections report too; what they say is not the reference's to know.
+            let is_protect = |id: &String| {
+                program.rules.iter().any(|rule| *rule.id == **id && matches!(rule.action, Action::Protect(_)))
+            };
+            let of_checks = |rules: &[RuleRef]| ids(rules).into_iter().filter(|id| !is_protect(id)).collect::<BTreeSet<_>>();
+            let mut note = |what: &str, came: &dyn fmt::Debug, expected: &dyn fmt::Debug| {
+                wrong = Some(format!("{request:?}: {what} {came:?}, expected {expected:?}"));
+            };
+            if of_checks(&report.warned) != set(&said.warned) {
+                note("warned", &report.warned, &said.warned);
+            }
+            if of_checks(&report.shadowed) != set(&said.shadowed) {
+                note("shadowed", &report.shadowed, &said.shadowed);
+            }
+            let waived: Vec<RuleRef> = report.waived.iter().map(|(rule, _)| rule.clone()).collect();
+            if ids(&waived) != set(&said.waived) {
+                note("waived", &waived, &said.waived);
+            }
+            match &decision.verdict {
                 // A protection may stop an event that no check stops: in transit, or on an error.
-                Decision::Stop { by, also_by, .. } if !stops.is_empty() => {
-                    let mut got: Vec<String> = also_by.iter().chain([&by]).map(ToString::to_string).collect();
-                    let mut expected: Vec<String> = stops.iter().map(|(id, _)| id.clone()).collect();
-                    let strictest = stops.iter().map(|(_, disposition)| *disposition).max();
-                    let of_by = stops.iter().find(|(id, _)| id == by.id()).map(|(_, disposition)| *disposition);
+                Verdict::Stop(stopped) if !said.stops.is_empty() => {
+                    let mut got: Vec<String> =
+                        stopped.also_by.iter().chain([&stopped.by]).map(ToString::to_string).collect();
+                    let strictest = said.stops.iter().map(|(_, disposition)| *disposition).max();
+                    let of_by = said.stops.iter().find(|(id, _)| id == stopped.by.id()).map(|(_, d)| *d);
+                    said.stops.sort();
+                    let mut expected: Vec<String> = said.stops.iter().map(|(id, _)| id.clone()).collect();
                     got.sort();
-                    expected.sort();
                     expected.dedup();
-                    if got != expected || of_by != strictest {
-                        wrong = Some(format!("{context:?} {from}->{to} {topic}: {got:?}, expected {expected:?}"));
+                    if got != expected || of_by != strictest || Some(stopped.disposition) != strictest {
+                        note("stopped", &got, &said.stops);
                     }
                 }
-                Decision::Stop { by, .. } if context != Context::Transit => {
-                    wrong = Some(format!("{context:?} {from}->{to} {topic}: stopped by {by}"));
-                }
-                Decision::Stop { .. } => {}
-                Decision::Forward { .. } if !stops.is_empty() => {
-                    wrong = Some(format!("{context:?} {from}->{to} {topic}: forwarded against {stops:?}"));
-                }
-                Decision::Forward { .. } => {}
+                Verdict::Stop(stopped) if request.context != Context::Transit => note("stopped", &stopped.by, &"nothing"),
+                Verdict::Stop(_) => {}
+                other if !said.stops.is_empty() => note("verdict", other, &said.stops),
+                _ => {}
             }
         });
         prop_assert_eq!(wrong, None);
@@ -180,18 +263,20 @@ proptest! {
         let mut both = outer.clone();
         both.extend(inner);
         let (Some(alone), Some(with)) = (program(&files(&outer)), program(&files(&both))) else { return Ok(()) };
+        let (mut of_alone, mut of_with) = (Scratch::new(), Scratch::new());
         let mut wrong = None;
-        every_case(|context, from, to, topic, event| {
-            let Decision::Forward { event: more } = decide(&with, context, from, to, topic, event) else { return };
-            let Decision::Forward { event: less } = decide(&alone, context, from, to, topic, event) else {
-                wrong = Some(format!("{context:?} {from}->{to} {topic}: the inner layer permits"));
+        every_case(&with, |request| {
+            let Verdict::Forward { event: more } = with.decide(request, &mut of_with).verdict else { return };
+            let Verdict::Forward { event: less } = alone.decide(request, &mut of_alone).verdict else {
+                wrong = Some(format!("{request:?}: the inner layer permits"));
                 return;
             };
-            let (more, less) = (more.unwrap_or_else(|| event.clone()), less.unwrap_or_else(|| event.clone()));
+            let more = more.unwrap_or_else(|| request.event.clone());
+            let less = less.unwrap_or_else(|| request.event.clone());
             for pointer in ["/mail", "/card", "/n", "/list/0", "/list/1"] {
-                let original = value_of(event, pointer);
+                let original = value_of(request.event, pointer);
                 if value_of(&less, pointer) != original && value_of(&more, pointer) == original {
-                    wrong = Some(format!("{context:?} {from}->{to} {topic}: the inner layer discloses {pointer}"));
+                    wrong = Some(format!("{request:?}: the inner layer discloses {pointer}"));
                 }
             }
         });
@@ -200,15 +285,18 @@ proptest! {
 
     #[test]
     fn protecting_twice_is_protecting_once(all in policies(Just("federation"))) {
-        let Some(program) = program(&files(&all)) else { return Ok(()) };
+        // What is stripped may have been a condition of a permit.
+        let strips = all.iter().flat_map(|(_, rules)| rules).any(|rule| rule.contains("strip"));
+        let Some(program) = program(&files(&all)).filter(|_| !strips) else { return Ok(()) };
+        let mut scratch = Scratch::new();
         let mut wrong = None;
-        every_case(|context, from, to, topic, event| {
-            let Decision::Forward { event: Some(once) } = decide(&program, context, from, to, topic, event) else {
-                return;
-            };
-            match decide(&program, context, from, to, topic, &once) {
-                Decision::Forward { event: None } => {}
-                other => wrong = Some(format!("{context:?} {from}->{to} {topic}: {other:?} after {:?}", once.data_text())),
+        every_case(&program, |request| {
+            let Verdict::Forward { event: Some(once) } = program.decide(request, &mut scratch).verdict else { return };
+            let again = Request { event: &once, ..*request };
+            match program.decide(&again, &mut scratch).verdict {
+                Verdict::Forward { event: None } => {}
+                Verdict::Forward { event: Some(twice) } if twice == once => {}
+                other => wrong = Some(format!("{request:?}: {other:?} after {:?}", once.data_text())),
             }
         });
         prop_assert_eq!(wrong, None);

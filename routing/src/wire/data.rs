@@ -62,7 +62,7 @@ pub struct Frame {
     pub policy: u16,
     pub topic: Topic,
     /// Type, version, value; unknown ones are passed on untouched.
-    pub extensions: SmallVec<[(u8, u8, Bytes); 1]>,
+    pub extensions: SmallVec<[(u8, u8, Bytes); 2]>,
     pub payload: Bytes,
 }
 

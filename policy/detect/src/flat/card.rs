@@ -80,7 +80,9 @@ fn issuer(d: &[u8]) -> Option<i16> {
         },
         // RuPay, Troy, Verve, Elo, and what else routes as Maestro.
         6000..=6099 | 8200..=8299 | 9792 => when(length == 16, 22),
-        5060 | 5061 | 5078 | 5079 => when(matches!(length, 16 | 18 | 19), if length == 16 { 22 } else { RARE }),
+        5060 | 5061 | 5078 | 5079 => {
+            when(matches!(length, 16 | 18 | 19), if length == 16 { 22 } else { RARE })
+        }
         _ if matches!(six, 506_699..=506_778 | 509_000..=509_999 | 636_297 | 636_368 | 627_780) => {
             when(length == 16, 22)
         }

@@ -64,7 +64,8 @@ impl View<'_> {
     /// A colon: MAC addresses and IPv6 are words of hexadecimal digits around it. Where to go on.
     pub(super) fn colons(&mut self, at: usize) -> usize {
         let is_part = |byte: &u8| marks(*byte) & HEX != 0 || *byte == b':' || *byte == b'.';
-        let before = self.bytes[..at].iter().rev().take(4).take_while(|byte| marks(**byte) & HEX != 0).count();
+        let before =
+            self.bytes[..at].iter().rev().take(4).take_while(|byte| marks(**byte) & HEX != 0).count();
         let start = at - before;
         let length = self.bytes[start..].iter().take(46).take_while(|byte| is_part(byte)).count();
         let mut end = start + length;
@@ -74,9 +75,9 @@ impl View<'_> {
         if length > 2 && self.bytes[end - 1] == b':' && !self.bytes[..end].ends_with(b"::") {
             end -= 1;
         }
-        let starts = !start.checked_sub(1).is_some_and(|at| {
-            marks(self.bytes[at]) & ALNUM != 0 || matches!(self.bytes[at], b':' | b'.')
-        });
+        let starts = !start
+            .checked_sub(1)
+            .is_some_and(|at| marks(self.bytes[at]) & ALNUM != 0 || matches!(self.bytes[at], b':' | b'.'));
         if length < 6 || !starts || self.continues(end) || length == 46 {
             return at + 1;
         }
@@ -109,9 +110,10 @@ impl View<'_> {
     pub(super) fn mac(&mut self, start: usize, end: usize, separator: u8) -> bool {
         let text = &self.bytes[start..end];
         let is_shape = text.len() == 17
-            && text.iter().enumerate().all(|(at, &byte)| {
-                if at % 3 == 2 { byte == separator } else { marks(byte) & HEX != 0 }
-            });
+            && text
+                .iter()
+                .enumerate()
+                .all(|(at, &byte)| if at % 3 == 2 { byte == separator } else { marks(byte) & HEX != 0 });
         let is_somebody = text.iter().any(|byte| !matches!(byte.to_ascii_lowercase(), b'0' | b':' | b'-'))
             && text.iter().any(|byte| !matches!(byte.to_ascii_lowercase(), b'f' | b':' | b'-'));
         if is_shape && is_somebody {
@@ -125,9 +127,10 @@ impl View<'_> {
     /// 0011.2233.aabb, from its first word on.
     pub(super) fn mac_dotted(&mut self, word: Word<'_>) {
         let Some(text) = self.bytes.get(word.start..word.start + 14) else { return };
-        let is_shape = text.iter().enumerate().all(|(at, &byte)| {
-            if at % 5 == 4 { byte == b'.' } else { marks(byte) & HEX != 0 }
-        });
+        let is_shape = text
+            .iter()
+            .enumerate()
+            .all(|(at, &byte)| if at % 5 == 4 { byte == b'.' } else { marks(byte) & HEX != 0 });
         if is_shape && !self.continues(word.start + 14) && self.byte_before(word.start) != Some(b'.') {
             self.offer(Class::MAC, word.start, word.start + 14, 26);
         }

@@ -61,6 +61,7 @@ impl Window<'_> {
 impl View<'_> {
     /// Looks at a word of digits and what is joined to it; where to go on.
     pub(super) fn digits(&mut self, word: Word<'_>, run: &mut Run) -> usize {
+        self.birth_date(word.start, word.end);
         let end = self.collect(word, run);
         if run.count == 0 {
             return word.end;
@@ -136,9 +137,10 @@ impl View<'_> {
             used += length;
             let joined = matches!(self.bytes.get(end), Some(b' ' | b'-' | b'.' | b'/'));
             let next = end + 1;
-            let length = self.bytes.get(next..).map_or(0, |rest| {
-                rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
-            });
+            let length = self
+                .bytes
+                .get(next..)
+                .map_or(0, |rest| rest.iter().take_while(|byte| byte.is_ascii_digit()).count());
             if !joined || length == 0 || self.continues(next + length) {
                 return end;
             }
@@ -149,8 +151,9 @@ impl View<'_> {
     /// A number joined to a word in front, or an amount of money, is less likely to be what it looks like.
     fn step_for_left_edge(&self, start: usize) -> i16 {
         let Some(before) = self.byte_before(start) else { return 0 };
-        let behind_word =
-            start.checked_sub(2).is_some_and(|at| marks(self.bytes[at]) & ALNUM != 0 || self.bytes[at] >= 0x80);
+        let behind_word = start
+            .checked_sub(2)
+            .is_some_and(|at| marks(self.bytes[at]) & ALNUM != 0 || self.bytes[at] >= 0x80);
         match before {
             b'-' | b'_' | b'/' | b'.' if behind_word => -10,
             b'_' => -10,
@@ -185,7 +188,13 @@ impl View<'_> {
             13 => self.thirteen(window, step),
             14 if checks::br_cnpj(d) => {
                 let usual = d[8..11] == [0, 0, 0];
-                let bare = if is_moment(d) { 5 } else if usual { 30 } else { 16 };
+                let bare = if is_moment(d) {
+                    5
+                } else if usual {
+                    30
+                } else {
+                    16
+                };
                 self.shaped(Class::BR_CNPJ, window, step, window.shape(bare, &[0x23342], 45));
             }
             15 => {
@@ -341,7 +350,12 @@ impl View<'_> {
             self.shaped(Class::TH_ID, window, bare_step, window.shape(4, &[0x14521], 42));
         }
         if checks::za_id(d) {
-            self.shaped(Class::ZA_ID, window, bare_step, window.shape(26, &[0x6421, 0x64_21, 0x643, 0x6412], 36));
+            self.shaped(
+                Class::ZA_ID,
+                window,
+                bare_step,
+                window.shape(26, &[0x6421, 0x64_21, 0x643, 0x6412], 36),
+            );
         }
         if checks::jp_corporate(d) {
             self.shaped(Class::JP_CORPORATE, window, bare_step, window.shape(3, &[0x1444], 14));
@@ -428,5 +442,5 @@ fn is_cn_mobile(d: &[u8]) -> bool {
             9 => rest != 4,
             _ => false,
         }
-        && !checks::is_pattern(&d[2..])
+        && !checks::is_uniform(&d[2..])
 }

@@ -33,6 +33,9 @@ impl View<'_> {
         }
         if !word.has(DIGIT) {
             match bytes.len() {
+                1 if matches!(bytes[0], b'X' | b'Y' | b'Z') && self.bytes.get(end) == Some(&b'-') => {
+                    return self.dashed_nie(start, end + 8, end + 1);
+                }
                 2 if word.has(UPPER) && !word.has(LOWER) => return self.spaced_nino(word).max(end),
                 // BIC without a digit, and a codice fiscale whose digits have all become letters.
                 8 | 11 if !word.has(LOWER) => self.bic(word),
@@ -57,13 +60,11 @@ impl View<'_> {
         }
         self.crypto(word);
         self.broken_by_separators(word);
-        let _ = start;
         end
     }
 
     fn one_case(&mut self, word: Word<'_>) {
         match word.bytes.len() {
-            4 => self.mac_dotted(word),
             8 => {
                 self.bic(word);
                 self.hk_id(word, word.end, 10);
@@ -111,9 +112,12 @@ impl View<'_> {
             4 if self.byte_before(start).is_some_and(|byte| matches!(byte, b'-' | b'+')) && start >= 7 => {
                 self.hetu(start - 7, end);
             }
-            // X-1234567-L and X1234567-L, 1 84 2A 004 ...
-            8 if matches!(bytes[0].to_ascii_uppercase(), b'X' | b'Y' | b'Z') => self.dashed_nie(start, end),
-            2 if bytes[0] == b'2' && matches!(bytes[1], b'A' | b'B' | b'a' | b'b') => self.spaced_corsica(start),
+            8 if matches!(bytes[0].to_ascii_uppercase(), b'X' | b'Y' | b'Z') => {
+                self.dashed_nie(start, end, start + 1);
+            }
+            2 if bytes[0] == b'2' && matches!(bytes[1], b'A' | b'B' | b'a' | b'b') => {
+                self.spaced_corsica(start)
+            }
             2 | 3 if self.bytes.get(end) == Some(&b'.') => self.dotted_cnpj(start),
             _ => {}
         }
@@ -168,15 +172,19 @@ impl View<'_> {
         }
     }
 
-    fn dashed_nie(&mut self, start: usize, end: usize) {
-        let Some([b'-', letter]) = self.bytes.get(end..end + 2) else { return };
+    /// X1234567-L and X-1234567-L: the digits from `number` to `end`; where to go on.
+    fn dashed_nie(&mut self, start: usize, end: usize, number: usize) -> usize {
+        let Some([b'-', letter]) = self.bytes.get(end..end + 2) else { return number };
         let mut text = [0; 9];
-        text[..8].copy_from_slice(&self.bytes[start..end]);
+        text[0] = self.bytes[start];
+        text[1..8].copy_from_slice(&self.bytes[number..end]);
         text[8] = *letter;
         text.make_ascii_uppercase();
-        if is_nie(&text) && !self.continues(end + 2) {
-            self.offer(Class::ES_NIE, start, end + 2, 38);
+        if !is_nie(&text) || self.continues(end + 2) {
+            return number;
         }
+        self.offer(Class::ES_NIE, start, end + 2, 38);
+        end + 2
     }
 
     /// Letter, seven digits, letter by the table of its series.
@@ -233,7 +241,8 @@ impl View<'_> {
     /// A letter that counts as two digits, the digit of sex or status, seven digits and a check digit.
     fn tw_id(&mut self, word: Word<'_>) {
         const CODES: [u32; 26] = [
-            10, 11, 12, 13, 14, 15, 16, 17, 34, 18, 19, 20, 21, 22, 35, 23, 24, 25, 26, 27, 28, 29, 32, 30, 31, 33,
+            10, 11, 12, 13, 14, 15, 16, 17, 34, 18, 19, 20, 21, 22, 35, 23, 24, 25, 26, 27, 28, 29, 32, 30,
+            31, 33,
         ];
         let first = word.bytes[0].to_ascii_uppercase();
         let Some(number) = digits::<9>(&word.bytes[1..]) else { return };
@@ -524,7 +533,8 @@ fn is_codice_fiscale(text: &[u8; 16]) -> bool {
         .iter()
         .enumerate()
         .map(|(at, &byte)| {
-            let value = u32::from(if byte.is_ascii_digit() { byte - b'0' } else { byte.wrapping_sub(b'A') % 26 });
+            let value =
+                u32::from(if byte.is_ascii_digit() { byte - b'0' } else { byte.wrapping_sub(b'A') % 26 });
             if at % 2 == 0 { ODD[value as usize] } else { value }
         })
         .sum();

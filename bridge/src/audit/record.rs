@@ -1,0 +1,253 @@
+//! One decision, as the pipeline knows it and as the log keeps it.
+//!
+//! Texts are borrowed, so making a record costs nothing before it is known to be kept. What comes from outside is
+//! bounded here: texts and lists are clipped, and say that they were. No field can hold a value of a payload.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::format::hex;
+use super::note::{DECISION, time_text};
+
+/// Longest id, source, type, topic, principal or zone, in bytes.
+const TEXT_BYTES_MAX: usize = 1_024;
+/// Longest name of a rule, layer, file, class or protection, and longest path of a finding, in bytes.
+const NAME_BYTES_MAX: usize = 256;
+/// Items of one list; the others are counted in `omitted`.
+const LIST_MAX: usize = 16;
+
+type ClassOf = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// Names the class of personal data that a text is, or `None`.
+#[derive(Clone)]
+pub(crate) struct Redact(Arc<ClassOf>);
+
+impl Redact {
+    pub(crate) fn new(class_of: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Redact {
+        Redact(Arc::new(class_of))
+    }
+
+    /// The text, or what may be shown instead. The whole text is looked at, not what is left after clipping.
+    fn text<'a>(&self, text: &'a str, bytes_max: usize) -> Cow<'a, str> {
+        match (self.0)(text) {
+            Some(class) => Cow::Owned(format!("[redacted:{}]", clip(&class, NAME_BYTES_MAX))),
+            None => clip(text, bytes_max),
+        }
+    }
+}
+
+impl fmt::Debug for Redact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redact(..)")
+    }
+}
+
+/// What was decided (POLICY §8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Verdict {
+    Forward,
+    Reject,
+    DeadLetter,
+    Quarantine,
+    Hold,
+}
+
+/// Which event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EventName<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) source: &'a str,
+    pub(crate) kind: &'a str,
+}
+
+/// Which rule, and where it is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rule<'a> {
+    pub(crate) rule: &'a str,
+    pub(crate) layer: &'a str,
+    /// `None` where nobody wrote it, as for `default-deny@federation`.
+    pub(crate) place: Option<(&'a str, u32)>,
+}
+
+/// Something that was found in the event. Never its value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Finding<'a> {
+    pub(crate) class: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) confidence: &'a str,
+    /// What was done to it, if anything.
+    pub(crate) protection: Option<&'a str>,
+}
+
+/// One decision about one event in one context.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record<'a> {
+    pub(crate) time_unix_ms: u64,
+    pub(crate) event: EventName<'a>,
+    pub(crate) topic: &'a str,
+    /// As POLICY §3 names it.
+    pub(crate) context: &'a str,
+    pub(crate) from: &'a str,
+    pub(crate) to: &'a str,
+    pub(crate) verdict: Verdict,
+    pub(crate) by: Option<Rule<'a>>,
+    pub(crate) also_by: &'a [Rule<'a>],
+    pub(crate) findings: &'a [Finding<'a>],
+    /// Ids of rules in mode `warn` that would have acted.
+    pub(crate) warned: &'a [&'a str],
+    /// Ids of rules in mode `shadow` that would have acted.
+    pub(crate) shadowed: &'a [&'a str],
+    /// Names of waivers that were used.
+    pub(crate) waived: &'a [&'a str],
+    /// The digest of the policies that were asked.
+    pub(crate) generation: [u8; 32],
+    /// Steps of evaluation.
+    pub(crate) cost: u64,
+    /// Who published or subscribes, as authenticated.
+    pub(crate) principal: Option<&'a str>,
+}
+
+impl Record<'_> {
+    /// A permit may be left out; not one that only a waiver made, or that a warning is about. Shadow rules are trials
+    /// on live traffic and are sampled with it.
+    pub(super) fn must_be_kept(&self) -> bool {
+        self.verdict != Verdict::Forward || !self.waived.is_empty() || !self.warned.is_empty()
+    }
+
+    /// The canonical body: a JSON object with its keys in this order and empty ones left out.
+    pub(super) fn encode(&self, redact: &Redact) -> Vec<u8> {
+        let outside = |text| redact.text(text, TEXT_BYTES_MAX);
+        let lists = [
+            self.also_by.len(),
+            self.findings.len(),
+            self.warned.len(),
+            self.shadowed.len(),
+            self.waived.len(),
+        ];
+        let written = Written {
+            kind: "decision",
+            time: time_text(self.time_unix_ms),
+            event: WrittenEvent {
+                id: outside(self.event.id),
+                source: outside(self.event.source),
+                kind: outside(self.event.kind),
+            },
+            topic: outside(self.topic),
+            context: clip(self.context, NAME_BYTES_MAX),
+            from: clip(self.from, NAME_BYTES_MAX),
+            to: clip(self.to, NAME_BYTES_MAX),
+            verdict: self.verdict,
+            by: self.by.as_ref().map(rule),
+            also_by: self.also_by.iter().take(LIST_MAX).map(rule).collect(),
+            findings: self.findings.iter().take(LIST_MAX).map(|found| finding(found, redact)).collect(),
+            warned: names(self.warned),
+            shadowed: names(self.shadowed),
+            waived: names(self.waived),
+            omitted: lists.iter().map(|length| length.saturating_sub(LIST_MAX)).sum(),
+            generation: hex(&self.generation),
+            cost: self.cost,
+            principal: self.principal.map(|principal| clip(principal, TEXT_BYTES_MAX)),
+        };
+        let body = serde_json::to_vec(&written).expect("strings and numbers are JSON");
+        debug_assert!(body.starts_with(DECISION));
+        body
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    kind: &'static str,
+    time: String,
+    event: WrittenEvent<'a>,
+    topic: Cow<'a, str>,
+    context: Cow<'a, str>,
+    from: Cow<'a, str>,
+    to: Cow<'a, str>,
+    verdict: Verdict,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<WrittenRule<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also_by: Vec<WrittenRule<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<WrittenFinding<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warned: Vec<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shadowed: Vec<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waived: Vec<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "is_zero")]
+    omitted: usize,
+    generation: String,
+    cost: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<Cow<'a, str>>,
+}
+
+#[derive(Serialize)]
+struct WrittenEvent<'a> {
+    id: Cow<'a, str>,
+    source: Cow<'a, str>,
+    #[serde(rename = "type")]
+    kind: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct WrittenRule<'a> {
+    rule: Cow<'a, str>,
+    layer: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct WrittenFinding<'a> {
+    class: Cow<'a, str>,
+    path: Cow<'a, str>,
+    confidence: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protection: Option<Cow<'a, str>>,
+}
+
+fn rule<'a>(rule: &Rule<'a>) -> WrittenRule<'a> {
+    WrittenRule {
+        rule: clip(rule.rule, NAME_BYTES_MAX),
+        layer: clip(rule.layer, NAME_BYTES_MAX),
+        file: rule.place.map(|(file, _)| clip(file, NAME_BYTES_MAX)),
+        line: rule.place.map(|(_, line)| line),
+    }
+}
+
+/// The keys on a path come from the payload and may be personal data themselves.
+fn finding<'a>(finding: &Finding<'a>, redact: &Redact) -> WrittenFinding<'a> {
+    WrittenFinding {
+        class: clip(finding.class, NAME_BYTES_MAX),
+        path: redact.text(finding.path, NAME_BYTES_MAX),
+        confidence: clip(finding.confidence, NAME_BYTES_MAX),
+        protection: finding.protection.map(|protection| clip(protection, NAME_BYTES_MAX)),
+    }
+}
+
+fn names<'a>(names: &[&'a str]) -> Vec<Cow<'a, str>> {
+    names.iter().take(LIST_MAX).map(|name| clip(name, NAME_BYTES_MAX)).collect()
+}
+
+fn clip(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    if text.len() <= bytes_max {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=bytes_max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let (kept, cut) = text.split_at(end);
+    Cow::Owned(format!("{kept}[{} bytes more]", cut.len()))
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}

@@ -1,0 +1,236 @@
+//! What only the name of its field can tell: names of people, birth dates, addresses, places on earth.
+
+use super::{Hit, View};
+use crate::checks;
+use crate::class::Class;
+use crate::keys::Hint;
+
+/// Values that stand for nothing.
+const EMPTY: &[&str] = &[
+    "admin",
+    "all",
+    "anonymous",
+    "default",
+    "false",
+    "guest",
+    "n/a",
+    "na",
+    "nil",
+    "none",
+    "not available",
+    "null",
+    "redacted",
+    "root",
+    "system",
+    "test",
+    "true",
+    "unknown",
+    "undefined",
+    "unspecified",
+    "other",
+    "self",
+    "yes",
+    "no",
+    "pending",
+    "active",
+    "primary",
+    "secondary",
+    "work",
+    "home",
+];
+
+/// A value as a whole, under a name that speaks of one of these classes.
+pub(crate) fn keyed(text: &str, hint: &Hint, hits: &mut Vec<Hit>) {
+    let trimmed = text.trim();
+    let start = text.len() - text.trim_start().len();
+    if trimmed.is_empty() || trimmed.len() > 400 {
+        return;
+    }
+    let mut push = |class, strength| {
+        let (start, end) = (start as u32, (start + trimmed.len()) as u32);
+        hits.push(Hit { class, start, end, strength });
+    };
+    if hint.says(Class::NAME) && is_name(trimmed) {
+        push(Class::NAME, 26);
+    }
+    if hint.says(Class::BIRTH_DATE)
+        && let Some(length) = date_at(trimmed)
+        && (length == trimmed.len() || is_time(&trimmed[length..]))
+    {
+        push(Class::BIRTH_DATE, 38);
+    }
+    if hint.says(Class::ADDRESS) && is_postal_address(trimmed) {
+        push(Class::ADDRESS, 24);
+    }
+    if (hint.says(Class::GEO_POINT) || hint.has(Hint::LATITUDE)) && is_point(trimmed) {
+        push(Class::GEO_POINT, 28);
+    }
+}
+
+fn is_word_for_nothing(text: &str) -> bool {
+    EMPTY.iter().any(|word| word.eq_ignore_ascii_case(text))
+}
+
+/// Letters of any script in up to seven words, as people are called.
+fn is_name(text: &str) -> bool {
+    let mut letters = 0;
+    let mut words = 1;
+    for c in text.chars() {
+        match c {
+            ' ' | '\u{3000}' => words += 1,
+            '.' | '-' | '\'' | '\u{2019}' | ',' | '\u{b7}' | '\u{30fb}' | '\u{30fc}' => {}
+            // Vowel signs of Indic and other scripts are marks, not letters.
+            c if c.is_alphabetic()
+                || (u32::from(c) >= 0x300 && !c.is_numeric() && !c.is_ascii_punctuation()) =>
+            {
+                letters += 1;
+            }
+            _ => return false,
+        }
+    }
+    let first = text.chars().next().unwrap_or(' ');
+    (1..=64).contains(&letters)
+        && (letters > 1 || !first.is_ascii())
+        && words <= 7
+        && first.is_alphabetic()
+        && !is_word_for_nothing(text)
+}
+
+/// Something with letters and a number or several words, that is no address of another kind.
+fn is_postal_address(text: &str) -> bool {
+    let letters = text.chars().filter(|c| c.is_alphabetic()).count();
+    let cjk = text.chars().filter(|c| matches!(u32::from(*c), 0x3040..=0x9fff | 0xac00..=0xd7a3)).count();
+    let has_digit = text.chars().any(char::is_numeric);
+    let has_space = text.contains(' ');
+    let is_other =
+        text.contains(['@', '{', '<', '=', '_']) || text.contains("://") || is_word_for_nothing(text);
+    let is_code = !has_space && cjk == 0 && text.is_ascii();
+    !is_other
+        && !is_code
+        && text.len() >= 5
+        && letters >= 3
+        && (cjk >= 3 || has_space && (has_digit || letters >= 6))
+}
+
+/// Latitude and longitude in one text.
+fn is_point(text: &str) -> bool {
+    let text = text.strip_prefix("geo:").unwrap_or(text);
+    let text = text.trim_matches(['(', ')', '[', ']', ' ']);
+    let (first, second) = match text.split_once(',').or_else(|| text.split_once(';')) {
+        Some(parts) => parts,
+        None => match text.strip_prefix("POINT").map(|rest| rest.trim_matches([' ', '('])) {
+            Some(rest) => rest.split_once(' ').unwrap_or((rest, "")),
+            None => text.split_once(' ').unwrap_or((text, "")),
+        },
+    };
+    is_degrees(first.trim(), 180.0, 2) && is_degrees(second.trim(), 180.0, 2)
+}
+
+/// A number of degrees with at least so many decimals.
+fn is_degrees(text: &str, max: f64, decimals: usize) -> bool {
+    let has_decimals = text
+        .split_once('.')
+        .is_some_and(|(_, behind)| behind.bytes().take_while(u8::is_ascii_digit).count() >= decimals);
+    has_decimals && text.len() <= 24 && text.parse::<f64>().is_ok_and(|degrees| degrees.abs() <= max)
+}
+
+/// Latitude and longitude as two values beside each other.
+pub(crate) fn geo_pair(latitude: &str, longitude: &str) -> bool {
+    is_degrees(latitude, 90.0, 2) && is_degrees(longitude, 180.0, 2)
+}
+
+fn is_time(text: &str) -> bool {
+    text.starts_with(['T', ' ']) && text.bytes().skip(1).all(|byte| b"0123456789:.+-Z".contains(&byte))
+}
+
+/// The length of the date that a text begins with, in the ways people write one.
+fn date_at(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let number = |at: usize, max: usize| {
+        let length = bytes.get(at..)?.iter().take(max + 1).take_while(|byte| byte.is_ascii_digit()).count();
+        (1..=max).contains(&length).then(|| (text[at..at + length].parse::<u32>().unwrap_or(0), at + length))
+    };
+    let years = 1850..=checks::YEAR_MAX;
+    let is_date = |year: u32, a: u32, b: u32| {
+        let years_meant = if year < 100 { [1900 + year, 2000 + year] } else { [year; 2] };
+        years_meant
+            .into_iter()
+            .any(|year| years.contains(&year) && (checks::is_date(year, a, b) || checks::is_date(year, b, a)))
+    };
+    // 19870512
+    if let Some((compact, 8)) = number(0, 8)
+        && is_date(compact / 10_000, compact / 100 % 100, compact % 100)
+    {
+        return Some(8);
+    }
+    if let Some((first, at)) = number(0, 4)
+        && let Some(separator) = text[at..].chars().next()
+    {
+        let at = at + separator.len_utf8();
+        let at = at + usize::from(separator == '.' && bytes.get(at) == Some(&b' '));
+        if let '-' | '/' | '.' | ' ' | '\u{5e74}' | '\u{b144}' = separator
+            && let Some((second, at)) = number(at + text[at..].bytes().take_while(|b| *b == b' ').count(), 2)
+            && let Some(separator) = text[at..].chars().next()
+        {
+            let at = at + separator.len_utf8();
+            let at = at + text[at..].bytes().take_while(|b| *b == b' ').count();
+            if let Some((third, at)) = number(at, 4) {
+                let is =
+                    if first > 31 { is_date(first, second, third) } else { is_date(third, first, second) };
+                let end = text[at..].chars().next().filter(|c| matches!(c, '\u{65e5}' | '\u{c77c}' | '.'));
+                return is.then_some(at + end.map_or(0, char::len_utf8));
+            }
+        }
+    }
+    written_date(text)
+}
+
+/// `12 May 1987`, `May 12, 1987`, `12. Mai 1987`, `12-May-1987`.
+fn written_date(text: &str) -> Option<usize> {
+    const MONTHS: &[&str] = &[
+        "jan", "feb", "mar", "mär", "apr", "avr", "abr", "may", "mai", "mag", "maj", "jun", "jul", "giu",
+        "lug", "aug", "aoû", "ago", "aou", "sep", "set", "oct", "okt", "ott", "out", "nov", "dec", "dez",
+        "dic", "déc", "fév", "juin", "juil", "ene", "gen", "mei", "maa",
+    ];
+    let mut end = 0;
+    let (mut days, mut years, mut months) = (0, 0, 0);
+    for part in text.split_inclusive([' ', '-', ',', '.', '/']).take(7) {
+        let word = part.trim_end_matches([' ', '-', ',', '.', '/']);
+        let bare = word.trim_end_matches(char::is_alphabetic);
+        match bare.parse::<u32>() {
+            Ok(1..=31) if days == 0 && matches!(word.len() - bare.len(), 0 | 2) => days += 1,
+            Ok(1850..=checks::YEAR_MAX) if years == 0 => years += 1,
+            _ if word.is_empty() || word == "de" || word == "of" => {}
+            _ if months == 0 && MONTHS.iter().any(|month| word.to_lowercase().starts_with(month)) => {
+                months += 1
+            }
+            _ => break,
+        }
+        end += part.len();
+        if days + years + months == 3 {
+            return Some(text[..end].trim_end_matches([' ', '-', ',', '.']).len());
+        }
+    }
+    None
+}
+
+impl View<'_> {
+    /// A date that begins with a number, behind words that speak of birth.
+    pub(super) fn birth_date(&mut self, start: usize, end: usize) {
+        let may = start >= 3
+            && matches!(end - start, 1 | 2 | 4 | 8)
+            && self
+                .bytes
+                .get(end)
+                .is_none_or(|byte| !byte.is_ascii() || b"-/. ".contains(byte) || end - start == 8);
+        if may
+            && self.wanted.contains(Class::BIRTH_DATE)
+            && let Some(length) = date_at(&self.text[start..])
+            && !self.continues(start + length)
+            && self.words_before(start).says(Class::BIRTH_DATE)
+        {
+            let (start, end) = (start as u32, (start + length) as u32);
+            self.hits.push(Hit { class: Class::BIRTH_DATE, start, end, strength: 28 });
+        }
+    }
+}

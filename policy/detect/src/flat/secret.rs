@@ -1,0 +1,289 @@
+//! Tokens and keys by the prefixes their issuers document, with the check they carry where there is one.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{View, Word, marks};
+use crate::class::Class;
+use crate::flat::{ALNUM, DIGIT, UPPER};
+
+/// What the characters behind a prefix are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Body {
+    /// Letters and digits.
+    Alnum,
+    /// These and `_`, `-`.
+    Url,
+    /// These and `.`, `=`.
+    Dotted,
+    Hex,
+}
+
+struct Token {
+    prefix: &'static str,
+    class: Class,
+    body: Body,
+    min: usize,
+    max: usize,
+}
+
+const fn provider(prefix: &'static str, body: Body, min: usize, max: usize) -> Token {
+    Token { prefix, class: Class::PROVIDER_TOKEN, body, min, max }
+}
+
+/// By prefix; a longer one before its beginning.
+static TOKENS: &[Token] = &[
+    Token { prefix: "github_pat_", class: Class::GITHUB_TOKEN, body: Body::Url, min: 60, max: 90 },
+    Token { prefix: "ghp_", class: Class::GITHUB_TOKEN, body: Body::Alnum, min: 36, max: 251 },
+    Token { prefix: "gho_", class: Class::GITHUB_TOKEN, body: Body::Alnum, min: 36, max: 251 },
+    Token { prefix: "ghu_", class: Class::GITHUB_TOKEN, body: Body::Alnum, min: 36, max: 251 },
+    Token { prefix: "ghs_", class: Class::GITHUB_TOKEN, body: Body::Alnum, min: 36, max: 251 },
+    Token { prefix: "ghr_", class: Class::GITHUB_TOKEN, body: Body::Alnum, min: 36, max: 251 },
+    Token { prefix: "npm_", class: Class::NPM_TOKEN, body: Body::Alnum, min: 36, max: 36 },
+    provider("sk_live_", Body::Alnum, 16, 120),
+    provider("sk_test_", Body::Alnum, 16, 120),
+    provider("rk_live_", Body::Alnum, 16, 120),
+    provider("rk_test_", Body::Alnum, 16, 120),
+    provider("whsec_", Body::Alnum, 24, 80),
+    provider("xoxb-", Body::Url, 20, 120),
+    provider("xoxp-", Body::Url, 20, 120),
+    provider("xoxa-", Body::Url, 20, 120),
+    provider("xoxr-", Body::Url, 20, 120),
+    provider("xoxs-", Body::Url, 20, 120),
+    provider("xapp-", Body::Url, 20, 160),
+    provider("AIza", Body::Url, 35, 35),
+    provider("GOCSPX-", Body::Url, 24, 40),
+    provider("ya29.", Body::Url, 30, 400),
+    provider("glpat-", Body::Dotted, 20, 60),
+    provider("gldt-", Body::Url, 20, 40),
+    provider("glrt-", Body::Url, 20, 60),
+    provider("glptt-", Body::Url, 40, 40),
+    provider("sk-ant-", Body::Url, 30, 160),
+    provider("sk-proj-", Body::Url, 30, 220),
+    provider("sk-svcacct-", Body::Url, 30, 220),
+    provider("sk-", Body::Alnum, 40, 64),
+    provider("SG.", Body::Dotted, 60, 70),
+    provider("hf_", Body::Alnum, 30, 40),
+    provider("dop_v1_", Body::Hex, 64, 64),
+    provider("doo_v1_", Body::Hex, 64, 64),
+    provider("dckr_pat_", Body::Url, 20, 40),
+    provider("shpat_", Body::Hex, 32, 32),
+    provider("shpss_", Body::Hex, 32, 32),
+    provider("shpca_", Body::Hex, 32, 32),
+    provider("pypi-", Body::Url, 50, 250),
+    provider("hvs.", Body::Url, 24, 200),
+    provider("hvb.", Body::Url, 24, 300),
+    provider("glsa_", Body::Url, 32, 60),
+    provider("glc_", Body::Dotted, 32, 300),
+    provider("lin_api_", Body::Alnum, 32, 48),
+    provider("figd_", Body::Url, 30, 60),
+    provider("PMAK-", Body::Url, 50, 70),
+    provider("sq0atp-", Body::Url, 22, 22),
+    provider("sq0csp-", Body::Url, 43, 43),
+    provider("EAAA", Body::Url, 60, 60),
+    provider("nfp_", Body::Alnum, 36, 60),
+    provider("rubygems_", Body::Hex, 48, 48),
+    provider("pul-", Body::Hex, 40, 40),
+    provider("sntrys_", Body::Dotted, 40, 200),
+    provider("sntryu_", Body::Hex, 64, 64),
+    provider("atlasv1.", Body::Url, 30, 90),
+    provider("tfp_", Body::Alnum, 40, 60),
+    provider("NRAK-", Body::Alnum, 27, 27),
+    provider("dapi", Body::Hex, 32, 34),
+    provider("r8_", Body::Alnum, 37, 37),
+    provider("gsk_", Body::Alnum, 40, 60),
+    provider("pplx-", Body::Alnum, 40, 60),
+    provider("xai-", Body::Alnum, 60, 90),
+    provider("AGE-SECRET-KEY-1", Body::Alnum, 58, 58),
+    provider("sbp_", Body::Hex, 40, 40),
+    provider("ATATT3", Body::Dotted, 60, 250),
+    provider("ATCTT3", Body::Dotted, 60, 250),
+    provider("SK", Body::Hex, 32, 32),
+    provider("key-", Body::Hex, 32, 32),
+    provider("pscale_tkn_", Body::Url, 32, 64),
+    provider("pscale_pw_", Body::Url, 32, 64),
+    provider("vercel_", Body::Alnum, 24, 48),
+    provider("cfut_", Body::Url, 40, 60),
+];
+
+/// The first two bytes of prefixes, as a bit set of their low six bits each: most words fail here.
+static FIRST_TWO: [u64; 64] = {
+    let mut table = [0_u64; 64];
+    let mut at = 0;
+    while at < TOKENS.len() {
+        let bytes = TOKENS[at].prefix.as_bytes();
+        table[(bytes[0] & 63) as usize] |= 1 << (bytes[1] & 63);
+        at += 1;
+    }
+    table
+};
+
+/// The ids of AWS begin with the kind of their owner.
+const AWS_KINDS: &[&[u8; 4]] =
+    &[b"AKIA", b"ASIA", b"AROA", b"AIDA", b"AGPA", b"AIPA", b"ANPA", b"ANVA", b"APKA", b"ABIA", b"ACCA"];
+
+impl View<'_> {
+    /// A word that may begin a token; where to go on, or its start where it begins none.
+    #[inline]
+    pub(super) fn secret(&mut self, word: Word<'_>) -> usize {
+        let bytes = word.bytes;
+        let Some(&[first, second]) = bytes.first_chunk::<2>() else { return word.start };
+        if first == b'A' && bytes.len() == 20 {
+            return self.aws_id(word);
+        }
+        if first == b'e' && bytes.starts_with(b"eyJ") {
+            return self.jwt(word);
+        }
+        if FIRST_TWO[(first & 63) as usize] >> (second & 63) & 1 == 1 {
+            let after = self.token(word);
+            if after > word.start {
+                return after;
+            }
+        }
+        if bytes.len() >= 30 {
+            return self.long_secret(word);
+        }
+        word.start
+    }
+
+    fn token(&mut self, word: Word<'_>) -> usize {
+        let rest = &self.bytes[word.start..];
+        // A token is no part of a longer name.
+        if matches!(self.byte_before(word.start), Some(b'_' | b'-')) {
+            return word.start;
+        }
+        for token in TOKENS.iter().filter(|token| rest.starts_with(token.prefix.as_bytes())) {
+            let body = &rest[token.prefix.len()..];
+            let length = body.iter().take(token.max + 1).take_while(|byte| token.body.allows(**byte)).count();
+            let body = &body[..length];
+            if !(token.min..=token.max).contains(&length) || is_placeholder(body) {
+                continue;
+            }
+            let checked = matches!(token.class, Class::GITHUB_TOKEN | Class::NPM_TOKEN) && has_crc(body);
+            let end = word.start + token.prefix.len() + length;
+            self.offer(token.class, word.start, end, if checked { 60 } else { 42 });
+            return end;
+        }
+        word.start
+    }
+
+    fn aws_id(&mut self, word: Word<'_>) -> usize {
+        let (kind, body) = word.bytes.split_at(4);
+        let is_id = AWS_KINDS.iter().any(|known| kind == *known)
+            && body.iter().all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7'));
+        // The documentation's own keys end so.
+        if !is_id || body.ends_with(b"EXAMPLE") || is_placeholder(body) {
+            return word.start;
+        }
+        self.offer(Class::AWS_KEY, word.start, word.end, 45);
+        word.end
+    }
+
+    /// Three parts with dots between; the first is a JSON object with `alg`.
+    fn jwt(&mut self, word: Word<'_>) -> usize {
+        let rest = &self.bytes[word.start..];
+        let part = |from: usize| rest[from..].iter().take_while(|byte| Body::Url.allows(**byte)).count();
+        let header = part(0);
+        if rest.get(header) != Some(&b'.') {
+            return word.start;
+        }
+        let claims = header + 1 + part(header + 1);
+        if claims == header + 1 || rest.get(claims) != Some(&b'.') {
+            return word.start;
+        }
+        let mut end = claims + 1 + part(claims + 1);
+        // An encrypted one has five parts.
+        for _ in 0..2 {
+            if rest.get(end) == Some(&b'.') && part(end + 1) > 0 {
+                end = end + 1 + part(end + 1);
+            }
+        }
+        let mut decoded = [0; 512];
+        let head = &rest[..header.min(decoded.len() / 3 * 4)];
+        let Ok(length) = URL_SAFE_NO_PAD.decode_slice(head, &mut decoded) else { return word.start };
+        let decoded = &decoded[..length];
+        if !decoded.starts_with(b"{") || memchr::memmem::find(decoded, b"\"alg\"").is_none() {
+            return word.start;
+        }
+        let end = word.start + end;
+        self.offer(Class::JWT, word.start, end, 50);
+        end
+    }
+
+    /// Secret access keys have no prefix, only a length; they need a name.
+    fn long_secret(&mut self, word: Word<'_>) -> usize {
+        // Their alphabet has `/` and `+`, so the key may go on, or have begun, beyond the word.
+        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'+');
+        let behind = self.bytes[word.end..].iter().take(41).take_while(|byte| is_part(byte)).count();
+        let (start, end) = (word.start, word.end + behind);
+        if end - start == 40 && self.wanted.contains(Class::AWS_KEY) && self.says(Class::AWS_KEY, start) {
+            let text = &self.bytes[start..end];
+            let kinds = text.iter().fold(0, |all, byte| all | marks(*byte));
+            if kinds & DIGIT != 0
+                && kinds & UPPER != 0
+                && !is_placeholder(text)
+                && !text.ends_with(b"EXAMPLEKEY")
+            {
+                self.offer(Class::AWS_KEY, start, end, 12);
+                return end;
+            }
+        }
+        word.start
+    }
+
+    /// A PEM frame around a private key, to its end or that of the text; where to go on.
+    pub(super) fn private_key(&mut self, start: usize) -> usize {
+        let label_start = start + b"-----BEGIN ".len();
+        let rest = &self.bytes[label_start..];
+        let Some(label) = memchr::memmem::find(&rest[..rest.len().min(64)], b"-----") else {
+            return start + 5;
+        };
+        let is_private =
+            rest[..label].ends_with(b"PRIVATE KEY") || rest[..label].ends_with(b"PRIVATE KEY BLOCK");
+        if !is_private {
+            return label_start + label + 5;
+        }
+        let body = label_start + label + 5;
+        let end = memchr::memmem::find(&self.bytes[body..], b"-----END ").map_or(self.bytes.len(), |at| {
+            let tail = body + at + 9;
+            memchr::memmem::find(&self.bytes[tail..], b"-----").map_or(self.bytes.len(), |at| tail + at + 5)
+        });
+        // The frame alone, as documentation has it, is no key.
+        let key = self.bytes[body..end].iter().filter(|byte| marks(**byte) & ALNUM != 0).count();
+        if key >= 32 {
+            self.offer(Class::PRIVATE_KEY, start, end, 50);
+        }
+        end
+    }
+}
+
+impl Body {
+    fn allows(self, byte: u8) -> bool {
+        match self {
+            Body::Alnum => byte.is_ascii_alphanumeric(),
+            Body::Url => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
+            Body::Dotted => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'='),
+            Body::Hex => byte.is_ascii_hexdigit(),
+        }
+    }
+}
+
+/// Fewer different characters than chance gives: `xxxxxxxx`, `0000`, `abcabcabc`.
+fn is_placeholder(body: &[u8]) -> bool {
+    let mut seen = [0_u64; 4];
+    body.iter().for_each(|byte| seen[(byte >> 6) as usize] |= 1 << (byte & 63));
+    let different: u32 = seen.iter().map(|part| part.count_ones()).sum();
+    different < 8
+}
+
+/// Tokens of GitHub and npm end in six characters, base 62, of the CRC-32 of what is before them.
+fn has_crc(body: &[u8]) -> bool {
+    let Some((random, check)) = body.split_last_chunk::<6>() else { return false };
+    let mut crc = crc32fast::hash(random);
+    let mut expected = [b'0'; 6];
+    for place in expected.iter_mut().rev() {
+        *place = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"[(crc % 62) as usize];
+        crc /= 62;
+    }
+    expected == *check
+}

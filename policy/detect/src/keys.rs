@@ -1,0 +1,272 @@
+//! What the name of a field, or the words before a value in prose, say about the value.
+//!
+//! A text is split into words at case changes and at everything that is no letter or digit. The table of `words.rs`
+//! has two kinds of patterns: short ones stand as whole words (`_pan_`, which is not in "company"), longer ones
+//! anywhere in the words put together (`cardnumber`, in `cardNumber`, `CARD_NUMBER` and `creditcardnumber`), which
+//! is also how languages without spaces are read.
+
+mod words;
+
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
+use crate::class::{Class, ClassSet};
+
+/// What a text suggests about values that stand under or behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hint {
+    pub(crate) classes: ClassSet,
+    pub(crate) flags: u16,
+}
+
+impl Hint {
+    /// Numbers of this name are no personal data: orders, tracking, hashes, times, counts.
+    pub(crate) const BENIGN: u16 = 1;
+    /// Says nothing, as `value` or `number`: what is around it decides.
+    pub(crate) const GENERIC: u16 = 1 << 1;
+    /// A person stands below it, so `name` there is a person's.
+    pub(crate) const PERSON: u16 = 1 << 2;
+    /// `name`, which needs a person around it.
+    pub(crate) const BARE_NAME: u16 = 1 << 3;
+    pub(crate) const LATITUDE: u16 = 1 << 4;
+    pub(crate) const LONGITUDE: u16 = 1 << 5;
+    /// Something that is no person has a name here: a product, a file, a company.
+    pub(crate) const THING: u16 = 1 << 6;
+    /// Dotted numbers of this name are versions.
+    pub(crate) const VERSION: u16 = 1 << 7;
+    /// What looks like an address of mail here is none: message ids, packages.
+    pub(crate) const NOT_MAIL: u16 = 1 << 8;
+    /// A postal address stands below it.
+    pub(crate) const PLACE: u16 = 1 << 9;
+
+    pub(crate) const NONE: Hint = Hint { classes: ClassSet::EMPTY, flags: 0 };
+
+    pub(crate) fn has(&self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+
+    pub(crate) fn says(&self, class: Class) -> bool {
+        self.classes.contains(class)
+    }
+
+    fn add(&mut self, other: Hint) {
+        self.classes = self.classes.union(other.classes);
+        self.flags |= other.flags;
+    }
+
+    /// What a field named `key` says, by the name alone.
+    pub(crate) fn of(key: &str) -> Hint {
+        let mut hint = Hint::default();
+        let dictionary = &*DICTIONARY;
+        with_words(key, |words, joined| {
+            dictionary.words.find_overlapping_iter(words).for_each(|found| {
+                hint.add(dictionary.word_hints[found.pattern()]);
+            });
+            dictionary.joined.find_overlapping_iter(joined).for_each(|found| {
+                hint.add(dictionary.joined_hints[found.pattern()]);
+            });
+        });
+        hint.settled()
+    }
+
+    /// What words beside a value in a text say about it.
+    pub(crate) fn beside(text: &str) -> Hint {
+        let mut hint = Hint::of(text);
+        hint.flags &= Hint::BENIGN | Hint::VERSION | Hint::NOT_MAIL;
+        hint
+    }
+
+    /// Where two patterns speak, the more particular one is right.
+    fn settled(mut self) -> Hint {
+        let narrow = self.classes.minus(ClassSet::just(Class::ADDRESS)).minus(ClassSet::just(Class::NAME));
+        if !narrow.is_empty() {
+            // `emailAddress`, `cardHolderNumber`.
+            self.classes = narrow.union(self.classes.intersection(ClassSet::just(Class::NAME)));
+            if self.has(Hint::THING) {
+                self.classes.remove(Class::NAME);
+            }
+        }
+        if self.has(Hint::THING) {
+            self.flags &= !(Hint::BARE_NAME | Hint::PERSON);
+            self.classes.remove(Class::NAME);
+        }
+        if self.has(Hint::PERSON) && self.has(Hint::BARE_NAME) {
+            self.classes.insert(Class::NAME);
+        }
+        if !self.classes.is_empty() {
+            self.flags &= !(Hint::BENIGN | Hint::GENERIC);
+        }
+        self
+    }
+
+    /// What holds for the value of a field, `own` by its name, inside something that `self` holds for.
+    pub(crate) fn below(&self, own: Hint) -> Hint {
+        let mut hint = own;
+        if own.has(Hint::BARE_NAME) && self.has(Hint::PERSON) && !own.has(Hint::THING) {
+            hint.classes.insert(Class::NAME);
+        }
+        if own.has(Hint::GENERIC) {
+            hint.classes = hint.classes.union(self.classes.minus(ClassSet::just(Class::NAME)));
+            hint.flags |= self.flags & (Hint::BENIGN | Hint::VERSION | Hint::NOT_MAIL);
+            if !hint.classes.is_empty() {
+                hint.flags &= !Hint::BENIGN;
+            }
+        }
+        // What is around carries on through levels that say nothing about it.
+        let around = Hint::PERSON | Hint::PLACE;
+        if own.flags & around == 0 && !own.has(Hint::THING) {
+            hint.flags |= self.flags & around;
+        }
+        hint
+    }
+}
+
+struct Dictionary {
+    words: AhoCorasick,
+    word_hints: Vec<Hint>,
+    joined: AhoCorasick,
+    joined_hints: Vec<Hint>,
+}
+
+static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(|| {
+    let mut words = Vec::new();
+    let mut word_hints = Vec::new();
+    let mut joined = Vec::new();
+    let mut joined_hints = Vec::new();
+    for (hint, patterns) in words::table() {
+        for pattern in patterns.split_whitespace() {
+            if pattern.starts_with('_') {
+                words.push(pattern);
+                word_hints.push(hint);
+            } else {
+                joined.push(pattern);
+                joined_hints.push(hint);
+            }
+        }
+    }
+    let build =
+        |patterns: &[&str]| AhoCorasick::new(patterns).expect("a table of a few hundred short patterns");
+    Dictionary { words: build(&words), word_hints, joined: build(&joined), joined_hints }
+});
+
+/// Longer names are cut; what matters stands within it.
+const KEY_BYTES_MAX: usize = 192;
+
+/// Calls `then` with `_words_of_the_text_` and `wordsofthetext`, in lower case.
+fn with_words(text: &str, then: impl FnOnce(&[u8], &[u8])) {
+    // On the stack: names are looked up on the path of events.
+    let mut words = [0_u8; 2 * KEY_BYTES_MAX + 16];
+    let mut joined = [0_u8; KEY_BYTES_MAX + 16];
+    let (mut w, mut j) = (1, 0);
+    words[0] = b'_';
+    let mut before = ' ';
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        if j + 8 > KEY_BYTES_MAX {
+            break;
+        }
+        let is_word = c.is_alphanumeric() || (!c.is_ascii() && !c.is_whitespace());
+        let starts = c.is_uppercase()
+            && (before.is_lowercase()
+                || before.is_uppercase() && characters.peek().is_some_and(|next| next.is_lowercase()))
+            || c.is_ascii() != before.is_ascii() && (is_cjk(c) || is_cjk(before));
+        if (!is_word || starts) && words[w - 1] != b'_' {
+            words[w] = b'_';
+            w += 1;
+        }
+        if is_word {
+            for lower in plain_letter(c).to_lowercase() {
+                let length = lower.encode_utf8(&mut joined[j..]).len();
+                words[w..w + length].copy_from_slice(&joined[j..j + length]);
+                j += length;
+                w += length;
+                if j > KEY_BYTES_MAX {
+                    break;
+                }
+            }
+        }
+        before = c;
+    }
+    if words[w - 1] != b'_' {
+        words[w] = b'_';
+        w += 1;
+    }
+    then(&words[..w], &joined[..j]);
+}
+
+fn is_cjk(c: char) -> bool {
+    matches!(u32::from(c), 0x3040..=0x30ff | 0x3400..=0x9fff | 0xac00..=0xd7a3)
+}
+
+/// Latin letters without their accents, so that `fødselsdato`, `prénom` and `prenom` are one word each.
+fn plain_letter(c: char) -> char {
+    match c {
+        'à'..='å' | 'À'..='Å' | 'ă' | 'ą' | 'ā' => 'a',
+        'ç' | 'Ç' | 'ć' | 'č' => 'c',
+        'è'..='ë' | 'È'..='Ë' | 'ę' | 'ě' | 'ē' => 'e',
+        'ì'..='ï' | 'Ì'..='Ï' | 'ı' | 'İ' | 'ī' => 'i',
+        'ñ' | 'Ñ' | 'ń' | 'ň' => 'n',
+        'ò'..='ö' | 'Ò'..='Ö' | 'ø' | 'Ø' | 'ő' => 'o',
+        'ù'..='ü' | 'Ù'..='Ü' | 'ů' | 'ű' | 'ū' => 'u',
+        'ý' | 'ÿ' | 'Ý' => 'y',
+        'š' | 'ś' | 'ş' | 'ș' | 'Š' | 'Ś' | 'Ş' => 's',
+        'ž' | 'ź' | 'ż' | 'Ž' | 'Ż' => 'z',
+        'ř' | 'Ř' => 'r',
+        'ğ' | 'Ğ' => 'g',
+        'ł' | 'Ł' => 'l',
+        'ț' | 'ţ' | 'ť' => 't',
+        'ď' | 'đ' => 'd',
+        c => c,
+    }
+}
+
+/// Names seen lately, with what they say. Direct-mapped: a name that falls on the place of another takes it.
+#[derive(Debug)]
+pub(crate) struct KeyCache {
+    entries: Box<[Entry]>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    length: u8,
+    name: [u8; CACHED_BYTES_MAX],
+    hint: Hint,
+}
+
+const CACHED_BYTES_MAX: usize = 32;
+const CACHE_ENTRIES: usize = 1024;
+
+impl KeyCache {
+    pub(crate) fn new() -> KeyCache {
+        let empty = Entry { length: 0, name: [0; CACHED_BYTES_MAX], hint: Hint::default() };
+        KeyCache { entries: vec![empty; CACHE_ENTRIES].into_boxed_slice() }
+    }
+
+    pub(crate) fn hint(&mut self, key: &str) -> Hint {
+        let bytes = key.as_bytes();
+        if bytes.len() > CACHED_BYTES_MAX || bytes.is_empty() {
+            return Hint::of(key);
+        }
+        let entry = &mut self.entries[hash(bytes) % CACHE_ENTRIES];
+        if entry.length as usize != bytes.len() || entry.name[..bytes.len()] != *bytes {
+            entry.length = bytes.len() as u8;
+            entry.name[..bytes.len()].copy_from_slice(bytes);
+            entry.hint = Hint::of(key);
+        }
+        entry.hint
+    }
+}
+
+/// Good enough to spread names; a hostile one only costs its sender the cache.
+fn hash(bytes: &[u8]) -> usize {
+    let mut state = bytes.len() as u64;
+    let mut mix = |word: u64| state = (state.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    let (words, rest) = bytes.as_chunks::<8>();
+    words.iter().for_each(|word| mix(u64::from_le_bytes(*word)));
+    rest.iter().for_each(|byte| mix(u64::from(*byte)));
+    (state >> 40) as usize
+}
+
+#[cfg(test)]
+mod tests;

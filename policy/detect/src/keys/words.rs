@@ -1,0 +1,227 @@
+//! The names that fields have, by what they say. `_word_` stands alone, anything else is looked for inside the words
+//! put together. In lower case and without accents, which `keys.rs` takes off.
+
+use super::Hint;
+use crate::class::{Class, ClassSet};
+
+pub(super) fn table() -> impl Iterator<Item = (Hint, &'static str)> {
+    let classes = CLASSES
+        .iter()
+        .map(|(class, patterns)| (Hint { classes: ClassSet::just(*class), flags: 0 }, *patterns));
+    classes.chain(
+        FLAGS.iter().map(|(flags, patterns)| (Hint { classes: ClassSet::EMPTY, flags: *flags }, *patterns)),
+    )
+}
+
+const CLASSES: &[(Class, &str)] = &[
+    (
+        Class::CARD,
+        "_pan_ _card_ _cards_ _cc_ _ccn_ _ccnum_ _cardno_ cardnumber creditcard debitcard bankcard paymentcard \
+         cardpan ccnumber primaryaccountnumber kreditkarte kartennummer kartennr _karte_ cartebancaire \
+         cartedecredit numerocarte numerodecarte tarjeta cartao numerocarta cartadicredito kortnummer kartnummer \
+         kortnr luottokort kartanumero kartnumarasi kartnumar kredikarti numerkarty kartaplatnicza cislokarty \
+         номеркарты банковскаякарта 卡号 卡號 信用卡 银行卡 銀行卡 カード番号 クレジットカード 카드번호 신용카드 \
+         visacard mastercard unionpay _amex_ _visa_",
+    ),
+    (
+        Class::IBAN,
+        "_iban_ _ibans_ ibannumber accountiban bankaccount bankverbindung comptebancaire cuentabancaria \
+         contocorrente rekeningnummer kontonummer _konto_",
+    ),
+    (Class::BIC, "_bic_ _swift_ swiftcode biccode swiftbic bicswift bankidentifiercode"),
+    (Class::ABA, "_aba_ _rtn_ _routing_ routingnumber routingno routingtransit abanumber abarouting"),
+    (
+        Class::EMAIL,
+        "_email_ _emails_ _mail_ _e_mail_ emailaddress mailaddress correo courriel adressemail emailadresse \
+         postaelettronica sahkoposti eposta _epost_ epostadress 邮箱 郵箱 电子邮件 電子郵件 メール 이메일 почта",
+    ),
+    (
+        Class::PHONE,
+        "_phone_ _phones_ _tel_ _tels_ _telephone_ _mobile_ _cell_ _fax_ _msisdn_ _telno_ _mobil_ _whatsapp_ _ph_ \
+         phonenumber telephone telefon telefono mobilephone cellphone mobilenumber mobileno cellnumber phoneno \
+         contactnumber contactno handynummer _handy_ rufnummer _portable_ _celular_ _movil_ _cellulare_ telemovel \
+         matkapuhelin puhelin phonenr телефон мобильный 电话 電話 手机 手機 联系方式 携帯 전화 휴대폰 연락처 핸드폰 \
+         dienthoai โทรศัพท์ _call_ _called_ _caller_ _dial_ _sms_ hotline callerid faxnumber",
+    ),
+    (
+        Class::CN_MOBILE,
+        "手机 手機 _mobile_ _phone_ _phones_ phonenumber mobilenumber mobilephone mobileno phoneno contactnumber 电话 \
+         電話 联系方式 shouji _tel_ cellphone telephone _cell_ _msisdn_ _call_ _sms_",
+    ),
+    (
+        Class::ADDRESS,
+        "_address_ _street_ _addr_ _address1_ _address2_ _line1_ _line2_ addressline streetaddress homeaddress \
+         postaladdress mailingaddress shippingaddress billingaddress deliveryaddress residentialaddress \
+         residenceaddress streetname streetline _strasse_ strasse straße anschrift wohnadresse lieferadresse \
+         rechnungsadresse _adresse_ adressezeile _rue_ adressepostale direccion domicilio _calle_ indirizzo \
+         residenza endereco logradouro _adres_ woonadres straatnaam _straat_ _adress_ gatuadress postadress \
+         _osoite_ katuosoite _ulica_ _adresa_ adreszamieszkania 地址 住址 住所 주소 адрес улица diachi ที่อยู่ \
+         fulladdress formattedaddress",
+    ),
+    (
+        Class::NAME,
+        "_fname_ _lname_ firstname lastname fullname givenname familyname surname forename middlename maidenname \
+         legalname preferredname cardholder nameoncard accountholder beneficiaryname customername clientname \
+         patientname employeename contactname recipientname sendername payeename payername passengername guestname \
+         membername subscribername ownername holdername drivername applicantname studentname teachername doctorname \
+         personname authorname buyername sellername consigneename receivername attendeename insuredname donorname \
+         spousename mothername fathername vorname nachname familienname _zuname_ geburtsname kundenname \
+         ansprechpartner prenom nomdefamille nomcomplet nomclient _nom_ _nombre_ _nombres_ nombrecompleto \
+         nombrecliente apellido _nome_ _cognome_ nomecompleto sobrenome voornaam achternaam volledigenaam fornamn \
+         efternamn fornavn efternavn etternavn etunimi sukunimi kokonimi _imie_ _nazwisko_ imienazwisko \
+         imieinazwisko _jmeno_ prijmeni adsoyad _soyad_ soyadi prenume keresztnev vezeteknev имя фамилия отчество \
+         _фио_ 姓名 名字 持卡人 收货人 氏名 お名前 名前 苗字 フリガナ 성명 이름 고객명 성함 hovaten _hoten_ ชื่อ الاسم नाम",
+    ),
+    (
+        Class::BIRTH_DATE,
+        "_dob_ _birthdate_ _birthday_ _born_ _birth_ _bday_ dateofbirth birthdate birthday birthdt geburtsdatum \
+         geburtstag _geboren_ _geb_ datenaissance datedenaissance _nee_ fechanacimiento fechadenacimiento \
+         nacimiento datanascita datadinascita datanascimento datadenascimento nascimento geboortedatum fodelsedatum \
+         fodselsdato fodselsdag syntymaaika dataurodzenia datumnarozeni datumnarodenia dogumtarihi datanasterii \
+         szuletesi датарождения 出生 生日 生年月日 誕生日 생년월일 생일 ngaysinh วันเกิด",
+    ),
+    (
+        Class::GEO_POINT,
+        "_geo_ _gps_ _latlng_ _latlon_ _latlong_ _coordinates_ _coords_ _coord_ _geopoint_ _location_ geolocation \
+         coordinates latlng latlon lonlat lnglat geopoint koordinaten coordonnees coordenadas _position_ 坐标 座標",
+    ),
+    (Class::US_SSN, "_ssn_ _ssns_ _tin_ socialsecurity ssnnumber _ssno_ taxpayerid"),
+    (Class::US_ITIN, "_itin_ taxpayer _tin_ taxidnumber"),
+    (
+        Class::CN_ID,
+        "身份证 身份證 证件号 證件號 公民身份 idcard residentid shenfenzheng _sfzh_ _sfz_ citizenid identitycard \
+         nationalid _id_no_ identitynumber",
+    ),
+    (Class::GB_NINO, "_nino_ _ni_ nationalinsurance ninumber _nin_"),
+    (Class::GB_NHS, "_nhs_ nhsnumber nhsno nationalhealth"),
+    (Class::IN_AADHAAR, "_uidai_ aadhaar aadhar adhaar आधार"),
+    (
+        Class::DE_TAX_ID,
+        "_idnr_ _steuer_ _tin_ steuerid steueridentifikationsnummer steuernummer steueridnr identifikationsnummer \
+         taxid taxnumber",
+    ),
+    (Class::IT_CF, "_cf_ codicefiscale codfisc fiscalcode taxcode"),
+    (Class::ES_DNI, "_dni_ _nif_ documentonacional"),
+    (Class::ES_NIE, "_nie_ _nif_ extranjero"),
+    (Class::FR_NIR, "_nir_ _insee_ securitesociale numerosecu numerodesecurite _secu_ _nss_ numeroinsee"),
+    (Class::BR_CPF, "_cpf_ numerocpf cadastropessoa"),
+    (Class::BR_CNPJ, "_cnpj_ numerocnpj cadastronacional"),
+    (Class::SG_NRIC, "_nric_ _fin_ nricno nricnumber finnumber"),
+    (
+        Class::KR_RRN,
+        "_rrn_ _jumin_ residentregistration 주민등록번호 주민번호 juminnumber 외국인등록번호 koreanid",
+    ),
+    (Class::JP_MY_NUMBER, "mynumber _individual_number_ マイナンバー 個人番号"),
+    (Class::JP_CORPORATE, "corporatenumber 法人番号 houjinbangou hojinbango"),
+    (Class::PL_PESEL, "pesel"),
+    (Class::NL_BSN, "_bsn_ burgerservice sofinummer _sofi_"),
+    (Class::SE_PNR, "personnummer samordningsnummer _pnr_ personnr"),
+    (Class::FI_HETU, "_hetu_ henkilotunnus"),
+    (Class::NO_FNR, "_fnr_ fodselsnummer fodselsnr dnummer personnummer"),
+    (Class::RO_CNP, "_cnp_ codnumeric"),
+    (Class::CZ_RC, "_rc_ rodnecislo _rodne_ birthnumber"),
+    (Class::TR_TCKN, "_tckn_ kimlikno tckimlik kimliknumarasi _tc_no_ _tcno_ _kimlik_"),
+    (Class::CH_AHV, "_ahv_ _avs_ _avsno_ ahvnummer ahvnr numeroavs sozialversicherung _oasi_"),
+    (Class::CA_SIN, "_sin_ socialinsurance sinnumber _nas_ assurancesociale"),
+    (Class::AU_TFN, "_tfn_ taxfile"),
+    (Class::MX_CURP, "_curp_ claveunica"),
+    (Class::AR_CUIT, "_cuit_ _cuil_ cuitcuil"),
+    (Class::CL_RUT, "_rut_ _run_ rolunico"),
+    (Class::HK_ID, "hkid hongkongid 身份證 身份证 _id_card_ identitycard nationalid"),
+    (Class::TW_ID, "身分證 身份證 _twid_ taiwanid nationalid _id_card_ identitycard"),
+    (Class::TH_ID, "thaiid thainational nationalid citizenid บัตรประชาชน"),
+    (Class::ZA_ID, "_said_ southafrican _rsa_ zaid rsaid nationalid idnumber identitynumber"),
+    (Class::MRZ, "_mrz_ machinereadable passport"),
+    (Class::AWS_KEY, "secretaccesskey awssecret accesskeyid awsaccesskey _aws_key_"),
+    (
+        Class::IP,
+        "_ip_ _ips_ _ipv4_ _ipv6_ _ipaddr_ ipaddress remoteaddr remoteip clientip sourceip ipadresse adresseip \
+         direccionip forwardedfor hostip",
+    ),
+    (Class::MAC, "_mac_ macaddress macaddr hwaddr hardwareaddress ethernetaddress _bssid_ adressemac"),
+    (Class::BTC, "_btc_ bitcoin walletaddress _wallet_ cryptoaddress"),
+    (Class::ETH, "_eth_ ethereum ethaddress walletaddress _wallet_ cryptoaddress _erc20_ ethwallet"),
+    (Class::IMEI, "imei 串号"),
+    (
+        Class::VIN,
+        "_vin_ vinnumber vehicleidentification vehiclevin fahrgestellnummer _fin_ chassisnumber chassisno \
+         numerodechasis 车架号 _chassis_",
+    ),
+    (Class::LEI, "_lei_ legalentityidentifier leicode"),
+    (Class::ISIN, "_isin_ isincode securityid"),
+];
+
+const FLAGS: &[(u16, &str)] = &[
+    (
+        Hint::BENIGN,
+        "_order_ _orders_ _ord_ orderid orderno ordernumber _invoice_ _inv_ invoiceno _tracking_ trackingn _shipment_ \
+         _parcel_ _package_ _waybill_ _awb_ _consignment_ _sku_ _isbn_ _isbn13_ _isbn10_ _issn_ _ean_ _ean13_ \
+         _gtin_ _gtin14_ _gtin13_ _upc_ _asin_ _mpn_ _barcode_ _serial_ serialn _batch_ _lot_ _build_ _version_ \
+         _release_ _commit_ _sha_ _sha1_ _sha256_ _md5_ _hash_ _digest_ _checksum_ _etag_ _crc_ _trace_ _traceid_ \
+         _span_ _spanid_ _traceparent_ _request_ _requestid_ _correlation_ _uuid_ _guid_ _timestamp_ _timestamps_ \
+         _ts_ _time_ _created_ _updated_ _modified_ _date_ _epoch_ _millis_ _ms_ _nanos_ _ns_ _micros_ _seq_ \
+         _sequence_ _offset_ _partition_ _count_ _counter_ _total_ _subtotal_ _amount_ _price_ _cost_ _balance_ \
+         _qty_ _quantity_ _size_ _bytes_ _length_ _duration_ _latency_ _elapsed_ _port_ _pid_ _page_ _score_ \
+         _ratio_ _percent_ _temperature_ _weight_ _height_ _width_ _depth_ _revision_ _rev_ _ticket_ _article_ \
+         _product_ _productid_ _item_ _itemid_ _model_ _part_ _partno_ _partnumber_ _catalog_ _catalogue_ \
+         _transaction_ _txn_ _txid_ _tx_ _nonce_ _block_ _blockheight_ _booking_ _coupon_ _voucher_ _flight_ _po_ \
+         _purchase_ _manifest_ _container_ _pallet_ _shelf_ _warehouse_ _cursor_ _index_ _lsn_ _gtid_ _xid_ _tid_ \
+         _threshold_ _speed_ _distance_ _volume_ _rate_ _reading_ _meter_ _sensor_ _measurement_ _signature_ \
+         _fingerprint_ _thumbprint_ _eventid_ _messageid_ _message_id_ _event_id_ _job_ _jobid_ _task_ _snowflake_ \
+         _tweet_ _postid_ _videoid_ _hscode_ _tariff_ bestellnummer rechnungsnummer sendungsnummer artikelnummer \
+         _bestellung_ _commande_ _facture_ _pedido_ _factura_ _ordine_ _encomenda_ _zamowienie_ 订单 訂單 运单 \
+         快递单号 流水号 发票 物流 单号 注文 伝票 商品番号 追跡番号 주문 송장번호 заказ накладная",
+    ),
+    (
+        Hint::GENERIC,
+        "_value_ _val_ _values_ _number_ _no_ _num_ _nr_ _id_ _text_ _raw_ _data_ _primary_ _secondary_ _work_ _home_ \
+         _main_ _personal_ _private_ _business_ _other_ _formatted_ _display_ _plain_ _code_ _content_ _body_ \
+         _original_ _e164_ _national_ _international_ _ref_ _reference_ _field_ _document_ _doc_ _kind_ \
+         _identifier_ _key_ _digits_ _full_ _numero_ _numer_ _nummer_ _wert_ _valeur_ _valor_ 号码 番号",
+    ),
+    (
+        Hint::PERSON,
+        "_customer_ _customers_ _user_ _users_ _person_ _persons_ _people_ _patient_ _patients_ _contact_ \
+         _contacts_ _employee_ _employees_ _owner_ _holder_ _recipient_ _recipients_ _sender_ _beneficiary_ \
+         _payer_ _payee_ _author_ _member_ _members_ _passenger_ _passengers_ _guest_ _guests_ _student_ _teacher_ \
+         _driver_ _applicant_ _insured_ _buyer_ _seller_ _client_ _subscriber_ _consignee_ _receiver_ _attendee_ \
+         _attendees_ _participant_ _participants_ _doctor_ _physician_ _nurse_ _candidate_ _borrower_ _tenant_ \
+         _resident_ _citizen_ _child_ _children_ _spouse_ _father_ _mother_ _parent_ _guardian_ _dependent_ \
+         _dependents_ _signatory_ _director_ _shareholder_ _visitor_ _donor_ _voter_ _claimant_ _witness_ _victim_ \
+         _suspect_ _profile_ _billing_ _shipping_ _shipto_ _billto_ _individual_ _manager_ _assignee_ _reporter_ \
+         _requester_ _kunde_ _kunden_ _mitarbeiter_ _empfanger_ _patientin_ _personne_ _cliente_ _clientes_ \
+         _persona_ _paciente_ _empleado_ _usuario_ _utente_ _paziente_ _dipendente_ _pessoa_ _klant_ _medewerker_ \
+         _kund_ _asiakas_ _klient_ _pacjent_ _osoba_ _zakaznik_ _musteri_ 客户 客戶 用户 用戶 联系人 收件人 寄件人 \
+         员工 患者 顧客 お客様 従業員 고객 사용자 직원 клиент пользователь пациент сотрудник",
+    ),
+    (Hint::BARE_NAME, "_name_ _names_ _first_ _last_ _middle_ _given_ _family_ _navn_ _namn_"),
+    (Hint::LATITUDE, "_lat_ latitude breitengrad latitud 纬度 緯度 위도 широта"),
+    (Hint::LONGITUDE, "_lon_ _lng_ _long_ longitude langengrad longitud 经度 経度 경도 долгота"),
+    (
+        Hint::THING,
+        "filename hostname _host_ _file_ _company_ companyname _organization_ _organisation_ _org_ _event_ classname \
+         _class_ servicename _service_ typename _type_ bankname _bank_ _city_ _country_ _state_ _region_ _product_ \
+         productname _item_ _brand_ _model_ _device_ _app_ _application_ _project_ _package_ _topic_ _queue_ _table_ \
+         _column_ _database_ _db_ _schema_ _domain_ _domainname_ _server_ _cluster_ _namespace_ _pod_ _container_ \
+         _image_ _node_ _username_ _user_name_ _login_ _loginname_ _nickname_ _path_ _directory_ _folder_ _method_ \
+         _function_ _field_name_ _key_name_ _role_ _group_ _team_ _department_ _store_ _shop_ _hotel_ _restaurant_ \
+         _school_ _merchant_ _vendor_ _supplier_ _campaign_ _channel_ _category_ _tag_ _label_ _feature_ _flag_ \
+         _metric_ _rule_ _policy_ _plan_ _tier_ _zone_ _branch_ _repository_ _repo_ _workflow_ _job_ _task_ _step_ \
+         _stage_ _environment_ _template_ _agent_ _browser_ _os_ _language_ _currency_ _firma_ _status_ _title_ \
+         _issuer_ _scheme_ _network_ 商品 公司 企业 会社 제품",
+    ),
+    (
+        Hint::VERSION,
+        "_version_ _ver_ _versions_ _release_ _firmware_ _fw_ _sw_ _build_ _semver_ _software_ _revision_ _useragent_ \
+         _user_agent_ _kernel_ _sdk_ _oid_ _patch_ _chapter_ _section_ _clause_ _v_ _rev_ 版本 バージョン 버전 версия",
+    ),
+    (
+        Hint::NOT_MAIL,
+        "messageid inreplyto _package_ _packages_ _dependency_ _dependencies_ _image_ _docker_ _npm_ _module_ \
+         contentid _xmpp_ _jid_ _unit_ _ssh_ _git_ _repo_ repository",
+    ),
+    (
+        Hint::PLACE,
+        "_address_ _addresses_ _adresse_ _anschrift_ _direccion_ _indirizzo_ _endereco_ _adres_ 地址 住所 주소",
+    ),
+];

@@ -1,0 +1,242 @@
+//! Text inside text: JSON in a string, percent-encoded words, base64 (POLICY §6, rule 1).
+
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::{Asked, Scanner, Value};
+use crate::finding::ScanError;
+use crate::keys::Hint;
+
+/// Capacity of a buffer that is kept for the next text.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// Fewer characters of base64 hide nothing worth the false alarms.
+const BASE64_MIN: usize = 12;
+
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_allow_trailing_bits(true)
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, LENIENT);
+const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, LENIENT);
+
+/// A decoded text, and where each of its bytes, and its end, stand in the scanned one.
+#[derive(Debug, Default)]
+pub(super) struct Layer {
+    pub(super) text: String,
+    pub(super) places: Vec<u32>,
+}
+
+impl Layer {
+    pub(super) fn clear(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(KEPT_BYTES_MAX);
+        self.places.clear();
+        self.places.shrink_to(KEPT_BYTES_MAX);
+    }
+}
+
+/// Where the bytes of a text stand in the scanned one.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Places<'p> {
+    /// One after the other from here on.
+    From(u32),
+    /// Each by itself, and the end.
+    Table(&'p [u32]),
+    /// All of them in one piece that cannot be divided.
+    Whole(u32, u32),
+}
+
+impl<'p> Places<'p> {
+    pub(super) fn at(start: u32) -> Places<'static> {
+        Places::From(start)
+    }
+
+    pub(super) fn table(places: &'p [u32]) -> Places<'p> {
+        Places::Table(places)
+    }
+
+    pub(super) fn whole(range: Range<u32>) -> Places<'static> {
+        Places::Whole(range.start, range.end)
+    }
+
+    /// The places of the text from `start` on.
+    pub(super) fn behind(self, start: u32) -> Places<'p> {
+        match self {
+            Places::From(base) => Places::From(base + start),
+            Places::Table(places) => Places::Table(&places[start as usize..]),
+            whole => whole,
+        }
+    }
+
+    pub(super) fn of(self, byte: usize) -> u32 {
+        match self {
+            Places::From(base) => base + byte as u32,
+            Places::Table(places) => places[byte],
+            Places::Whole(start, end) => {
+                if byte == 0 {
+                    start
+                } else {
+                    end
+                }
+            }
+        }
+    }
+
+    /// Bytes of the scanned text that stand for a range of this one.
+    pub(super) fn range(self, range: Range<usize>) -> Range<u32> {
+        match self {
+            Places::Whole(start, end) => start..end,
+            places => places.of(range.start)..places.of(range.end),
+        }
+    }
+}
+
+impl Scanner {
+    fn spend(&mut self, bytes: usize) -> Result<(), ScanError> {
+        self.spent_bytes += bytes;
+        if self.spent_bytes > self.budget_bytes {
+            return Err(ScanError::Budget { bytes: self.budget_bytes });
+        }
+        Ok(())
+    }
+
+    /// Looks through a text that is JSON as a whole; whether it was.
+    pub(super) fn json_inside(&mut self, value: Value<'_>, asked: Asked) -> Result<bool, ScanError> {
+        self.spend(value.text.len())?;
+        let mut buffer = self.tapes.pop().unwrap_or_default();
+        let outcome = match buffer.parse(value.text) {
+            Ok(tape) => {
+                let around = Hint { flags: value.hint.flags & (Hint::PERSON | Hint::PLACE), ..Hint::NONE };
+                self.walk(&tape, value.places, around, value.level + 1, asked, None).map(|()| true)
+            }
+            Err(_) => Ok(false),
+        };
+        self.tapes.push(buffer);
+        outcome
+    }
+
+    /// Decodes the words that have `%` and two hexadecimal digits; only what such a sequence is part of is new.
+    pub(super) fn percent_inside(&mut self, value: Value<'_>, asked: Asked) -> Result<(), ScanError> {
+        let bytes = value.text.as_bytes();
+        let mut at = 0;
+        while let Some(percent) = memchr::memchr(b'%', &bytes[at..]).map(|found| at + found) {
+            if hex_pair(&bytes[percent..]).is_none() {
+                at = percent + 1;
+                continue;
+            }
+            let is_space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\t' | b'\r' | b'"');
+            let start = bytes[..percent].iter().rposition(is_space).map_or(0, |space| space + 1);
+            let end = bytes[percent..].iter().position(is_space).map_or(bytes.len(), |space| percent + space);
+            at = end;
+            self.spend(end - start)?;
+            let mut layer = self.layer();
+            if percent_decode(&value.text[start..end], &mut layer, |byte| value.places.of(start + byte)) {
+                let first = self.found.len();
+                let inside = Value {
+                    text: &layer.text,
+                    places: Places::table(&layer.places),
+                    level: value.level + 1,
+                    ..value
+                };
+                let outcome = self.value(inside, asked);
+                // Without a sequence inside, it has been found as it stands.
+                let mut kept = first;
+                for index in first..self.found.len() {
+                    let range = self.found[index].range.clone();
+                    let known = self.found[..first].iter().any(|other| other.range == range);
+                    if !known {
+                        self.found.swap(kept, index);
+                        kept += 1;
+                    }
+                }
+                self.found.truncate(kept);
+                self.give_back(layer);
+                outcome?;
+            } else {
+                self.give_back(layer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes runs of base64 that give readable text.
+    pub(super) fn base64_inside(&mut self, value: Value<'_>, asked: Asked) -> Result<(), ScanError> {
+        let bytes = value.text.as_bytes();
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
+        let mut at = 0;
+        while at < bytes.len() {
+            let length = bytes[at..].iter().take_while(|byte| is_part(**byte)).count();
+            if length < BASE64_MIN {
+                at += length + 1;
+                continue;
+            }
+            let padding = bytes[at + length..].iter().take(2).take_while(|byte| **byte == b'=').count();
+            let run = at..at + length + padding;
+            at = run.end + 1;
+            // A data URL and a path have their own prefix before the text proper.
+            self.base64_run(value, run, asked)?;
+        }
+        Ok(())
+    }
+
+    fn base64_run(&mut self, value: Value<'_>, run: Range<usize>, asked: Asked) -> Result<(), ScanError> {
+        let encoded = &value.text.as_bytes()[run.clone()];
+        let engine =
+            if encoded.iter().any(|byte| matches!(byte, b'-' | b'_')) { &BASE64_URL } else { &BASE64 };
+        // Random text fails within the first few bytes.
+        let mut head = [0; 9];
+        if engine.decode_slice(&encoded[..12], &mut head).is_err()
+            || !head.iter().all(|byte| is_readable(*byte))
+        {
+            return Ok(());
+        }
+        self.spend(encoded.len())?;
+        let Ok(decoded) = engine.decode(encoded) else { return Ok(()) };
+        let Ok(text) = String::from_utf8(decoded) else { return Ok(()) };
+        if !text.bytes().all(is_readable) {
+            return Ok(());
+        }
+        let places = Places::whole(value.places.range(run));
+        self.value(Value { text: &text, places, level: value.level + 1, ..value }, asked)
+    }
+}
+
+fn is_readable(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t' | 0x80..)
+}
+
+fn hex_pair(bytes: &[u8]) -> Option<u8> {
+    let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
+    Some((digit(1)? * 16 + digit(2)?) as u8)
+}
+
+/// Writes the decoded text; whether it is UTF-8.
+fn percent_decode(text: &str, layer: &mut Layer, place: impl Fn(usize) -> u32) -> bool {
+    let bytes = text.as_bytes();
+    let mut decoded = std::mem::take(&mut layer.text).into_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        layer.places.push(place(at));
+        match (bytes[at], hex_pair(&bytes[at..])) {
+            (b'%', Some(byte)) => {
+                decoded.push(byte);
+                at += 3;
+            }
+            (byte, _) => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    layer.places.push(place(bytes.len()));
+    match String::from_utf8(decoded) {
+        Ok(text) => {
+            layer.text = text;
+            true
+        }
+        Err(_) => false,
+    }
+}
