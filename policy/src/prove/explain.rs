@@ -6,7 +6,8 @@ use super::reach::Seen;
 use super::report::{Counterexample, Dependency, Role, RulePlace, Step};
 use super::subjects::{Concern, Cover, Leaf, Subject, items};
 use super::transfer::{Ways, certain, contexts};
-use crate::model::{Action, Context, Mode, OnViolation, Rule};
+use super::zones::zone;
+use crate::model::{Action, Context, Mode, OnViolation, ProtectItem, Rule};
 use crate::protection::{Protection, meet};
 
 /// Where a way was found.
@@ -186,6 +187,18 @@ fn tell(
     };
     judged.push((Context::Publish, from, false));
     let made = done_for(borders, found, before, role, to);
+    if let Some(key) = forms.protection(after.form).and_then(Protection::key) {
+        let keys = borders.program.keys();
+        let is_held = keys.holds(zone(from), key) || (found.at_deliver && keys.holds(zone(to), key));
+        let maker = |(_, item): &(&Applied, &ProtectItem)| item.demand.protection.key() == Some(key);
+        if let Some((applied, _)) = items(borders, &found.here.rules).find(maker)
+            && !is_held
+        {
+            let name = &borders.program.federation.zones[from].name;
+            let why = format!("{name} can make it, though it does not hold {}", keys.label(key));
+            telling.depends_on.push(Dependency { place: place(borders.rule(applied)), why });
+        }
+    }
     for (context, to, makes) in judged {
         let is_gated = !matches!((context, role, makes), (Context::Egress, At::Carrier(_), false));
         if is_gated {
@@ -202,11 +215,18 @@ fn tell(
                 continue;
             }
             let rule = borders.rule(applied);
+            let form = forms.protection(after.form);
             let is_certain = certain(borders, applied, *concern, &found.subject.key, context).contains(from, to);
             if is_certain && makes && before.form == Form::VALUE {
                 telling.protections.push(place(rule));
+                if let (Protection::Generalise { .. }, true) = (item.demand.protection, form == made) {
+                    let why = "the value is one that can be generalised so".to_owned();
+                    telling.depends_on.push(Dependency { place: place(rule), why });
+                } else if form != made && form == Some(Protection::Redact) {
+                    let why = "the value stands where it can only be redacted".to_owned();
+                    telling.depends_on.push(Dependency { place: place(rule), why });
+                }
             } else if !is_certain || before.form != Form::VALUE {
-                let form = forms.protection(after.form);
                 let is_met = meet(form, Some(item.demand.protection)) == form;
                 let why = match (is_met, form == made) {
                     (true, true) => continue,
@@ -308,7 +328,12 @@ fn rule(
         Mode::Enforce => {
             let checks = matches!(
                 rule.action,
-                Action::Require { .. } | Action::Validate(_) | Action::Structure(_) | Action::Limit(_)
+                Action::Require { .. }
+                    | Action::Validate(_)
+                    | Action::Structure(_)
+                    | Action::Limit(_)
+                    // Of other classes, which the event then must not hold.
+                    | Action::Forbid(_)
             );
             if checks && rule.on_violation != OnViolation::Strip {
                 telling.checks.push(place(rule));

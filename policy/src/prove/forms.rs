@@ -125,7 +125,8 @@ pub(crate) fn again(form: Option<Protection>, demanded: Option<Protection>) -> O
     }
 }
 
-/// Everything that some of the possible protections make of a value beside the certain ones.
+/// Everything that some of the possible protections make of a value beside the certain ones. What cannot have a form,
+/// such as a name of a member or what a ladder does not read, is redacted instead, and then may be carried further.
 pub(crate) fn closure(
     certain: Option<Protection>,
     possible: &[Protection],
@@ -137,6 +138,14 @@ pub(crate) fn closure(
             let form = forms.number(meet(forms.protection(found[at]), Some(*one)))?;
             if !found.contains(&form) {
                 found.push(form);
+            }
+        }
+    }
+    for at in 0..found.len() {
+        if forms.protection(found[at]).is_some() {
+            let less = forms.number(meet(forms.protection(found[at]), Some(Protection::Redact)))?;
+            if !found.contains(&less) {
+                found.push(less);
             }
         }
     }
