@@ -31,6 +31,7 @@ use tracing::{error, info};
 
 use crate::admin::{self, AdminState, HostGuard};
 use crate::config::Node;
+use crate::data_keys;
 use crate::data_directory::DataDirectory;
 use crate::identity::{BridgeIdentity, CertificateKeyring, CredentialFiles, Credentials};
 use crate::journal::{self, Journal};
@@ -83,6 +84,8 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
         .program
         .zone(zone.as_str())
         .ok_or_else(|| anyhow!("the federation document lists no zone `{zone}`"))?;
+
+    let keys = Arc::new(data_keys::load(&node.data_keys, &federation, own_zone_index)?);
 
     let data = DataDirectory::open(&node.data_dir)?;
     let reset_seed = data.secret("reset-key").context("cannot use the data directory")?;
@@ -145,6 +148,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
             bridges: members(&node)?.into_keys().collect(),
             quotas: node.quotas,
             policies: Arc::clone(&policies),
+        keys,
             forwarding: Arc::clone(&forwarding),
             links: Arc::clone(&links),
             router: router_handle.clone(),
@@ -268,7 +272,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     admin_state.draining.store(true, Ordering::Relaxed);
     pipeline.drain();
     let (done, said) = oneshot::channel();
-    router_handle.send(Command::Shutdown { done }).await;
+    router_handle.send(Command::Shutdown { lasting: pipeline.lasting_interest(), done }).await;
     let _ = tokio::time::timeout(GOODBYE, said).await;
     // The messages are queued; the connections need a moment to carry them before they are closed.
     tokio::time::sleep(GOODBYE).await;

@@ -8,12 +8,18 @@ use anyhow::{Context as _, anyhow, bail};
 use meshbridge_policy::{Federation, Key, Node as Yaml, Shape, SourceFile, check, documents};
 use meshbridge_routing::{BridgeId, ZoneName};
 
+use crate::data_keys::DataKeyFile;
 use crate::link::PeerAddress;
 use crate::listeners::{ListenerKind, ListenerSettings, TlsFiles};
 use crate::pipeline::{Quota, Quotas};
 
 /// Files of the spool at least: what is written, what is ready, the reserve.
 const SEGMENTS_MIN: u64 = 8;
+
+static DATA_KEY: Shape = Shape::Map(&[
+    Key::required("file", &Shape::Text, "file with the version in use, as `meshbridge policy keygen` writes it"),
+    Key::optional("older", &Shape::Dict(&Shape::Text), "version: file, for reading what older keys made"),
+]);
 
 static CLIENT_TLS: Shape = Shape::Map(&[
     Key::required("certificate", &Shape::Text, "PEM file with the server's chain, leaf first"),
@@ -451,6 +457,24 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
         zone,
         federation,
     })
+}
+
+/// Files of keys for data, by name and version.
+fn lower_data_keys(policy: &Yaml, base: &Path) -> Vec<DataKeyFile> {
+    let mut files = Vec::new();
+    for (name, node) in policy.get("keys").map(Yaml::entries).unwrap_or_default() {
+        let name = name.text().unwrap_or_default();
+        let mut add = |version: Option<u32>, path: Option<&str>| {
+            files.extend(path.map(|path| DataKeyFile { name: name.to_owned(), version, path: base.join(path) }));
+        };
+        add(None, node.get("file").and_then(Yaml::text));
+        for (version, path) in node.get("older").map(Yaml::entries).unwrap_or_default() {
+            // What is no number is no version of any key, and refused as such.
+            let number = version.text().and_then(|text| text.parse().ok()).unwrap_or(0);
+            add(Some(number), path.text());
+        }
+    }
+    files
 }
 
 fn lower_listener(node: &Yaml, base: &Path) -> anyhow::Result<Listener> {

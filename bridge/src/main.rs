@@ -7,6 +7,7 @@ mod audit;
 mod cli;
 mod config;
 mod data_directory;
+mod data_keys;
 #[cfg(feature = "fail-points")]
 mod fail_points;
 mod identity;

@@ -85,6 +85,7 @@ pub(crate) struct Metrics {
     pub(crate) spool_flush_microseconds: IntGauge,
     pub(crate) spool_admits: IntGauge,
     pub(crate) spool_damaged: IntGauge,
+    pub(crate) tasks: IntGauge,
     pending: prometheus::IntGaugeVec,
     pub(crate) unbalanced: IntGauge,
     pub(crate) producer_window: IntGauge,
@@ -217,6 +218,10 @@ impl Metrics {
             spool_damaged: gauge(
                 "meshbridge_spool_damaged",
                 "1 when a part of the spool has rotted or is missing; it stays until the next start.",
+            ),
+            tasks: gauge(
+                "meshbridge_tasks",
+                "Tasks that live now; what connections, links and subscriptions hold.",
             ),
             pending: register(
                 &registry,

@@ -38,12 +38,13 @@ mod sealed;
 mod settings;
 mod stored;
 mod subscriptions;
+mod todo;
 mod waiters;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use meshbridge_delivery::{Core, LeftOut, Outcome};

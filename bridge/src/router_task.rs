@@ -62,8 +62,10 @@ pub(crate) enum Command {
     PolicyDigest([u8; 32]),
     /// The bridge has a new certificate: what it says of itself is signed again.
     Resign,
-    /// Says goodbye to the neighbours; the reply comes when the messages are on their way.
+    /// Says goodbye to the neighbours; `lasting` is wanted also while the bridge is away. The reply comes when the messages
+    /// are on their way.
     Shutdown {
+        lasting: BTreeSet<TopicFilter>,
         done: oneshot::Sender<()>,
     },
     /// For the admin API: `view` is called on the core, between two turns.
@@ -179,8 +181,8 @@ impl RouterTask {
             }
             Command::PolicyDigest(digest) => self.router.set_policy_digest(digest, now()),
             Command::Resign => self.router.resign(now()),
-            Command::Shutdown { done } => {
-                self.router.shutdown(now());
+            Command::Shutdown { lasting, done } => {
+                self.router.shutdown(&lasting, now());
                 stopped.push(done);
             }
             Command::View(View(view)) => view(&self.router),

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt;
 use meshbridge_ledger::{Delivery, Place, Topics};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::sse::{Decoder, Message};
@@ -18,6 +19,11 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// A stream says something every few seconds; one that does not is as good as closed.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Events acknowledged by one request: one request for each would be slower than they come.
+const TOGETHER_MAX: usize = 256;
+/// Read and not acknowledged.
+const QUEUED_MAX: usize = 1_024;
 
 /// How a subscriber reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +87,17 @@ struct Reader {
     unsettled: Vec<String>,
 }
 
+/// The token of an offer, or else its key, and the event's id.
+type Offered = (String, String);
+
+/// Acknowledges by token, beside the reading.
+struct Acknowledger {
+    url: String,
+    place: Place,
+    ledger: SharedLedger,
+    state: Arc<State>,
+}
+
 impl Consumer {
     /// Subscribes at this bridge; returns once it has taken the subscription. `topics` says what of the published topics the filter matches.
     pub async fn start(
@@ -113,6 +130,11 @@ impl Consumer {
     /// Its interest is known everywhere: from now on every event must name its destination.
     pub fn established(&self) {
         self.ledger.with(|ledger| ledger.established(self.place));
+    }
+
+    /// Where its offers are entered.
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// How it fares.
@@ -172,26 +194,44 @@ impl Reader {
     }
 
     async fn read(&mut self, response: reqwest::Response) -> Result<()> {
+        let (taken, queue) = mpsc::channel(QUEUED_MAX);
+        let acknowledging = self.acknowledger().run(queue);
+        tokio::select! {
+            end = self.read_stream(response, taken) => end,
+            // It ends with the stream.
+            () = acknowledging => Ok(()),
+        }
+    }
+
+    async fn read_stream(&mut self, response: reqwest::Response, taken: mpsc::Sender<Offered>) -> Result<()> {
         let mut chunks = response.bytes_stream();
         let mut decoder = Decoder::default();
         loop {
             let chunk = tokio::time::timeout(SILENCE_MAX, chunks.next()).await.context("silence")?;
             let Some(chunk) = chunk else { return Ok(()) };
-            let mut taken = Vec::new();
             for message in decoder.push(&chunk?)? {
                 ensure!(message.event.is_none(), "{message:?}");
                 if message.data.is_some() {
-                    taken.push(self.take(message)?);
+                    let offered = self.take(message)?;
+                    if self.reading == Reading::Manual {
+                        taken.send(offered).await?;
+                    }
                 }
-            }
-            if self.reading == Reading::Manual && !taken.is_empty() {
-                self.acknowledge(&taken).await;
             }
         }
     }
 
+    fn acknowledger(&self) -> Acknowledger {
+        Acknowledger {
+            url: format!("{}/v1/subscriptions/{}/ack", self.base, self.name),
+            place: self.place,
+            ledger: self.ledger.clone(),
+            state: Arc::clone(&self.state),
+        }
+    }
+
     /// Enters one offer; its token, or else its key, and the event's id.
-    fn take(&mut self, message: Message) -> Result<(String, String)> {
+    fn take(&mut self, message: Message) -> Result<Offered> {
         let sse_id = message.id.context("every event has an `id:`")?;
         let event: Value = serde_json::from_str(message.data.as_deref().unwrap_or_default())?;
         let id = event["id"].as_str().context("every event has an id")?.to_owned();
@@ -212,11 +252,21 @@ impl Reader {
         }
         Ok((sse_id, id))
     }
+}
 
-    async fn acknowledge(&self, taken: &[(String, String)]) {
+impl Acknowledger {
+    async fn run(self, mut queue: mpsc::Receiver<Offered>) {
+        let mut taken = Vec::new();
+        while queue.recv_many(&mut taken, TOGETHER_MAX).await > 0 {
+            self.acknowledge(&taken).await;
+            taken.clear();
+        }
+    }
+
+    async fn acknowledge(&self, taken: &[Offered]) {
         let tokens: Vec<&str> = taken.iter().map(|(token, _)| token.as_str()).collect();
-        let url = format!("{}/v1/subscriptions/{}/ack", self.base, self.name);
-        let sent = http().post(url).timeout(OPEN_WITHIN).json(&json!({ "tokens": tokens })).send().await;
+        let sent =
+            http().post(&self.url).timeout(OPEN_WITHIN).json(&json!({ "tokens": tokens })).send().await;
         let count = taken.len() as u64;
         let Some(stale) = answered(sent).await else {
             // It may have become durable all the same; then nothing comes again, which is as well.

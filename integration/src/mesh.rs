@@ -14,8 +14,11 @@ use tempfile::TempDir;
 
 use crate::{Node, Relay, binary, eventually, issue, meshbridge, ports};
 
+mod books;
+mod strikes;
+
 const COMMAND_WITHIN: Duration = Duration::from_secs(10);
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(60);
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 /// How much of a bridge's log is shown when a test fails.
 const LOG_BYTES_SHOWN: usize = 4_096;
@@ -50,6 +53,16 @@ impl Plan {
     /// `west` reaches `east` over `north` and over `south`.
     pub fn diamond() -> Plan {
         Plan::new(&[("west", "north"), ("west", "south"), ("north", "east"), ("south", "east")])
+    }
+
+    /// Four bridges that reach each other over `hub` alone.
+    pub fn star() -> Plan {
+        Plan::new(&[("north", "hub"), ("east", "hub"), ("south", "hub"), ("west", "hub")])
+    }
+
+    /// The zones, in the order in which the links name them.
+    pub fn zones(&self) -> &[String] {
+        &self.zones
     }
 
     /// Five bridges in a ring, so that no single cut parts them, and any two do.

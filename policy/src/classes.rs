@@ -1,6 +1,9 @@
 //! Classes of personal data as documents name them: a class, a family of classes, or `*`.
 
+use std::cell::RefCell;
+
 pub(crate) use meshbridge_detect::{Class, ClassSet, Confidence};
+use meshbridge_detect::Scanner;
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::yaml::Node;
@@ -54,7 +57,16 @@ pub(crate) fn class_set(node: &Node, problems: &mut Diagnostics) -> ClassSet {
     set
 }
 
-/// The class of something that a text holds, for messages that must not show it.
-pub(crate) fn first_in(_text: &str) -> Option<Class> {
-    None
+/// The class of something that a text holds, for messages that must not show it. Made where something was stopped, not
+/// on the way of every event.
+pub(crate) fn first_in(text: &str) -> Option<Class> {
+    thread_local! {
+        static SCANNER: RefCell<Scanner> = RefCell::new(Scanner::new());
+    }
+    let mut found = Vec::new();
+    let scanned = SCANNER.with_borrow_mut(|scanner| {
+        scanner.scan_value(text, None, &ClassSet::ALL, Confidence::Medium, &mut found)
+    });
+    // What cannot be looked through is not shown either.
+    if scanned.is_err() { Class::all().next() } else { found.first().map(|finding| finding.class) }
 }

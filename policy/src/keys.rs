@@ -140,7 +140,8 @@ impl KeyRing for MapKeyRing {
 impl fmt::Debug for MapKeyRing {
     /// Names and versions only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let versions = self.secrets.iter().map(|(name, versions)| (name, versions.keys().collect::<Vec<_>>()));
+        let versions =
+            self.secrets.iter().map(|(name, versions)| (name, versions.keys().collect::<Vec<_>>()));
         f.debug_map().entries(versions).finish()
     }
 }

@@ -15,6 +15,7 @@
 //! What is stopped stays stopped and what is removed stays removed by construction: layers intersect what they permit,
 //! add up what they require and meet what they protect, so an inner layer cannot loosen an outer one.
 
+mod analysis;
 mod classes;
 mod compile;
 mod condition;
@@ -44,6 +45,7 @@ mod shape;
 pub mod testing;
 mod yaml;
 
+pub use analysis::{Change, ChangeKind, RuleCost};
 pub use compile::{Compiled, compile};
 pub use decision::{Decision, Found, Report, RuleRef, Stopped, Verdict};
 pub use delivery::{
@@ -56,12 +58,12 @@ pub use documents::policy::shape as policy_shape;
 pub use documents::waiver::shape as waiver_shape;
 pub use engine::{Request, Scratch, ZoneSet};
 pub use federation::{BridgeEntry, Federation, FederationLink, SigningKey, ZoneIndex, shape as federation_shape};
-pub use keys::{KeyRing, KeyUse, MapKeyRing};
+pub use keys::{KeyRing, KeyUse, MapKeyRing, SECRET_BYTES};
 pub use limits::Buckets;
 pub use meshbridge_detect::{Class, ClassSet, Confidence};
 pub use model::{Context, Disposition};
 pub use program::{ClassId, Program};
-pub use protect::Randomness;
+pub use protect::{DecryptReport, Randomness, decrypt};
 pub use prove::{
     Basis, Counterexample, Dependency, Proof, Refutation, Role, RulePlace, Step,
 };

@@ -114,7 +114,9 @@ type Frontier = smallvec::SmallVec<[u32; 16]>;
 fn follow(step: &Step, tape: &Tape<'_>, numbering: &Numbering, node: u32, out: &mut Frontier) {
     match step {
         Step::Name(name) => {
-            out.extend(tape.members(node).filter(|(key, _)| is_named(tape, *key, name)).map(|(_, value)| value));
+            out.extend(
+                tape.members(node).filter(|(key, _)| is_named(tape, *key, name)).map(|(_, value)| value),
+            );
         }
         Step::AnyMember => out.extend(tape.members(node).map(|(_, value)| value)),
         Step::AnyElement => out.extend(tape.elements(node)),
@@ -156,7 +158,8 @@ fn quoted(text: &str) -> Result<(String, &str), &'static str> {
                     '\'' | '\\' | '/' => escaped,
                     'u' => {
                         let digits = text.get(at + 2..at + 6).ok_or("four digits must follow `\\u`")?;
-                        let code = u32::from_str_radix(digits, 16).map_err(|_| "four digits must follow `\\u`")?;
+                        let code =
+                            u32::from_str_radix(digits, 16).map_err(|_| "four digits must follow `\\u`")?;
                         chars.nth(3);
                         char::from_u32(code).ok_or("write this character itself, not its surrogates")?
                     }

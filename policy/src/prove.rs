@@ -42,9 +42,10 @@ use crate::model::{Disclosure, Invariant, Match, Never};
 use crate::program::Program;
 
 pub(crate) use borders::{Applied, Borders, Here};
-pub(crate) use subjects::says_what_topics_hold;
-pub(crate) use transfer::Ways;
-pub(crate) use zones::{Pairs, Zones};
+pub(crate) use forms::described;
+pub(crate) use subjects::{Subject, SubjectKey, is_within, items, leaves, subjects_anywhere};
+pub(crate) use transfer::{Ways, parts};
+pub(crate) use zones::{Pairs, Zones, bits, zone};
 
 pub use report::{
     Basis, Counterexample, Dependency, Proof, Refutation, Role, RulePlace, Step,

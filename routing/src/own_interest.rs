@@ -127,9 +127,14 @@ impl OwnInterest {
         !self.touched.is_empty()
     }
 
-    pub(crate) fn clear(&mut self) {
-        let touched = self.advertised().collect();
-        *self = OwnInterest { touched, ..OwnInterest::default() };
+    /// The bridge goes: what is not among `lasting` ends at once, and no group has a member any more.
+    pub(crate) fn leave(&mut self, lasting: &BTreeSet<TopicFilter>) {
+        let ending: Vec<TopicFilter> =
+            self.held.keys().filter(|filter| !lasting.contains(*filter)).cloned().collect();
+        ending.iter().for_each(|filter| self.drop_filter(filter));
+        self.ends.clear();
+        let groups: Vec<_> = self.groups.keys().cloned().collect();
+        groups.iter().for_each(|(filter, name)| self.set_group(filter, name, Some(false)));
     }
 
     pub(crate) fn next_end(&self) -> Option<Instant> {

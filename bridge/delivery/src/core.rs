@@ -28,7 +28,7 @@ use meshbridge_routing::{BridgeId, EventKey, LANES, Run};
 use crate::bugs::{Bug, bug};
 use crate::message::{Message, Speaker};
 use crate::record::{Accepted, Destined, Outcome, Record};
-use crate::state::{Effect, State};
+use crate::state::{Effect, Source, State};
 pub use api::{Action, Admitted, Alarm, Append, Config, NewEvent, Ticket};
 pub use groups::Choice;
 use local::Local;
@@ -49,6 +49,8 @@ enum Waiting {
     /// Outcomes for this origin may be told up to here.
     Outcomes {
         origin: BridgeId,
+        /// Of the origin when they were made: another disk hears none of them.
+        spool: u128,
         upto: u64,
     },
     Effect(Effect),
@@ -165,7 +167,12 @@ impl Core {
             let effects = bodies.iter().map(|body| Effect::Unchosen { body: *body, name: name.clone() });
             self.actions.extend(effects.map(Action::Effect));
         }
-        let bodies: Vec<u64> = self.state.events.keys().collect();
+        let mut bodies: Vec<u64> = self.state.events.keys().collect();
+        if !self.state.late.is_empty() {
+            // As they were offered before: a subscriber that says what it has seen last means that order.
+            let (events, late) = (&self.state.events, &self.state.late);
+            bodies.sort_by_key(|body| late.place(*body, events.get(body).map_or(0, |event| event.key.seq)));
+        }
         for body in &bodies {
             let Some(event) = self.state.events.get(body) else { continue };
             if event.expires > 0 {
@@ -368,7 +375,10 @@ impl Core {
             }
             Waiting::Effect(effect) => self.actions.push_back(Action::Effect(effect)),
             Waiting::Taken { key, prev, body } => self.on_taken_durable(&key, prev, body, now),
-            Waiting::Outcomes { origin, upto } => {
+            Waiting::Outcomes { origin, spool, upto } => {
+                if self.state.sources.get(&origin).map_or(0, Source::spool) != spool {
+                    return;
+                }
                 let delay = self.config.receipt_delay;
                 let lanes = &mut self.peers.entry(origin).or_default().lanes;
                 lanes.outcomes_durable = lanes.outcomes_durable.max(upto);

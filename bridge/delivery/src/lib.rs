@@ -8,6 +8,7 @@
 #![deny(clippy::iter_over_hash_type)]
 
 mod bugs;
+mod clock;
 mod codec;
 mod core;
 mod intervals;
@@ -22,6 +23,7 @@ pub use crate::core::{
     Action, Admitted, Alarm, Append, Arrival, Arrived, Choice, Config, Core, LateNews, NewEvent, Removal,
     Ticket,
 };
+pub use clock::{ClockDoubt, Reading, STEP_MAX, WallClock};
 pub use codec::DecodeError;
 pub use intervals::IntervalSet;
 pub use message::Message;

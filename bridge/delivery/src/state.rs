@@ -15,6 +15,7 @@
 mod destination;
 mod events;
 mod groups;
+mod late;
 mod membership;
 mod origin;
 mod parts;
@@ -29,6 +30,7 @@ use smallvec::SmallVec;
 pub use destination::Source;
 pub(crate) use destination::{CLOSED_RUNS_MAX, ranges_of};
 pub use events::Events;
+pub use late::Late;
 pub use membership::{DESTINATION_REMOVED, Membership};
 pub use origin::{Account, Destination, Pending};
 pub(crate) use origin::{EGRESS_LOST, OUTCOME_FORGOTTEN};
@@ -36,6 +38,7 @@ pub use producers::{PRODUCER_LIFE_MS, PRODUCERS_MAX};
 pub use usage::{Usage, Used, owner_of};
 
 use crate::bugs::{Bug, bug};
+use crate::intervals::IntervalSet;
 use crate::record::{Accepted, Choices, DeadLetterEnd, GroupEnd, Outcome, Record, SubscriptionRecord, Taken};
 use producers::Producers;
 
@@ -130,6 +133,8 @@ pub struct State {
     pub destinations: BTreeMap<BridgeId, Destination>,
     /// By origin.
     pub sources: BTreeMap<BridgeId, Source>,
+    /// In what order events of others were offered, where that is not the order of their bodies.
+    pub late: Late,
     /// Own events that wait for a bridge with a member of a consumer group: their bodies.
     pub unchosen: BTreeMap<GroupName, BTreeSet<u64>>,
     pub subscriptions: BTreeMap<u32, SubscriptionRecord>,
@@ -155,6 +160,7 @@ impl State {
             retained: BTreeMap::new(),
             destinations: BTreeMap::new(),
             sources: BTreeMap::new(),
+            late: Late::default(),
             unchosen: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             next_subscription: 1,
@@ -176,6 +182,7 @@ impl State {
                 let source = self.sources.entry(key.origin.clone()).or_default();
                 source.take(key, *prev);
                 source.end(*number, key, outcome.clone());
+                self.note_reached(&key.origin, key.run, key.lane);
             }
             Record::Group { body, group, end } => self.on_group(*body, *group, end, effects),
             Record::GroupReturned { body, key, number, group, name, attempts } => {
@@ -217,6 +224,7 @@ impl State {
                 let source = self.sources.entry(origin.clone()).or_default();
                 let set = source.taken.entry((*run, *lane)).or_default();
                 ranges.iter().for_each(|(from, to)| set.insert(*from, *to));
+                self.note_reached(origin, *run, *lane);
             }
             Record::Interest { owner, messages } if messages.is_empty() => {
                 self.interest.remove(owner);
@@ -302,6 +310,24 @@ impl State {
             choices: None,
         };
         self.events.insert(taken.body, event);
+        let (origin, run, lane) = (&taken.key.origin, taken.key.run, taken.key.lane);
+        let source = self.sources.get(origin);
+        let reach =
+            source.and_then(|source| source.taken.get(&(run, lane))).map_or(0, IntervalSet::cumulative);
+        if taken.key.seq > reach {
+            self.late.came_early(&taken.key, taken.body);
+        } else {
+            self.note_reached(origin, run, lane);
+        }
+    }
+
+    /// Something of the lane has come or ended.
+    fn note_reached(&mut self, origin: &BridgeId, run: Run, lane: u8) {
+        if self.late.is_waiting()
+            && let Some(taken) = self.sources.get(origin).and_then(|source| source.taken.get(&(run, lane)))
+        {
+            self.late.reached(origin, run, lane, taken.cumulative(), self.next_body - 1);
+        }
     }
 
     fn on_group(&mut self, body: u64, group: u32, end: &GroupEnd, effects: &mut Vec<Effect>) {
@@ -372,6 +398,7 @@ impl State {
             && let Some(event) = self.events.remove(&body)
         {
             self.retained.remove(&(event.key.run, event.key.lane, event.key.seq));
+            self.late.forget(&event.key, body);
             if event.key.origin == self.own {
                 self.usage.subtract(&event);
             }

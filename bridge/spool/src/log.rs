@@ -12,6 +12,7 @@
 mod checkpoint;
 mod maintain;
 mod options;
+mod scrub;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -32,8 +33,10 @@ use crate::vfs::{Vfs, VfsFile, write_full};
 
 use checkpoint::Checkpoints;
 use maintain::Leaving;
-pub use maintain::{Maintained, Scrubbed};
+pub use maintain::Maintained;
 pub use options::{Append, Appended, Class, Entropy, Options};
+pub use scrub::Scrubbed;
+use scrub::Scrubber;
 
 /// Segments that only records which are not events may use (S13); one of them stays for recovery.
 pub const RESERVE_SEGMENTS: u64 = 4;
@@ -72,6 +75,7 @@ pub struct Log<V: Vfs> {
     reader: BodyReader<V>,
     checkpoints: Checkpoints,
     leaving: Vec<Leaving>,
+    scrubber: Scrubber<V::File>,
     epoch_floor: u64,
     bytes_since_checkpoint: u64,
     disk_low: bool,
@@ -136,6 +140,7 @@ impl<V: Vfs + Clone> Log<V> {
             reader: parts.reader,
             checkpoints: Checkpoints::new(parts.checkpoints),
             leaving: Vec::new(),
+            scrubber: Scrubber::default(),
             epoch_floor: parts.epoch_floor,
             bytes_since_checkpoint: 0,
             disk_low: false,

@@ -4,12 +4,16 @@
 //! A stretch without a valid batch is **rot** when some valid batch elsewhere says that its numbers were durable
 //! (`durable_upto`), and a **torn tail** otherwise (RELIABILITY S7).
 
+mod chain;
+mod damage;
 mod holes;
 mod piece;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) use chain::Link;
+pub use damage::Damage;
 pub(crate) use holes::holes_alone;
 pub use holes::{Hole, HoleKind};
 pub(crate) use piece::Piece;
@@ -19,30 +23,10 @@ use crate::bugs::{Bug, bug};
 use crate::entry::SegmentRow;
 use crate::error::{Doing, OpenError};
 use crate::format::{DATA_START, Header, Lsn, Run, SpoolId};
-use crate::segment::{self, Batch, QUARANTINE};
+use crate::segment::{self, QUARANTINE};
 use crate::vfs::Vfs;
 
 use piece::{Fact, Facts, header_of};
-
-/// A stretch of the log that was durable once and cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// Where it was found.
-    pub segment: u64,
-    /// Numbers of the records in it; some of them may have been read all the same. Unknown when the end of the
-    /// log itself is gone: everything from the first number on.
-    pub first: Lsn,
-    pub last: Option<Lsn>,
-    /// Records that could still be read one by one.
-    pub salvaged: u64,
-}
-
-/// A valid batch of the chain.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Link {
-    pub(crate) segment: u64,
-    pub(crate) batch: Batch,
-}
 
 /// The log as it is on the disk.
 #[derive(Debug, Default)]
@@ -66,6 +50,8 @@ pub(crate) struct Survey {
     pub(crate) damage: Vec<Damage>,
     /// Numbers that a power cut tore off, from here on.
     pub(crate) torn: Option<Lsn>,
+    /// Offsets from which on batches of a segment do not count, because a run that is lost may have dropped them.
+    void: BTreeMap<u64, u64>,
     /// Only when everything was read: where old segments end that no later one says it of.
     ends: BTreeMap<u64, u64>,
     /// Only when everything was read: present, and no longer part of the log.
@@ -182,61 +168,6 @@ impl Survey {
         Ok(())
     }
 
-    /// Puts the batches of all scanned segments in order, finds gaps, the torn end, and the newest checkpoint
-    /// that is whole.
-    fn link(&mut self) {
-        self.chain.clear();
-        self.gaps.clear();
-        self.torn = None;
-        let ids: Vec<u64> = self.pieces.keys().copied().collect();
-        let mut counted = Vec::new();
-        for id in &ids {
-            let limit = self.limit_of(*id);
-            let Some(piece) = self.pieces.get(id).filter(|_| !self.outside.contains(id)) else { continue };
-            let inside = piece.layout.batches.iter().filter(|batch| batch.at < limit);
-            counted.extend(inside.map(|batch| Link { segment: *id, batch: *batch }));
-        }
-        self.vouched = counted.iter().map(|link| link.batch.head.durable_upto).max().unwrap_or(0);
-        let oldest = self.pieces.iter().find(|(id, _)| !self.outside.contains(id));
-        let from_start = oldest.is_some_and(|(_, piece)| piece.header.previous == 0);
-        let mut expected: Option<Lsn> = from_start.then_some(1);
-        for link in counted {
-            let first = link.batch.head.first;
-            if let Some(e) = expected
-                && first != e
-                && !bug(Bug::ChainNotChecked)
-            {
-                if first < e {
-                    // The newer segment holds copies of what the older one's tail had.
-                    while self.chain.last().is_some_and(|last| last.batch.head.first >= first) {
-                        self.chain.pop();
-                    }
-                    self.gaps.retain(|(at, ..)| *at <= self.chain.len());
-                } else if e <= self.vouched && !bug(Bug::DurableUptoIgnored) {
-                    self.gaps.push((self.chain.len(), e, first - 1));
-                } else {
-                    self.torn = Some(e);
-                    break;
-                }
-            }
-            expected = Some(link.batch.head.next());
-            self.chain.push(link);
-        }
-        if bug(Bug::DurableUptoIgnored) {
-            self.vouched = self.chain.iter().map(|link| link.batch.head.durable_upto).max().unwrap_or(0);
-        }
-        self.find_checkpoints();
-    }
-
-    /// Without a checkpoint everything from the first record on is needed.
-    fn note_lost_start(&mut self) {
-        let from_start = self.pieces.values().next().is_some_and(|piece| piece.header.previous == 0);
-        let first = self.chain.first().map_or(1, |link| link.batch.head.first);
-        if self.checkpoint.is_none() && !from_start && first > 1 {
-            self.gaps.insert(0, (0, 1, first - 1));
-        }
-    }
-
     /// Batches of `id` from here on do not count, because a later segment says where the log went on.
     pub(crate) fn limit_of(&self, id: u64) -> u64 {
         let later = self.pieces.range(id + 1..).filter_map(|(_, piece)| piece.facts.previous);
@@ -244,20 +175,8 @@ impl Survey {
         said.or(self.ends.get(&id).copied()).unwrap_or(u64::MAX)
     }
 
-    fn find_checkpoints(&mut self) {
-        let Some(start) = self.chain.first().map(|link| link.batch.head.first) else { return };
-        let end = self.chain.last().map_or(0, |link| link.batch.head.next());
-        let whole = |&(begin, last): &(Lsn, Lsn)| {
-            let inside = begin >= start && last < end;
-            inside && !self.gaps.iter().any(|(_, first, gap_last)| *first <= last && *gap_last >= begin)
-        };
-        let all = self.counted(|facts| &facts.checkpoints).map(|fact| (fact.says, fact.lsn));
-        let mut whole: Vec<(Lsn, Lsn)> = all.filter(whole).collect();
-        whole.sort_unstable();
-        // A checkpoint in the unvouched tail is not carried over, so it does not count.
-        whole.retain(|(_, last)| *last <= self.vouched || bug(Bug::RecoveryTrustsTail));
-        self.checkpoint = whole.last().copied();
-        self.earlier_checkpoint = whole.iter().rev().nth(1).copied();
+    fn counts_until(&self, id: u64) -> u64 {
+        self.limit_of(id).min(self.void.get(&id).copied().unwrap_or(u64::MAX))
     }
 
     /// Facts of one kind from batches that count.
@@ -267,7 +186,7 @@ impl Survey {
     ) -> impl Iterator<Item = &'s Fact<T>> {
         let end = self.chain.last().map_or(0, |link| link.batch.head.next());
         self.pieces.iter().flat_map(move |(id, piece)| {
-            let limit = self.limit_of(*id);
+            let limit = self.counts_until(*id);
             kind(&piece.facts).iter().filter(move |fact| fact.at < limit && fact.lsn < end)
         })
     }
@@ -306,7 +225,7 @@ impl Survey {
     /// announced one was blank when a crash came.
     fn continues_in(&self, id: u64) -> Option<u64> {
         let end = self.chain.last().map_or(0, |link| link.batch.head.next());
-        let limit = self.limit_of(id);
+        let limit = self.counts_until(id);
         let facts = &self.pieces.get(&id)?.facts;
         let next = facts.continues.iter().find(|fact| fact.at < limit && fact.lsn < end)?.says;
         let mut later = self.pieces.range(id + 1..).filter(|(later, _)| **later != next);
@@ -326,51 +245,6 @@ impl Survey {
         let gone: Vec<u64> = gone.filter(|id| !self.missing.contains(id)).collect();
         if !bug(Bug::MissingSegmentSkipped) {
             self.missing.extend(gone);
-        }
-    }
-
-    fn note_damage(&mut self) {
-        for (at, first, last) in &self.gaps {
-            let segment = self.chain.get(at.saturating_sub(1)).map_or(0, |link| link.segment);
-            let damage = Damage { segment, first: *first, last: Some(*last), salvaged: 0 };
-            self.damage.push(damage);
-        }
-        let end = self.chain.last().map_or(1, |link| link.batch.head.next());
-        let tip = self.tip();
-        let beyond = |segment| Damage { segment, first: end, last: None, salvaged: 0 };
-        // The newest file was durable in full size before its first batch: if it is short now, it was cut.
-        let cut = tip.filter(|tip| self.pieces.get(tip).is_some_and(|piece| piece.layout.cut));
-        self.damage.extend(cut.map(beyond));
-        // A torn end in a file that has rotted elsewhere may be rot as well: its last commits and what vouched for them.
-        let dirty = tip.filter(|tip| {
-            let dirty = self.pieces.get(tip).is_some_and(|piece| piece.layout.tail.is_some());
-            let gap_before = |at: usize| self.chain.get(at).is_some_and(|link| link.segment == *tip);
-            dirty && self.gaps.iter().any(|(at, ..)| gap_before(*at))
-        });
-        self.damage.extend(dirty.map(beyond));
-        // Another file says that this one was durable in full, and its header or its end is gone.
-        let named = self.headers.values().map(|header| header.previous);
-        let named: BTreeSet<u64> =
-            named.chain(self.pieces.keys().filter_map(|id| self.continues_in(*id))).collect();
-        let short = self.pieces.iter().filter(|(_, piece)| piece.layout.cut).map(|(id, _)| id);
-        let lost_tips =
-            self.unreadable.iter().chain(short).filter(|id| Some(**id) > tip && named.contains(id));
-        let lost_tips: Vec<Damage> = lost_tips.map(|id| beyond(*id)).collect();
-        self.damage.extend(lost_tips);
-        // Below the tip an unreadable file shows as a gap, unless nothing of it was needed for replay. One that no batch
-        // speaks of is a spare that an earlier run made and a power cut undid.
-        let spoken_of = self.spoken_of();
-        let tip_or_zero = tip.unwrap_or(0);
-        let begin = self.checkpoint.and_then(|(begin, _)| self.segment_of(begin)).unwrap_or(0);
-        let retired = self.retired();
-        let quiet = self.unreadable.iter().filter(|id| {
-            **id < tip_or_zero && **id >= begin && !retired.contains(id) && spoken_of.contains(id)
-        });
-        let quiet: Vec<u64> = quiet.copied().collect();
-        for id in quiet {
-            if !self.damage.iter().any(|damage| damage.segment == id) && self.gaps.is_empty() {
-                self.damage.push(Damage { segment: id, first: 0, last: Some(0), salvaged: 0 });
-            }
         }
     }
 

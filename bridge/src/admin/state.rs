@@ -51,6 +51,8 @@ impl AdminState {
         self.metrics.subscriptions.set(i64::try_from(subscriptions).unwrap_or(i64::MAX));
         self.metrics.parked_bytes.set(i64::try_from(self.pipeline.parked_bytes()).unwrap_or(i64::MAX));
         let spool = self.pipeline.spool_figures();
+        let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        self.metrics.tasks.set(i64::try_from(tasks).unwrap_or(i64::MAX));
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.metrics.spool_segments.set(number(spool.segments));
         self.metrics.spool_live_bytes.set(number(spool.live_bytes));

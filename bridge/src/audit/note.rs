@@ -42,13 +42,13 @@ pub(super) enum Note {
         offset: u64,
         bytes: u64,
     },
-    /// From here on the chain may begin with `segment`, whose first record comes after `seq`; what is older was, or
-    /// is being, removed.
+    /// From here on the chain may begin with `segment`, whose first record comes after record `after`; what is older
+    /// was, or is being, removed. No note has a key `seq` or `hash`: an export puts the record's own in front.
     Pruned {
         time: String,
         segment: u64,
-        seq: u64,
-        hash: String,
+        after: u64,
+        after_hash: String,
     },
     /// Decisions that are not in the chain, because the queue was full.
     Lost {
@@ -69,7 +69,7 @@ impl Note {
     }
 
     pub(super) fn pruned(time: String, segment: u64, before: &Checkpoint) -> Note {
-        Note::Pruned { time, segment, seq: before.seq, hash: hex(&before.hash) }
+        Note::Pruned { time, segment, after: before.seq, after_hash: hex(&before.hash) }
     }
 }
 

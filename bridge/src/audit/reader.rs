@@ -105,13 +105,15 @@ impl SegmentReader {
         let [a, b, c, d, guarded @ ..] = prefix;
         let length = u32::from_be_bytes([a, b, c, d]);
         if guarded != guard(&self.place.hash, length) {
-            return Ok(match self.is_zero_from(offset.saturating_add(PREFIX_BYTES as u64 - 1))? {
-                true => Step::Torn { offset },
-                false => Step::Broken {
-                    offset,
-                    what: "a record does not continue the chain: its length or its place was changed",
+            return Ok(
+                match self.is_zero_from(offset.saturating_add(PREFIX_BYTES as u64).saturating_sub(1))? {
+                    true => Step::Torn { offset },
+                    false => Step::Broken {
+                        offset,
+                        what: "a record does not continue the chain: its length or its place was changed",
+                    },
                 },
-            });
+            );
         }
         let body_bytes = length as usize;
         if body_bytes > BODY_BYTES_MAX {

@@ -225,7 +225,9 @@ impl Walk {
 
     fn note(&mut self, body: &[u8]) {
         match Note::decode(body) {
-            Some(Note::Pruned { segment, seq, hash, .. }) => self.pruned = Some((segment, seq, hash)),
+            Some(Note::Pruned { segment, after, after_hash, .. }) => {
+                self.pruned = Some((segment, after, after_hash));
+            }
             Some(Note::Lost { permits, others, .. }) => {
                 self.report.lost = self.report.lost.saturating_add(permits).saturating_add(others);
             }

@@ -39,6 +39,8 @@ pub(super) struct Writer {
     taken: u64,
     /// Since when something is written that is not durable.
     unsynced: Option<Instant>,
+    /// Whether a full disk is waited for; at a start nobody could tell the log to stop.
+    waits: bool,
     _lock: File,
 }
 
@@ -67,6 +69,7 @@ impl Writer {
             buffered: 0,
             taken: 0,
             unsynced: None,
+            waits: false,
             _lock: lock,
         };
         for note in &notes {
@@ -89,6 +92,7 @@ impl Writer {
         };
         begin(&mut writer)
             .map_err(|source| OpenAuditError::Unusable { path: directory.to_owned(), source })?;
+        writer.waits = true;
         Ok(writer)
     }
 
@@ -214,7 +218,7 @@ impl Writer {
 
     /// Returns when it is worth trying again.
     fn wait_for_space(&mut self, problem: io::Error) -> io::Result<()> {
-        if !is_full(&problem) {
+        if !is_full(&problem) || !self.waits {
             return Err(problem);
         }
         if self.queue.state() != State::DiskFull {

@@ -4,9 +4,9 @@
 //! lane is the order in which its events were accepted. Nothing leaves before the flush; the core sees to that.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use meshbridge_delivery::{Core, LeftOut, NewEvent, Outcome, Ticket};
+use meshbridge_delivery::{Core, LeftOut, NewEvent, Outcome, Reading, Ticket};
 use meshbridge_event::{AttributeValue, Event};
 use meshbridge_policy::{DeliveryClass, Retain, TopicDelivery};
 use meshbridge_routing::{BridgeId, DestinationSet, Forwarding, lane_of};
@@ -50,7 +50,7 @@ impl Inner {
             return Ok(Admission { accepted, ticket: 0, waiters: Vec::new() });
         }
         // A batch is taken whole, so the strictest of its classes is that of all its events.
-        if !self.durable.journal.admits() {
+        if !self.durable.admits() {
             return Err(PublishRefused::Full { retry_after: RETRY_AFTER });
         }
         for plan in &mut planned {
@@ -59,6 +59,7 @@ impl Inner {
         let Full { full, gone } = self.check_quotas(principal, forwarding, &planned, &topics)?;
         let events = planned.len() as u64;
         let mut unrouted = 0;
+        let clock = self.durable.clock();
         let mut new: Vec<NewEvent> = planned
             .iter()
             .zip(&topics)
@@ -70,6 +71,7 @@ impl Inner {
                     plan,
                     *topic,
                     &self.named.matching(&plan.topic),
+                    clock,
                 );
                 unrouted += u64::from(
                     event.destinations.is_empty()
@@ -84,7 +86,7 @@ impl Inner {
             })
             .collect();
         let lives: Vec<u64> = new.iter().map(|event| event.expires).collect();
-        let wall = self.durable.wall();
+        let wall = clock.logged();
         let mut waiters = Vec::new();
         let (admitted, ticket, targets, left_out) = self.durable.with(|core| {
             let left_out: Vec<_> = new.iter_mut().map(|event| leave_out(core, event, &gone)).collect();
@@ -102,6 +104,7 @@ impl Inner {
                     topic: plan.topic.clone(),
                     event: plan.event.clone(),
                     expires: *expires,
+                    judged: Some(generation.number),
                     forms: Some((generation.number, plan.variants.to_vec())),
                 };
                 if !remote.is_empty() || *local || *unchosen > 0 {
@@ -167,9 +170,10 @@ fn new_event(
     plan: &Planned,
     topic: TopicDelivery,
     groups: &[u32],
+    clock: Reading,
 ) -> NewEvent {
-    let life = remaining_life(&plan.event);
-    let over = life == Some(Duration::ZERO);
+    let end = end_of_life(&plan.event);
+    let over = end.is_some_and(|end| clock.remaining(end).is_zero());
     let plain_here = plan.local || !groups.is_empty();
     let mut choices = plan.choices.clone().filter(|_| !over);
     if let Some(choices) = &mut choices
@@ -183,7 +187,7 @@ fn new_event(
         lane: lane_of(plan.topic.as_str(), partition(&plan.event)),
         topic: plan.topic.as_str().into(),
         payload: plan.event.encoded().clone(),
-        expires: life.map_or(0, |life| super::durable::system_ms() + life.as_millis() as u64),
+        expires: end.unwrap_or(0),
         retain_delivered: topic.retain == Retain::Delivered,
         destinations: indices.map(|index| forwarding.bridge(*index).0.clone()).collect(),
         groups: if over { SmallVec::new() } else { groups.iter().chain(&plan.here).copied().collect() },
@@ -251,9 +255,9 @@ pub(super) fn partition(event: &Event) -> &str {
     }
 }
 
-/// Until `expirytime`; zero where that has passed, `None` where there is none or it is no time.
-pub(super) fn remaining_life(event: &Event) -> Option<Duration> {
+/// Its `expirytime`, in milliseconds since 1970; `None` where there is none or it is no time. Never 0, which is none.
+pub(super) fn end_of_life(event: &Event) -> Option<u64> {
     let text = event.attribute("expirytime")?.to_text();
     let end = time::OffsetDateTime::parse(&text, &time::format_description::well_known::Rfc3339).ok()?;
-    Some(SystemTime::from(end).duration_since(SystemTime::now()).unwrap_or(Duration::ZERO))
+    Some(u64::try_from(end.unix_timestamp_nanos() / 1_000_000).unwrap_or(0).max(1))
 }

@@ -1,5 +1,6 @@
 //! Frames that a link brought: carried further, delivered here, or both.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,11 +10,11 @@ use meshbridge_policy::{Context, ZoneIndex};
 use meshbridge_routing::wire::{NoticeKind, data::payload_digest, decode_groups, hops_crossed};
 use meshbridge_routing::{BridgeId, EventKey, Forwarding, GroupName, ZoneName};
 use meshbridge_spool::fail_point;
+use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 use tracing::warn;
 
 use super::best_effort::is_marked;
-use super::durable::system_ms;
 use super::judge::{Asked, Refusal, Verdict};
 use super::stored::Stored;
 use super::subscriptions::Delivery;
@@ -118,16 +119,23 @@ impl Inner {
         let known: Vec<Known> = self
             .durable
             .with(|core| here.iter().map(|one| core.classify(&one.frame.body.key, now)).collect());
-        let full = !self.durable.journal.admits();
+        let full = !self.durable.admits();
         let mut taken = Vec::new();
+        let mut unheard = BTreeSet::new();
         for (one, known) in here.into_iter().zip(known) {
             match known {
                 // Full: the origin keeps it, and hears by the credit that it may come again later.
-                Known::New if full => self.parts.metrics.on_dropped(DropReason::QueueFull, 1),
+                Known::New if full => {
+                    self.parts.metrics.on_dropped(DropReason::QueueFull, 1);
+                    unheard.insert(one.frame.body.key.origin.clone());
+                }
                 Known::New => taken.extend(self.judge_here(generation, one)),
                 Known::Known => self.parts.metrics.on_dropped(DropReason::Duplicate, 1),
                 Known::UnknownRun | Known::NoRoom => self.parts.metrics.on_dropped(DropReason::Waited, 1),
             }
+        }
+        if !unheard.is_empty() {
+            self.durable.with(|core| unheard.iter().for_each(|origin| core.had_no_room(origin, now)));
         }
         if taken.is_empty() {
             return;
@@ -158,7 +166,8 @@ impl Inner {
         let Here { frame, prev, zone, event } = one;
         let body = &frame.body;
         let key = body.key.clone();
-        let event = match self.judge_arrival(generation, Context::Ingress, &zone, &frame, &event) {
+        let hops = hops_crossed(&body.extensions, frame.hop_limit);
+        let event = match self.judge_arrival(generation, Context::Ingress, &zone, &body.topic, &event, hops) {
             Verdict::Pass(edited) => edited.unwrap_or(event),
             Verdict::Wait(_) => {
                 self.parts.metrics.on_dropped(DropReason::Waited, 1);
@@ -166,14 +175,11 @@ impl Inner {
             }
             Verdict::Stop(refusal) => {
                 self.refuse(Context::Ingress, &frame, &refusal);
-                let by = refusal.by.clone().into();
-                let letter = refusal.keeps();
-                let outcome = if letter { Outcome::DeadLettered(by) } else { Outcome::Denied(by) };
-                return Some((key, prev, Err(outcome)));
+                return Some((key, prev, Err(refusal.outcome())));
             }
         };
         let left = frame.expires.map(|expires| expires.saturating_duration_since(Instant::now()));
-        let expires = left.map_or(0, |left| system_ms() + left.as_millis() as u64);
+        let expires = left.map_or(0, |left| self.durable.clock().end_of(left));
         let Wanted { groups, groups_only, attempts, returned } = self.subscriptions_of(&frame);
         let arrived = Arrived {
             key: key.clone(),
@@ -186,7 +192,8 @@ impl Inner {
             attempts,
             returned,
         };
-        let stored = Stored { key: key.clone(), topic: body.topic.clone(), event, expires, forms: None };
+        let (topic, judged) = (body.topic.clone(), Some(generation.number));
+        let stored = Stored { key: key.clone(), topic, event, expires, judged, forms: None };
         Some((key, prev, Ok((arrived, Arc::new(stored)))))
     }
 
@@ -231,7 +238,8 @@ impl Inner {
         if !lock(&self.dedup).take(&body.key, prev) {
             return self.parts.metrics.on_dropped(DropReason::Duplicate, 1);
         }
-        let event = match self.judge_arrival(generation, Context::Ingress, origin_zone, frame, event) {
+        let hops = hops_crossed(&body.extensions, frame.hop_limit);
+        let event = match self.judge_arrival(generation, Context::Ingress, origin_zone, &body.topic, event, hops) {
             Verdict::Pass(edited) => edited.unwrap_or_else(|| event.clone()),
             Verdict::Wait(_) => return self.parts.metrics.on_dropped(DropReason::Waited, 1),
             Verdict::Stop(refusal) => return self.refuse(Context::Ingress, frame, &refusal),
@@ -263,7 +271,8 @@ impl Inner {
             };
             return self.refuse(Context::Transit, &frame, &refusal);
         }
-        match self.judge_arrival(generation, Context::Transit, origin_zone, &frame, event) {
+        let hops = hops_crossed(&frame.body.extensions, frame.hop_limit);
+        match self.judge_arrival(generation, Context::Transit, origin_zone, &frame.body.topic, event, hops) {
             Verdict::Pass(_) => {
                 frame.hop_limit -= 1;
                 self.forward(forwarding, frame, Some(neighbour));
@@ -274,13 +283,15 @@ impl Inner {
         }
     }
 
-    fn judge_arrival(
+    /// What came from another zone into this one, or through it.
+    pub(super) fn judge_arrival(
         &self,
         generation: &Generation,
         context: Context,
         origin_zone: &ZoneName,
-        frame: &Outbound,
+        topic: &Topic,
         event: &Event,
+        hops: u8,
     ) -> Verdict {
         if *origin_zone == self.parts.own_zone {
             return Verdict::Pass(None);
@@ -290,8 +301,6 @@ impl Inner {
             return Verdict::Stop(Refusal::unknown_zone());
         };
         let to: ZoneIndex = self.parts.own_zone_index;
-        let topic = &frame.body.topic;
-        let hops = hops_crossed(&frame.body.extensions, frame.hop_limit);
         self.judge(generation, &Asked { context, from, to, topic, event, publisher: None, hops })
     }
 

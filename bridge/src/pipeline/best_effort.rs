@@ -8,11 +8,11 @@ use bytes::Bytes;
 use meshbridge_delivery::LeftOut;
 use meshbridge_routing::{
     BridgeId, BridgeIndex, CarrierSet, DestinationSet, EventKey, Forwarding, LANES, Split, lane_of,
-    wire::data::payload_digest,
+    wire::{data::payload_digest, encode_hops},
 };
 use smallvec::SmallVec;
 
-use super::admission::{RETRY_AFTER, named_ones, partition, remaining_life, set_of};
+use super::admission::{RETRY_AFTER, end_of_life, named_ones, partition, set_of};
 use super::plan::Planned;
 use super::subscriptions::Delivery;
 use super::{Accepted, Inner, PublishRefused, lock};
@@ -106,6 +106,7 @@ impl Inner {
         let mut unrouted = 0;
         let mut accepted = Vec::with_capacity(planned.len());
         let mut local = Vec::new();
+        let clock = self.durable.clock();
         let mut sequencer = lock(&self.sequencer);
         for (plan, left_out) in planned.into_iter().zip(left_out) {
             let lane = lane_of(plan.topic.as_str(), partition(&plan.event));
@@ -116,7 +117,7 @@ impl Inner {
                 seq: sequencer.next(lane),
             };
             let mut destinations = Vec::new();
-            let life = remaining_life(&plan.event);
+            let life = end_of_life(&plan.event).map(|end| clock.remaining(end));
             if life == Some(Duration::ZERO) {
                 self.parts.metrics.on_dropped(DropReason::Expired, 1);
             } else {

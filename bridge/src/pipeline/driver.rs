@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use meshbridge_delivery::{Action, Alarm, Choices, Effect, GroupEnd, Message, Outcome};
+use meshbridge_delivery::{Action, Alarm, Choices, ClockDoubt, Effect, GroupEnd, Message, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::Context;
 use meshbridge_routing::wire::{GroupTarget, Relay, data::payload_digest, encode_groups, encode_hops};
@@ -15,10 +15,9 @@ use meshbridge_routing::{BridgeId, CarrierSet, Forwarding};
 use meshbridge_spool::fail_point;
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::admission::{partition, set_of};
-use super::durable::system_ms;
 use super::judge::{Asked, Refusal, Verdict};
 use super::named::Lane;
 use super::stored::Stored;
@@ -31,6 +30,8 @@ use crate::policy_store::Generation;
 const ACTIONS_PER_TURN: usize = 1_024;
 /// Lives and leases are looked at this often.
 const TICK: Duration = Duration::from_millis(200);
+/// How long the driver waits before it looks again whether the spool's thread has room.
+const JOURNAL_PAUSE: Duration = Duration::from_millis(20);
 /// Hops a message between two ends may take; more than any path.
 const RELAY_HOPS: u8 = 64;
 
@@ -60,22 +61,43 @@ impl Pipeline {
             if tick {
                 ticked = Instant::now();
             }
+            if !self.journal_keeps_up(&stop).await {
+                return;
+            }
             inner.advance(committed, tick);
             if tick {
                 self.put_groups_to_sleep().await;
                 tokio::task::block_in_place(|| inner.look_at_unchosen());
             }
-            loop {
-                let actions = inner.durable.take_todo(ACTIONS_PER_TURN);
-                if actions.is_empty() {
-                    break;
-                }
+            // Those that come meanwhile have woken the next turn: commits and timers are not to wait for them.
+            let mut left = inner.durable.todo.len();
+            while left > 0 {
+                let actions = inner.durable.todo.take(left.min(ACTIONS_PER_TURN));
+                left = left.saturating_sub(ACTIONS_PER_TURN);
                 // Reading a body may wait for the disk.
                 tokio::task::block_in_place(|| inner.execute(actions));
                 tokio::task::yield_now().await;
+                if left > 0 && !self.journal_keeps_up(&stop).await {
+                    return;
+                }
             }
             inner.durable.checkpoint_if_due();
         }
+    }
+
+    /// What the driver does becomes records: it goes on when the spool's thread has room for them. `false` at the end.
+    async fn journal_keeps_up(&self, stop: &CancellationToken) -> bool {
+        let journal = &self.inner.durable.journal;
+        let mut commits = journal.committed();
+        while !journal.has_room() {
+            tokio::select! {
+                () = stop.cancelled() => return false,
+                changed = commits.changed() => if changed.is_err() { return false },
+                // Releases make room without a commit.
+                () = tokio::time::sleep(JOURNAL_PAUSE) => {}
+            }
+        }
+        true
     }
 }
 
@@ -100,7 +122,7 @@ impl Inner {
         // What the core wanted when it was made.
         self.durable.with(|_| ());
         loop {
-            let actions = self.durable.take_todo(ACTIONS_PER_TURN);
+            let actions = self.durable.todo.take(ACTIONS_PER_TURN);
             if actions.is_empty() {
                 return;
             }
@@ -111,8 +133,9 @@ impl Inner {
     fn advance(&self, committed: u64, tick: bool) {
         let now = Instant::now();
         let finished = self.durable.finished.take();
-        let wall = self.durable.wall_for_expiry().filter(|_| tick);
-        let credit = if self.durable.journal.admits() { u64::MAX } else { 0 };
+        let clock = self.durable.clock();
+        let wall = clock.for_expiry().filter(|_| tick);
+        let credit = if self.durable.admits() { u64::MAX } else { 0 };
         self.durable.with(|core| {
             if committed > core.committed() {
                 core.on_committed(committed, now);
@@ -131,6 +154,7 @@ impl Inner {
             }
         });
         if tick {
+            self.on_clock(clock.doubt());
             self.tick_membership();
             self.tick_named(now);
         }
@@ -179,6 +203,28 @@ impl Inner {
         }
     }
 
+    /// Says once for each time that the clock cannot be believed (D13).
+    fn on_clock(&self, doubt: Option<ClockDoubt>) {
+        if std::mem::replace(&mut *lock(&self.durable.clock_doubt), doubt) == doubt {
+            return;
+        }
+        match doubt {
+            Some(ClockDoubt::Ahead) => {
+                self.parts.metrics.on_alarm("clock_ahead");
+                error!(
+                    "The clock has been set far ahead; no event expires until it is set right, or the bridge is started again"
+                );
+            }
+            Some(ClockDoubt::Behind) => {
+                self.parts.metrics.on_alarm("clock_behind");
+                error!(
+                    "The clock says less than it has said before; no event expires until it has caught up"
+                );
+            }
+            None => info!("The clock is believed again"),
+        }
+    }
+
     fn on_alarm(&self, alarm: &Alarm) {
         match alarm {
             Alarm::EgressLost { destination, events } => {
@@ -222,8 +268,7 @@ impl Inner {
             }
         }
         let now = Instant::now();
-        let life =
-            (stored.expires > 0).then(|| Duration::from_millis(stored.expires.saturating_sub(system_ms())));
+        let life = (stored.expires > 0).then(|| self.durable.clock().remaining(stored.expires));
         if life == Some(Duration::ZERO) {
             // The core ends it at its next look at the clock.
             return;
@@ -297,12 +342,7 @@ impl Inner {
             Verdict::Wait(_) => None,
             Verdict::Stop(refusal) => {
                 self.on_refused_here(&stored.key, &stored.topic, &stored.event, bridge.as_str(), &refusal);
-                let outcome = if refusal.keeps() {
-                    Outcome::DeadLettered(refusal.by.clone().into())
-                } else {
-                    Outcome::Denied(refusal.by.clone().into())
-                };
-                self.durable.with(|core| core.not_sent(body, bridge, outcome, Instant::now()));
+                self.durable.with(|core| core.not_sent(body, bridge, refusal.outcome(), Instant::now()));
                 None
             }
         }
@@ -338,9 +378,12 @@ impl Inner {
         let (living, partition) = if live || groups.iter().any(by_partition) {
             self.offer_bytes(body, live, &groups)
         } else {
-            (0, 0)
+            (Ok(0), 0)
         };
-        self.durable.with(|core| core.on_offered(body, living));
+        self.durable.with(|core| match living {
+            Ok(living) => core.on_offered(body, living),
+            Err(denied) => core.on_denied(body, denied),
+        });
         for group in groups {
             match self.named.get(group) {
                 Some(named) => named.offer_in(body, lane.clone(), partition),
@@ -350,17 +393,12 @@ impl Inner {
         }
     }
 
-    /// How many subscriptions without memory have it now, and its partition.
-    fn offer_bytes(&self, body: u64, live: bool, groups: &[u32]) -> (u32, u32) {
+    /// How many subscriptions without memory have it now, or which rule forbids it to them; and its partition.
+    fn offer_bytes(&self, body: u64, live: bool, groups: &[u32]) -> (Result<u32, Outcome>, u32) {
         match self.durable.stored(body) {
             Ok(stored) => {
-                let delivery = Arc::new(Delivery {
-                    body: Some(body),
-                    key: stored.key.clone(),
-                    topic: stored.topic.clone(),
-                    event: stored.event.clone(),
-                });
-                (if live { self.hand_out(&delivery) } else { 0 }, partition_hash(&stored.event))
+                let living = if live { self.offer_live(body, &stored) } else { Ok(0) };
+                (living, partition_hash(&stored.event))
             }
             Err(problem) => {
                 error!(body, problem, "An event cannot be read back from the spool");
@@ -370,9 +408,20 @@ impl Inner {
                         core.end_group(body, *group, GroupEnd::DeadLettered("destination-lost".into()));
                     }
                 });
-                (0, 0)
+                (Ok(0), 0)
             }
         }
+    }
+
+    /// To the subscriptions without memory, where the rules in force still allow it; gives how many have it now.
+    fn offer_live(&self, body: u64, stored: &Stored) -> Result<u32, Outcome> {
+        let event = match self.judge_delivery(stored) {
+            Verdict::Pass(edited) => edited.unwrap_or_else(|| stored.event.clone()),
+            Verdict::Wait(_) => stored.event.clone(),
+            Verdict::Stop(refusal) => return Err(refusal.outcome()),
+        };
+        let (key, topic) = (stored.key.clone(), stored.topic.clone());
+        Ok(self.hand_out(&Arc::new(Delivery { body: Some(body), key, topic, event })))
     }
 
     /// To the subscriptions without memory; gives how many have it now.
@@ -444,6 +493,12 @@ impl Pipeline {
             if relay.hop_limit > 0 {
                 inner.route_relay(&relay);
             }
+            return;
+        }
+        if !inner.durable.keeps_up() {
+            // Both ends repeat what is not answered (RELIABILITY D4, D7, D10). Waiting here would hold up the link's
+            // greetings and routes, which come over the same stream.
+            debug!(from = %relay.from, "A message of another end is left to its repetition: too much waits to be done");
             return;
         }
         if let Some(message) = inner.unseal(&relay) {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
+use meshbridge_delivery::{GroupEnd, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::{ClassId, Context, Decision, Program, Randomness, Request, Scratch, Verdict as Said, ZoneIndex};
 use meshbridge_routing::{CarrierSet, ZoneName};
@@ -10,6 +11,7 @@ use meshbridge_topic::Topic;
 use tracing::info;
 
 use super::Inner;
+use super::stored::Stored;
 use crate::policy_store::Generation;
 
 thread_local! {
@@ -68,6 +70,18 @@ impl Refusal {
     pub(super) fn keeps(&self) -> bool {
         self.disposition != REJECT
     }
+
+    /// How the pair of the event and its destination ends.
+    pub(super) fn outcome(&self) -> Outcome {
+        let by = self.by.clone().into();
+        if self.keeps() { Outcome::DeadLettered(by) } else { Outcome::Denied(by) }
+    }
+
+    /// How a subscription with memory ends the event.
+    pub(super) fn group_end(&self) -> GroupEnd {
+        let by = self.by.clone().into();
+        if self.keeps() { GroupEnd::DeadLettered(by) } else { GroupEnd::Denied(by) }
+    }
 }
 
 /// Destinations of one class get the same verdict and bytes for an event of the topic.
@@ -79,7 +93,7 @@ impl Inner {
     /// Judges an event and counts the decision; a stop is logged with the rule, never with anything of the payload.
     pub(super) fn judge(&self, generation: &Generation, asked: &Asked<'_>) -> Verdict {
         let decision = self.with_request(asked, |request, scratch| generation.program.decide(request, scratch));
-        self.note(asked.context, decision)
+        self.note(asked.context, generation, decision)
     }
 
     /// Zones that may carry `form`, which is what egress made of the event.
@@ -119,7 +133,7 @@ impl Inner {
         SCRATCH.with_borrow_mut(|scratch| ask(&request, scratch))
     }
 
-    fn note(&self, context: Context, decision: Decision) -> Verdict {
+    fn note(&self, context: Context, generation: &Generation, decision: Decision) -> Verdict {
         let name = context.name();
         let metrics = &self.parts.metrics;
         if let Some(report) = &decision.report {
@@ -148,9 +162,27 @@ impl Inner {
                     message: stopped.message,
                 };
                 metrics.on_verdict(name, &refusal.layer, &refusal.by, refusal.disposition);
-                info!(context = name, rule = %refusal.by, disposition = refusal.disposition, "Policy stopped an event");
+                let generation = generation.number;
+                info!(context = name, rule = %refusal.by, generation, disposition = refusal.disposition, "Policy stopped an event");
                 Verdict::Stop(refusal)
             }
+        }
+    }
+
+    /// The event as it may be delivered here now. It is judged again where other policies are in force than when it was
+    /// taken, or where nobody knows which those were (P9, M37).
+    pub(super) fn judge_delivery(&self, stored: &Stored) -> Verdict {
+        let generation = self.parts.policies.active();
+        if stored.key.origin == self.parts.own || stored.judged == Some(generation.number) {
+            return Verdict::Pass(None);
+        }
+        let forwarding = self.parts.forwarding.load();
+        let zone = forwarding.index_of(&stored.key.origin).map(|index| forwarding.bridge(index).1.clone());
+        let Some(zone) = zone else { return Verdict::Stop(Refusal::unknown_zone()) };
+        // How many links it crossed was judged when it came, and rates were debited.
+        match self.judge_arrival(&generation, Context::Ingress, &zone, &stored.topic, &stored.event, 0) {
+            Verdict::Wait(_) => Verdict::Pass(None),
+            verdict => verdict,
         }
     }
 }

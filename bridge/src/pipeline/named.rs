@@ -9,8 +9,11 @@
 //!              ▲                │
 //!              └── connection ended, another took over
 //! ```
+//!
+//! A lease runs from when its reader was last done with an event that it got before this one (`named/progress.rs`).
 
 mod lanes;
+mod progress;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
@@ -37,6 +40,7 @@ pub(crate) const SUBSCRIPTIONS_MAX: usize = 10_000;
 
 pub(super) use lanes::Lane;
 use lanes::Lanes;
+use progress::Progress;
 
 /// One subscription with memory.
 #[derive(Debug)]
@@ -78,6 +82,8 @@ struct NamedState {
     later: BTreeMap<(Instant, u64), u64>,
     attempts: HashMap<u64, u32>,
     lanes: Lanes,
+    /// Of the connections that hold leases which end by the clock.
+    progress: HashMap<u64, Progress>,
     next_order: u64,
     next_token: u64,
     /// Of the connection that may take events; a newer one takes over.
@@ -195,6 +201,7 @@ impl Named {
         }
         state.connected = true;
         state.give_back_leases(None);
+        state.progress.clear();
         drop(state);
         // The former connection is asleep on this, and must learn that it is the former one.
         self.ready.notify_waiters();
@@ -204,6 +211,7 @@ impl Named {
 
     pub(super) fn disconnect(&self, connection: u64) {
         let mut state = lock(&self.state);
+        state.progress.remove(&connection);
         if self.group.is_some() {
             let unread = state.members.leave(connection);
             state.waiting.extend(unread);
@@ -219,8 +227,8 @@ impl Named {
         }
     }
 
-    /// The next event, leased for `lease` (for as long as the connection lives, where that is `None`). At most
-    /// `leases_max` are held at a time.
+    /// The next event, leased for `lease` (for as long as the connection lives, where that is `None`), which begins anew
+    /// with each event that the connection got before it and ends. At most `leases_max` are held at a time.
     pub(super) fn take(
         &self,
         connection: u64,
@@ -244,13 +252,16 @@ impl Named {
         let Some((order, body)) = next else { return Ok(None) };
         state.next_token += 1;
         let token = state.next_token;
+        if let Some(lease) = lease {
+            state.progress.entry(connection).or_insert_with(|| Progress::new(lease, now));
+        }
         state.leases.insert(body, Lease { order, token, until: lease.map(|lease| now + lease), connection });
         let attempts = state.attempts.get(&body).copied().unwrap_or(0);
         Ok(Some(Taken { body, token, attempts }))
     }
 
     /// `true` where the token is that of the running lease; an old one settles nothing.
-    pub(super) fn end_lease(&self, body: u64, token: u64) -> bool {
+    pub(super) fn end_lease(&self, body: u64, token: u64, now: Instant) -> bool {
         let mut state = lock(&self.state);
         let Some(lease) = state.leases.get(&body).copied().filter(|lease| lease.token == token) else {
             return false;
@@ -258,6 +269,7 @@ impl Named {
         state.leases.remove(&body);
         state.end(body);
         state.members.released(lease.connection);
+        state.note_progress(lease, now);
         drop(state);
         self.wake();
         true
@@ -267,12 +279,14 @@ impl Named {
     pub(super) fn refuse(&self, body: u64, token: u64, now: Instant) -> Option<bool> {
         let mut state = lock(&self.state);
         let lease = state.leases.get(&body).copied().filter(|lease| lease.token == token)?;
+        state.note_progress(lease, now);
         Some(state.fail(body, lease, &self.settings, now))
     }
 
     /// Bodies whose last attempt is over. Wakes what has waited long enough.
     pub(super) fn tick(&self, now: Instant) -> Vec<u64> {
         let mut state = lock(&self.state);
+        state.renew(now);
         let over: Vec<(u64, Lease)> = state
             .leases
             .iter()
@@ -509,7 +523,7 @@ mod tests {
         assert_eq!(named.figures().waiting, 2);
         let again = take(&named, connection, now + PAUSE_MAX).expect("offered again");
         assert_eq!(again.body, 1);
-        assert!(named.end_lease(1, again.token));
+        assert!(named.end_lease(1, again.token, now));
         let next = take(&named, connection, now + PAUSE_MAX).expect("the next one");
         assert_eq!(next.body, 2);
         named.forget(2);
@@ -544,9 +558,42 @@ mod tests {
         let later = now + LEASE + PAUSE_FIRST * 2;
         let fresh = take(&named, connection, later).expect("offered again");
         assert_eq!(fresh.attempts, 1);
-        assert!(!named.end_lease(7, old.token));
-        assert!(named.end_lease(7, fresh.token));
-        assert!(!named.end_lease(7, fresh.token));
+        assert!(!named.end_lease(7, old.token, later));
+        assert!(named.end_lease(7, fresh.token, later));
+        assert!(!named.end_lease(7, fresh.token, later));
+    }
+
+    /// One event a second of the thousand it holds: nothing comes twice, however long the last one waits.
+    #[test]
+    fn a_slow_reader_that_goes_on_keeps_what_it_has_not_come_to() {
+        let (named, mut now) = (named(), Instant::now());
+        (0..200).for_each(|body| named.offer(body, 0));
+        let connection = named.connect(1);
+        let held: Vec<Taken> = (0..200).filter_map(|_| take(&named, connection, now)).collect();
+        for one in &held[..100] {
+            now += Duration::from_secs(1);
+            assert!(named.tick(now).is_empty());
+            assert!(named.end_lease(one.body, one.token, now), "event {} came again", one.body);
+        }
+        named.tick(now + LEASE - PAUSE_FIRST);
+        assert_eq!(named.figures().leased, 100);
+        named.tick(now + LEASE + PAUSE_FIRST);
+        assert_eq!(named.figures().leased, 0, "it went on no more");
+    }
+
+    #[test]
+    fn what_a_reader_passes_over_comes_again_after_its_lease() {
+        let (named, mut now) = (named(), Instant::now());
+        (0..100).for_each(|body| named.offer(body, 0));
+        let connection = named.connect(1);
+        let held: Vec<Taken> = (0..100).filter_map(|_| take(&named, connection, now)).collect();
+        for one in &held[1..50] {
+            now += Duration::from_secs(1);
+            named.tick(now);
+            assert!(named.end_lease(one.body, one.token, now));
+        }
+        assert!(!named.end_lease(0, held[0].token, now), "the first one was dealt with by nobody");
+        assert_eq!(named.figures().leased, 50);
     }
 
     #[test]
@@ -570,7 +617,7 @@ mod tests {
         let connection = named.connect(1);
         let taken = named.take(connection, None, 1, now).expect("ours").expect("one");
         assert_eq!(named.take(connection, None, 1, now), Ok(None));
-        assert!(named.end_lease(taken.body, taken.token));
+        assert!(named.end_lease(taken.body, taken.token, now));
         assert!(named.take(connection, None, 1, now).expect("ours").is_some());
     }
 

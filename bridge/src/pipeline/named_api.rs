@@ -1,5 +1,6 @@
 //! What listeners and the admin port do with subscriptions that have memory.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -136,6 +137,12 @@ impl Pipeline {
             let named = Named::new(id, name, owner, filters, push, group, settings);
             self.inner.named.insert(Arc::new(named));
         }
+    }
+
+    /// What is wanted here also while this process is away (D2).
+    pub(crate) fn lasting_interest(&self) -> BTreeSet<TopicFilter> {
+        let all = self.inner.named.all();
+        all.iter().filter(|named| named.group.is_none()).flat_map(|named| named.filters.clone()).collect()
     }
 
     async fn announce(&self, filters: Vec<TopicFilter>) -> Result<(), NamedRefused> {

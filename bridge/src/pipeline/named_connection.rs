@@ -11,6 +11,7 @@ use meshbridge_delivery::GroupEnd;
 use meshbridge_spool::fail_point;
 use tracing::error;
 
+use super::judge::Verdict;
 use super::members::MEMBER_HOLDS;
 use super::named::{Named, NamedEnd};
 use super::subscriptions::Delivery;
@@ -105,6 +106,12 @@ impl NamedConnection {
             if self.pipeline.inner.draining.load(Ordering::Relaxed) {
                 return Err(NamedEnd::Stopping);
             }
+            // Each lease becomes records and actions when it ends: none is given while those before are waiting.
+            if !self.pipeline.inner.durable.todo.has_room() {
+                let room = self.pipeline.inner.durable.todo.room();
+                let _ = tokio::time::timeout(Duration::from_secs(1), room).await;
+                continue;
+            }
             match self.named.take(self.connection, lease, self.credit, Instant::now()) {
                 Ok(Some(taken)) => {
                     let token =
@@ -179,7 +186,16 @@ impl Inner {
         let Some(starts) = starts else { return gone() };
         match tokio::task::block_in_place(|| self.durable.stored(token.body)) {
             Ok(stored) => {
-                let (key, topic, event) = (stored.key.clone(), stored.topic.clone(), stored.event.clone());
+                let event = match self.judge_delivery(&stored) {
+                    Verdict::Pass(edited) => edited.unwrap_or_else(|| stored.event.clone()),
+                    Verdict::Wait(_) => stored.event.clone(),
+                    Verdict::Stop(refusal) => {
+                        let end = refusal.group_end();
+                        self.durable.with(|core| core.end_group(token.body, token.subscription, end));
+                        return gone();
+                    }
+                };
+                let (key, topic) = (stored.key.clone(), stored.topic.clone());
                 let delivery = Arc::new(Delivery { body: Some(token.body), key, topic, event });
                 self.parts.metrics.on_delivered(1);
                 Some(Leased { delivery, token, count: 1 + starts + attempts })
@@ -195,10 +211,11 @@ impl Inner {
 
     /// Acknowledges what these leases hold; gives for each whether it was running.
     pub(super) fn end_leases(&self, tokens: &[AckToken]) -> Vec<bool> {
+        let now = Instant::now();
         let named = |token: &AckToken| self.named.get(token.subscription);
         let running: Vec<bool> = tokens
             .iter()
-            .map(|token| named(token).is_some_and(|named| named.end_lease(token.body, token.lease)))
+            .map(|token| named(token).is_some_and(|named| named.end_lease(token.body, token.lease, now)))
             .collect();
         if running.contains(&true) {
             fail_point!("destination.before-acknowledging");

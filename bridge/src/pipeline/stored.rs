@@ -25,6 +25,8 @@ pub(super) struct Stored {
     pub(super) event: Event,
     /// Milliseconds since 1970; 0 for none.
     pub(super) expires: u64,
+    /// The policy generation under which it was taken from another bridge, where this process did that.
+    pub(super) judged: Option<u64>,
     /// Its forms for the destination classes, and the policy generation that made them.
     pub(super) forms: Option<(u64, Vec<Variant>)>,
 }
@@ -87,7 +89,7 @@ impl Durable {
         };
         let topic = Topic::parse(&topic).map_err(|problem| problem.to_string())?;
         let event = Event::decode(Bytes::copy_from_slice(payload)).map_err(|problem| problem.to_string())?;
-        let stored = Arc::new(Stored { key, topic, event, expires, forms: None });
+        let stored = Arc::new(Stored { key, topic, event, expires, judged: None, forms: None });
         lock(&self.cache).insert(body, Arc::clone(&stored));
         Ok(stored)
     }

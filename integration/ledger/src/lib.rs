@@ -320,6 +320,12 @@ impl Ledger {
         }
     }
 
+    /// Whether the event was offered to this subscription so far.
+    pub fn has_been_offered(&self, place: Place, id: &str) -> bool {
+        let offers = &self.subscriptions[place.0 as usize].offers;
+        self.ids.find(id).and_then(|event| offers.get(event as usize)).is_some_and(|offer| offer.count > 0)
+    }
+
     /// A bridge recorded that the event of this key ended at this destination. One end for each pair; both books may say the same.
     pub fn ended(&mut self, destination: &str, key: &str, end: End) {
         let Some(position) = self.position(key, "an end") else { return };

@@ -1,19 +1,26 @@
 //! Nothing acknowledged is lost and nothing comes twice, whatever is killed, wiped, cut or garbled on the way (RELIABILITY §7; each test names its row).
 //!
-//! `MESHBRIDGE_KILLS` is how many faults T1 strikes, 12 without it; the other tests take their share of it. `MESHBRIDGE_SEED` repeats a schedule that failed:
+//! `MESHBRIDGE_KILLS` is how many faults T1 strikes, 12 without it; the other tests take their share of it. `MESHBRIDGE_STORM_SECONDS` is how long all faults strike
+//! at once, 12 without it. `MESHBRIDGE_SEED` repeats a schedule that failed:
 //! its number is in the message. The times at which processes run are not repeated with it.
 
 mod chaos;
+mod copies;
 mod failpoints;
 mod federation;
 mod full;
 mod kills;
 mod latency;
 mod lazyfs;
+mod lost;
 mod memory;
 mod partition;
 mod reroute;
 mod slow;
+mod soak;
+mod stops;
+mod storm;
+mod tightened;
 
 use std::env;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -110,9 +117,12 @@ impl Scene {
             };
             ledger.settle(self.settled_within, &demands).await
         };
-        run.await.with_context(|| {
+        let result = run.await;
+        // Asked while they still do what they do.
+        let books = if result.is_err() { mesh.books().await } else { String::new() };
+        result.with_context(|| {
             let readers: Vec<_> = consumers.iter().map(Consumer::read).collect();
-            format!("{}\nsubscribers: {readers:#?}\n{}", shown.join("\n"), mesh.story())
+            format!("{}\nsubscribers: {readers:#?}\n{books}\n{}", shown.join("\n"), mesh.story())
         })
     }
 

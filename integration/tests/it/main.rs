@@ -1,5 +1,6 @@
 //! One test binary, one module per promise. Every test runs federations of its own.
 mod admin;
+mod audit;
 mod cli;
 mod delivery;
 mod demo;

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::evaluation::{Evaluation, Live};
 use crate::model::{Action, Context, Mode, Rule};
-use crate::protect::{Claim, Crossing, Survey, Surveyor, apply};
+use crate::protect::{CannotProtect, Claim, Crossing, Survey, Surveyor, apply};
 
 /// Why protection cannot be claimed.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl<'a> Evaluation<'a> {
     ) -> Result<Option<Event>, Failed<'a>> {
         let protecting: SmallVec<[Live<'a>; 4]> = live
             .iter()
-            .filter(|one| one.rule.mode == Mode::Enforce && matches!(one.rule.action, Action::Protect(_)))
+            .filter(|one| one.rule.mode == Mode::Enforce && matches!(one.rule.action, Action::Protect(_)) && !one.is_error)
             .copied()
             .collect();
         if protecting.is_empty() {
@@ -45,23 +45,17 @@ impl<'a> Evaluation<'a> {
         }
         let edited = match self.protect_with(&protecting, event, sight) {
             Ok(edited) => edited,
-            Err(text) => return Err(self.blame(&protecting, event, sight, &text)),
+            Err(problem) => {
+                let is_one = |one: &&Live<'_>| problem.rules.contains(&one.at);
+                let failure = || Failure { text: problem.why.to_string(), is_violation: false };
+                return Err(protecting.iter().filter(is_one).map(|one| (one.rule, failure())).collect());
+            }
         };
         if self.request.context == Context::Transit && edited.is_some() {
             // A carrier edits nothing: what it would have to edit, it may not see.
             return Err(self.editors(&protecting, event, sight));
         }
         Ok(edited)
-    }
-
-    /// Which rules cannot be fulfilled: each is asked alone; all of them where only together they fail.
-    fn blame(&self, protecting: &[Live<'a>], event: &Event, sight: Option<&Survey<'_>>, text: &str) -> Failed<'a> {
-        let alone = |one: &Live<'a>| self.protect_with(&[*one], event, sight).err().map(|text| (one.rule, text));
-        let mut failed: Vec<(&Rule, String)> = protecting.iter().filter_map(alone).collect();
-        if failed.is_empty() {
-            failed = protecting.iter().map(|one| (one.rule, text.to_owned())).collect();
-        }
-        failed.into_iter().map(|(rule, text)| (rule, Failure { text, is_violation: false })).collect()
     }
 
     fn editors(&self, protecting: &[Live<'a>], event: &Event, sight: Option<&Survey<'_>>) -> Failed<'a> {
@@ -84,13 +78,10 @@ impl<'a> Evaluation<'a> {
         protecting: &[Live<'a>],
         event: &Event,
         sight: Option<&Survey<'_>>,
-    ) -> Result<Option<Event>, String> {
+    ) -> Result<Option<Event>, CannotProtect> {
         let mut claims: SmallVec<[Claim<'_>; 8]> = SmallVec::new();
         for one in protecting {
             let Action::Protect(items) = &one.rule.action else { continue };
-            if one.is_error {
-                return Err("its condition cannot be computed for this event".to_owned());
-            }
             let opaque = self.plan.known.opaque(one.rule.layer.depth);
             claims.extend(items.iter().map(|item| Claim { demand: &item.demand, rule: one.at, opaque }));
         }
@@ -98,7 +89,6 @@ impl<'a> Evaluation<'a> {
         let (_, to) = self.zones();
         let crossing = Crossing { to_zone: &to.name, topic: self.request.topic.as_str() };
         let (keys, ring) = (self.program.keys(), self.request.keys);
-        let result = apply(event, sight, &claims, keys, ring, self.request.randomness, &crossing);
-        result.map_err(|problem| problem.to_string())
+        apply(sight, &claims, keys, ring, self.request.randomness, crossing)
     }
 }

@@ -1,6 +1,7 @@
 //! What rules demand, and what the Classification says of a topic.
 
-use crate::classes::{Class, ClassSet, Confidence};
+use meshbridge_detect::{Class, ClassSet, Confidence};
+
 use crate::path::Path;
 use crate::protection::Protection;
 

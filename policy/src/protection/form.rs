@@ -10,8 +10,9 @@ use std::ops::Range;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use meshbridge_detect::Class;
+
 use super::{Ladder, Protection, Scope};
-use crate::classes::Class;
 use crate::keys::{KeyRef, KeyTable, is_key_name};
 
 /// Bytes beside the padded value in a sealed one: what makes its key unique, and the tag.
@@ -19,6 +20,8 @@ pub(crate) const SEAL_OVERHEAD_BYTES: usize = SALT_BYTES + 16;
 pub(crate) const SALT_BYTES: usize = 16;
 /// Values are padded to a multiple of this, so that their length shows roughly only.
 pub(crate) const SEAL_BLOCK_BYTES: usize = 16;
+/// Longer than the name of any key or class.
+const LABEL_BYTES_MAX: usize = 72;
 pub(crate) const PSEUDONYM_CHARS: usize = 26;
 pub(crate) const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
@@ -176,7 +179,8 @@ pub(crate) fn tokens(text: &str) -> impl Iterator<Item = (Range<usize>, Token<'_
 
 fn redacted(text: &str) -> Option<(usize, Token<'_>)> {
     let inner = text.strip_prefix("[redacted")?;
-    let end = inner.find(']')?;
+    // Bounded, or a text of beginnings would be searched to its end from each of them.
+    let end = inner.bytes().take(LABEL_BYTES_MAX).position(|b| b == b']')?;
     let known = match &inner[..end] {
         "" => true,
         class => class.strip_prefix(':').is_some_and(|name| Class::named(name).is_some()),
@@ -186,8 +190,10 @@ fn redacted(text: &str) -> Option<(usize, Token<'_>)> {
 
 /// `<key>.<version>_<body>`.
 fn labelled(text: &str) -> Option<(&str, u32, &str)> {
-    let (key, rest) = text.split_once('.')?;
-    let (version, body) = rest.split_once('_')?;
+    let position = |text: &str, wanted| text.bytes().take(LABEL_BYTES_MAX).position(|b| b == wanted);
+    let (key, rest) = text.split_at(position(text, b'.')?);
+    let (version, body) = rest[1..].split_at(position(&rest[1..], b'_')?);
+    let body = &body[1..];
     let is_number = version.bytes().all(|b| b.is_ascii_digit()) && !version.starts_with('0');
     (is_key_name(key) && is_number).then_some((key, version.parse().ok()?, body))
 }

@@ -92,6 +92,19 @@ fn number(at: usize) -> u32 {
 impl<'p> Borders<'p> {
     /// `asked` are further filters that the atoms have to tell apart.
     pub(crate) fn new(program: &'p Program, asked: &[TopicFilter]) -> Result<Borders<'p>, TooManyStates> {
+        Borders::over(program, asked, |_| true)
+    }
+
+    /// For topics of one filter only: nothing that is said of other topics is so.
+    pub(crate) fn about(program: &'p Program, filter: &TopicFilter) -> Result<Borders<'p>, TooManyStates> {
+        Borders::over(program, std::slice::from_ref(filter), |other| other.intersects(filter))
+    }
+
+    fn over(
+        program: &'p Program,
+        asked: &[TopicFilter],
+        concerns: impl Fn(&TopicFilter) -> bool,
+    ) -> Result<Borders<'p>, TooManyStates> {
         let mut all: Vec<(&TopicFilter, Use)> = Vec::new();
         for (at, rule) in program.rules.iter().enumerate() {
             all.extend(rule.matcher.topics.iter().map(|filter| (filter, Use::Rule(number(at)))));
@@ -108,6 +121,7 @@ impl<'p> Borders<'p> {
             }
         }
         all.extend(asked.iter().enumerate().map(|(at, filter)| (filter, Use::Asked(at))));
+        all.retain(|(filter, _)| concerns(filter));
         let atoms = Atoms::new(all.iter().map(|(filter, _)| *filter))?;
         let mut uses: Vec<SmallVec<[Use; 2]>> = vec![SmallVec::new(); atoms.filters().len()];
         for (filter, place) in all {
@@ -149,6 +163,10 @@ impl<'p> Borders<'p> {
             borders.learn_same(name);
         }
         Ok(borders)
+    }
+
+    pub(crate) fn into_atoms(self) -> Atoms {
+        self.atoms
     }
 
     fn learn_same(&mut self, name: &str) {

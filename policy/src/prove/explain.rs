@@ -349,5 +349,5 @@ fn rule(
 }
 
 fn place(rule: &Rule) -> RulePlace {
-    RulePlace { rule: rule.id.to_string(), layer: rule.layer.name().to_string(), span: rule.span.clone() }
+    RulePlace::of(rule)
 }

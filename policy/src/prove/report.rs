@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::diagnostics::Span;
+use crate::model::Rule;
 
 /// The answer to a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -143,6 +144,12 @@ pub struct RulePlace {
     pub rule: String,
     pub layer: String,
     pub span: Span,
+}
+
+impl RulePlace {
+    pub(crate) fn of(rule: &Rule) -> RulePlace {
+        RulePlace { rule: rule.id.to_string(), layer: rule.layer.name().to_string(), span: rule.span.clone() }
+    }
 }
 
 /// A rule, and what has to be so about it.

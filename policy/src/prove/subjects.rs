@@ -160,6 +160,17 @@ pub(crate) fn subjects<'q>(borders: &Borders<'q>, here: &Here, leaves: &[Leaf<'q
     found.into_values().collect()
 }
 
+/// Every leaf as a value that may stand anywhere, whatever the Classification says: for comparing rules. Not grouped.
+pub(crate) fn subjects_anywhere<'q>(borders: &Borders<'q>, here: &Here, leaves: &[Leaf<'q>]) -> Vec<Subject<'q>> {
+    let anywhere = |leaf: &Leaf<'q>| {
+        let concerns = items(borders, &here.rules).map(|(_, item)| concern(item, leaf, None)).collect();
+        let key =
+            SubjectKey { starts: Zones::all(borders.count), declared: Zones::none(borders.count), concerns };
+        Subject { leaf: *leaf, place: None, key }
+    };
+    leaves.iter().map(anywhere).collect()
+}
+
 /// A document about the attributes of events alone says nothing of topics.
 pub(crate) fn says_what_topics_hold(document: &Classification) -> bool {
     !document.topics.is_empty()
@@ -193,7 +204,7 @@ fn concern(item: &ProtectItem, leaf: &Leaf<'_>, place: Option<&Path>) -> Concern
 }
 
 /// Whether a family is `other`, or below it.
-fn is_within(family: &str, other: &str) -> bool {
+pub(crate) fn is_within(family: &str, other: &str) -> bool {
     other == "*"
         || family.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

@@ -120,6 +120,10 @@ impl Pairs {
         self.words.iter_mut().zip(&other.words).for_each(|(mine, theirs)| *mine |= theirs);
     }
 
+    pub(crate) fn add_row(&mut self, from: usize, to: &[u64]) {
+        self.row_mut(from).iter_mut().zip(to).for_each(|(mine, theirs)| *mine |= theirs);
+    }
+
     pub(crate) fn keep(&mut self, other: &Pairs) {
         self.words.iter_mut().zip(&other.words).for_each(|(mine, theirs)| *mine &= theirs);
     }

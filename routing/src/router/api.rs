@@ -1,6 +1,6 @@
 //! What the driver calls.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -279,10 +279,12 @@ impl Router {
         self.refresh();
     }
 
-    /// Says good-bye: no links, no interest. Drain the transmits, then close the links.
-    pub fn shutdown(&mut self, now: Instant) {
+    /// R23: says good-bye: no links, and of its interest only `lasting`, the filters of subscriptions that outlive this
+    /// process: what is published for them while it is away waits for it. Consumer groups stay, without a member. Drain the
+    /// transmits, then close the links.
+    pub fn shutdown(&mut self, lasting: &BTreeSet<TopicFilter>, now: Instant) {
         self.shut_down = true;
-        self.own_interest.clear();
+        self.own_interest.leave(lasting);
         self.flush_interest(now);
         self.originate(now);
         self.refresh();

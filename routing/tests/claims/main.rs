@@ -4,6 +4,7 @@
 mod keyring;
 mod pair;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use meshbridge_routing::{
@@ -24,7 +25,7 @@ fn a_bridge_that_says_good_bye_is_off_the_map_before_its_links_end() {
     let mut pair = Pair::connected(Setup::default());
     pair.subscribe("x").expect("room");
     assert!(pair.has_route());
-    pair.b.shutdown(pair.now);
+    pair.b.shutdown(&BTreeSet::new(), pair.now);
     pair.exchange();
     assert!(!pair.has_route());
     pair.check_seen(&[]);
@@ -32,10 +33,31 @@ fn a_bridge_that_says_good_bye_is_off_the_map_before_its_links_end() {
     assert!(record.links.is_empty());
 }
 
+// R23
+#[test]
+fn what_outlives_a_bridge_that_stops_is_wanted_while_it_is_away() {
+    let mut pair = Pair::connected(Setup::default());
+    let name = GroupName::parse("workers@me").expect("a name");
+    for text in ["lasting.**", "passing.x", "lasting.y"] {
+        pair.subscribe(text).expect("room");
+    }
+    pair.b.set_group(&filter("jobs.**"), &name, Some(true), pair.now).expect("room");
+    pair.run(Duration::from_secs(1));
+    pair.b.shutdown(&BTreeSet::from(["lasting.**", "lasting.y"].map(filter)), pair.now);
+    pair.exchange();
+    assert!(!pair.has_route());
+    let seen = pair.seen().expect("its last word");
+    assert_eq!(seen.filters, [filter("lasting.**")], "what was passing is withdrawn");
+    let groups: Vec<_> = seen.groups.iter().map(|(filter, group)| (filter.as_str(), group.live)).collect();
+    assert_eq!(groups, [("jobs.**", false)], "a group waits for a member");
+    pair.run(Duration::from_secs(120));
+    assert_eq!(pair.seen().map(|set| set.filters.len()), Some(1), "however long it is away");
+}
+
 #[test]
 fn a_bridge_that_has_said_good_bye_says_nothing_else() {
     let mut pair = Pair::connected(Setup::default());
-    pair.b.shutdown(pair.now);
+    pair.b.shutdown(&BTreeSet::new(), pair.now);
     pair.exchange();
     let last = pair.version();
     let _ = pair.subscribe("x");

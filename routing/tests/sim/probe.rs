@@ -1,6 +1,7 @@
 //! A world at rest is touched once, and must answer in time. Convergence in the end proves little: repetitions and
 //! digests mend nearly everything in seconds, so what ought to happen at once is asked for at once.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use meshbridge_routing::{BridgeIndex, DestinationSet};
@@ -75,7 +76,7 @@ impl World {
         self.weather = Weather::CALM;
         let node = self.rng.pick(self.size);
         self.log.fault(self.elapsed(), || format!("node {node} says good-bye"));
-        self.nodes[node].router.as_mut().expect("all are up at rest").shutdown(self.now);
+        self.nodes[node].router.as_mut().expect("all are up at rest").shutdown(&BTreeSet::new(), self.now);
         self.nodes[node].left = true;
         self.drain(node);
         self.run_for(self.reach());

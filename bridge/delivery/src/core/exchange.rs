@@ -132,6 +132,7 @@ impl Core {
         peer.sender.fence_now(now);
         if other_disk {
             peer.sender.outcomes_noted = 0;
+            peer.lanes.forget_outcomes();
         }
         peer.lanes.known_runs = exchange.open.iter().copied().collect();
         if let Some(source) = self.state.sources.get(from) {

@@ -8,10 +8,12 @@ use super::Core;
 use crate::record::{DeadLetterEnd, GroupEnd, Outcome, Record, SubscriptionRecord};
 
 /// Subscriptions without memory that still have an event.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Living {
     left: u32,
     delivered: bool,
+    /// A rule forbids it to all of them now.
+    denied: Option<Outcome>,
 }
 
 #[derive(Debug, Default)]
@@ -29,7 +31,14 @@ impl Core {
     /// The event was handed to `living` subscriptions without memory. To be called once for each
     /// [`super::Action::Ready`].
     pub fn on_offered(&mut self, body: u64, living: u32) {
-        self.local.living.insert(body, Living { left: living, delivered: false });
+        self.local.living.insert(body, Living { left: living, delivered: false, denied: None });
+        self.end_if_done(body);
+    }
+
+    /// In place of [`Core::on_offered`]: a rule forbids the event to the subscriptions without memory now. It ends in this
+    /// way unless a durable one has it.
+    pub fn on_denied(&mut self, body: u64, outcome: Outcome) {
+        self.local.living.insert(body, Living { left: 0, delivered: false, denied: Some(outcome) });
         self.end_if_done(body);
     }
 
@@ -62,6 +71,8 @@ impl Core {
         let outcome = event.worst.as_deref().cloned().unwrap_or_else(|| {
             if living.delivered {
                 Outcome::Delivered
+            } else if let Some(denied) = &living.denied {
+                denied.clone()
             } else if event.groups_only {
                 // Its consumer groups were given back, and nobody else was to have it.
                 Outcome::Moved

@@ -145,6 +145,12 @@ impl Lanes {
         (first && noted >= begin).then_some(begin)
     }
 
+    /// The origin has another disk than before: its outcomes are numbered from 1 again.
+    pub(super) fn forget_outcomes(&mut self) {
+        (self.outcomes_durable, self.outcomes_sent, self.outcomes_begin) = (0, 0, 1);
+        self.outcomes_at = None;
+    }
+
     /// From this number on the origin knows none.
     pub(super) fn tell_from(&mut self, number: u64) {
         self.outcomes_sent = number.saturating_sub(1);
@@ -201,6 +207,15 @@ impl Core {
         if holes >= self.config.holes_max { Arrival::NoRoom } else { Arrival::New }
     }
 
+    /// There was no room for an event that [`Core::classify`] calls new. That its origin has sent it means that it has not
+    /// heard so: the word may have got lost.
+    pub fn had_no_room(&mut self, origin: &BridgeId, now: Instant) {
+        let delay = self.config.receipt_delay;
+        if let Some(peer) = self.peers.get_mut(origin).filter(|peer| peer.session.is_some()) {
+            peer.lanes.due(now + delay);
+        }
+    }
+
     /// Takes an event that [`Core::classify`] calls new, and gives the id of its body; `None` where it was only for
     /// groups that have no member here.
     pub fn take(&mut self, event: Arrived, wall: u64) -> Option<u64> {
@@ -251,7 +266,8 @@ impl Core {
     pub(super) fn outcome_added(&mut self, origin: &BridgeId) {
         let Some(source) = self.state.sources.get(origin) else { return };
         let upto = source.outcomes_from.saturating_sub(1) + source.outcomes.len() as u64;
-        self.then(Waiting::Outcomes { origin: origin.clone(), upto });
+        let spool = source.spool();
+        self.then(Waiting::Outcomes { origin: origin.clone(), spool, upto });
     }
 
     pub(super) fn on_taken_durable(&mut self, key: &EventKey, prev: u64, body: Option<u64>, now: Instant) {

@@ -17,6 +17,12 @@ use crate::record::{Outcome, Record};
 const RESEND_BATCH: usize = 1_024;
 /// Events looked at beyond those that an older run blocks.
 const LOOK_BEYOND: usize = 256;
+/// How long a sender waits for progress that knows nothing of the destination.
+const PATIENCE_FIRST: Duration = Duration::from_millis(500);
+/// The window of a destination of which nothing is known yet: many may come back to it at once.
+const WINDOW_FIRST: u64 = 64 << 10;
+/// What the window grows by in one round, once it has met a limit.
+const WINDOW_STEP: u64 = 64 << 10;
 /// What a frame costs beside its payload, in the window's terms.
 const FRAME_OVERHEAD: u64 = 256;
 
@@ -41,6 +47,13 @@ pub(super) struct Sender {
     pub(super) unsent: RoaringTreemap,
     flight: BTreeMap<u64, Flight>,
     flight_bytes: u64,
+    /// In flight at most, beside the bound of [`super::Config`]: doubles with each round until progress stops, then is halved
+    /// and grows by steps (RELIABILITY §2, step 5).
+    window: u64,
+    /// Where doubling ends.
+    threshold: u64,
+    /// Something waits for the window, so there is a reason for it to grow.
+    is_limited: bool,
     /// Left this process at least once.
     pub(super) touched: RoaringTreemap,
     /// Outcomes noted durably.
@@ -64,13 +77,16 @@ impl Default for Sender {
             unsent: RoaringTreemap::new(),
             flight: BTreeMap::new(),
             flight_bytes: 0,
+            window: WINDOW_FIRST,
+            threshold: u64::MAX,
+            is_limited: false,
             touched: RoaringTreemap::new(),
             outcomes_noted: 0,
             fenced: BTreeMap::new(),
             credit: u64::MAX,
             progress_at: None,
             fence_at: None,
-            patience: Duration::from_millis(500),
+            patience: PATIENCE_FIRST,
             srtt: None,
             rttvar: Duration::ZERO,
         }
@@ -84,14 +100,32 @@ impl Sender {
         self.fenced.remove(&body);
         if let Some(flight) = self.flight.remove(&body) {
             self.flight_bytes -= flight.bytes;
+            self.widen(flight.bytes);
         }
     }
 
-    /// The destination is out of reach: everything is to be sent again, after an exchange.
+    /// So much of what was in flight has arrived.
+    fn widen(&mut self, bytes: u64) {
+        if self.is_limited {
+            let share = if self.window < self.threshold { bytes } else { bytes * WINDOW_STEP / self.window };
+            self.window = self.window.saturating_add(share);
+        }
+    }
+
+    /// Progress has stopped: there was too much in flight, or it is lost.
+    fn narrow(&mut self) {
+        self.threshold = (self.window / 2).max(WINDOW_FIRST);
+        self.window = self.threshold;
+    }
+
+    /// The destination is out of reach, or another process: everything is to be sent again, after an exchange. What was
+    /// learned by waiting for it in vain is forgotten.
     pub(super) fn take_back(&mut self) {
+        self.patience = PATIENCE_FIRST;
         self.unsent.extend(std::mem::take(&mut self.flight).into_keys());
         self.flight_bytes = 0;
         self.progress_at = None;
+        (self.window, self.threshold) = (WINDOW_FIRST, u64::MAX);
     }
 
     /// It left this process at least once.
@@ -146,7 +180,8 @@ impl Core {
             let Some(destination) = self.state.destinations.get(&bridge) else { continue };
             let sender = &mut peer.sender;
             let credit = if bug(Bug::CreditIgnored) { u64::MAX } else { sender.credit };
-            let window = self.config.window_bytes.min(credit);
+            sender.window = sender.window.min(self.config.window_bytes);
+            let window = sender.window.min(credit);
             let mut blocked = Vec::new();
             while sender.flight_bytes < window && sender.flight.len() < self.config.window_events {
                 let Some(body) = pop_first(&mut sender.unsent) else { break };
@@ -175,6 +210,7 @@ impl Core {
                 let prev = if bug(Bug::PrevTooLow) { pending.prev.saturating_sub(1) } else { pending.prev };
                 sends.entry(body).or_default().push((bridge.clone(), prev));
             }
+            sender.is_limited = sender.flight_bytes >= sender.window && !sender.unsent.is_empty();
             sender.unsent.extend(blocked);
         }
         self.actions.extend(sends.into_iter().map(|(body, to)| Action::Send { body, to }));
@@ -190,8 +226,11 @@ impl Core {
             }
             return;
         }
+        // A receipt that was overtaken says what was so before; what it settles is settled all the same.
+        if peer.heard.is_none_or(|(_, number)| number < receipt.number) {
+            peer.sender.credit = receipt.credit;
+        }
         peer.heard = peer.heard.map(|(speaker, number)| (speaker, number.max(receipt.number)));
-        peer.sender.credit = receipt.credit;
         if receipt.credit == 0 && peer.ask_at.is_none() {
             // The word that there is room again may be lost.
             peer.ask_at = Some(now + self.config.resend_max / 6);
@@ -331,6 +370,7 @@ impl Core {
         {
             return;
         }
+        sender.narrow();
         let late = sender.flight.iter().filter(|(_, flight)| flight.at + sender.patience <= now);
         let late: Vec<u64> = late.take(RESEND_BATCH).map(|(body, _)| *body).collect();
         for body in late {
@@ -405,6 +445,11 @@ impl Core {
             Some(FenceItem { run, lane, seq, prev: pending.prev, outcome: outcome.clone() })
         });
         items.take(FENCES_MAX).collect()
+    }
+
+    /// Whether a destination has said that it has no room for events.
+    pub fn is_full(&self, destination: &BridgeId) -> bool {
+        self.peers.get(destination).is_some_and(|peer| peer.sender.has_no_credit())
     }
 
     /// Pairs in flight to a destination, and those that wait for its word on their end.

@@ -58,6 +58,11 @@ impl Source {
         }
     }
 
+    /// That of its last exchange; 0 before any.
+    pub(crate) fn spool(&self) -> u128 {
+        self.peer.map_or(0, |(spool, _)| spool)
+    }
+
     /// The number that the next outcome gets.
     pub fn next_outcome(&self) -> u64 {
         self.outcomes_from.max(1) + self.outcomes.len() as u64

@@ -31,6 +31,7 @@ mod kind {
     pub(super) const PRODUCERS: u8 = 9;
     pub(super) const SUBSCRIPTION: u8 = 10;
     pub(super) const INTEREST: u8 = 11;
+    pub(super) const LATE: u8 = 12;
     pub(super) const MEMBERSHIP: u8 = 32;
 }
 
@@ -54,6 +55,7 @@ impl State {
         for (bridge, source) in &self.sources {
             source_parts(bridge, source, &mut parts);
         }
+        self.late.parts(kind::LATE, &mut parts);
         let mut producers = self.producers.iter().peekable();
         while producers.peek().is_some() {
             let mut out = Writer::kind(kind::PRODUCERS);
@@ -248,6 +250,10 @@ impl State {
                 let (record, _) = Record::decode(from.0)?;
                 self.apply(&record, &mut Vec::new());
                 return Ok(());
+            }
+            kind::LATE => {
+                let events = &self.events;
+                self.late.apply_part(&mut from, |body| events.get(&body).map(|event| &event.key))?;
             }
             kind::MEMBERSHIP => self.membership.apply_part(&mut from)?,
             unknown => return Err(DecodeError::UnknownKind(unknown)),

@@ -11,23 +11,36 @@ fn seeds() -> u64 {
     std::env::var("MESHBRIDGE_DELIVERY_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// Runs each seed twice and asks that both did the same.
+/// Red seeds of one row after which it goes no further.
+const RED_MAX: usize = 20;
+
+/// Runs each seed twice and asks that both did the same. Names all red seeds, not only the first.
 fn run(count: u64, faults: &Faults) -> Report {
     let mut total = Report::default();
+    let mut red = Vec::new();
     for seed in 0..count * seeds() {
-        let mut world = World::new(seed, faults.clone());
-        let report = world.run().unwrap_or_else(|why| {
-            if std::env::var_os("MESHBRIDGE_DELIVERY_DUMP").is_some() {
-                println!("{world:#?}");
-            }
-            panic!("seed {seed}: {why}")
-        });
-        let again = World::new(seed, faults.clone()).run();
-        assert_eq!(again.as_ref(), Ok(&report), "seed {seed} did something else the second time");
-        total.add(&report);
+        match run_twice(seed, faults) {
+            Ok(report) => total.add(&report),
+            Err(why) => red.push(format!("seed {seed}: {why}")),
+        }
+        if red.len() >= RED_MAX {
+            break;
+        }
     }
+    assert!(red.is_empty(), "{faults:?}\n{}", red.join("\n"));
     println!("{total:?}");
     total
+}
+
+fn run_twice(seed: u64, faults: &Faults) -> Result<Report, String> {
+    let mut world = World::new(seed, faults.clone());
+    let report = world.run().inspect_err(|_| {
+        if std::env::var_os("MESHBRIDGE_DELIVERY_DUMP").is_some() {
+            println!("{world:#?}");
+        }
+    })?;
+    let again = World::new(seed, faults.clone()).run();
+    if again.as_ref() == Ok(&report) { Ok(report) } else { Err("did something else the second time".into()) }
 }
 
 #[test]
@@ -113,10 +126,52 @@ fn a_destination_whose_disk_is_an_older_copy_reports_what_it_lost_and_tells_ever
     assert!(total.older_destinations > 150 && total.egress_lost > 0, "{total:?}");
 }
 
+/// M21, T10: lost is only what no destination had; the alarm comes with the first exchange.
+#[test]
+fn an_origin_that_loses_its_disk_loses_only_what_nobody_had_stored() {
+    let faults = Faults { loss: 5, jitter_ms: 50, origin_wipes: 2, crashes: 1, ..Faults::default() };
+    let total = run(50, &faults);
+    assert!(total.origin_wipes > 50 && total.orphans > 500 && total.lost_with_origin > 10, "{total:?}");
+    assert!(total.other_disks >= total.origin_wipes / 2, "{total:?}");
+}
+
+/// M32, T27
+#[test]
+fn clocks_that_jump_end_nothing_early() {
+    let faults = Faults {
+        loss: 5,
+        jitter_ms: 50,
+        crashes: 1,
+        expiries: 60,
+        clock_jumps: 8,
+        skew_ms: 365 * 86_400_000,
+        ..Faults::default()
+    };
+    let total = run(200, &faults);
+    assert!(total.clock_jumps > 1_000 && total.doubts > 10_000 && total.expired > 300, "{total:?}");
+}
+
+/// M40, T19: three days, and each origin starts again several times.
+#[test]
+fn a_destination_may_be_away_for_days_while_its_origins_restart() {
+    const HOUR_MS: u64 = 3_600_000;
+    let faults = Faults {
+        loss: 2,
+        jitter_ms: 50,
+        crashes: 12,
+        life_ms: 73 * HOUR_MS,
+        absent_ms: 72 * HOUR_MS,
+        ..Faults::default()
+    };
+    let total = run(5, &faults);
+    assert!(total.published > 500 && total.crashes > 30, "{total:?}");
+}
+
 #[test]
 fn a_destination_without_room_stops_its_origins_and_nothing_else() {
     let total = run(60, &Faults { loss: 5, jitter_ms: 50, full: 4, crashes: 1, ..Faults::default() });
-    assert!(total.full > 150, "{total:?}");
+    // Those that were under way when the room ended, or whose origin had not heard of it.
+    assert!(total.full > 150 && total.refused < 3 * total.full, "{total:?}");
 }
 
 #[test]
@@ -149,7 +204,9 @@ fn seeds_that_failed_once_pass() {
     let doubt =
         Faults { loss: 20, jitter_ms: 300, crashes: 3, partitions: 3, expiries: 30, ..Faults::default() };
     let older = Faults { loss: 5, jitter_ms: 50, rollbacks: 2, crashes: 1, ..Faults::default() };
-    for (seed, faults) in [(2_106, doubt), (264, older)] {
+    let full = Faults { loss: 5, jitter_ms: 50, full: 4, crashes: 1, ..Faults::default() };
+    let more = [366, 725, 959, 1_969, 2_179, 2_959].map(|seed| (seed, full.clone()));
+    for (seed, faults) in [(2_106, doubt), (264, older)].into_iter().chain(more) {
         let outcome = World::new(seed, faults).run();
         assert!(outcome.is_ok(), "seed {seed}: {outcome:?}");
     }

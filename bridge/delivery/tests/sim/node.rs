@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use meshbridge_delivery::{Append, Config, Core, Effect, Record, State};
-use meshbridge_routing::{BridgeId, Run};
+use meshbridge_routing::{BridgeId, EventKey, Run};
 
 /// What survives the process. Batches are whole or not at all.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +30,22 @@ impl Disk {
             batch.push(bytes);
         }
         self.batches.push(batch);
+    }
+
+    /// The keys that are durable here, of events that are kept or have ended.
+    pub fn taken(&self, own: &BridgeId) -> BTreeSet<String> {
+        let durable = Disk { batches: self.batches[..self.durable].to_vec(), ..self.clone() };
+        let (state, _) = durable.fold(own);
+        let mut keys = BTreeSet::new();
+        for (origin, source) in &state.sources {
+            for ((run, lane), set) in &source.taken {
+                for seq in set.ranges().flat_map(|(from, to)| from..=to) {
+                    let key = EventKey { origin: origin.clone(), run: *run, lane: *lane, seq };
+                    keys.insert(key.to_string());
+                }
+            }
+        }
+        keys
     }
 
     /// The state, and what happened since the checkpoint: a crash may have come before it was told.

@@ -12,88 +12,17 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use smallvec::SmallVec;
 
+mod clocks;
 mod deliver;
 mod faults;
 mod groups;
 mod judge;
 mod net;
+mod scenario;
 
 use crate::node::Node;
-
-#[derive(Clone, Debug, Default)]
-pub struct Faults {
-    /// Per cent of all packets.
-    pub loss: u32,
-    /// Per cent of what is no frame, beside it.
-    pub message_loss: u32,
-    pub repeat: u32,
-    pub jitter_ms: u64,
-    /// Crashes of any bridge, in a life of the world.
-    pub crashes: u32,
-    pub partitions: u32,
-    /// Disks replaced by blank ones, of bridges that are no origins.
-    pub wipes: u32,
-    /// Disks replaced by an older copy of themselves, of bridges that are no destinations.
-    pub rollbacks: u32,
-    /// How old such a copy is at most, where not four seconds.
-    pub older_by_ms: u64,
-    /// The same for the last bridge, which is no origin.
-    pub older_destinations: u32,
-    /// Crashes after which a batch of taken events cannot be read.
-    pub rots: u32,
-    /// Times that a bridge has no room for events of others, for a while.
-    pub full: u32,
-    pub retain: bool,
-    /// Per cent of events with a short life.
-    pub expiries: u32,
-    /// Per cent of events that a consumer group wants, alone or beside others.
-    pub groups: u32,
-    /// Comings and goings of its members.
-    pub members: u32,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    pub published: u64,
-    pub deliveries: u64,
-    pub resent: u64,
-    pub packets_lost: u64,
-    pub crashes: u64,
-    pub partitions: u64,
-    pub wipes: u64,
-    pub rollbacks: u64,
-    pub older_destinations: u64,
-    pub full: u64,
-    pub rots: u64,
-    pub out_of_order: u64,
-    pub egress_lost: u64,
-    pub expired: u64,
-    pub members_left: u64,
-    pub moved: u64,
-    pub taken_back: u64,
-}
-
-impl Report {
-    pub fn add(&mut self, other: &Report) {
-        self.published += other.published;
-        self.deliveries += other.deliveries;
-        self.resent += other.resent;
-        self.packets_lost += other.packets_lost;
-        self.crashes += other.crashes;
-        self.partitions += other.partitions;
-        self.wipes += other.wipes;
-        self.rollbacks += other.rollbacks;
-        self.older_destinations += other.older_destinations;
-        self.full += other.full;
-        self.rots += other.rots;
-        self.out_of_order += other.out_of_order;
-        self.egress_lost += other.egress_lost;
-        self.expired += other.expired;
-        self.members_left += other.members_left;
-        self.moved += other.moved;
-        self.taken_back += other.taken_back;
-    }
-}
+use scenario::LIFE_MS;
+pub use scenario::{Faults, Report};
 
 #[derive(Clone, Debug)]
 enum Packet {
@@ -102,7 +31,8 @@ enum Packet {
         key: EventKey,
         prev: u64,
         payload: Vec<u8>,
-        expires: u64,
+        /// When its life is over, by the time of the world.
+        dies: Option<u64>,
         group: bool,
         alone: bool,
         attempts: u32,
@@ -169,6 +99,11 @@ enum Step {
         body: u64,
         id: u64,
     },
+    OriginWipe,
+    ClockJump,
+    ClockBack {
+        node: usize,
+    },
     Tick,
 }
 
@@ -183,10 +118,15 @@ struct Published {
     producer: u128,
     destinations: Vec<usize>,
     grouped: bool,
+    /// By the clock of its publisher; 0 for never.
     expires: u64,
+    /// By the time of the world.
+    dies: u64,
     /// Waits for this ticket of this life.
     waits: Option<(u64, u64)>,
     acknowledged: bool,
+    /// The last that it was given.
+    key: String,
 }
 
 #[derive(Debug)]
@@ -212,21 +152,23 @@ pub struct World {
     copy: Option<(crate::node::Disk, BTreeSet<u64>)>,
     /// Without room for events of others.
     no_room: BTreeSet<usize>,
-    refused_frames: u64,
     groups: groups::Groups,
+    clocks: Vec<clocks::Clock>,
+    /// Pairs of bridge and event that must be seen there though its origin has forgotten it.
+    orphans: Vec<(usize, u64)>,
     /// By destination and key.
     ended_keys: EndsByKey,
     report: Report,
 }
 
 const QUIET_MS: u64 = 400_000;
-const LIFE_MS: u64 = 20_000;
 
 impl World {
     pub fn new(seed: u64, faults: Faults) -> World {
         let mut rng = StdRng::seed_from_u64(seed);
         let count = rng.random_range(2..5);
         let nodes = (0..count).map(|n| Node::new(&format!("b{n}"), n as u128 + 1)).collect();
+        let clocks = (0..count).map(|_| clocks::Clock::skewed(&faults, &mut rng)).collect();
         World {
             faults,
             rng,
@@ -245,8 +187,9 @@ impl World {
             copy: None,
             epochs: BTreeMap::new(),
             no_room: BTreeSet::new(),
-            refused_frames: 0,
             groups: groups::Groups::default(),
+            clocks,
+            orphans: Vec::new(),
             ended_keys: BTreeMap::new(),
             report: Report::default(),
         }
@@ -266,7 +209,7 @@ impl World {
             self.start(node)?;
         }
         for n in 0..self.rng.random_range(60..200) {
-            let ms = self.rng.random_range(0..LIFE_MS);
+            let ms = self.rng.random_range(0..self.faults.life_ms());
             self.at(ms, Step::Publish);
             if n % 3 == 0 {
                 self.at(ms, Step::Publish);
@@ -280,22 +223,26 @@ impl World {
             (self.faults.older_destinations, Step::Copy),
             (self.faults.full, Step::Full),
             (self.faults.rots, Step::Rot),
+            (self.faults.origin_wipes, Step::OriginWipe),
+            (self.faults.clock_jumps, Step::ClockJump),
         ] {
             for _ in 0..count {
-                let ms = self.rng.random_range(0..LIFE_MS);
+                let ms = self.rng.random_range(0..self.faults.life_ms());
                 self.at(ms, step.clone());
             }
         }
         self.start_members();
+        self.leave()?;
+        let life = self.faults.life_ms();
         self.at(0, Step::Tick);
         let mut healed = false;
         while let Some(((at, _), step)) = self.steps.pop_first() {
             self.now = at;
-            if at > LIFE_MS + 1_000 && !healed {
+            if at > life + 1_000 && !healed {
                 healed = true;
                 self.heal()?;
             }
-            if at > LIFE_MS + QUIET_MS {
+            if at > life + QUIET_MS {
                 break;
             }
             let tick = matches!(step, Step::Tick);
@@ -311,6 +258,7 @@ impl World {
 
     fn heal(&mut self) -> Result<(), String> {
         self.faults = Faults { retain: self.faults.retain, ..Faults::default() };
+        self.clocks.iter_mut().for_each(clocks::Clock::set_right);
         self.blocked.clear();
         self.all_members_come();
         for node in 0..self.nodes.len() {
@@ -391,23 +339,46 @@ impl World {
             Step::MemberAcknowledges { node, life, body, id } => {
                 self.member_acknowledges(node, life, body, id)
             }
+            Step::OriginWipe => self.wipe_origin(),
+            Step::ClockJump => self.clock_jumps(),
+            Step::ClockBack { node } => {
+                self.clocks[node].set_right();
+                Ok(())
+            }
             Step::Tick => self.tick(),
         }
     }
 
     fn tick(&mut self) -> Result<(), String> {
-        self.at(20, Step::Tick);
         let now = self.instant();
         for node in 0..self.nodes.len() {
-            let wall = self.now;
+            let wall = self.reading(node).for_expiry();
+            self.report.doubts += u64::from(wall.is_none());
             let Some(core) = self.nodes[node].core.as_mut() else { continue };
-            core.expire(wall, now);
+            if let Some(wall) = wall {
+                core.expire(wall, now);
+            }
             if core.poll_timeout().is_some_and(|at| at <= now) {
                 core.handle_timeout(now);
             }
             self.drain(node)?;
         }
-        self.retry_unanswered()
+        self.retry_unanswered()?;
+        let pause = self.pause();
+        self.at(pause, Step::Tick);
+        Ok(())
+    }
+
+    /// Until somebody has something to do; not much later, but in a world where nothing happens for days.
+    fn pause(&self) -> u64 {
+        if self.faults.absent_ms == 0 {
+            return 20;
+        }
+        let timeouts = self.nodes.iter().filter_map(|node| node.core.as_ref()?.poll_timeout());
+        let next =
+            timeouts.min().map_or(60_000, |at| at.saturating_duration_since(self.instant()).as_millis());
+        let step = self.steps.first_key_value().map_or(60_000, |((at, _), _)| at - self.now);
+        (next as u64).min(step).clamp(20, 60_000)
     }
 
     /// Publishers whose bridge died before it answered ask again with the same id.
@@ -432,9 +403,11 @@ impl World {
         let nonce = self.nonce * 7919;
         let checkpoint = self.rng.random_bool(0.5);
         let now = self.instant();
+        self.clocks[node].set_right_for_start();
         for effect in self.nodes[node].start(nonce, checkpoint, now) {
             self.effect(node, effect)?;
         }
+        self.start_clock(node);
         let epoch = self.nodes[node].disk.epoch;
         let highest = self.epochs.entry(node).or_default();
         if epoch <= *highest {
@@ -459,7 +432,7 @@ impl World {
         let wiping = self.faults.wipes > 0 || self.faults.older_destinations > 0;
         let origins = if wiping { self.nodes.len() - 1 } else { self.nodes.len() };
         let node = self.rng.random_range(0..origins.max(1));
-        let rolling = self.faults.rollbacks > 0;
+        let rolling = self.faults.rollbacks + self.faults.origin_wipes > 0;
         let mut destinations: Vec<usize> =
             (usize::from(rolling)..self.nodes.len()).filter(|_| self.rng.random_bool(0.6)).collect();
         if wiping && !destinations.contains(&(self.nodes.len() - 1)) {
@@ -467,18 +440,24 @@ impl World {
         }
         let id = self.next_id;
         self.next_id += 1;
-        let expires = if self.rng.random_range(0..100) < self.faults.expiries {
-            self.now + self.rng.random_range(1..3_000)
-        } else {
-            0
-        };
+        let life = if self.rng.random_range(0..100) < self.faults.expiries { self.life() } else { 0 };
+        let (dies, expires) = self.ends_of(node, life);
         let producer = u128::from(id);
         let grouped = self.faults.groups > 0 && self.rng.random_range(0..100) < self.faults.groups;
         if grouped && self.rng.random_bool(0.5) {
             destinations.clear();
         }
-        let published =
-            Published { node, producer, destinations, grouped, expires, waits: None, acknowledged: false };
+        let published = Published {
+            node,
+            producer,
+            destinations,
+            grouped,
+            expires,
+            dies,
+            waits: None,
+            acknowledged: false,
+            key: String::new(),
+        };
         self.published.insert(id, published);
         self.report.published += 1;
         if self.nodes[node].core.is_some() { self.submit(id) } else { Ok(()) }
@@ -508,7 +487,7 @@ impl World {
             self.add_group(node, &mut event);
         }
         let unchosen = event.choices.as_ref().is_some_and(|choices| !choices.unchosen.is_empty());
-        let wall = self.now;
+        let wall = self.reading(node).logged();
         let life = self.nodes[node].lives;
         let core = self.nodes[node].core.as_mut().ok_or("publisher's bridge is down")?;
         let (admitted, ticket) = core.accept(vec![event], wall);
@@ -524,6 +503,7 @@ impl World {
             return Err(format!("{key} was given to {other} and to {id}"));
         }
         let entry = self.published.get_mut(&id).ok_or("known")?;
+        entry.key = key;
         if ticket <= committed {
             entry.acknowledged = true;
         } else {
@@ -566,6 +546,7 @@ impl World {
             match action {
                 Action::Append(append) => {
                     self.nodes[node].disk.append(&append);
+                    self.check_expiries(node, &append)?;
                     let ms = self.rng.random_range(1..70);
                     let life = self.nodes[node].lives;
                     self.at(ms, Step::Commit { node, life, ticket: append.ticket });
@@ -578,7 +559,9 @@ impl World {
                 Action::Ready { body, out_of_order } => self.ready(node, body, out_of_order)?,
                 Action::Effect(effect) => self.effect(node, effect)?,
                 Action::Alarm(Alarm::EgressLost { events, .. }) => self.report.egress_lost += events,
-                Action::Alarm(Alarm::OtherDisk { .. }) => {}
+                Action::Alarm(Alarm::OtherDisk { bridge }) => {
+                    self.report.other_disks += u64::from(bridge == self.nodes[0].id);
+                }
                 Action::Alarm(Alarm::OriginBehind { .. }) if self.report.rollbacks > 0 => {}
                 Action::Alarm(alarm) => return Err(format!("{alarm:?}")),
             }

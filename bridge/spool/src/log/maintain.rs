@@ -8,7 +8,7 @@ use crate::entry::{Entry, owner_prefix};
 use crate::error::{AppendError, ReadError};
 use crate::fail_point;
 use crate::format::{Lsn, PAGE_BYTES, RecordParts, batch_bytes_bound};
-use crate::segment::{self, QUARANTINE, Spare, SpareJob, layout, read_all};
+use crate::segment::{self, QUARANTINE, Spare, SpareJob};
 use crate::vfs::Vfs;
 
 /// A closed segment with less than this share of live bytes is emptied (S10).
@@ -35,13 +35,6 @@ pub struct Maintained {
     pub moved: u64,
     pub retired: u64,
     pub unlinked: u64,
-}
-
-/// What a scrub of one segment found.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Scrubbed {
-    pub segment: u64,
-    pub damaged: bool,
 }
 
 impl<V: Vfs + Clone> Log<V> {
@@ -108,6 +101,7 @@ impl<V: Vfs + Clone> Log<V> {
         let ready: Vec<Leaving> = ready;
         for leaving in &ready {
             self.reader.forget_file(leaving.segment);
+            self.scrubber.forget(leaving.segment);
             let name = segment::name(leaving.segment);
             fail_point!("spool.before-unlink");
             let gone = if leaving.rotten {
@@ -224,36 +218,5 @@ impl<V: Vfs + Clone> Log<V> {
         if let Some(info) = self.reader.index().segments.get_mut(&segment) {
             info.rotten = true;
         }
-    }
-
-    /// Reads the closed segment after `after` again, past the cache, and marks it if anything in it is damaged;
-    /// maintenance then rescues what is good. `None` when there is no further one.
-    pub fn scrub(&mut self, after: u64) -> Result<Option<Scrubbed>, AppendError> {
-        let (segment, codec, end) = {
-            let index = self.reader.index();
-            let closed = index.segments.range(..self.active.segment);
-            let Some((segment, info)) = closed.into_iter().find(|(segment, _)| **segment > after) else {
-                return Ok(None);
-            };
-            (*segment, info.codec.clone(), info.end)
-        };
-        let damaged = match self.read_layout(segment, &codec, end) {
-            Ok(damaged) => damaged,
-            Err(problem) if problem.kind() == io::ErrorKind::NotFound => true,
-            Err(problem) => return Err(self.poison(problem)),
-        };
-        if damaged {
-            self.mark_rotten(segment);
-        }
-        Ok(Some(Scrubbed { segment, damaged }))
-    }
-
-    fn read_layout(&self, segment: u64, codec: &crate::format::Codec, end: u64) -> io::Result<bool> {
-        let file = self.vfs.open(&segment::name(segment))?;
-        let Ok(header) = segment::read_header(&file)? else { return Ok(true) };
-        let bytes = read_all(&file, header.segment_bytes)?;
-        let found = layout(codec, &header, &bytes, end);
-        let reached = found.batches.last().map_or(crate::format::DATA_START, |batch| batch.end());
-        Ok(found.cut || !found.holes.is_empty() || reached != end)
     }
 }

@@ -54,6 +54,11 @@ impl SimVfs {
         self.disk().trace
     }
 
+    /// Bytes that were read so far.
+    pub fn read_bytes(&self) -> u64 {
+        self.disk().read_bytes
+    }
+
     pub fn calls(&self) -> u64 {
         self.disk().calls
     }
@@ -283,7 +288,7 @@ impl SimFile {
 
 impl VfsFile for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.with(Some(("read", [self.inode, offset])), |file, fault| {
+        let read = self.with(Some(("read", [self.inode, offset])), |file, fault| {
             let rest = file.seen.get(offset as usize..).unwrap_or_default();
             let mut n = rest.len().min(buffer.len());
             if fault == Some(CallFault::Short) && n > 1 {
@@ -291,7 +296,9 @@ impl VfsFile for SimFile {
             }
             buffer[..n].copy_from_slice(&rest[..n]);
             Ok(n)
-        })
+        })?;
+        self.vfs.disk().read_bytes += read as u64;
+        Ok(read)
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {

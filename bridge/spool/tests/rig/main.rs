@@ -1,6 +1,7 @@
 //! The crash rig (RELIABILITY §4): the log on a disk that remembers what was synced.
 //!
 //! The quick numbers are those of the *every run* column; `MESHBRIDGE_RIG_FACTOR=50` multiplies all of them.
+//! `MESHBRIDGE_RIG_SEED=4352` with the test `the_seed_that_is_asked_for_passes` replays one seed in all scenarios.
 
 mod exhaustive;
 mod life;
@@ -32,9 +33,29 @@ fn power_cuts_and_kills_lose_nothing_that_was_acknowledged() {
 /// Found by deeper runs.
 #[test]
 fn seeds_that_failed_once_pass() {
+    each_seed(85..86, Scope::Twice, |seed| life::life(seed, Kind::Cuts));
+    each_seed(51..52, Scope::Twice, |seed| life::life(seed, Kind::Errors));
     each_seed(8_850..8_851, Scope::Twice, |seed| life::life(seed, Kind::Cuts));
     each_seed(9_552..9_553, Scope::Twice, |seed| life::life(seed, Kind::Cuts));
     each_seed(3_512..3_513, Scope::Once, rot::damage_bytes);
+    each_seed(4_352..4_353, Scope::Once, rot::damage_bytes);
+}
+
+/// To look at one seed alone; without the variable there is nothing to do.
+#[test]
+fn the_seed_that_is_asked_for_passes() {
+    let Some(seed) = std::env::var("MESHBRIDGE_RIG_SEED").ok().and_then(|text| text.parse::<u64>().ok())
+    else {
+        println!("skipped: MESHBRIDGE_RIG_SEED names no seed");
+        return;
+    };
+    let one = seed..seed + 1;
+    for kind in [Kind::Cuts, Kind::Errors, Kind::Full] {
+        each_seed(one.clone(), Scope::Twice, |seed| life::life(seed, kind));
+    }
+    each_seed(one.clone(), Scope::Once, |seed| exhaustive::walk(seed, 12 * factor()));
+    each_seed(one.clone(), Scope::Once, rot::damage_bytes);
+    each_seed(one, Scope::Once, rot::remove_files);
 }
 
 #[test]

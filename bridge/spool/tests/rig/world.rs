@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use meshbridge_spool::format::{Codec, DATA_START, PAGE_BYTES, RecordParts};
 use meshbridge_spool::vfs::SimVfs;
 use meshbridge_spool::{
-    Append, AppendError, Bug, Class, Damage, Log, Lsn, OpenError, Options, Recovered, Replay, Run, bug,
+    Append, AppendError, Bug, Class, Damage, Log, Lsn, OpenError, Options, Recovered, Replay, Run, Scrubbed,
+    bug,
 };
 
 use crate::owner::{EVENT_HEAD, Key, LANES, Op, PARTIES, State};
@@ -21,6 +22,9 @@ use crate::tools::{self, Start};
 const TOOLS_EVERY: u64 = 8;
 
 pub const SEGMENT_BYTES: u64 = 64 * 1024;
+
+/// Less than a segment, and less than its larger batches.
+const SCRUB_BYTES: u64 = 10_000;
 
 pub fn options() -> Options {
     Options {
@@ -532,11 +536,15 @@ impl World {
                 Err(problem) => return Err(format!("{key:?}: {problem:?}")),
             }
         }
-        let mut after = 0;
-        while let Some(scrubbed) = self.log().scrub(after).map_err(|problem| format!("scrub: {problem:?}"))? {
-            after = scrubbed.segment;
-            if scrubbed.damaged {
-                damage.push(Damage { segment: scrubbed.segment, first: 0, last: Some(0), salvaged: 0 });
+        loop {
+            match self.log().scrub(SCRUB_BYTES).map_err(|problem| format!("scrub: {problem:?}"))? {
+                Scrubbed::Piece => {}
+                Scrubbed::Segment { segment, damaged } => {
+                    if damaged {
+                        damage.push(Damage { segment, first: 0, last: Some(0), salvaged: 0 });
+                    }
+                }
+                Scrubbed::Round => break,
             }
         }
         self.counts.damaged += u64::from(!damage.is_empty() || !unreadable.is_empty());

@@ -4,5 +4,7 @@
 mod arbitrary;
 mod export;
 mod fixture;
+mod lost_run;
+mod scrub;
 mod spool;
 mod verify;

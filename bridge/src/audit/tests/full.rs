@@ -113,3 +113,22 @@ fn a_log_whose_disk_fails_takes_nothing_more_and_says_so() {
     assert_eq!(queue.figures().lost_others, 1);
     assert!(queue.flush(PATIENCE), "nothing was taken in, so nothing is missing");
 }
+
+#[test]
+fn a_log_is_not_opened_on_a_full_disk_and_does_not_wait_for_it_either() {
+    let directory = temporary();
+    fill(directory.path(), options(), 0, 2);
+    set_full(directory.path(), true);
+    let opening = directory.path().to_owned();
+    let (done, outcome) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let opened = AuditLog::open(&opening, options(), Redact::new(|_| None));
+        let _ = done.send(matches!(opened, Err(OpenAuditError::Unusable { .. })));
+    });
+    let is_refused = outcome.recv_timeout(Duration::from_secs(5));
+    set_full(directory.path(), false);
+    assert_eq!(is_refused, Ok(true));
+    fill(directory.path(), options(), 2, 1);
+    assert!(is_intact(directory.path()));
+    assert_eq!(ids(&walked(directory.path()).1), numbered(0..3));
+}

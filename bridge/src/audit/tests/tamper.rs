@@ -79,6 +79,10 @@ fn missing_exchanged_and_foreign_segments_are_found() {
     let copy = copy_of(original.path());
     fs::copy(&names[0], copy.path().join(name(1))).expect("can be copied");
     assert!(!is_intact(copy.path()), "a segment under another name");
+    let unpruned = temporary();
+    fill(unpruned.path(), Options { segment_bytes: 2 << 10, ..options() }, 0, 12);
+    fs::remove_file(&segments(unpruned.path())[0]).expect("can be removed");
+    assert!(!is_intact(unpruned.path()), "a beginning that no record says is gone");
     let other = sample();
     let copy = copy_of(original.path());
     fs::copy(&segments(other.path())[2], copy.path().join(name(2))).expect("can be copied");

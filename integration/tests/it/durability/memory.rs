@@ -21,13 +21,13 @@ const GROWTH_MAX_MIB: u64 = 128;
 const DESCRIPTORS_MAX: usize = 16;
 const EVENTS_MIN: u64 = 10_000;
 
-fn resident_mib(pid: u32) -> Result<u64> {
+pub(super) fn resident_mib(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? / 1_024)
 }
 
-fn descriptors(pid: u32) -> Result<usize> {
+pub(super) fn descriptors(pid: u32) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 

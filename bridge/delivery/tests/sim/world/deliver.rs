@@ -13,6 +13,14 @@ impl World {
         // Settled since it was handed out.
         let Some(event) = core.state().events.get(&body) else { return Ok(()) };
         let (key, expires) = (event.key.clone(), event.expires);
+        let life = self.reading(node).remaining(expires).as_millis() as u64;
+        if expires > 0 && life == 0 {
+            // Its end is noted at the next look at the clock.
+            return Ok(());
+        }
+        let dies = (expires > 0).then_some(self.now + life);
+        let core = self.nodes[node].core.as_ref().ok_or("sent by nobody")?;
+        let event = core.state().events.get(&body).ok_or("known")?;
         let (choices, attempts) = (event.choices.clone(), event.attempts);
         let payload = self.nodes[node].disk.bodies.get(&body).ok_or("a body without bytes")?.clone();
         let id = u64::from_le_bytes(payload[..8].try_into().map_err(|_| "payload")?);
@@ -21,6 +29,12 @@ impl World {
         if !published.acknowledged && published.waits.is_some_and(|(life, _)| life == self.nodes[node].lives)
         {
             return Err(format!("{id} leaves before its flush"));
+        }
+        let full = |(bridge, _): &&(BridgeId, u64)| {
+            self.nodes[node].core.as_ref().is_some_and(|core| core.is_full(bridge))
+        };
+        if let Some((bridge, _)) = to.iter().find(full) {
+            return Err(format!("{id} is sent to {bridge}, which has said that it is full"));
         }
         for (bridge, prev) in to {
             let to = self.node_of(bridge);
@@ -31,7 +45,7 @@ impl World {
                     key: key.clone(),
                     prev: *prev,
                     payload: payload.clone(),
-                    expires,
+                    dies,
                     group: choices.as_ref().is_some_and(|c| c.groups_at(bridge).next().is_some()),
                     alone: choices.as_ref().is_some_and(|c| c.groups_only.contains(bridge)),
                     attempts,
@@ -113,6 +127,7 @@ impl World {
             match action {
                 Action::Append(append) => {
                     self.nodes[node].disk.append(&append);
+                    self.check_expiries(node, &append)?;
                     let ms = self.rng.random_range(1..70);
                     let life = self.nodes[node].lives;
                     self.at(ms, Step::Commit { node, life, ticket: append.ticket });

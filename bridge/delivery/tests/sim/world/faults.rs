@@ -73,6 +73,71 @@ impl World {
         self.tell_reachability()
     }
 
+    /// The first bridge, which is nobody's destination, loses its disk (M21). What its destinations had stored they
+    /// deliver; what none of them had is lost, and only that.
+    pub(super) fn wipe_origin(&mut self) -> Result<(), String> {
+        if self.nodes[0].core.is_none() {
+            return Ok(());
+        }
+        self.report.origin_wipes += 1;
+        let gone: Vec<u64> =
+            self.published.iter().filter(|(_, p)| p.node == 0 && p.acknowledged).map(|(id, _)| *id).collect();
+        let taken: Vec<BTreeSet<String>> = self.nodes.iter().map(|node| node.disk.taken(&node.id)).collect();
+        let unsettled: Vec<BTreeSet<String>> = (0..self.nodes.len()).map(|to| self.unsettled(to)).collect();
+        for id in gone {
+            let Some(published) = self.published.remove(&id) else { continue };
+            for &to in &published.destinations {
+                let key = &published.key;
+                // What its publisher was told at the level `replicated`.
+                let told = !unsettled[to].contains(key);
+                // Or closed with its run, because its end was told.
+                let has = taken[to].contains(key) || self.nodes[to].subscriber.seen.contains_key(&id);
+                if told && !has {
+                    return Err(format!("{id} counted as stored at b{to} and is not"));
+                }
+                if has {
+                    self.orphans.push((to, id));
+                    self.report.orphans += 1;
+                } else {
+                    self.report.lost_with_origin += 1;
+                }
+            }
+        }
+        for published in self.published.values_mut().filter(|p| p.node == 0) {
+            published.waits = None;
+        }
+        self.nonce += 1;
+        // Counted from the time of day, and so above the former's.
+        let epoch = self.epochs.get(&0).copied().unwrap_or_default() + 1_000;
+        let mut fresh = Node::new("b0", u128::from(self.nonce) << 32);
+        fresh.disk.epoch = epoch;
+        fresh.lives = self.nodes[0].lives;
+        self.nodes[0] = fresh;
+        let ms = self.rng.random_range(10..2_000);
+        self.at(ms, Step::Start { node: 0 });
+        self.tell_reachability()
+    }
+
+    /// Keys of the first bridge's events that `to` has not stored, as far as the first bridge knows.
+    fn unsettled(&self, to: usize) -> BTreeSet<String> {
+        let Some(core) = self.nodes[0].core.as_ref() else { return BTreeSet::new() };
+        let destination = core.state().destinations.get(&self.nodes[to].id);
+        let lanes = destination.into_iter().flat_map(|destination| &destination.lanes);
+        let bodies = lanes.flat_map(|(_, numbers)| numbers.values().map(|pending| pending.body));
+        bodies.filter_map(|body| Some(core.state().events.get(&body)?.key.to_string())).collect()
+    }
+
+    /// The last bridge goes away for long.
+    pub(super) fn leave(&mut self) -> Result<(), String> {
+        if self.faults.absent_ms == 0 {
+            return Ok(());
+        }
+        let node = self.nodes.len() - 1;
+        self.nodes[node].crash(0);
+        self.at(self.faults.absent_ms, Step::Start { node });
+        self.tell_reachability()
+    }
+
     pub(super) fn jump(&mut self, node: usize, life: u64) -> Result<(), String> {
         let now = self.instant();
         if self.nodes[node].lives != life {

@@ -139,7 +139,7 @@ impl World {
         };
         let payload = self.nodes[node].disk.bodies.get(&body).ok_or("a body without bytes")?.clone();
         let id = u64::from_le_bytes(payload[..8].try_into().map_err(|_| "payload")?);
-        let wall = self.now;
+        let wall = self.reading(node).logged();
         let Some(core) = self.nodes[node].core.as_mut() else { return Ok(()) };
         if let Some(admitted) = core.choose(body, &name(), choice, "t", payload.into(), wall) {
             self.report.moved += 1;

@@ -29,8 +29,12 @@ impl World {
 
     /// After everything is quiet.
     pub(super) fn judge(&mut self) -> Result<(), String> {
-        if self.refused_frames > 40 + 12 * self.report.full {
-            return Err(format!("{} frames to bridges without room", self.refused_frames));
+        for (to, id) in &self.orphans {
+            if !self.nodes[*to].subscriber.seen.contains_key(id) {
+                return Err(format!(
+                    "{id} was stored at b{to} when its origin lost its disk, and nobody saw it"
+                ));
+            }
         }
         for (id, published) in &self.published {
             if !published.acknowledged {

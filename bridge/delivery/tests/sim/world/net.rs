@@ -8,17 +8,20 @@ impl World {
             self.report.packets_lost += 1;
             return Ok(());
         }
-        let (now, wall) = (self.instant(), self.now);
+        let (now, reading) = (self.instant(), self.reading(to));
+        let wall = reading.logged();
         let sender = self.nodes[from].id.clone();
         let (group, consumer) = (self.nodes[to].group, self.nodes[to].consumer);
         let live = self.groups.is_live(to);
         let Some(core) = self.nodes[to].core.as_mut() else { return Ok(()) };
         match packet {
-            Packet::Frame { key, prev, payload, expires, group: chosen, alone, attempts } => {
+            Packet::Frame { dies: Some(dies), .. } if dies <= self.now => self.report.packets_lost += 1,
+            Packet::Frame { key, prev, payload, dies, group: chosen, alone, attempts } => {
                 if self.no_room.contains(&to) {
                     // As a bridge does that is full: not taken, and the origin hears of it by its credit.
                     self.report.packets_lost += 1;
-                    self.refused_frames += 1;
+                    self.report.refused += 1;
+                    core.had_no_room(&key.origin, now);
                 } else if core.classify(&key, now) == Arrival::New {
                     let member = live && consumer.is_some();
                     let plain = group.filter(|_| !alone);
@@ -27,6 +30,8 @@ impl World {
                     let payload = Bytes::from(payload);
                     let topic = "t".into();
                     let groups_only = alone;
+                    let left = |dies| Duration::from_millis(dies - self.now);
+                    let expires = dies.map_or(0, |dies| reading.end_of(left(dies)));
                     core.take(
                         Arrived {
                             key,

@@ -80,6 +80,7 @@ pub(super) fn directory_of(name: &str) -> &str {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
+    pub(super) read_bytes: u64,
     pub(super) inodes: BTreeMap<Inode, FileState>,
     pub(super) names: BTreeMap<String, Inode>,
     pub(super) names_synced: BTreeMap<String, Inode>,
