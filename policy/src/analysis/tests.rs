@@ -233,14 +233,20 @@ fn any_rule() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn who_learns_what_is_what_one_topic_after_the_other_says(rules in prop::collection::vec(any_rule(), 1..7)) {
         let text: String = rules.iter().enumerate().map(|(at, rule)| format!("    - {{name: r{at}, {rule}}}\n")).collect();
         let Ok(program) = try_program(&text, "") else { return Ok(()) };
-        let topics = ["a", "a.b", "a.x", "a.x.b", "x", "x.b", "c", "q", "q.q", "q.b", "x.q.b", "a.q.q"];
-        let topics: Vec<Topic> = topics.into_iter().map(|text| Topic::parse(text).expect("a topic")).collect();
+        // `q` occurs in no filter, and three tokens are enough to meet each of them.
+        let mut texts = vec![String::new()];
+        for _ in 0..3 {
+            let longer = texts.iter().flat_map(|text| ["a", "b", "c", "x", "q"].map(|token| format!("{text}.{token}")));
+            texts = texts.iter().cloned().chain(longer).collect();
+        }
+        let topics: std::collections::BTreeSet<Topic> =
+            texts.iter().filter_map(|text| Topic::parse(text.strip_prefix('.')?).ok()).collect();
         for asked in ["**", "a.*", "c", "*.b", "a.b"] {
             let filter = TopicFilter::parse(asked).expect("a filter");
             for learner in 0..3 {

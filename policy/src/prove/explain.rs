@@ -222,6 +222,9 @@ fn tell(
                 if let (Protection::Generalise { .. }, true) = (item.demand.protection, form == made) {
                     let why = "the value is one that can be generalised so".to_owned();
                     telling.depends_on.push(Dependency { place: place(rule), why });
+                } else if form == Some(Protection::Redact) && stands_in(found, item) {
+                    let why = "what the value stands in is left as it is".to_owned();
+                    telling.depends_on.push(Dependency { place: place(rule), why });
                 } else if form != made && form == Some(Protection::Redact) {
                     let why = "the value stands where it can only be redacted".to_owned();
                     telling.depends_on.push(Dependency { place: place(rule), why });
@@ -241,6 +244,12 @@ fn tell(
             }
         }
     }
+}
+
+/// Whether an item replaces something around the declared field, so that not even a trace of it may be left.
+fn stands_in(found: &Found<'_, '_>, item: &ProtectItem) -> bool {
+    let place = found.subject.place;
+    place.is_some_and(|place| item.demand.fields.iter().any(|path| path.covers(place) && !place.covers(path)))
 }
 
 /// The form that the certain protections make.
