@@ -38,7 +38,8 @@ impl Program {
             .rules
             .iter()
             .filter_map(|rule| {
-                let conditions = std::iter::once(&rule.matcher).chain(&rule.except).filter_map(|one| one.when.as_ref());
+                let conditions =
+                    std::iter::once(&rule.matcher).chain(&rule.except).filter_map(|one| one.when.as_ref());
                 let mut steps: u64 = conditions.map(|(condition, _)| condition.cost()).sum();
                 if let crate::model::Action::Validate(validate) = &rule.action {
                     steps += validate.checks.iter().map(|check| check.expression.cost()).sum::<u64>();

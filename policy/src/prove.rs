@@ -47,9 +47,7 @@ pub(crate) use subjects::{Subject, SubjectKey, is_within, items, leaves, subject
 pub(crate) use transfer::{Ways, parts};
 pub(crate) use zones::{Pairs, Zones, bits, zone};
 
-pub use report::{
-    Basis, Counterexample, Dependency, Proof, Refutation, Role, RulePlace, Step,
-};
+pub use report::{Basis, Counterexample, Dependency, Proof, Refutation, Role, RulePlace, Step};
 
 /// Answers a question about a program.
 pub(crate) fn prove(program: &Program, question: &Never) -> Proof {
@@ -161,16 +159,15 @@ fn problem(invariant: &Invariant, proof: &Proof) -> Option<Diagnostic> {
                 counterexample.class,
                 if counterexample.depends_on.is_empty() { "" } else { ", depending on conditions" },
             );
-            let mut problem = begin("P0701", message)
-                .label(counterexample.way())
-                .example(Example {
-                    topic: counterexample.topic.clone(),
-                    from: first.from.clone(),
-                    to: last.to.clone(),
-                });
+            let mut problem = begin("P0701", message).label(counterexample.way()).example(Example {
+                topic: counterexample.topic.clone(),
+                from: first.from.clone(),
+                to: last.to.clone(),
+            });
             for step in &counterexample.steps {
                 for permit in &step.permits {
-                    problem = problem.related(&permit.span, format!("{} lets it through to {}", permit.rule, step.to));
+                    problem = problem
+                        .related(&permit.span, format!("{} lets it through to {}", permit.rule, step.to));
                 }
                 for one in &step.protections {
                     problem = problem.related(&one.span, format!("{} leaves it as {}", one.rule, step.form));

@@ -15,7 +15,8 @@ use crate::model::{Context, Mode, Rule};
 use crate::program::Program;
 use crate::protection::{Protection, meet};
 use crate::prove::{
-    Applied, Borders, Here, Pairs, RulePlace, SubjectKey, Subject, Ways, described, items, leaves, parts, subjects_anywhere,
+    Applied, Borders, Here, Pairs, RulePlace, Subject, SubjectKey, Ways, described, items, leaves, parts,
+    subjects_anywhere,
 };
 
 /// What a change means for those who publish and those who must not see.
@@ -86,7 +87,9 @@ fn filters(program: &Program) -> Vec<TopicFilter> {
 fn zones(old: &Program, new: &Program) -> Vec<(usize, usize)> {
     let numbered = old.federation.zones.iter().enumerate();
     numbered
-        .filter_map(|(at, zone)| Some((at, new.federation.zones.iter().position(|other| other.name == zone.name)?)))
+        .filter_map(|(at, zone)| {
+            Some((at, new.federation.zones.iter().position(|other| other.name == zone.name)?))
+        })
         .collect()
 }
 
@@ -151,7 +154,16 @@ impl Both<'_, '_> {
                 ChangeKind::NewlyAllowed => format!("{what} now"),
                 _ => format!("{what} no longer"),
             };
-            found.add(self.change(kind, text, *pair, pairs.len(), before.to_owned(), after.to_owned(), rules, json!({})));
+            found.add(self.change(
+                kind,
+                text,
+                *pair,
+                pairs.len(),
+                before.to_owned(),
+                after.to_owned(),
+                rules,
+                json!({}),
+            ));
         }
     }
 
@@ -159,7 +171,10 @@ impl Both<'_, '_> {
     fn differing(&self, concerns: impl Fn(&Rule) -> bool) -> Vec<RulePlace> {
         let of = |borders: &Borders<'_>, here: &Here| -> BTreeMap<String, RulePlace> {
             let rules = here.rules.iter().map(|applied| &borders.program.rules[applied.rule as usize]);
-            rules.filter(|rule| concerns(rule)).map(|rule| (format!("{} {}", rule.id, rule.canonical), RulePlace::of(rule))).collect()
+            rules
+                .filter(|rule| concerns(rule))
+                .map(|rule| (format!("{} {}", rule.id, rule.canonical), RulePlace::of(rule)))
+                .collect()
         };
         let (old, new) = (of(self.before, &self.old), of(self.after, &self.new));
         let gone = old.iter().filter(|(key, _)| !new.contains_key(*key));
@@ -181,8 +196,20 @@ impl Both<'_, '_> {
     ) -> Change {
         let topic = self.after.atoms.example(self.atom).as_str().to_owned();
         let program = self.after.program;
-        let event = json!({"specversion": "1.0", "id": "1", "source": "/example", "type": "example", "data": data});
-        Change { kind, what, topic, from: name(program, from), to: name(program, to), pairs, before, after, rules, event }
+        let event =
+            json!({"specversion": "1.0", "id": "1", "source": "/example", "type": "example", "data": data});
+        Change {
+            kind,
+            what,
+            topic,
+            from: name(program, from),
+            to: name(program, to),
+            pairs,
+            before,
+            after,
+            rules,
+            event,
+        }
     }
 
     /// What certain protections leave of each class, where events pass in both editions.
@@ -226,7 +253,8 @@ impl Both<'_, '_> {
         let (old_keys, new_keys) = (self.before.program.keys(), self.after.program.keys());
         for (old_from, new_from) in &found.zones {
             for (old_to, new_to) in &found.zones {
-                let (Some(was), Some(is)) = (form(&old_parts, *old_from, *old_to), form(&new_parts, *new_from, *new_to))
+                let (Some(was), Some(is)) =
+                    (form(&old_parts, *old_from, *old_to), form(&new_parts, *new_from, *new_to))
                 else {
                     continue;
                 };
@@ -300,8 +328,11 @@ fn as_written(old: &Program, new: &Program, why: &str) -> Vec<Change> {
             filter.tokens().map(token).collect::<Vec<_>>().join(".")
         });
         let mut zones = program.federation.zones();
-        let (from, to) = (zones.next().unwrap_or_default().to_owned(), zones.next().unwrap_or_default().to_owned());
-        let text = |one: Option<&(String, Mode, RulePlace, bool)>| one.map_or("no rule".to_owned(), |one| one.0.clone());
+        let (from, to) =
+            (zones.next().unwrap_or_default().to_owned(), zones.next().unwrap_or_default().to_owned());
+        let text = |one: Option<&(String, Mode, RulePlace, bool)>| {
+            one.map_or("no rule".to_owned(), |one| one.0.clone())
+        };
         changes.push(Change {
             kind,
             what: format!("{id}: {why}"),

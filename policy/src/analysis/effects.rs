@@ -68,7 +68,11 @@ fn opens(borders: &Borders<'_>, here: &Here, applied: &Applied, possible: &Pairs
     let mut alone = possible.clone();
     for other in &here.rules {
         let rival = borders.rule(other);
-        if other.rule != applied.rule && rival.is_permit() && rival.mode == Mode::Enforce && rival.layer == rule.layer {
+        if other.rule != applied.rule
+            && rival.is_permit()
+            && rival.mode == Mode::Enforce
+            && rival.layer == rule.layer
+        {
             alone.remove(&borders.certain(other, context));
         }
     }
@@ -104,11 +108,18 @@ pub(crate) fn does_at_least(rule: &Rule, other: &Rule) -> bool {
         (Action::Protect(items), Action::Protect(others)) => others.iter().all(|one| {
             items.iter().any(|item| {
                 item.demand.classes.intersection(one.demand.classes) == one.demand.classes
-                    && one.families.iter().all(|family| item.families.iter().any(|outer| is_within(family, outer)))
+                    && one
+                        .families
+                        .iter()
+                        .all(|family| item.families.iter().any(|outer| is_within(family, outer)))
                     && item.excepted.iter().all(|name| one.excepted.contains(name))
                     && (!item.demand.undeclared || one.demand.undeclared)
                     && item.demand.confidence <= one.demand.confidence
-                    && one.demand.fields.iter().all(|field| item.demand.fields.iter().any(|path| path.covers(field)))
+                    && one
+                        .demand
+                        .fields
+                        .iter()
+                        .all(|field| item.demand.fields.iter().any(|path| path.covers(field)))
                     && item.demand.protection.discloses_at_most(one.demand.protection)
                     && (item.demand.signatures_error || !one.demand.signatures_error)
             })

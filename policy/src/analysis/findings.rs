@@ -15,7 +15,8 @@ pub(super) fn findings(program: &Program) -> Diagnostics {
         Ok(borders) => borders,
         Err(problem) => {
             // Blamed filters stand in some rule.
-            let blamed = |rule: &&Rule| rule.matcher.topics.iter().any(|filter| problem.filters.contains(filter));
+            let blamed =
+                |rule: &&Rule| rule.matcher.topics.iter().any(|filter| problem.filters.contains(filter));
             if let Some(rule) = program.rules.iter().find(blamed).or(program.rules.first()) {
                 let filters: Vec<&str> = problem.filters.iter().map(|filter| filter.as_str()).collect();
                 let help = format!("write these without a wildcard before a literal: {}", filters.join(", "));
@@ -47,7 +48,8 @@ fn rules(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
     for (rule, effect) in program.rules.iter().zip(&effects) {
         let warn = |code, message: &str| Diagnostic::warning(code, &rule.span, message);
         let Some(place) = &effect.applies else {
-            let help = "no two zones and no topic meet its match; look at `from`, `to`, `same`, `at` and its layer";
+            let help =
+                "no two zones and no topic meet its match; look at `from`, `to`, `same`, `at` and its layer";
             problems.push(warn("P0215", "this rule can never apply").help(help));
             continue;
         };
@@ -62,7 +64,11 @@ fn rules(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
                 other.is_permit()
                     && other.id != rule.id
                     && other.layer == rule.layer
-                    && other.matcher.topics.iter().any(|a| rule.matcher.topics.iter().any(|b| a.intersects(b)))
+                    && other
+                        .matcher
+                        .topics
+                        .iter()
+                        .any(|a| rule.matcher.topics.iter().any(|b| a.intersects(b)))
             });
             let mut problem = warn("P0217", "this permit adds nothing to the others of its layer");
             if let Some(other) = other {
@@ -96,7 +102,9 @@ fn waivers(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
         let rule = program.rules.iter().find(|rule| *rule.id == *waiver.rule);
         if let (false, Some(rule)) = (is_alive, rule) {
             let problem = Diagnostic::warning("P0219", &waiver.span, "this waiver waives nothing");
-            problems.push(problem.related(&rule.span, "never applies where it is waived").help("remove the waiver"));
+            problems.push(
+                problem.related(&rule.span, "never applies where it is waived").help("remove the waiver"),
+            );
         }
     }
 }
@@ -106,7 +114,8 @@ fn zones(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
     let program = borders.program;
     let Some(place) = program.rules.first() else { return };
     for at in forgotten(borders, here) {
-        let message = format!("no rule is about the zone {}: nothing passes to or from it", name(program, at));
+        let message =
+            format!("no rule is about the zone {}: nothing passes to or from it", name(program, at));
         let help = "permit some topics for it, or take the zone out of the federation";
         problems.push(Diagnostic::warning("P0220", &place.span, message).help(help));
     }
@@ -128,17 +137,22 @@ fn keys(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
                 pairs.keep(&passing);
                 for (from, to) in pairs.iter() {
                     let maker = if makes_recipient { to } else { from };
-                    if program.keys().holds(maker, key) || !told.insert((applied.rule, usize::from(maker.0))) {
+                    if program.keys().holds(maker, key) || !told.insert((applied.rule, usize::from(maker.0)))
+                    {
                         continue;
                     }
                     let topic = borders.atoms.example(atom).as_str().to_owned();
                     let place = Where { topic, from: usize::from(from.0), to: usize::from(to.0) };
                     let zone_name = name(program, usize::from(maker.0));
                     let label = program.keys().label(key);
-                    let message = format!("{zone_name} would have to use the key {label}, which it does not hold");
-                    let problem = Diagnostic::error("P0409", &item.span, message)
-                        .related(&borders.rule(applied).span, "where this applies, events with such a value are stopped");
-                    let help = format!("add {zone_name} to the zones of the key, or leave it out of the rule");
+                    let message =
+                        format!("{zone_name} would have to use the key {label}, which it does not hold");
+                    let problem = Diagnostic::error("P0409", &item.span, message).related(
+                        &borders.rule(applied).span,
+                        "where this applies, events with such a value are stopped",
+                    );
+                    let help =
+                        format!("add {zone_name} to the zones of the key, or leave it out of the rule");
                     problems.push(problem.example(shown(program, &place)).help(help));
                 }
             }
@@ -158,7 +172,10 @@ fn meets(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
                 let (first, second) = (a.demand.protection, b.demand.protection);
                 let is_lost = !redacts(first) && !redacts(second) && redacts(first.meet(second));
                 let share_place = !a.demand.classes.intersection(b.demand.classes).is_empty()
-                    || a.demand.fields.iter().any(|path| b.demand.fields.iter().any(|other| path.may_meet(other)));
+                    || a.demand
+                        .fields
+                        .iter()
+                        .any(|path| b.demand.fields.iter().any(|other| path.may_meet(other)));
                 if !is_lost || !share_place || told.contains(&(a.span.clone(), b.span.clone())) {
                     continue;
                 }
@@ -168,9 +185,13 @@ fn meets(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
                     .find(|pairs| !pairs.is_empty());
                 let Some(example) = both.and_then(|pairs| example(borders, atom, &pairs)) else { continue };
                 told.insert((a.span.clone(), b.span.clone()));
-                let problem = Diagnostic::warning("P0410", &b.span, "together with another protection this redacts")
-                    .label(borders.rule(b_rule).id.to_string())
-                    .related(&a.span, format!("{} demands another form of the same value", borders.rule(a_rule).id));
+                let problem =
+                    Diagnostic::warning("P0410", &b.span, "together with another protection this redacts")
+                        .label(borders.rule(b_rule).id.to_string())
+                        .related(
+                            &a.span,
+                            format!("{} demands another form of the same value", borders.rule(a_rule).id),
+                        );
                 let help = "use one key or one ladder in both, or say redact";
                 problems.push(problem.example(shown(program, &example)).help(help));
             }
@@ -183,7 +204,9 @@ fn carriers(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
     let program = borders.program;
     let mut told: BTreeSet<usize> = BTreeSet::new();
     for (atom, here) in here.iter().enumerate() {
-        let Ways { to, carriers: Some(mut carriers) } = Ways::new(borders, &here.rules, false) else { continue };
+        let Ways { to, carriers: Some(mut carriers) } = Ways::new(borders, &here.rules, false) else {
+            continue;
+        };
         let sending = to.origins();
         carriers.keep_origins(&sending);
         carriers.remove(&to);
@@ -199,8 +222,14 @@ fn carriers(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
             });
             let Some(permit) = permit else { continue };
             let (carrier, destination) = (name(program, at), name(program, usize::from(zone(towards).0)));
-            let message = format!("{carrier} may carry what it may not receive, and sees it on the way to {destination}");
-            let place = Where { topic: borders.atoms.example(atom).as_str().to_owned(), from: usize::from(from.0), to: at };
+            let message = format!(
+                "{carrier} may carry what it may not receive, and sees it on the way to {destination}"
+            );
+            let place = Where {
+                topic: borders.atoms.example(atom).as_str().to_owned(),
+                from: usize::from(from.0),
+                to: at,
+            };
             let problem = Diagnostic::warning("P0221", &borders.rule(permit).span, message)
                 .label(format!("lets {carrier} carry it"))
                 .example(shown(program, &place));
@@ -215,6 +244,10 @@ pub(super) fn asks_the_event(rule: &Rule) -> bool {
         || rule.except.as_ref().is_some_and(crate::model::Match::has_conditions)
         || matches!(
             rule.action,
-            Action::Require { .. } | Action::Validate(_) | Action::Structure(_) | Action::Forbid(_) | Action::Limit(_)
+            Action::Require { .. }
+                | Action::Validate(_)
+                | Action::Structure(_)
+                | Action::Forbid(_)
+                | Action::Limit(_)
         )
 }

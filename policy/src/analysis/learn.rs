@@ -31,7 +31,8 @@ impl Learners {
             let pairs = (0..borders.atoms.len())
                 .map(|atom| {
                     let rules = borders.at(atom).rules;
-                    let pairs = same.entry(rules).or_insert_with_key(|rules| Arc::new(learners(&borders, rules)));
+                    let pairs =
+                        same.entry(rules).or_insert_with_key(|rules| Arc::new(learners(&borders, rules)));
                     Arc::clone(pairs)
                 })
                 .collect();
@@ -63,7 +64,8 @@ impl Learners {
             // Only the filters that meet this one can tell its topics apart. Where even these are too many, nobody is
             // told: no event goes where it must not, and the findings name the filters.
             None => Borders::about(program, filter).is_ok_and(|borders| {
-                let mut atoms = borders.atoms.intersecting(filter).into_iter().collect::<Vec<_>>().into_iter();
+                let mut atoms =
+                    borders.atoms.intersecting(filter).into_iter().collect::<Vec<_>>().into_iter();
                 atoms.any(|atom| learners(&borders, &borders.at(atom).rules).contains(learner, owner))
             }),
         }

@@ -34,7 +34,9 @@ fn try_program(rules: &str, more: &str) -> Result<Program, String> {
     if !more.is_empty() {
         files.push(file("more.yaml", more));
     }
-    compile(&files, &federation, None).map(|compiled| compiled.program).map_err(|problems| problems.to_string())
+    compile(&files, &federation, None)
+        .map(|compiled| compiled.program)
+        .map_err(|problems| problems.to_string())
 }
 
 fn program(rules: &str) -> Program {
@@ -54,7 +56,9 @@ fn codes(rules: &str, expected: &[&str]) -> crate::Diagnostics {
 fn plain_rules_have_no_findings() {
     codes(ALL, &[]);
     codes(
-        &format!("{ALL}    - {{name: d, match: {{topics: [\"a.**\"], to: {{zones: [us-1]}}}}, deny: {{}}}}\n"),
+        &format!(
+            "{ALL}    - {{name: d, match: {{topics: [\"a.**\"], to: {{zones: [us-1]}}}}, deny: {{}}}}\n"
+        ),
         &[],
     );
 }
@@ -83,11 +87,16 @@ fn the_later_of_two_rules_that_do_the_same_is_told_of() {
 #[test]
 fn keys_that_a_sender_lacks_are_errors() {
     let rule = |matches: &str| {
-        format!("{ALL}    - {{name: r, match: {{topics: [\"a.**\"]{matches}}}, protect: [{{classes: [contact], as: encrypt, key: two}}]}}\n")
+        format!(
+            "{ALL}    - {{name: r, match: {{topics: [\"a.**\"]{matches}}}, protect: [{{classes: [contact], as: encrypt, key: two}}]}}\n"
+        )
     };
     let found = codes(&rule(", at: egress"), &["P0409"]);
     assert!(found.has_errors());
-    assert_eq!(found.iter().next().and_then(|one| one.example.as_ref()).map(|one| one.from.as_str()), Some("us-1"));
+    assert_eq!(
+        found.iter().next().and_then(|one| one.example.as_ref()).map(|one| one.from.as_str()),
+        Some("us-1")
+    );
     codes(&rule(", at: egress, from: {regions: [eu]}"), &[]);
 }
 
@@ -104,7 +113,8 @@ fn two_keys_for_one_value_are_told_of_with_both_lines() {
 
 #[test]
 fn a_zone_that_only_carries_is_told_of() {
-    let rules = "    - {name: p, match: {topics: [\"a.**\"], at: [egress, ingress], to: {zones: [eu-2]}}, permit: {}}
+    let rules =
+        "    - {name: p, match: {topics: [\"a.**\"], at: [egress, ingress], to: {zones: [eu-2]}}, permit: {}}
     - {name: t, match: {topics: [\"a.**\"], at: transit, to: {zones: [us-1]}}, permit: {}}\n";
     let found = codes(rules, &["P0221"]);
     assert_eq!(found.iter().next().map(|one| one.span.line), Some(7));
@@ -144,20 +154,26 @@ fn editions_differ_in_what_passes_and_in_what_is_seen() {
     let base = "    - {name: p, match: {topics: [\"a.**\"]}, permit: {}}\n";
     changes(base, base, &[]);
     // Carriers come with the destinations.
-    let more = format!("{base}    - {{name: q, match: {{topics: [\"b.**\"], from: {{zones: [eu-1]}}}}, permit: {{}}}}\n");
+    let more = format!(
+        "{base}    - {{name: q, match: {{topics: [\"b.**\"], from: {{zones: [eu-1]}}}}, permit: {{}}}}\n"
+    );
     let found = changes(base, &more, &[NewlyAllowed, NewlyAllowed]);
     assert_eq!((found[0].topic.as_str(), found[0].from.as_str()), ("b", "eu-1"));
     assert!(found[0].rules.iter().any(|rule| rule.rule == "base/q"));
     changes(&more, base, &[NewlyBlocked, NewlyBlocked]);
     let protect = |form: &str| {
-        format!("{base}    - {{name: r, match: {{topics: [\"a.**\"]}}, protect: [{{classes: [payment.card], as: {form}}}]}}\n")
+        format!(
+            "{base}    - {{name: r, match: {{topics: [\"a.**\"]}}, protect: [{{classes: [payment.card], as: {form}}}]}}\n"
+        )
     };
     changes(&protect("mask, keep: {last: 2}"), &protect("mask, keep: {last: 4}"), &[Weaker]);
     changes(&protect("mask, keep: {last: 4}"), &protect("redact"), &[Stronger]);
     let found = changes(&protect("redact"), base, &[Weaker]);
     assert_eq!(found[0].after, "the value itself");
     changes(&protect("encrypt, key: one"), &protect("hash"), &[Weaker]);
-    let check = |most: u32| format!("{base}    - {{name: l, match: {{topics: [\"a.**\"]}}, limit: {{eventBytes: {most}}}}}\n");
+    let check = |most: u32| {
+        format!("{base}    - {{name: l, match: {{topics: [\"a.**\"]}}, limit: {{eventBytes: {most}}}}}\n")
+    };
     changes(&check(10), &check(20), &[ChangedCheck]);
     changes(&check(10), base, &[Weaker]);
     changes(base, &check(10), &[Stronger]);
@@ -180,23 +196,38 @@ fn a_zone_learns_what_it_could_send_or_carry() {
     assert!(learns(&one, "us-1", "eu-2", "a.*"), "it may carry a.x");
     assert!(!learns(&one, "us-1", "eu-2", "a.y"));
     assert!(learns(&one, "us-1", "us-1", "a.y"), "its own");
-    let narrowed = program(&format!("{rules}    - {{name: stop, match: {{topics: [\"**\"], at: interest, from: {{zones: [us-1]}}}}, deny: {{}}}}\n"));
+    let narrowed = program(&format!(
+        "{rules}    - {{name: stop, match: {{topics: [\"**\"], at: interest, from: {{zones: [us-1]}}}}, deny: {{}}}}\n"
+    ));
     assert!(!learns(&narrowed, "us-1", "eu-2", "a.*"));
     assert!(learns(&narrowed, "eu-1", "eu-2", "a.*"));
-    let unless = program(&format!("{rules}    - {{name: stop, match: {{topics: [\"**\"], at: ingress, event: {{color: red}}}}, deny: {{}}}}\n"));
+    let unless = program(&format!(
+        "{rules}    - {{name: stop, match: {{topics: [\"**\"], at: ingress, event: {{color: red}}}}, deny: {{}}}}\n"
+    ));
     assert!(learns(&unless, "eu-1", "eu-2", "a.**"), "some event passes");
-    let never = program(&format!("{rules}    - {{name: stop, match: {{topics: [\"**\"], at: ingress}}, deny: {{}}}}\n"));
+    let never = program(&format!(
+        "{rules}    - {{name: stop, match: {{topics: [\"**\"], at: ingress}}, deny: {{}}}}\n"
+    ));
     assert!(!learns(&never, "eu-1", "eu-2", "a.**"), "its own border never admits it");
 }
 
 /// Whether some event of the topic may pass, by asking each rule by itself.
 fn may_pass(program: &Program, context: Context, from: usize, to: usize, topic: &Topic) -> bool {
     let zones = &program.federation.zones;
-    let speaks = |rule: &&Rule| rule.layer.speaks_at(context, &zones[from], &zones[to]) && rule.mode == Mode::Enforce;
-    let matches = |rule: &Rule| rule.matcher.topic_holds(topic) && rule.matcher.border_holds(context, &zones[from], &zones[to]);
+    let speaks =
+        |rule: &&Rule| rule.layer.speaks_at(context, &zones[from], &zones[to]) && rule.mode == Mode::Enforce;
+    let matches = |rule: &Rule| {
+        rule.matcher.topic_holds(topic) && rule.matcher.border_holds(context, &zones[from], &zones[to])
+    };
     let excepted = |rule: &Rule| match &rule.except {
-        Some(except) if except.topic_holds(topic) && except.border_holds(context, &zones[from], &zones[to]) => {
-            if except.has_conditions() { Truth::Unknown } else { Truth::Yes }
+        Some(except)
+            if except.topic_holds(topic) && except.border_holds(context, &zones[from], &zones[to]) =>
+        {
+            if except.has_conditions() {
+                Truth::Unknown
+            } else {
+                Truth::Yes
+            }
         }
         _ => Truth::No,
     };
@@ -226,10 +257,17 @@ fn any_rule() -> impl Strategy<Value = String> {
         ", at: interest",
         ", event: {color: red}",
     ]);
-    let except = prop::sample::select(vec!["", "", ", except: {same: [jurisdiction]}", ", except: {event: {color: red}}", ", except: {topics: [a.b]}"]);
+    let except = prop::sample::select(vec![
+        "",
+        "",
+        ", except: {same: [jurisdiction]}",
+        ", except: {event: {color: red}}",
+        ", except: {topics: [a.b]}",
+    ]);
     let action = prop::sample::select(vec!["permit: {}", "permit: {}", "deny: {}"]);
-    (topics, place, except, action)
-        .prop_map(|(topics, place, except, action)| format!("match: {{topics: [{topics}]{place}}}{except}, {action}"))
+    (topics, place, except, action).prop_map(|(topics, place, except, action)| {
+        format!("match: {{topics: [{topics}]{place}}}{except}, {action}")
+    })
 }
 
 proptest! {

@@ -40,9 +40,8 @@ fn covers(mine: &[Step], theirs: &[Step]) -> bool {
 /// Whether every label that the step `theirs` takes is one that `mine` takes.
 fn reads(mine: &Step, theirs: &Step) -> bool {
     match (mine, theirs) {
-        (Step::AnyMember, Step::Name(_) | Step::AnyMember) | (Step::AnyElement, Step::Index(_) | Step::AnyElement) => {
-            true
-        }
+        (Step::AnyMember, Step::Name(_) | Step::AnyMember)
+        | (Step::AnyElement, Step::Index(_) | Step::AnyElement) => true,
         (Step::Name(a), Step::Name(b)) => a == b,
         (Step::Index(a), Step::Index(b)) => a == b,
         _ => false,

@@ -157,7 +157,8 @@ impl<'p> Borders<'p> {
             waivers: cells(program.waivers.len()),
             permitting,
         };
-        let matches = program.rules.iter().flat_map(|rule| std::iter::once(&rule.matcher).chain(&rule.except));
+        let matches =
+            program.rules.iter().flat_map(|rule| std::iter::once(&rule.matcher).chain(&rule.except));
         let matches = matches.chain(program.waivers.iter().map(|waiver| &waiver.matcher));
         for name in matches.flat_map(|one| &one.same) {
             borders.learn_same(name);
@@ -260,7 +261,9 @@ impl<'p> Borders<'p> {
     fn spoken(&self, layer: &Layer, context: Context) -> Pairs {
         let (all, of_layer) = (Zones::all(self.count), self.layer(layer));
         match context {
-            Context::Publish | Context::Egress | Context::Subscribe => Pairs::product(&of_layer, &all, self.count),
+            Context::Publish | Context::Egress | Context::Subscribe => {
+                Pairs::product(&of_layer, &all, self.count)
+            }
             Context::Ingress | Context::Deliver => Pairs::product(&all, &of_layer, self.count),
             Context::Transit | Context::Interest => {
                 let mut pairs = Pairs::product(&of_layer, &all, self.count);
@@ -275,7 +278,8 @@ impl<'p> Borders<'p> {
         if matcher.at & context.bit() == 0 {
             return Pairs::none(self.count);
         }
-        let mut pairs = Pairs::product(&self.selected(&matcher.from), &self.selected(&matcher.to), self.count);
+        let mut pairs =
+            Pairs::product(&self.selected(&matcher.from), &self.selected(&matcher.to), self.count);
         for name in &matcher.same {
             match self.same.get(name) {
                 Some(same) => pairs.keep(same),
@@ -298,7 +302,8 @@ impl<'p> Borders<'p> {
 
     fn excepted(&self, rule: u32, context: Context) -> Option<(&Pairs, bool)> {
         let except = self.program.rules[rule as usize].except.as_ref()?;
-        let pairs = self.excepts[rule as usize][context as usize].get_or_init(|| self.matched(except, context));
+        let pairs =
+            self.excepts[rule as usize][context as usize].get_or_init(|| self.matched(except, context));
         Some((pairs, except.has_conditions()))
     }
 

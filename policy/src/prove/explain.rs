@@ -101,7 +101,14 @@ struct Done {
     possible: Vec<Protection>,
 }
 
-fn done(borders: &Borders<'_>, found: &Found<'_, '_>, contexts: &[Context], from: usize, to: usize, by_path: bool) -> Done {
+fn done(
+    borders: &Borders<'_>,
+    found: &Found<'_, '_>,
+    contexts: &[Context],
+    from: usize,
+    to: usize,
+    by_path: bool,
+) -> Done {
     let mut done = Done { certain: None, possible: Vec::new() };
     for ((applied, item), concern) in items(borders, &found.here.rules).zip(&found.subject.key.concerns) {
         let concern = if by_path { Concern { class: Cover::No, ..*concern } } else { *concern };
@@ -182,7 +189,11 @@ fn tell(
         At::Destination => contexts(found.at_deliver).iter().map(|context| (*context, to, true)).collect(),
         // What makes the form is done for the destination.
         At::Carrier(towards) => {
-            vec![(Context::Egress, *towards, true), (Context::Transit, to, false), (Context::Egress, to, false)]
+            vec![
+                (Context::Egress, *towards, true),
+                (Context::Transit, to, false),
+                (Context::Egress, to, false),
+            ]
         }
     };
     judged.push((Context::Publish, from, false));
@@ -216,7 +227,8 @@ fn tell(
             }
             let rule = borders.rule(applied);
             let form = forms.protection(after.form);
-            let is_certain = certain(borders, applied, *concern, &found.subject.key, context).contains(from, to);
+            let is_certain =
+                certain(borders, applied, *concern, &found.subject.key, context).contains(from, to);
             if is_certain && makes && before.form == Form::VALUE {
                 telling.protections.push(place(rule));
                 if let (Protection::Generalise { .. }, true) = (item.demand.protection, form == made) {
@@ -253,7 +265,13 @@ fn stands_in(found: &Found<'_, '_>, item: &ProtectItem) -> bool {
 }
 
 /// The form that the certain protections make.
-fn done_for(borders: &Borders<'_>, found: &Found<'_, '_>, before: Seen, role: &At, to: usize) -> Option<Protection> {
+fn done_for(
+    borders: &Borders<'_>,
+    found: &Found<'_, '_>,
+    before: Seen,
+    role: &At,
+    to: usize,
+) -> Option<Protection> {
     let towards = match role {
         At::Destination => to,
         At::Carrier(towards) => *towards,
@@ -275,7 +293,14 @@ fn why(rule: &Rule, concern: Concern) -> &'static str {
 }
 
 /// One permit of each layer that must permit; one that needs no condition, if there is one.
-fn permits(borders: &Borders<'_>, found: &Found<'_, '_>, context: Context, from: usize, to: usize, telling: &mut Telling) {
+fn permits(
+    borders: &Borders<'_>,
+    found: &Found<'_, '_>,
+    context: Context,
+    from: usize,
+    to: usize,
+    telling: &mut Telling,
+) {
     for layer in borders.gates(context, from, to) {
         let of_layer = |applied: &&Applied| {
             let rule = borders.rule(applied);

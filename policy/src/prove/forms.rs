@@ -44,8 +44,15 @@ pub(crate) struct TooManyForms;
 
 impl<'p> Forms<'p> {
     pub(crate) fn new(keys: &'p KeyTable, count: usize, asked: Facets) -> Forms<'p> {
-        let mut forms =
-            Forms { keys, count, all: Vec::new(), numbers: HashMap::new(), asked, shown: Vec::new(), opened: Vec::new() };
+        let mut forms = Forms {
+            keys,
+            count,
+            all: Vec::new(),
+            numbers: HashMap::new(),
+            asked,
+            shown: Vec::new(),
+            opened: Vec::new(),
+        };
         forms.number(None).expect("the first one has room");
         forms
     }
@@ -118,7 +125,9 @@ pub(crate) fn again(form: Option<Protection>, demanded: Option<Protection>) -> O
     use Protection::{Drop, Generalise, Mask, Redact};
     match (form, demanded) {
         (Some(Mask { .. }), Some(Drop | Redact | Mask { .. })) => meet(form, demanded),
-        (Some(Generalise { ladder: a, .. }), Some(Generalise { ladder: b, .. })) if a == b => meet(form, demanded),
+        (Some(Generalise { ladder: a, .. }), Some(Generalise { ladder: b, .. })) if a == b => {
+            meet(form, demanded)
+        }
         (Some(Generalise { .. }), Some(Drop | Redact)) => meet(form, demanded),
         (Some(Mask { .. } | Generalise { .. }), _) => form,
         _ => meet(form, demanded),

@@ -145,7 +145,12 @@ impl<'b, 'q> Search<'b, 'q> {
         Ok(())
     }
 
-    fn relay(&mut self, found: &Found<'_, 'q>, transfer: &Transfer, is_excepted: bool) -> Result<(), TooManyForms> {
+    fn relay(
+        &mut self,
+        found: &Found<'_, 'q>,
+        transfer: &Transfer,
+        is_excepted: bool,
+    ) -> Result<(), TooManyForms> {
         let never = &self.never[usize::from(is_excepted)];
         // Origins with the same question are asked together; what one of them sees of its own is sorted out later.
         let mut groups: BTreeMap<Zones, Zones> = BTreeMap::new();
@@ -192,7 +197,8 @@ impl<'b, 'q> Search<'b, 'q> {
             None => {
                 let program = self.borders.program;
                 let federation = &program.federation;
-                let documents: Vec<_> = program.classifications.iter().filter(|one| says_what_topics_hold(one)).collect();
+                let documents: Vec<_> =
+                    program.classifications.iter().filter(|one| says_what_topics_hold(one)).collect();
                 let unknown: Vec<String> = federation
                     .zones
                     .iter()

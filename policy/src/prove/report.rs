@@ -18,7 +18,10 @@ pub enum Proof {
     },
     Refuted(Box<Refutation>),
     /// Too much to look at; not proved.
-    Unknown { why: String, filters: Vec<String> },
+    Unknown {
+        why: String,
+        filters: Vec<String>,
+    },
 }
 
 impl Proof {
@@ -52,14 +55,20 @@ pub enum Basis {
 impl fmt::Display for Basis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Basis::Classification { documents } => write!(f, "the Classification is complete ({})", documents.join(", ")),
+            Basis::Classification { documents } => {
+                write!(f, "the Classification is complete ({})", documents.join(", "))
+            }
             Basis::NothingKnown { zones } => {
                 write!(f, "nothing is known of topics at {}, so every topic was looked at", zones.join(", "))
             }
-            Basis::Detectors => f.write_str("values that are not declared are found, at the detectors' measured recall"),
+            Basis::Detectors => {
+                f.write_str("values that are not declared are found, at the detectors' measured recall")
+            }
             Basis::DeclaredFields => f.write_str("declared fields only: no detector is needed"),
             Basis::Keys { keys } => write!(f, "keys are where the Federation says ({})", keys.join(", ")),
-            Basis::Bridges => f.write_str("every bridge on the way runs this digest or a later one and is not compromised"),
+            Basis::Bridges => {
+                f.write_str("every bridge on the way runs this digest or a later one and is not compromised")
+            }
             Basis::SameTopic => f.write_str("nobody moves data to another topic by hand"),
             Basis::NoRelay => f.write_str("no zone publishes again what it received, as the question says"),
         }
@@ -132,7 +141,9 @@ pub struct Step {
 pub enum Role {
     Destination,
     /// It carries the event for another.
-    Carrier { towards: String },
+    Carrier {
+        towards: String,
+    },
     /// Its subscribers get it.
     Subscribers,
 }
@@ -183,7 +194,10 @@ impl fmt::Display for Refutation {
         let certainty = if one.is_certain() { "certain" } else { "depends on conditions" };
         writeln!(f, "refuted, {certainty}: {} on topic {}", one.class, one.topic)?;
         if self.relay_only {
-            writeln!(f, "  the mesh itself is proved; this takes a zone that publishes again what it received")?;
+            writeln!(
+                f,
+                "  the mesh itself is proved; this takes a zone that publishes again what it received"
+            )?;
         }
         if let Some(field) = &one.field {
             writeln!(f, "  at {field}")?;

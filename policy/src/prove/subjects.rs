@@ -161,7 +161,11 @@ pub(crate) fn subjects<'q>(borders: &Borders<'q>, here: &Here, leaves: &[Leaf<'q
 }
 
 /// Every leaf as a value that may stand anywhere, whatever the Classification says: for comparing rules. Not grouped.
-pub(crate) fn subjects_anywhere<'q>(borders: &Borders<'q>, here: &Here, leaves: &[Leaf<'q>]) -> Vec<Subject<'q>> {
+pub(crate) fn subjects_anywhere<'q>(
+    borders: &Borders<'q>,
+    here: &Here,
+    leaves: &[Leaf<'q>],
+) -> Vec<Subject<'q>> {
     let anywhere = |leaf: &Leaf<'q>| {
         let concerns = items(borders, &here.rules).map(|(_, item)| concern(item, leaf, None)).collect();
         let key =
@@ -205,6 +209,5 @@ fn concern(item: &ProtectItem, leaf: &Leaf<'_>, place: Option<&Path>) -> Concern
 
 /// Whether a family is `other`, or below it.
 pub(crate) fn is_within(family: &str, other: &str) -> bool {
-    other == "*"
-        || family.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    other == "*" || family.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

@@ -34,7 +34,9 @@ spec:
 "#;
 
 fn document(name: &str, layer: &str, rules: &str) -> String {
-    format!("apiVersion: meshbridge/v1\nkind: Policy\nmetadata: {{name: {name}, layer: {layer}}}\nspec:\n  rules:\n{rules}")
+    format!(
+        "apiVersion: meshbridge/v1\nkind: Policy\nmetadata: {{name: {name}, layer: {layer}}}\nspec:\n  rules:\n{rules}"
+    )
 }
 
 fn program(policies: &str, classes: &str) -> Program {
@@ -110,7 +112,8 @@ fn a_class_that_no_topic_holds_is_not_seen() {
 
 #[test]
 fn a_certain_protection_is_relied_on() {
-    let redact = "    - {name: r, match: {topics: [\"orders.**\"]}, protect: [{classes: [payment], as: redact}]}\n";
+    let redact =
+        "    - {name: r, match: {topics: [\"orders.**\"]}, protect: [{classes: [payment], as: redact}]}\n";
     proved(&with(redact), CARD);
     proved(&with(redact), "{classes: [payment.card], discloses: [value, partial, link]}");
     let found = refuted(&with(redact), "{classes: [payment.card], discloses: [type]}");
@@ -152,7 +155,8 @@ fn checks_stop_nothing_in_a_proof() {
     let forbid = "    - {name: f, match: {topics: [\"**\"]}, forbid: {classes: [payment]}}\n";
     let found = refuted(&with(forbid), CARD);
     assert!(!found.counterexample.is_certain());
-    let require = "    - {name: q, match: {topics: [\"**\"]}, require: {attributes: {color: {enum: [red]}}}}\n";
+    let require =
+        "    - {name: q, match: {topics: [\"**\"]}, require: {attributes: {color: {enum: [red]}}}}\n";
     let found = refuted(&with(require), CARD);
     assert!(found.counterexample.is_certain());
     assert_eq!(found.counterexample.checks[0].rule, "base/q");
@@ -173,9 +177,11 @@ fn a_waived_rule_is_not_relied_on() {
 #[test]
 fn a_family_counts_as_a_member_that_nobody_knows() {
     let never = "{classes: [gov-id], discloses: [value, partial], except: {same: [jurisdiction]}}";
-    let family = "    - {name: r, match: {topics: [\"kyc.**\"]}, protect: [{classes: [gov-id], as: redact}]}\n";
+    let family =
+        "    - {name: r, match: {topics: [\"kyc.**\"]}, protect: [{classes: [gov-id], as: redact}]}\n";
     proved(&with(family), never);
-    let known: Vec<&str> = crate::Class::all().filter(|class| class.is_in("gov-id")).map(|class| class.name()).collect();
+    let known: Vec<&str> =
+        crate::Class::all().filter(|class| class.is_in("gov-id")).map(|class| class.name()).collect();
     let each = format!(
         "    - {{name: r, match: {{topics: [\"kyc.**\"]}}, protect: [{{classes: [{}], as: redact}}]}}\n",
         known.join(", ")
@@ -190,7 +196,9 @@ fn a_family_counts_as_a_member_that_nobody_knows() {
 fn a_path_protects_what_is_declared_there() {
     let never = "{classes: [contact.email], discloses: [value, partial]}";
     let path = |path: &str| {
-        with(&format!("    - {{name: r, match: {{topics: [\"people.*\"]}}, protect: [{{fields: [\"{path}\"], as: redact}}]}}\n"))
+        with(&format!(
+            "    - {{name: r, match: {{topics: [\"people.*\"]}}, protect: [{{fields: [\"{path}\"], as: redact}}]}}\n"
+        ))
     };
     proved(&path("$.data.mail"), never);
     proved(&path("$.data"), never);
@@ -199,7 +207,8 @@ fn a_path_protects_what_is_declared_there() {
     let found = refuted(&path("$.data.mail.x"), never);
     assert_eq!(found.counterexample.field.as_deref(), Some("$.data.mail"));
     // Of what is somewhere no path can be sure.
-    let orders = "    - {name: r, match: {topics: [\"**\"]}, protect: [{fields: [\"$.data\"], as: redact}]}\n";
+    let orders =
+        "    - {name: r, match: {topics: [\"**\"]}, protect: [{fields: [\"$.data\"], as: redact}]}\n";
     refuted(&with(orders), CARD);
 }
 
@@ -207,7 +216,9 @@ fn a_path_protects_what_is_declared_there() {
 fn a_cipher_is_the_value_where_its_key_is() {
     let seal = "    - {name: s, match: {topics: [\"**\"]}, protect: [{classes: [payment.card], as: encrypt, key: seal}]}\n";
     let never = |zone: &str| {
-        format!("{{classes: [payment.card], discloses: [value], match: {{from: {{zones: [eu-1]}}, to: {{zones: [{zone}]}}}}, relay: false}}")
+        format!(
+            "{{classes: [payment.card], discloses: [value], match: {{from: {{zones: [eu-1]}}, to: {{zones: [{zone}]}}}}, relay: false}}"
+        )
     };
     proved(&with(seal), &never("us-1"));
     let found = refuted(&with(seal), &never("cn-1"));
@@ -216,7 +227,9 @@ fn a_cipher_is_the_value_where_its_key_is() {
     proved(&with(token), &never("us-1"));
     refuted(&with(token), &never("eu-2"));
     // Two keys meet in nothing but the type.
-    let other = format!("{seal}    - {{name: o, match: {{topics: [\"**\"]}}, protect: [{{classes: [payment.card], as: encrypt, key: other}}]}}\n");
+    let other = format!(
+        "{seal}    - {{name: o, match: {{topics: [\"**\"]}}, protect: [{{classes: [payment.card], as: encrypt, key: other}}]}}\n"
+    );
     proved(&with(&other), &never("cn-1"));
 }
 
@@ -228,7 +241,8 @@ fn a_holder_of_the_key_may_publish_the_value_again() {
     - {name: d, match: {topics: [\"**\"], from: {zones: [eu-1, eu-2]}, to: {zones: [us-1]}}, deny: {}}
     - {name: c, match: {topics: [\"**\"], at: transit}, deny: {}}\n",
     );
-    let never = "{classes: [payment.card], discloses: [value], match: {from: {regions: [eu]}, to: {zones: [us-1]}}}";
+    let never =
+        "{classes: [payment.card], discloses: [value], match: {from: {regions: [eu]}, to: {zones: [us-1]}}}";
     let found = refuted(&rules, never);
     assert!(found.relay_only);
     assert!(way(&found).ends_with("-> cn-1 -> us-1"), "{}", way(&found));
@@ -241,7 +255,8 @@ fn a_value_goes_on_from_zones_that_may_have_it() {
         "    - {name: r, match: {topics: [\"**\"], from: {jurisdictions: [EU]}, to: {zones: [us-1]}}, protect: [{classes: [payment], as: redact}]}
     - {name: c, match: {topics: [\"**\"], at: transit}, deny: {}}\n",
     );
-    let never = "{classes: [payment.card], discloses: [value], match: {from: {zones: [eu-1]}, to: {zones: [us-1]}}}";
+    let never =
+        "{classes: [payment.card], discloses: [value], match: {from: {zones: [eu-1]}, to: {zones: [us-1]}}}";
     let found = refuted(&rules, never);
     assert_eq!(way(&found), "eu-1 -> cn-1 -> us-1");
     assert!(found.relay_only);
@@ -279,25 +294,34 @@ fn a_mask_that_only_some_events_get_is_looked_at_too() {
 
 #[test]
 fn a_carrier_sees_what_it_carries() {
-    let rules = "    - {name: all, match: {topics: [\"**\"], at: [egress, ingress], to: {zones: [eu-2]}}, permit: {}}
+    let rules =
+        "    - {name: all, match: {topics: [\"**\"], at: [egress, ingress], to: {zones: [eu-2]}}, permit: {}}
     - {name: way, match: {topics: [\"**\"], at: transit}, permit: {}}\n";
     let never = "{classes: [payment.card], discloses: [value, partial], match: {from: {zones: [eu-1]}, to: {zones: [us-1]}}}";
     let found = refuted(rules, never);
     assert_eq!(found.counterexample.steps[0].role, super::Role::Carrier { towards: "eu-2".to_owned() });
     assert!(found.counterexample.is_certain());
     // What is demanded towards the carrier it would have to edit, and a carrier edits nothing.
-    let demand = format!("{rules}    - {{name: r, match: {{topics: [\"**\"], to: {{zones: [us-1, cn-1]}}}}, protect: [{{classes: [payment], as: redact}}]}}\n");
+    let demand = format!(
+        "{rules}    - {{name: r, match: {{topics: [\"**\"], to: {{zones: [us-1, cn-1]}}}}, protect: [{{classes: [payment], as: redact}}]}}\n"
+    );
     proved(&demand, never);
-    let deny = format!("{rules}    - {{name: r, match: {{topics: [\"**\"], at: egress, to: {{zones: [us-1, cn-1]}}}}, deny: {{}}}}\n");
+    let deny = format!(
+        "{rules}    - {{name: r, match: {{topics: [\"**\"], at: egress, to: {{zones: [us-1, cn-1]}}}}, deny: {{}}}}\n"
+    );
     proved(&deny, never);
 }
 
 #[test]
 fn subscribers_are_asked_about_after_all_borders() {
     let at = |context: &str| {
-        with(&format!("    - {{name: r, match: {{topics: [\"**\"], at: {context}}}, protect: [{{classes: [payment], as: redact}}]}}\n"))
+        with(&format!(
+            "    - {{name: r, match: {{topics: [\"**\"], at: {context}}}, protect: [{{classes: [payment], as: redact}}]}}\n"
+        ))
     };
-    for (context, egress, deliver) in [("egress", true, true), ("ingress", false, true), ("deliver", false, true)] {
+    for (context, egress, deliver) in
+        [("egress", true, true), ("ingress", false, true), ("deliver", false, true)]
+    {
         let never = "{classes: [payment.card], discloses: [value]";
         // Carriers have to be left out: at ingress nothing was protected for them.
         assert_eq!(asked(&at(context), &format!("{never}}}")).is_proved(), egress, "{context}");
@@ -315,7 +339,8 @@ fn where_no_classification_speaks_everything_may_be_anywhere() {
 #[test]
 fn inner_layers_narrow_and_residency_stops() {
     let base = document("base", "federation", ALL);
-    let eu = "    - {name: home, match: {topics: [\"orders.**\"]}, residency: {allow: {jurisdictions: [EU]}}}\n";
+    let eu =
+        "    - {name: home, match: {topics: [\"orders.**\"]}, residency: {allow: {jurisdictions: [EU]}}}\n";
     let never = "{classes: [payment.card], discloses: [value], match: {from: {jurisdictions: [EU]}}, except: {same: [jurisdiction]}}";
     let policies = format!("{base}---\n{}---\n{}", document("eu", "region/eu", eu), invariant(never));
     assert!(program(&policies, CLASSES).prove_invariants()[0].1.is_proved());

@@ -86,7 +86,8 @@ impl Transfer {
         }
         let mut carried = Vec::new();
         if let Some(carriers) = &ways.carriers {
-            let made: Vec<(Form, Zones)> = value.iter().map(|(form, pairs)| (*form, pairs.origins())).collect();
+            let made: Vec<(Form, Zones)> =
+                value.iter().map(|(form, pairs)| (*form, pairs.origins())).collect();
             for part in split(borders, rules, key, &[Context::Egress, Context::Transit], carriers.clone()) {
                 for (form, origins) in &made {
                     // A carrier edits nothing: the form has to meet what is demanded towards it.
@@ -102,7 +103,8 @@ impl Transfer {
                 }
             }
             let by_path = key_by_path(key);
-            let parts = split(borders, rules, &by_path, &[Context::Egress, Context::Transit], carriers.clone());
+            let parts =
+                split(borders, rules, &by_path, &[Context::Egress, Context::Transit], carriers.clone());
             carried = merged(parts);
         }
         let parts = split(borders, rules, &key_by_path(key), contexts(at_deliver), ways.to.clone());
@@ -163,7 +165,13 @@ pub(crate) fn parts(
 }
 
 /// Splits pairs by what is done to the subject between them in the contexts.
-fn split(borders: &Borders<'_>, rules: &[Applied], key: &SubjectKey, contexts: &[Context], pairs: Pairs) -> Vec<Part> {
+fn split(
+    borders: &Borders<'_>,
+    rules: &[Applied],
+    key: &SubjectKey,
+    contexts: &[Context],
+    pairs: Pairs,
+) -> Vec<Part> {
     let mut parts = vec![Part { certain: None, possible: Vec::new(), pairs }];
     parts.retain(|part| !part.pairs.is_empty());
     for ((applied, item), concern) in items(borders, rules).zip(&key.concerns) {

@@ -15,7 +15,7 @@ use crate::prove::borders::Borders;
 use crate::prove::question;
 use crate::prove::zones::zone;
 use crate::testing::TestKeys;
-use crate::{Federation, Proof, Program, Randomness, Request, Scratch, SourceFile, Verdict, compile};
+use crate::{Federation, Program, Proof, Randomness, Request, Scratch, SourceFile, Verdict, compile};
 
 const ZONES: [&str; 4] = ["z-a", "z-b", "z-c", "z-d"];
 const TOPICS: [&str; 3] = ["a.b", "a.x.b", "c"];
@@ -62,7 +62,16 @@ fn is_held(class: &str, topic: &str) -> bool {
 }
 
 fn any_match(contexts: bool) -> impl Strategy<Value = String> {
-    let topics = prop::sample::select(vec!["\"**\"", "\"**\"", "\"**\"", "a.b", "\"a.**\"", "\"*.b\"", "\"**.x.**\"", "c"]);
+    let topics = prop::sample::select(vec![
+        "\"**\"",
+        "\"**\"",
+        "\"**\"",
+        "a.b",
+        "\"a.**\"",
+        "\"*.b\"",
+        "\"**.x.**\"",
+        "c",
+    ]);
     let place = prop::sample::select(vec![
         "",
         "",
@@ -74,9 +83,18 @@ fn any_match(contexts: bool) -> impl Strategy<Value = String> {
         ", same: [labels.env]",
         ", from: {clouds: [c-1]}, to: {clouds: [c-2]}",
     ]);
-    let condition = prop::sample::select(vec!["", "", "", "", ", event: {color: \"r*\"}", ", event: {color: blue}"]);
+    let condition =
+        prop::sample::select(vec!["", "", "", "", ", event: {color: \"r*\"}", ", event: {color: blue}"]);
     let at = prop::sample::select(if contexts {
-        vec!["", "", "", ", at: egress", ", at: [ingress, transit]", ", at: [egress, transit]", ", at: deliver"]
+        vec![
+            "",
+            "",
+            "",
+            ", at: egress",
+            ", at: [ingress, transit]",
+            ", at: [egress, transit]",
+            ", at: deliver",
+        ]
     } else {
         vec![""]
     });
@@ -128,7 +146,8 @@ fn any_rule() -> impl Strategy<Value = String> {
         "require: {attributes: {color: {enum: [red, blue]}}}",
     ])
     .prop_map(str::to_owned);
-    let protect = prop::collection::vec(any_item(), 1..3).prop_map(|items| format!("protect: [{}]", items.join(", ")));
+    let protect =
+        prop::collection::vec(any_item(), 1..3).prop_map(|items| format!("protect: [{}]", items.join(", ")));
     let mode = prop::sample::select(vec!["", "", "", "", ", mode: warn", ", mode: shadow"]);
     (any_match(true), except, prop_oneof![2 => permit, 2 => stop, 5 => protect], mode).prop_map(
         |(matches, except, action, mode)| {
@@ -153,9 +172,14 @@ fn program(layers: &[(&'static str, Vec<String>)], waiver: Option<&str>) -> Opti
     let file = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.to_owned() };
     let federation = Federation::parse(&file("federation.yaml", FEDERATION)).expect("a valid document");
     // Most rules are about what passes, so something has to.
-    let all = ["match: {topics: [\"**\"], same: [cloud]}, permit: {}".to_owned(), "match: {topics: [\"a.**\"]}, permit: {}".to_owned()];
+    let all = [
+        "match: {topics: [\"**\"], same: [cloud]}, permit: {}".to_owned(),
+        "match: {topics: [\"a.**\"]}, permit: {}".to_owned(),
+    ];
     let mut files = vec![file("classes.yaml", CLASSES), policy("base", "federation", &all)];
-    files.extend(layers.iter().enumerate().map(|(at, (layer, rules))| policy(&format!("p{at}"), layer, rules)));
+    files.extend(
+        layers.iter().enumerate().map(|(at, (layer, rules))| policy(&format!("p{at}"), layer, rules)),
+    );
     if let Some(matches) = waiver {
         let layer = layers.first()?.0;
         files.push(file(
@@ -202,7 +226,9 @@ fn shown(text: Option<&str>, original: &str, program: &Program, zone_at: usize) 
             [Disclosure::Value, Disclosure::Link, Disclosure::Type].into()
         }
         Some(text) if text.starts_with("tok_") => [Disclosure::Link, Disclosure::Type].into(),
-        Some(text) if text.starts_with("sha256_") => [Disclosure::Value, Disclosure::Link, Disclosure::Type].into(),
+        Some(text) if text.starts_with("sha256_") => {
+            [Disclosure::Value, Disclosure::Link, Disclosure::Type].into()
+        }
         Some(text) if text.chars().any(|c| c != '*' && c.is_alphanumeric()) => {
             [Disclosure::Partial, Disclosure::Type].into()
         }
@@ -248,7 +274,15 @@ struct Sight {
 }
 
 impl Runs<'_> {
-    fn decide(&mut self, context: Context, from: usize, to: usize, at: usize, topic: &Topic, event: &Event) -> Option<Event> {
+    fn decide(
+        &mut self,
+        context: Context,
+        from: usize,
+        to: usize,
+        at: usize,
+        topic: &Topic,
+        event: &Event,
+    ) -> Option<Event> {
         let ring = Held { program: self.program, all: self.keys, zone: at };
         let randomness = Randomness::new([7; 32]);
         let request = Request {
@@ -418,8 +452,19 @@ fn observe(program: &Program, keys: &TestKeys) -> Observed {
 /// Events that are published again after a crossing.
 const RELAYED_MAX: usize = 24;
 
-fn never(class: usize, origin: usize, topic: usize, to: usize, what: Disclosure, at_deliver: bool, relay: bool) -> Never {
-    let only = |zone: usize| Selector { attributes: vec![("zone", vec![ZONES[zone].to_owned()])], labels: Vec::new() };
+fn never(
+    class: usize,
+    origin: usize,
+    topic: usize,
+    to: usize,
+    what: Disclosure,
+    at_deliver: bool,
+    relay: bool,
+) -> Never {
+    let only = |zone: usize| Selector {
+        attributes: vec![("zone", vec![ZONES[zone].to_owned()])],
+        labels: Vec::new(),
+    };
     Never {
         classes: vec![VALUES[class].0.to_owned()],
         discloses: vec![what],
@@ -433,7 +478,14 @@ fn never(class: usize, origin: usize, topic: usize, to: usize, what: Disclosure,
         except: None,
         at_deliver,
         relay,
-        span: crate::Span { file: "".into(), line: 1, column: 1, end_line: 1, end_column: 2, source: "".into() },
+        span: crate::Span {
+            file: "".into(),
+            line: 1,
+            column: 1,
+            end_line: 1,
+            end_column: 2,
+            source: "".into(),
+        },
     }
 }
 
@@ -444,7 +496,10 @@ fn check(program: &Program) -> Result<(usize, usize), TestCaseError> {
     let borders = Borders::new(program, &filters).expect("small");
     let mut certain = 0;
     let describe = |(class, origin, topic, to, what): &(usize, usize, usize, usize, Disclosure)| {
-        format!("{what:?} of {} from {} to {} on {}", VALUES[*class].0, ZONES[*origin], ZONES[*to], TOPICS[*topic])
+        format!(
+            "{what:?} of {} from {} to {} on {}",
+            VALUES[*class].0, ZONES[*origin], ZONES[*to], TOPICS[*topic]
+        )
     };
     let relayed: Shown = observed.relayed.union(&observed.direct).copied().collect();
     for (facts, at_deliver, relay) in
@@ -453,14 +508,19 @@ fn check(program: &Program) -> Result<(usize, usize), TestCaseError> {
         for fact in facts {
             let (class, origin, topic, to, what) = *fact;
             let proof = question::answer(&borders, &never(class, origin, topic, to, what, at_deliver, relay));
-            prop_assert!(!proof.is_proved(), "seen, but proved (relay {relay}, deliver {at_deliver}): {}", describe(fact));
+            prop_assert!(
+                !proof.is_proved(),
+                "seen, but proved (relay {relay}, deliver {at_deliver}): {}",
+                describe(fact)
+            );
         }
     }
     for class in 0..VALUES.len() {
         for (topic, name) in TOPICS.iter().enumerate().filter(|(_, name)| is_held(VALUES[class].0, name)) {
             for (origin, to) in (0..16).map(|at| (at / 4, at % 4)).filter(|(origin, to)| origin != to) {
                 for what in [Disclosure::Value, Disclosure::Partial, Disclosure::Link, Disclosure::Type] {
-                    let proof = question::answer(&borders, &never(class, origin, topic, to, what, false, false));
+                    let proof =
+                        question::answer(&borders, &never(class, origin, topic, to, what, false, false));
                     let Proof::Refuted(found) = proof else { continue };
                     let one = &found.counterexample;
                     prop_assert_eq!(&one.topic, name);
