@@ -6,6 +6,7 @@
 //! together at its end, by bytes of the scanned text.
 
 mod layers;
+mod profile;
 mod settle;
 
 use crate::class::{Class, ClassSet};
@@ -16,6 +17,7 @@ use crate::keys::{Hint, KeyCache};
 use crate::tape::{self, Kind, Tape, TapeBuffer};
 
 use layers::{Layer, Places};
+use profile::{Profile, expand, is_candidate, is_time_or_uuid, profile};
 use settle::Raw;
 
 /// Layers inside layers are looked at this deep (POLICY §6, rule 1).
@@ -143,7 +145,7 @@ impl Scanner {
         self.spent_bytes = 0;
         self.above.clear();
         self.found.clear();
-        let hint = key.map_or(Hint::NONE, |key| Hint::NONE.below(self.keys.hint(key)));
+        let hint = key.map_or(Hint::NONE, |key| Hint::NONE.below(self.keys.name(key, is_candidate).hint));
         let asked = Asked { wanted: *wanted, least };
         self.value(Value { text: value, places: Places::at(0), hint, level: 0 }, asked)?;
         settle::settle(&mut self.found, None, out);
@@ -216,16 +218,15 @@ impl Scanner {
         level: u8,
         asked: Asked,
     ) -> Result<Hint, ScanError> {
-        let node = tape.node(index);
-        let own = if node.escaped {
-            self.keys.hint(&tape.unescape(index))
+        let name = if tape.node(index).escaped {
+            self.keys.name(&tape.unescape(index), is_candidate)
         } else {
-            self.keys.hint(tape.inner(index))
+            self.keys.name(tape.inner(index), is_candidate)
         };
-        if node.end - node.start > 8 {
+        if name.is_candidate {
             self.string(tape, index, places, Hint::NONE, level, asked)?;
         }
-        Ok(around.below(own))
+        Ok(around.below(name.hint))
     }
 
     fn string(
@@ -254,13 +255,16 @@ impl Scanner {
     /// A text on one level: flat, then its layers.
     fn value(&mut self, value: Value<'_>, asked: Asked) -> Result<(), ScanError> {
         let profile = profile(value.text.as_bytes());
+        if profile.is_ascii && !profile.is_candidate(value.text) && value.hint.is_silent() {
+            return Ok(());
+        }
         if profile.is_ascii || !fold::is_needed(value.text) {
             return self.plain(value, profile, asked);
         }
         let mut layer = self.layer();
         fold::fold(value.text, &mut layer.text, |place| layer.places.push(value.places.of(place)));
         let folded = Value { text: &layer.text, places: Places::table(&layer.places), ..value };
-        let profile = self::profile(layer.text.as_bytes());
+        let profile = profile::profile(layer.text.as_bytes());
         let outcome = self.plain(folded, profile, asked);
         self.give_back(layer);
         outcome
@@ -268,13 +272,13 @@ impl Scanner {
 
     fn plain(&mut self, value: Value<'_>, profile: Profile, asked: Asked) -> Result<(), ScanError> {
         let Value { text, hint, level, .. } = value;
-        let is_named = !hint.classes.is_empty() || hint.has(Hint::LATITUDE);
+        let is_named = !hint.is_silent();
         if is_named {
             self.hits.clear();
             flat::keyed(text, &hint, &mut self.hits);
             self.note_hits(value, asked);
         }
-        if !(profile.is_candidate() || is_named && text.len() >= 6) || is_time_or_uuid(text.as_bytes()) {
+        if !(profile.is_candidate(text) || is_named && text.len() >= 6) || is_time_or_uuid(text.as_bytes()) {
             return Ok(());
         }
         if level < LEVELS_MAX && profile.braces && self.json_inside(value, asked)? {
@@ -285,7 +289,7 @@ impl Scanner {
         view.walk(&mut self.run);
         self.note_hits(value, asked);
         if level < LEVELS_MAX {
-            if profile.percent {
+            if profile.has_sign() {
                 self.percent_inside(value, asked)?;
             }
             if profile.is_mixed() {
@@ -322,6 +326,9 @@ impl Scanner {
     }
 
     fn note_hits(&mut self, value: Value<'_>, asked: Asked) {
+        if self.hits.is_empty() {
+            return;
+        }
         let least = asked.least.threshold();
         for hit in self.hits.drain(..) {
             if hit.strength >= least && asked.wanted.contains(hit.class) {
@@ -345,7 +352,7 @@ impl Scanner {
         let object = tape.node(key).parent;
         let is_value = |index: u32| matches!(tape.node(index).kind, Kind::Number | Kind::String);
         let longitude = tape.members(object).take(SIBLINGS_MAX).find(|(sibling, value)| {
-            is_value(*value) && self.keys.hint(tape.inner(*sibling)).has(Hint::LONGITUDE)
+            is_value(*value) && self.keys.name(tape.inner(*sibling), is_candidate).hint.has(Hint::LONGITUDE)
         });
         let Some((_, longitude)) = longitude.filter(|_| is_value(key + 1)) else { return };
         self.pair(tape, [key + 1, longitude], places, level, asked, out);
@@ -412,125 +419,6 @@ impl Scanner {
         layer.clear();
         self.layers.push(layer);
     }
-}
-
-/// What bytes a text has, as far as that decides whether and how to look at it.
-#[derive(Clone, Copy, Debug)]
-struct Profile {
-    digits: u32,
-    length: usize,
-    is_ascii: bool,
-    marks: u8,
-    /// It may be JSON as a whole.
-    braces: bool,
-    percent: bool,
-}
-
-const P_UPPER: u8 = 1;
-const P_LOWER: u8 = 2;
-const P_AT: u8 = 4;
-const P_COLON: u8 = 8;
-const P_SPACE: u8 = 16;
-const P_PERCENT: u8 = 32;
-const P_LESS: u8 = 64;
-const P_HIGH: u8 = 128;
-
-static PROFILE: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut at = 0;
-    while at < 256 {
-        table[at] = match at as u8 {
-            b'A'..=b'Z' => P_UPPER,
-            b'a'..=b'z' => P_LOWER,
-            b'@' => P_AT,
-            b':' => P_COLON,
-            b' ' => P_SPACE,
-            b'%' => P_PERCENT,
-            b'<' => P_LESS,
-            128.. => P_HIGH,
-            _ => 0,
-        };
-        at += 1;
-    }
-    table
-};
-
-#[inline]
-fn profile(bytes: &[u8]) -> Profile {
-    let mut marks = 0;
-    let mut digits = 0;
-    for &byte in bytes {
-        marks |= PROFILE[byte as usize];
-        digits += u32::from(byte.wrapping_sub(b'0') < 10);
-    }
-    let braces = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['))
-        && matches!(bytes.trim_ascii_end().last(), Some(b'}' | b']'));
-    Profile {
-        digits,
-        length: bytes.len(),
-        is_ascii: marks & P_HIGH == 0,
-        marks,
-        braces,
-        percent: marks & P_PERCENT != 0,
-    }
-}
-
-impl Profile {
-    /// Whether a detector or a layer could begin in it.
-    fn is_candidate(&self) -> bool {
-        self.length >= 6
-            && (self.digits >= 4
-                || self.marks & P_AT != 0
-                || self.braces
-                || self.percent
-                || (self.marks & (P_COLON | P_LESS) != 0 && self.digits > 0)
-                || (self.length >= 16
-                    && (self.is_mixed()
-                        || self.marks & P_UPPER != 0 && (self.digits > 0 || self.marks & P_SPACE == 0))))
-    }
-
-    /// Capitals and small letters, as random text and encodings have.
-    fn is_mixed(&self) -> bool {
-        self.marks & P_UPPER != 0 && self.marks & P_LOWER != 0 || self.marks & P_LESS != 0
-    }
-}
-
-/// A time by RFC 3339 or a UUID, and nothing else: the commonest strings with digits.
-fn is_time_or_uuid(bytes: &[u8]) -> bool {
-    match bytes.len() {
-        36 => bytes.iter().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => *byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        }),
-        19..=35 => {
-            [bytes[4], bytes[7], bytes[13], bytes[16]] == *b"--::"
-                && matches!(bytes[10], b'T' | b't' | b' ')
-                && bytes.iter().enumerate().all(|(at, byte)| match at {
-                    4 | 7 | 10 | 13 | 16 => true,
-                    ..19 => byte.is_ascii_digit(),
-                    _ => byte.is_ascii_digit() || b".+-:Zz".contains(byte),
-                })
-        }
-        _ => false,
-    }
-}
-
-/// Writes the digits of a whole number that is written in another way, `4.2e15` or `42.0`; how many.
-fn expand(raw: &str, digits: &mut [u8; 40]) -> Option<usize> {
-    let raw = raw.strip_prefix('-').unwrap_or(raw);
-    let (mantissa, exponent) = match raw.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
-        None => (raw, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let point = i32::try_from(whole.len()).ok()?.checked_add(exponent)?;
-    let point = usize::try_from(point).ok().filter(|point| (7..=digits.len()).contains(point))?;
-    let mut all = whole.bytes().chain(fraction.bytes());
-    for digit in &mut digits[..point] {
-        *digit = all.next().unwrap_or(b'0');
-    }
-    // Behind the point there is nothing but zeros, or it is no whole number.
-    all.all(|byte| byte == b'0').then_some(point)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ pub(crate) fn us_ssn(d: &[u8]) -> bool {
         && group != 0
         && serial != 0
         && !matches!((area, group, serial), (78, 5, 1120) | (219, 9, 9999) | (457, 55, 5462))
-        && !is_pattern(d)
+        && !is_uniform(d)
 }
 
 /// Individual taxpayer numbers: 9xx with the groups the IRS assigns.

@@ -94,6 +94,52 @@ fn is_name(text: &str) -> bool {
         && words <= 7
         && first.is_alphabetic()
         && !is_word_for_nothing(text)
+        && !is_company(text)
+}
+
+/// Ends with the form of a company.
+fn is_company(text: &str) -> bool {
+    const FORMS: &[&str] = &[
+        "ab",
+        "ag",
+        "aps",
+        "bv",
+        "b.v",
+        "co",
+        "corp",
+        "corporation",
+        "company",
+        "gmbh",
+        "inc",
+        "kg",
+        "limited",
+        "llc",
+        "llp",
+        "ltd",
+        "ltda",
+        "nv",
+        "n.v",
+        "ohg",
+        "oy",
+        "oyj",
+        "plc",
+        "pte",
+        "pty",
+        "s.a",
+        "s.l",
+        "s.p.a",
+        "s.r.l",
+        "sa",
+        "sarl",
+        "sas",
+        "se",
+        "spa",
+        "srl",
+        "ug",
+    ];
+    let last = text.trim_end_matches('.').rsplit([' ', ',']).next().unwrap_or_default();
+    last.len() < text.len() && FORMS.iter().any(|form| form.eq_ignore_ascii_case(last))
+        || ["株式会社", "有限会社", "公司", "주식회사", "(株)"].iter().any(|form| text.contains(form))
 }
 
 /// Something with letters and a number or several words, that is no address of another kind.
@@ -185,47 +231,74 @@ fn date_at(text: &str) -> Option<usize> {
     written_date(text)
 }
 
+/// How the names of months begin, in the languages of the West.
+const MONTHS: &[&str] = &[
+    "jan", "feb", "mar", "mär", "apr", "avr", "abr", "may", "mai", "mag", "maj", "jun", "jul", "giu", "lug",
+    "aug", "aoû", "ago", "aou", "sep", "set", "oct", "okt", "ott", "out", "nov", "dec", "dez", "dic", "déc",
+    "fév", "juin", "juil", "ene", "gen", "mei", "maa",
+];
+
+fn is_month(word: &str) -> bool {
+    MONTHS.iter().any(|month| {
+        word.get(..month.len()).is_some_and(|head| {
+            head.eq_ignore_ascii_case(month) || !head.is_ascii() && head.to_lowercase() == *month
+        })
+    })
+}
+
 /// `12 May 1987`, `May 12, 1987`, `12. Mai 1987`, `12-May-1987`.
 fn written_date(text: &str) -> Option<usize> {
-    const MONTHS: &[&str] = &[
-        "jan", "feb", "mar", "mär", "apr", "avr", "abr", "may", "mai", "mag", "maj", "jun", "jul", "giu",
-        "lug", "aug", "aoû", "ago", "aou", "sep", "set", "oct", "okt", "ott", "out", "nov", "dec", "dez",
-        "dic", "déc", "fév", "juin", "juil", "ene", "gen", "mei", "maa",
-    ];
+    // A month is the first word or the one behind the day, whatever stands between.
+    let behind = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let behind = behind.trim_start_matches([' ', '-', '.', '/']);
+    if !behind.starts_with(char::is_alphabetic) {
+        return None;
+    }
     let mut end = 0;
     let (mut days, mut years, mut months) = (0, 0, 0);
     for part in text.split_inclusive([' ', '-', ',', '.', '/']).take(7) {
-        let word = part.trim_end_matches([' ', '-', ',', '.', '/']);
+        let word = part.trim_end_matches(|c: char| !c.is_alphanumeric());
         let bare = word.trim_end_matches(char::is_alphabetic);
         match bare.parse::<u32>() {
             Ok(1..=31) if days == 0 && matches!(word.len() - bare.len(), 0 | 2) => days += 1,
             Ok(1850..=checks::YEAR_MAX) if years == 0 => years += 1,
             _ if word.is_empty() || word == "de" || word == "of" => {}
-            _ if months == 0 && MONTHS.iter().any(|month| word.to_lowercase().starts_with(month)) => {
-                months += 1
-            }
+            _ if months == 0 && is_month(word) => months += 1,
             _ => break,
         }
         end += part.len();
         if days + years + months == 3 {
-            return Some(text[..end].trim_end_matches([' ', '-', ',', '.']).len());
+            return Some(text[..end].trim_end_matches(|c: char| !c.is_alphanumeric()).len());
         }
     }
     None
 }
 
+/// No way of writing a date is longer.
+const DATE_BYTES_MAX: usize = 40;
+
 impl View<'_> {
+    /// The text from `start` on, of at most so many bytes.
+    fn part(&self, start: usize, bytes: usize) -> &str {
+        let mut end = self.text.len().min(start + bytes);
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        &self.text[start..end]
+    }
+
     /// A date that begins with a number, behind words that speak of birth.
     pub(super) fn birth_date(&mut self, start: usize, end: usize) {
+        // Behind a dash or a slash it is the middle of something.
         let may = start >= 3
+            && !matches!(self.bytes[start - 1], b'-' | b'/' | b'.' | b'_')
             && matches!(end - start, 1 | 2 | 4 | 8)
-            && self
-                .bytes
-                .get(end)
-                .is_none_or(|byte| !byte.is_ascii() || b"-/. ".contains(byte) || end - start == 8);
+            && self.bytes.get(end).is_none_or(|byte| {
+                !byte.is_ascii() || matches!(byte, b'-' | b'/' | b'.' | b' ') || end - start == 8
+            });
         if may
             && self.wanted.contains(Class::BIRTH_DATE)
-            && let Some(length) = date_at(&self.text[start..])
+            && let Some(length) = date_at(self.part(start, DATE_BYTES_MAX))
             && !self.continues(start + length)
             && self.words_before(start).says(Class::BIRTH_DATE)
         {

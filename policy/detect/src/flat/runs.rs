@@ -3,6 +3,7 @@
 use super::{View, Word, card, marks};
 use crate::checks;
 use crate::class::Class;
+use crate::finding::HIGH;
 use crate::flat::{ALNUM, Kind};
 use crate::keys::Hint;
 
@@ -62,6 +63,9 @@ impl View<'_> {
     /// Looks at a word of digits and what is joined to it; where to go on.
     pub(super) fn digits(&mut self, word: Word<'_>, run: &mut Run) -> usize {
         self.birth_date(word.start, word.end);
+        if word.bytes.len() == 2 && self.bytes.get(word.end) == Some(&b'.') {
+            self.dotted_cnpj(word.start);
+        }
         let end = self.collect(word, run);
         if run.count == 0 {
             return word.end;
@@ -75,6 +79,15 @@ impl View<'_> {
             return end;
         }
         let step = self.step_for_left_edge(whole_start);
+        if groups.len() > 2 && total <= WINDOW_DIGITS_MAX {
+            // Where the whole run is something for certain, its parts are nothing else.
+            let known = self.hits.len();
+            self.whole(run, total, step);
+            if self.hits[known..].iter().any(|hit| hit.strength >= HIGH) {
+                return end;
+            }
+            self.hits.truncate(known);
+        }
         for (from, first) in groups.iter().enumerate() {
             let mut count = 0;
             let mut pattern = 0_u64;
@@ -114,6 +127,25 @@ impl View<'_> {
             }
         }
         end
+    }
+
+    fn whole(&mut self, run: &Run, total: usize, step: i16) {
+        let groups = &run.groups[..run.count];
+        let (first, last) = (groups[0], groups[groups.len() - 1]);
+        let mut separator = self.bytes[first.end as usize];
+        let mut pattern = 0;
+        for (at, group) in groups.iter().enumerate() {
+            if at > 0 && self.bytes[group.start as usize - 1] != separator {
+                separator = 1;
+            }
+            if group.length > 15 {
+                return;
+            }
+            pattern = pattern << 4 | u64::from(group.length);
+        }
+        let (start, end) = (first.start as usize, last.end as usize);
+        let window = Window { digits: &run.digits[..total], pattern, separator, start, end };
+        self.window(&window, step, true);
     }
 
     /// Reads groups from a word of digits on; the byte after the last one.
@@ -235,7 +267,7 @@ impl View<'_> {
         let d = window.digits;
         let dashed = match (window.pattern, window.separator) {
             (0, _) => Some(0),
-            (0x324, b'-') => Some(25),
+            (0x324, b'-') => Some(24),
             (0x324, _) => Some(18),
             _ => None,
         };
@@ -243,7 +275,7 @@ impl View<'_> {
             self.shaped(Class::US_SSN, window, step, dashed);
         }
         if checks::us_itin(d) {
-            self.shaped(Class::US_ITIN, window, step, dashed.map(|base| base + 3));
+            self.shaped(Class::US_ITIN, window, step, dashed);
         }
         let thirds = window.shape(2, &[0x333], if window.separator == b'-' { 22 } else { 16 });
         if checks::nl_bsn(d) {
@@ -265,10 +297,13 @@ impl View<'_> {
 
     fn ten(&mut self, window: &Window<'_>, step: i16) {
         let d = window.digits;
-        let moment = if is_epoch(d) { -10 } else { 0 };
+        let moment = if window.pattern == 0 && is_epoch(d) { -10 } else { 0 };
         if checks::gb_nhs(d) {
             let grouped = if window.separator == b' ' { 22 } else { 17 };
             self.shaped(Class::GB_NHS, window, step + moment, window.shape(5, &[0x334], grouped));
+        }
+        if window.pattern == 0x64 && window.separator == b'-' {
+            self.hetu(window.start, window.end);
         }
         if checks::se_personnummer(d) {
             let grouped = if window.separator == b'-' { 34 } else { 18 };
@@ -283,16 +318,16 @@ impl View<'_> {
     fn eleven(&mut self, window: &Window<'_>, step: i16) {
         let d = window.digits;
         if checks::br_cpf(d) {
-            self.shaped(Class::BR_CPF, window, step, window.shape(20, &[0x3332, 0x92], 45));
+            self.shaped(Class::BR_CPF, window, step, window.shape(22, &[0x3332, 0x92], 45));
         }
         if checks::de_tax_id(d) {
-            self.shaped(Class::DE_TAX_ID, window, step, window.shape(22, &[0x2333, 0x23_33], 38));
+            self.shaped(Class::DE_TAX_ID, window, step, window.shape(23, &[0x2333], 38));
         }
         if checks::pl_pesel(d) {
-            self.shaped(Class::PL_PESEL, window, step, window.shape(21, &[], 0));
+            self.shaped(Class::PL_PESEL, window, step, window.shape(22, &[], 0));
         }
         if checks::tr_tckn(d) {
-            self.shaped(Class::TR_TCKN, window, step, window.shape(20, &[0x3332], 20));
+            self.shaped(Class::TR_TCKN, window, step, window.shape(22, &[0x3332], 22));
         }
         if checks::no_fodselsnummer(d) {
             self.shaped(Class::NO_FNR, window, step, window.shape(27, &[0x65], 42));
@@ -303,7 +338,9 @@ impl View<'_> {
         if is_cn_mobile(d) && matches!(window.separator, 0 | b' ' | b'-') {
             // Nothing checks it, so a bare one counts only where the whole value is one or a character of a
             // script without spaces stands beside it.
-            let beside = window.start > 0 || window.end < self.bytes.len();
+            let is_open = |byte: Option<u8>| byte.is_some_and(|byte| !b"=:&;,\"'".contains(&byte));
+            let beside =
+                is_open(self.byte_before(window.start)) || is_open(self.bytes.get(window.end).copied());
             let near_cjk = self.text[..window.start].chars().next_back().is_some_and(|c| !c.is_ascii())
                 || self.text[window.end..].chars().next().is_some_and(|c| !c.is_ascii());
             let bare = match self.kind {
@@ -319,10 +356,20 @@ impl View<'_> {
     fn twelve(&mut self, window: &Window<'_>, step: i16) {
         let d = window.digits;
         if checks::in_aadhaar(d) {
-            self.shaped(Class::IN_AADHAAR, window, step, window.shape(7, &[0x444], 24));
+            self.shaped(
+                Class::IN_AADHAAR,
+                window,
+                step,
+                window.shape(7, &[0x444], if window.separator == b'-' { 22 } else { 24 }),
+            );
         }
         if checks::jp_my_number(d) {
-            self.shaped(Class::JP_MY_NUMBER, window, step, window.shape(4, &[0x444], 20));
+            self.shaped(
+                Class::JP_MY_NUMBER,
+                window,
+                step,
+                window.shape(4, &[0x444], if window.separator == b'-' { 14 } else { 20 }),
+            );
         }
         if checks::se_personnummer(d) {
             let is_time = checks::number(&d[8..10]) < 24 && d[10] < 6;
@@ -334,10 +381,14 @@ impl View<'_> {
 
     fn thirteen(&mut self, window: &Window<'_>, step: i16) {
         let d = window.digits;
-        let bare_step = step + if window.pattern == 0 && is_epoch(d) { -20 } else { 0 };
+        let bare_step = match (window.pattern, self.kind) {
+            (0, Kind::Number) if is_epoch(d) => step - 20,
+            (0, Kind::Text) if is_epoch(d) => step - 4,
+            _ => step,
+        };
         if checks::kr_rrn(d) {
             let plus = if checks::kr_rrn_check(d) { 8 } else { 0 };
-            let shape = window.shape(3, &[0x67], if window.separator == b'-' { 26 } else { 16 });
+            let shape = window.shape(3, &[0x67], if window.separator == b'-' { 24 } else { 16 });
             self.shaped(Class::KR_RRN, window, bare_step, shape.map(|base| base + plus));
         }
         if checks::ro_cnp(d) {
@@ -417,7 +468,7 @@ impl View<'_> {
 /// Seconds or milliseconds since 1970, of a time that events are from.
 fn is_epoch(d: &[u8]) -> bool {
     let first = checks::number(&d[..4]);
-    matches!(d.len(), 10 | 13) && (1200..2200).contains(&first)
+    matches!(d.len(), 10 | 13) && (1400..2000).contains(&first)
 }
 
 /// Year to second, as a time is written without separators.

@@ -57,6 +57,9 @@ fn things_have_names_that_are_nobodys() {
     }
     let customer = Hint::NONE.below(Hint::of("customer"));
     assert!(customer.below(Hint::of("name")).says(Class::NAME));
+    assert!(customer.below(Hint::of("details")).below(Hint::of("name")).says(Class::NAME));
+    assert!(!customer.below(Hint::of("orders")).below(Hint::of("name")).says(Class::NAME));
+    assert!(!customer.below(Hint::of("preferences")).below(Hint::of("name")).says(Class::NAME));
     let product = customer.below(Hint::of("product"));
     assert!(!product.below(Hint::of("name")).says(Class::NAME));
 }
@@ -75,8 +78,14 @@ fn the_cache_says_what_the_table_says() {
     let mut cache = KeyCache::new();
     for round in 0..3 {
         for at in 0..5000 {
-            let key = format!("{}{}", ["email", "x", "orderId", "cardNumber"][at % 4], at * round);
-            assert_eq!(cache.hint(&key), Hint::of(&key), "{key}");
+            let key = format!(
+                "{}{}",
+                ["", "email", "orderId", "cardNumber", "aTwentyBytesLongName"][at % 5],
+                at * round
+            );
+            let is_odd = |key: &str| key.len() % 2 == 1;
+            let expected = Name { hint: Hint::of(&key), is_candidate: is_odd(&key) };
+            assert_eq!(cache.name(&key, is_odd), expected, "{key}");
         }
     }
 }

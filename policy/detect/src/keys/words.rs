@@ -177,7 +177,7 @@ const FLAGS: &[(u16, &str)] = &[
         "_value_ _val_ _values_ _number_ _no_ _num_ _nr_ _id_ _text_ _raw_ _data_ _primary_ _secondary_ _work_ _home_ \
          _main_ _personal_ _private_ _business_ _other_ _formatted_ _display_ _plain_ _code_ _content_ _body_ \
          _original_ _e164_ _national_ _international_ _ref_ _reference_ _field_ _document_ _doc_ _kind_ \
-         _identifier_ _key_ _digits_ _full_ _numero_ _numer_ _nummer_ _wert_ _valeur_ _valor_ 号码 番号",
+         _identifier_ _key_ _details_ _detail_ _info_ _information_ _attributes_ _identity_ _digits_ _full_ _numero_ _numer_ _nummer_ _wert_ _valeur_ _valor_ 号码 番号",
     ),
     (
         Hint::PERSON,

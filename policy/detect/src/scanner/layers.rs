@@ -118,7 +118,8 @@ impl Scanner {
         outcome
     }
 
-    /// Decodes the words that have `%` and two hexadecimal digits; only what such a sequence is part of is new.
+    /// Decodes the words that have `%` and two hexadecimal digits. What no such sequence is part of is found
+    /// again, and settled as one with what stands there.
     pub(super) fn percent_inside(&mut self, value: Value<'_>, asked: Asked) -> Result<(), ScanError> {
         let bytes = value.text.as_bytes();
         let mut at = 0;
@@ -134,7 +135,6 @@ impl Scanner {
             self.spend(end - start)?;
             let mut layer = self.layer();
             if percent_decode(&value.text[start..end], &mut layer, |byte| value.places.of(start + byte)) {
-                let first = self.found.len();
                 let inside = Value {
                     text: &layer.text,
                     places: Places::table(&layer.places),
@@ -142,17 +142,6 @@ impl Scanner {
                     ..value
                 };
                 let outcome = self.value(inside, asked);
-                // Without a sequence inside, it has been found as it stands.
-                let mut kept = first;
-                for index in first..self.found.len() {
-                    let range = self.found[index].range.clone();
-                    let known = self.found[..first].iter().any(|other| other.range == range);
-                    if !known {
-                        self.found.swap(kept, index);
-                        kept += 1;
-                    }
-                }
-                self.found.truncate(kept);
                 self.give_back(layer);
                 outcome?;
             } else {
@@ -176,8 +165,9 @@ impl Scanner {
             let padding = bytes[at + length..].iter().take(2).take_while(|byte| **byte == b'=').count();
             let run = at..at + length + padding;
             at = run.end + 1;
-            // A data URL and a path have their own prefix before the text proper.
-            self.base64_run(value, run, asked)?;
+            if may_be_text(&bytes[run.clone()]) {
+                self.base64_run(value, run, asked)?;
+            }
         }
         Ok(())
     }
@@ -202,6 +192,18 @@ impl Scanner {
         let places = Places::whole(value.places.range(run));
         self.value(Value { text: &text, places, level: value.level + 1, ..value }, asked)
     }
+}
+
+/// Whether base64 of readable text can look like this: it has capitals and something else, and is no hexadecimal
+/// number.
+fn may_be_text(run: &[u8]) -> bool {
+    let (mut capital, mut other, mut beyond_hex) = (false, false, false);
+    for byte in run {
+        capital |= byte.is_ascii_uppercase();
+        other |= byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        beyond_hex |= !byte.is_ascii_hexdigit();
+    }
+    capital && other && beyond_hex
 }
 
 fn is_readable(byte: u8) -> bool {

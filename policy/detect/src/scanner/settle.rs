@@ -20,34 +20,48 @@ const MARGIN_BYTES: u32 = 6;
 
 /// Empties `found` into `out`: of what overlaps, the strongest gives the class and the rest are its alternatives.
 pub(super) fn settle(found: &mut Vec<Raw>, node: Option<u32>, out: &mut Vec<Finding>) {
-    match found.as_mut_slice() {
-        [] => return,
-        [one] => report(one, node, out),
-        many => {
-            // What stands in the text itself before the same in a decoded layer, and the particular before the
-            // general: `contact.phone.cn-mobile` is also a `contact.phone`.
-            many.sort_by_key(|raw| {
-                (Reverse(raw.strength), Reverse(raw.range.len()), raw.nested, Reverse(raw.class.name().len()))
-            });
-            let first = out.len();
-            for raw in many.iter() {
-                let over = out[first..]
-                    .iter_mut()
-                    .find(|kept| kept.range.start < raw.range.end && raw.range.start < kept.range.end);
-                match over {
-                    None => report(raw, node, out),
-                    Some(kept) if exceeds(&raw.range, &kept.range) => report(raw, node, out),
-                    Some(kept) => {
-                        if raw.class != kept.class {
-                            kept.alternatives.insert(raw.class);
-                        }
-                    }
-                }
+    if let [one] = found.as_slice() {
+        report(one, node, out);
+    } else {
+        found.sort_by_key(|raw| raw.range.start);
+        let mut rest = found.as_mut_slice();
+        while let Some(first) = rest.first() {
+            // Only what hangs together is compared with each other: a long text has many findings.
+            let mut end = first.range.end;
+            let mut count = 1;
+            while let Some(next) = rest.get(count).filter(|next| next.range.start < end) {
+                end = end.max(next.range.end);
+                count += 1;
             }
-            out[first..].sort_by_key(|finding| (finding.range.start, Reverse(finding.range.end)));
+            let (group, behind) = rest.split_at_mut(count);
+            settle_group(group, node, out);
+            rest = behind;
         }
     }
     found.clear();
+}
+
+fn settle_group(group: &mut [Raw], node: Option<u32>, out: &mut Vec<Finding>) {
+    // What stands in the text itself before the same in a decoded layer, and the particular before the general:
+    // `contact.phone.cn-mobile` is also a `contact.phone`.
+    group.sort_by_key(|raw| {
+        (Reverse(raw.strength), Reverse(raw.range.len()), raw.nested, Reverse(raw.class.name().len()))
+    });
+    let first = out.len();
+    for raw in group.iter() {
+        let over = out[first..]
+            .iter_mut()
+            .find(|kept| kept.range.start < raw.range.end && raw.range.start < kept.range.end);
+        match over {
+            None => report(raw, node, out),
+            Some(kept) if exceeds(&raw.range, &kept.range) => report(raw, node, out),
+            Some(kept) if raw.class != kept.class => kept.alternatives.insert(raw.class),
+            // Found as it stands too, it needs no decoding.
+            Some(kept) if raw.range == kept.range => kept.nested &= raw.nested,
+            Some(_) => {}
+        }
+    }
+    out[first..].sort_by_key(|finding| (finding.range.start, Reverse(finding.range.end)));
 }
 
 /// Whether the other leaves much of the range uncovered.
