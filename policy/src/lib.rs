@@ -15,6 +15,7 @@
 //! What is stopped stays stopped and what is removed stays removed by construction: layers intersect what they permit,
 //! add up what they require and meet what they protect, so an inner layer cannot loosen an outer one.
 
+mod analysis;
 mod classes;
 mod compile;
 mod condition;
@@ -36,6 +37,7 @@ mod pattern;
 mod program;
 mod protect;
 mod protection;
+mod prove;
 #[cfg(test)]
 mod reference;
 mod schema;
@@ -43,6 +45,7 @@ mod shape;
 pub mod testing;
 mod yaml;
 
+pub use analysis::{Change, ChangeKind, RuleCost};
 pub use compile::{Compiled, compile};
 pub use decision::{Decision, Found, Report, RuleRef, Stopped, Verdict};
 pub use delivery::{
@@ -61,6 +64,9 @@ pub use meshbridge_detect::{Class, ClassSet, Confidence};
 pub use model::{Context, Disposition};
 pub use program::{ClassId, Program};
 pub use protect::{DecryptReport, Randomness, decrypt};
+pub use prove::{
+    Basis, Counterexample, Dependency, Proof, Refutation, Role, RulePlace, Step,
+};
 pub use shape::{Key, Shape, check, json_schema};
 pub use testing::shape as policy_test_shape;
 pub use yaml::{Node, NodeKind, documents};

@@ -1,5 +1,7 @@
 //! Paths to fields: `$.<attribute>`, `$.data` and, below it, `.name`, `['name']`, `[n]`, `[*]`, `.*`, `..name`.
 
+mod cover;
+
 use std::fmt;
 
 use meshbridge_detect::tape::{Kind, Tape};

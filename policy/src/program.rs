@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use meshbridge_topic::{FilterTrie, Topic};
 use smallvec::SmallVec;
 
+use crate::analysis::Learners;
 use crate::delivery::{self, DeliveryOptions};
 use crate::federation::{Federation, ZoneIndex};
 use crate::keys::KeyTable;
@@ -47,6 +48,8 @@ pub struct Program {
     delivery_entries: Vec<delivery::Entry>,
     /// By zone, made when first asked for: a bridge asks for its own.
     delivery: Vec<OnceLock<DeliveryOptions>>,
+    /// Who is told of which filters; made when first asked for.
+    learners: OnceLock<Learners>,
     digest: [u8; 32],
     /// Tells programs of one process apart, for those who remember plans.
     pub(crate) serial: u64,
@@ -98,6 +101,7 @@ impl Program {
             digest,
             delivery: (0..zones).map(|_| OnceLock::new()).collect(),
             delivery_entries: delivery,
+            learners: OnceLock::new(),
             by_topic,
             permitting,
             classified,
@@ -117,6 +121,10 @@ impl Program {
 
     pub fn federation(&self) -> &Federation {
         &self.federation
+    }
+
+    pub(crate) fn learners(&self) -> &Learners {
+        self.learners.get_or_init(|| Learners::new(self))
     }
 
     pub(crate) fn keys(&self) -> &KeyTable {

@@ -69,7 +69,7 @@ impl TopicFilter {
     }
 
     /// Adds what is reached because `**` may stand for nothing.
-    fn skip_multi(&self, mut positions: u32) -> u32 {
+    pub(crate) fn skip_multi(&self, mut positions: u32) -> u32 {
         for (i, wanted) in self.tokens().enumerate() {
             if wanted == "**" && positions & (1 << i) != 0 {
                 positions |= 1 << (i + 1);

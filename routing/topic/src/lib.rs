@@ -10,11 +10,13 @@
 //! without white space and without `. * > # + /`, so every foreign grammar maps onto this one (`DESIGN` §2);
 //! `%XX` has no meaning inside the mesh.
 
+mod atoms;
 mod filter;
 mod parse;
 mod topic;
 mod trie;
 
+pub use atoms::{Atom, AtomSet, AtomSetIter, Atoms, STATES_MAX, TooManyStates};
 pub use filter::TopicFilter;
 pub use parse::{ParseError, ParseErrorKind};
 pub use topic::Topic;

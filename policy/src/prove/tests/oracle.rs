@@ -1,0 +1,570 @@
+//! Concrete runs through the engine, on small federations with random rules: what a run shows, no proof may exclude; and
+//! what is refuted and certain, every run shows.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use meshbridge_event::{AttributeValue, Event, EventBuilder};
+use meshbridge_topic::Topic;
+use proptest::prelude::*;
+use time::OffsetDateTime;
+
+use crate::keys::KeyRing;
+use crate::model::{Context, Disclosure, Match, Never, Selector};
+use crate::prove::borders::Borders;
+use crate::prove::question;
+use crate::prove::zones::zone;
+use crate::testing::TestKeys;
+use crate::{Federation, Program, Proof, Randomness, Request, Scratch, SourceFile, Verdict, compile};
+
+const ZONES: [&str; 4] = ["z-a", "z-b", "z-c", "z-d"];
+const TOPICS: [&str; 3] = ["a.b", "a.x.b", "c"];
+const COLORS: [Option<&str>; 3] = [None, Some("red"), Some("blue")];
+
+const FEDERATION: &str = r#"
+apiVersion: meshbridge/v1
+kind: Federation
+metadata: {name: test}
+spec:
+  zones:
+    z-a: {region: r-1, cloud: c-1, jurisdiction: EU, labels: {env: prod}}
+    z-b: {region: r-1, cloud: c-2, jurisdiction: EU}
+    z-c: {region: r-2, cloud: c-2, jurisdiction: US, labels: {env: prod}}
+    z-d: {region: r-2, cloud: c-1, jurisdiction: US}
+  bridges: [{id: a, zone: z-a}, {id: b, zone: z-b}, {id: c, zone: z-c}, {id: d, zone: z-d}]
+  keys:
+    tokens: {use: pseudonymise, version: 1, zones: [z-a, z-b, z-c, z-d]}
+    local: {use: pseudonymise, version: 1, zones: [z-a, z-b]}
+    seal: {use: encrypt, version: 1, zones: [z-a, z-c]}
+    wide: {use: encrypt, version: 1, zones: [z-a, z-b, z-c, z-d]}
+"#;
+
+const CLASSES: &str = r#"
+apiVersion: meshbridge/v1
+kind: Classification
+metadata: {name: data, layer: federation}
+spec:
+  topics:
+    - {match: "**", mayHold: [contact.email]}
+    - {match: "a.**", fields: {"$.data.card": payment.card}}
+    - {match: "c", fields: {"$.data.card": payment.card, "$.data.born": person.birth-date}}
+"#;
+
+/// What is looked for: class, place and text. The address stands where no path leads but one to all of the data.
+const VALUES: [(&str, &str, &str); 3] = [
+    ("payment.card", "card", "4111 1111 1111 1111"),
+    ("contact.email", "note", "ana.li@example.com"),
+    ("person.birth-date", "born", "1987-03-14"),
+];
+
+fn is_held(class: &str, topic: &str) -> bool {
+    class != "person.birth-date" || topic == "c"
+}
+
+fn any_match(contexts: bool) -> impl Strategy<Value = String> {
+    let topics = prop::sample::select(vec![
+        "\"**\"",
+        "\"**\"",
+        "\"**\"",
+        "a.b",
+        "\"a.**\"",
+        "\"*.b\"",
+        "\"**.x.**\"",
+        "c",
+    ]);
+    let place = prop::sample::select(vec![
+        "",
+        "",
+        ", from: {zones: [z-a]}",
+        ", from: {regions: [r-1]}",
+        ", to: {jurisdictions: [US]}",
+        ", to: {zones: [z-b, z-d]}",
+        ", same: [jurisdiction]",
+        ", same: [labels.env]",
+        ", from: {clouds: [c-1]}, to: {clouds: [c-2]}",
+    ]);
+    let condition =
+        prop::sample::select(vec!["", "", "", "", ", event: {color: \"r*\"}", ", event: {color: blue}"]);
+    let at = prop::sample::select(if contexts {
+        vec![
+            "",
+            "",
+            "",
+            ", at: egress",
+            ", at: [ingress, transit]",
+            ", at: [egress, transit]",
+            ", at: deliver",
+        ]
+    } else {
+        vec![""]
+    });
+    (topics, place, condition, at)
+        .prop_map(|(topics, place, condition, at)| format!("{{topics: [{topics}]{place}{condition}{at}}}"))
+}
+
+fn any_item() -> impl Strategy<Value = String> {
+    let what = prop::sample::select(vec![
+        "classes: [payment.card]",
+        "classes: [contact]",
+        "classes: [\"*\"]",
+        "classes: [\"*\"], except: [contact.email]",
+        "classes: [contact], confidence: high",
+        "classes: [\"*\"], undeclared: true",
+        "fields: [\"$.data.card\"]",
+        "fields: [\"$.data\"]",
+        "fields: [\"$.data..card\"]",
+        "fields: [\"$.data.note\"]",
+        "classes: [person]",
+    ]);
+    let form = prop::sample::select(vec![
+        "as: drop",
+        "as: redact",
+        "as: hash",
+        "as: mask, keep: {last: 4}",
+        "as: mask, keep: {first: 2, last: 2}",
+        "as: mask",
+        "as: pseudonymise, key: tokens",
+        "as: pseudonymise, key: tokens, scope: federation",
+        "as: pseudonymise, key: local",
+        "as: encrypt, key: seal",
+        "as: encrypt, key: wide",
+        "as: generalise, to: year",
+        "as: generalise, to: month",
+    ]);
+    (what, form).prop_map(|(what, form)| format!("{{{what}, {form}}}"))
+}
+
+fn any_rule() -> impl Strategy<Value = String> {
+    let except = prop::option::weighted(0.3, any_match(false));
+    let permit = Just("permit: {}".to_owned());
+    let stop = prop::sample::select(vec![
+        "deny: {}",
+        "deny: {}",
+        "residency: {allow: {jurisdictions: [EU]}, transit: {clouds: [c-1]}}",
+        "residency: {allow: {regions: [r-1]}}",
+        "forbid: {classes: [payment]}",
+        "require: {attributes: {color: {enum: [red, blue]}}}",
+    ])
+    .prop_map(str::to_owned);
+    let protect =
+        prop::collection::vec(any_item(), 1..3).prop_map(|items| format!("protect: [{}]", items.join(", ")));
+    let mode = prop::sample::select(vec!["", "", "", "", ", mode: warn", ", mode: shadow"]);
+    (any_match(true), except, prop_oneof![2 => permit, 2 => stop, 5 => protect], mode).prop_map(
+        |(matches, except, action, mode)| {
+            let except = except.map(|except| format!(", except: {except}")).unwrap_or_default();
+            let mode = if action.starts_with("permit") && mode.contains("warn") { "" } else { mode };
+            format!("match: {matches}{except}, {action}{mode}")
+        },
+    )
+}
+
+fn policy(name: &str, layer: &str, rules: &[String]) -> SourceFile {
+    let mut text = format!(
+        "apiVersion: meshbridge/v1\nkind: Policy\nmetadata: {{name: {name}, layer: {layer}}}\nspec:\n  rules:\n"
+    );
+    for (at, rule) in rules.iter().enumerate() {
+        text.push_str(&format!("    - {{name: r{at}, {rule}}}\n"));
+    }
+    SourceFile { name: format!("{name}.yaml"), text }
+}
+
+fn program(layers: &[(&'static str, Vec<String>)], waiver: Option<&str>) -> Option<Program> {
+    let file = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.to_owned() };
+    let federation = Federation::parse(&file("federation.yaml", FEDERATION)).expect("a valid document");
+    // Most rules are about what passes, so something has to.
+    let all = [
+        "match: {topics: [\"**\"], same: [cloud]}, permit: {}".to_owned(),
+        "match: {topics: [\"a.**\"]}, permit: {}".to_owned(),
+    ];
+    let mut files = vec![file("classes.yaml", CLASSES), policy("base", "federation", &all)];
+    files.extend(
+        layers.iter().enumerate().map(|(at, (layer, rules))| policy(&format!("p{at}"), layer, rules)),
+    );
+    if let Some(matches) = waiver {
+        let layer = layers.first()?.0;
+        files.push(file(
+            "waiver.yaml",
+            &format!(
+                "apiVersion: meshbridge/v1\nkind: Waiver\nmetadata: {{name: w, layer: {layer}}}\nspec: {{rule: p0/r0, match: {matches}, expires: \"2999-01-01T00:00:00Z\", reason: r}}\n"
+            ),
+        ));
+    }
+    // Some rules are refused, such as permits that the outermost layer does not cover: they are no case.
+    compile(&files, &federation, None).ok().map(|compiled| compiled.program)
+}
+
+/// Keys as one zone holds them.
+struct Held<'a> {
+    program: &'a Program,
+    all: &'a TestKeys,
+    zone: usize,
+}
+
+impl KeyRing for Held<'_> {
+    fn secret(&self, name: &str, version: u32) -> Option<&[u8; 32]> {
+        let keys = self.program.keys();
+        let held = keys.find(name, version).is_some_and(|key| keys.holds(zone(self.zone), key));
+        if held { self.all.secret(name, version) } else { None }
+    }
+}
+
+/// What a text that stands for a value shows in a zone; `None` where it is gone.
+fn shown(text: Option<&str>, original: &str, program: &Program, zone_at: usize) -> BTreeSet<Disclosure> {
+    let holds = |text: &str| {
+        let label = text.split('_').nth(1).unwrap_or_default();
+        let keys = program.keys();
+        let found = label.rsplit_once('.').and_then(|(name, version)| keys.find(name, version.parse().ok()?));
+        found.is_some_and(|key| keys.holds(zone(zone_at), key))
+    };
+    let all = [Disclosure::Value, Disclosure::Partial, Disclosure::Link, Disclosure::Type];
+    match text {
+        None => BTreeSet::new(),
+        Some(text) if text.contains(original) => all.into(),
+        Some(text) if text.starts_with("enc_") && holds(text) => all.into(),
+        Some(text) if text.starts_with("enc_") || text.starts_with("[redacted") => [Disclosure::Type].into(),
+        Some(text) if text.starts_with("tok_") && holds(text) => {
+            [Disclosure::Value, Disclosure::Link, Disclosure::Type].into()
+        }
+        Some(text) if text.starts_with("tok_") => [Disclosure::Link, Disclosure::Type].into(),
+        Some(text) if text.starts_with("sha256_") => {
+            [Disclosure::Value, Disclosure::Link, Disclosure::Type].into()
+        }
+        Some(text) if text.chars().any(|c| c != '*' && c.is_alphanumeric()) => {
+            [Disclosure::Partial, Disclosure::Type].into()
+        }
+        Some(_) => [Disclosure::Type].into(),
+    }
+}
+
+/// An event with the values of some classes.
+fn event(color: Option<&str>, classes: &[usize]) -> Event {
+    let mut builder = EventBuilder::new("1", "/s", "t");
+    if let Some(color) = color {
+        builder = builder.attribute("color", AttributeValue::String(color));
+    }
+    let fields = classes.iter().map(|class| VALUES[*class]);
+    let fields: Vec<String> = fields.map(|(_, name, text)| format!("\"{name}\":\"{text}\"")).collect();
+    let data = format!("{{{},\"n\":1}}", fields.join(","));
+    builder.data_json(Bytes::from(data)).build().expect("a valid event")
+}
+
+fn text_of(event: &Event, name: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_slice(event.data_bytes()).ok()?;
+    // By path the whole of the data may have become one text.
+    if let serde_json::Value::String(text) = value {
+        return Some(text);
+    }
+    match value.get(name)? {
+        serde_json::Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// Who sees which bytes of an event that a zone publishes.
+struct Runs<'a> {
+    program: &'a Program,
+    keys: &'a TestKeys,
+    scratch: Scratch,
+}
+
+struct Sight {
+    zone: usize,
+    event: Event,
+    delivered: bool,
+}
+
+impl Runs<'_> {
+    fn decide(
+        &mut self,
+        context: Context,
+        from: usize,
+        to: usize,
+        at: usize,
+        topic: &Topic,
+        event: &Event,
+    ) -> Option<Event> {
+        let ring = Held { program: self.program, all: self.keys, zone: at };
+        let randomness = Randomness::new([7; 32]);
+        let request = Request {
+            context,
+            from: zone(from),
+            to: zone(to),
+            topic,
+            event,
+            publisher: None,
+            subscriber: None,
+            hops: 0,
+            now: OffsetDateTime::UNIX_EPOCH,
+            tick: 0,
+            buckets: None,
+            keys: &ring,
+            randomness: &randomness,
+            trace: false,
+        };
+        match self.program.decide(&request, &mut self.scratch).verdict {
+            Verdict::Forward { event: edited } => Some(edited.unwrap_or_else(|| event.clone())),
+            Verdict::Hold { .. } | Verdict::Stop(_) => None,
+        }
+    }
+
+    fn publish(&mut self, from: usize, topic: &Topic, event: &Event) -> Vec<Sight> {
+        let mut sights = Vec::new();
+        for to in (0..ZONES.len()).filter(|to| *to != from) {
+            let Some(form) = self.decide(Context::Egress, from, to, from, topic, event) else { continue };
+            let ring = Held { program: self.program, all: self.keys, zone: from };
+            let randomness = Randomness::new([7; 32]);
+            let request = Request {
+                context: Context::Egress,
+                from: zone(from),
+                to: zone(to),
+                topic,
+                event,
+                publisher: None,
+                subscriber: None,
+                hops: 0,
+                now: OffsetDateTime::UNIX_EPOCH,
+                tick: 0,
+                buckets: None,
+                keys: &ring,
+                randomness: &randomness,
+                trace: false,
+            };
+            let carriers = self.program.carriers(&request, &form, &mut self.scratch);
+            sights.extend(carriers.iter().map(|carrier| Sight {
+                zone: usize::from(carrier.0),
+                event: form.clone(),
+                delivered: false,
+            }));
+            let ingress = self.decide(Context::Ingress, from, to, to, topic, &form);
+            sights.push(Sight { zone: to, event: form, delivered: false });
+            let Some(arrived) = ingress else { continue };
+            if let Some(event) = self.decide(Context::Deliver, from, to, to, topic, &arrived) {
+                sights.push(Sight { zone: to, event, delivered: true });
+            }
+        }
+        sights
+    }
+}
+
+/// As an application may publish it again: with another colour, and with or without what says how it is protected.
+fn again(event: &Event) -> Vec<Event> {
+    let mut all = Vec::new();
+    for keeps in [true, false] {
+        for color in COLORS {
+            let mut builder = event.to_builder().remove_attribute("govwarn");
+            if !keeps {
+                builder = builder.remove_attribute("govprotected");
+            }
+            builder = match color {
+                Some(color) => builder.set_attribute("color", AttributeValue::String(color)),
+                None => builder.remove_attribute("color"),
+            };
+            all.extend(builder.build());
+        }
+    }
+    all
+}
+
+/// An application of a zone that holds the key reads the value and may publish it.
+fn opened(event: &Event, program: &Program, keys: &TestKeys, at: usize) -> Option<Event> {
+    let ring = Held { program, all: keys, zone: at };
+    let (opened, _) = crate::decrypt(event, &ring).ok()?;
+    (opened != *event).then_some(opened)
+}
+
+type Shown = BTreeSet<(usize, usize, usize, usize, Disclosure)>;
+
+/// What is seen: class, origin, topic, zone, and what it shows.
+struct Observed {
+    /// By the mesh itself, and by subscribers.
+    direct: Shown,
+    delivered: Shown,
+    /// Over zones that publish again, at most three crossings.
+    relayed: Shown,
+    /// For each colour that an origin publishes, what is seen directly.
+    each: [Shown; COLORS.len()],
+}
+
+fn observe(program: &Program, keys: &TestKeys) -> Observed {
+    let mut runs = Runs { program, keys, scratch: Scratch::new() };
+    let mut observed = Observed {
+        direct: Shown::new(),
+        delivered: Shown::new(),
+        relayed: Shown::new(),
+        each: [Shown::new(), Shown::new(), Shown::new()],
+    };
+    for (topic_at, text) in TOPICS.iter().enumerate() {
+        let topic = Topic::parse(text).expect("a topic");
+        let held: Vec<usize> = (0..VALUES.len()).filter(|class| is_held(VALUES[*class].0, text)).collect();
+        for origin in 0..ZONES.len() {
+            let facts = |sight: &Sight| {
+                let mut facts = Vec::new();
+                for class in held.iter().filter(|_| sight.zone != origin) {
+                    let (_, field, original) = VALUES[*class];
+                    let shows = shown(text_of(&sight.event, field).as_deref(), original, program, sight.zone);
+                    facts.extend(shows.into_iter().map(|one| (*class, origin, topic_at, sight.zone, one)));
+                }
+                facts
+            };
+            let mut layer: Vec<(usize, Event)> = Vec::new();
+            for (color_at, color) in COLORS.iter().enumerate() {
+                // Alone, so that nothing depends on what is done for another class.
+                for class in &held {
+                    for sight in runs.publish(origin, &topic, &event(*color, &[*class])) {
+                        let facts = facts(&sight);
+                        if !sight.delivered {
+                            observed.each[color_at].extend(facts.iter().filter(|fact| fact.0 == *class));
+                            observed.direct.extend(facts.iter().filter(|fact| fact.0 == *class));
+                        }
+                    }
+                }
+                layer.push((origin, event(*color, &held)));
+            }
+            let mut seen: BTreeSet<(usize, Vec<u8>)> = BTreeSet::new();
+            for depth in 0..3 {
+                let mut next: Vec<(usize, Event)> = Vec::new();
+                for (from, event) in layer {
+                    for sight in runs.publish(from, &topic, &event) {
+                        match (depth, sight.delivered) {
+                            (0, true) => observed.delivered.extend(facts(&sight)),
+                            (0, false) => observed.direct.extend(facts(&sight)),
+                            (_, false) => observed.relayed.extend(facts(&sight)),
+                            (_, true) => {}
+                        }
+                        if sight.delivered || !seen.insert((sight.zone, sight.event.encoded().to_vec())) {
+                            continue;
+                        }
+                        let opened = opened(&sight.event, program, keys, sight.zone);
+                        for form in std::iter::once(sight.event).chain(opened) {
+                            next.extend(again(&form).into_iter().map(|event| (sight.zone, event)));
+                        }
+                    }
+                }
+                // Enough of them to see what proofs miss, spread over all; a run is one of many.
+                let step = next.len().div_ceil(RELAYED_MAX).max(1);
+                layer = next.into_iter().step_by(step).collect();
+            }
+        }
+    }
+    observed
+}
+
+/// Events that are published again after a crossing.
+const RELAYED_MAX: usize = 24;
+
+fn never(
+    class: usize,
+    origin: usize,
+    topic: usize,
+    to: usize,
+    what: Disclosure,
+    at_deliver: bool,
+    relay: bool,
+) -> Never {
+    let only = |zone: usize| Selector {
+        attributes: vec![("zone", vec![ZONES[zone].to_owned()])],
+        labels: Vec::new(),
+    };
+    Never {
+        classes: vec![VALUES[class].0.to_owned()],
+        discloses: vec![what],
+        matcher: Match {
+            topics: vec![TOPICS[topic].parse().expect("a filter")],
+            at: u8::MAX,
+            from: only(origin),
+            to: only(to),
+            ..Match::default()
+        },
+        except: None,
+        at_deliver,
+        relay,
+        span: crate::Span {
+            file: "".into(),
+            line: 1,
+            column: 1,
+            end_line: 1,
+            end_column: 2,
+            source: "".into(),
+        },
+    }
+}
+
+fn check(program: &Program) -> Result<(usize, usize), TestCaseError> {
+    let keys = TestKeys::of(&program.federation);
+    let observed = observe(program, &keys);
+    let filters: Vec<_> = TOPICS.iter().map(|text| text.parse().expect("a filter")).collect();
+    let borders = Borders::new(program, &filters).expect("small");
+    let mut certain = 0;
+    let describe = |(class, origin, topic, to, what): &(usize, usize, usize, usize, Disclosure)| {
+        format!(
+            "{what:?} of {} from {} to {} on {}",
+            VALUES[*class].0, ZONES[*origin], ZONES[*to], TOPICS[*topic]
+        )
+    };
+    let relayed: Shown = observed.relayed.union(&observed.direct).copied().collect();
+    for (facts, at_deliver, relay) in
+        [(&observed.direct, false, false), (&observed.delivered, true, false), (&relayed, false, true)]
+    {
+        for fact in facts {
+            let (class, origin, topic, to, what) = *fact;
+            let proof = question::answer(&borders, &never(class, origin, topic, to, what, at_deliver, relay));
+            prop_assert!(
+                !proof.is_proved(),
+                "seen, but proved (relay {relay}, deliver {at_deliver}): {}",
+                describe(fact)
+            );
+        }
+    }
+    for class in 0..VALUES.len() {
+        for (topic, name) in TOPICS.iter().enumerate().filter(|(_, name)| is_held(VALUES[class].0, name)) {
+            for (origin, to) in (0..16).map(|at| (at / 4, at % 4)).filter(|(origin, to)| origin != to) {
+                for what in [Disclosure::Value, Disclosure::Partial, Disclosure::Link, Disclosure::Type] {
+                    let proof =
+                        question::answer(&borders, &never(class, origin, topic, to, what, false, false));
+                    let Proof::Refuted(found) = proof else { continue };
+                    let one = &found.counterexample;
+                    prop_assert_eq!(&one.topic, name);
+                    if !one.is_certain() || !one.checks.is_empty() {
+                        continue;
+                    }
+                    certain += 1;
+                    let fact = (class, origin, topic, to, what);
+                    for (color, seen) in observed.each.iter().enumerate() {
+                        prop_assert!(
+                            seen.contains(&fact),
+                            "certain, but not seen with colour {:?}: {}\n{}",
+                            COLORS[color],
+                            describe(&fact),
+                            found
+                        );
+                    }
+                }
+            }
+        }
+    }
+    Ok((relayed.len(), certain))
+}
+
+/// `MESHBRIDGE_PROOF_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("MESHBRIDGE_PROOF_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_a_run_shows_no_proof_excludes_and_what_is_certain_every_run_shows(
+        layers in prop::collection::vec(
+            (
+                prop::sample::select(vec!["federation", "federation", "region/r-1", "region/r-2", "zone/z-a", "zone/z-c"]),
+                prop::collection::vec(any_rule(), 1..5),
+            ),
+            1..3,
+        ),
+        waiver in prop::option::weighted(0.3, any_match(false)),
+    ) {
+        let Some(program) = program(&layers, waiver.as_deref()) else { return Ok(()) };
+        check(&program)?;
+    }
+}

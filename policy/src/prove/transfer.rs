@@ -1,0 +1,243 @@
+//! What one crossing makes of a value: for each pair of zones the forms in which the recipient can see it.
+//!
+//! From the value itself, all forms are listed that some event can get: the certain protections met with any of the
+//! possible ones. From a form that was published again, the certain protections by path bound what is seen.
+
+use super::borders::{Applied, Borders};
+use super::forms::{Form, Forms, TooManyForms, again, closure};
+use super::subjects::{Concern, Cover, SubjectKey, items};
+use super::zones::{Pairs, Zones};
+use crate::model::Context;
+use crate::protection::{Protection, meet};
+
+/// Who sees events of some topics, whatever they hold.
+#[derive(Debug)]
+pub(crate) struct Ways {
+    /// Pairs between which events pass: to another zone's bridge, or, asked of subscribers, to them.
+    pub(crate) to: Pairs,
+    /// Pairs of an origin and a zone that may carry its events. `None` where carriers do not count.
+    pub(crate) carriers: Option<Pairs>,
+}
+
+/// Contexts whose protections a recipient's form went through.
+pub(crate) fn contexts(at_deliver: bool) -> &'static [Context] {
+    if at_deliver { &[Context::Egress, Context::Ingress, Context::Deliver] } else { &[Context::Egress] }
+}
+
+impl Ways {
+    pub(crate) fn new(borders: &Borders<'_>, rules: &[Applied], at_deliver: bool) -> Ways {
+        let mut to = Pairs::all(borders.count);
+        to.remove(&Pairs::diagonal(borders.count));
+        for context in contexts(at_deliver) {
+            to.keep(&borders.permitted(rules, *context));
+            to.remove(&borders.stopped(rules, *context));
+        }
+        // Subscribers are not asked about as carriers, and what a carrier's bridge has its applications have not.
+        let carriers = (!at_deliver && !to.is_empty()).then(|| {
+            let mut carriers = borders.permitted(rules, Context::Transit);
+            carriers.remove(&Pairs::diagonal(borders.count));
+            carriers.remove(&borders.stopped(rules, Context::Transit));
+            carriers.remove(&borders.stopped(rules, Context::Egress));
+            carriers
+        });
+        Ways { to, carriers }
+    }
+}
+
+/// A crossing for one subject.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    /// From the value itself: the forms, and who can see them.
+    pub(crate) value: Vec<(Form, Pairs)>,
+    /// From a form that was published again: what paths demand.
+    pub(crate) forms: Vec<(Option<Protection>, Pairs)>,
+    /// Of those that may carry such a form, what paths demand towards them.
+    pub(crate) carried: Vec<(Option<Protection>, Pairs)>,
+    /// Origins that have anybody to send to.
+    pub(crate) sending: Zones,
+}
+
+/// Pairs with what is done between them.
+struct Part {
+    certain: Option<Protection>,
+    possible: Vec<Protection>,
+    pairs: Pairs,
+}
+
+impl Transfer {
+    pub(crate) fn new(
+        borders: &Borders<'_>,
+        rules: &[Applied],
+        ways: &Ways,
+        key: &SubjectKey,
+        at_deliver: bool,
+        forms: &mut Forms<'_>,
+    ) -> Result<Transfer, TooManyForms> {
+        let sending = ways.to.origins();
+        let mut value: Vec<(Form, Pairs)> = Vec::new();
+        let mut add = |form: Form, pairs: &Pairs| match value.iter_mut().find(|(known, _)| *known == form) {
+            Some((_, known)) => known.add(pairs),
+            None => value.push((form, pairs.clone())),
+        };
+        for part in split(borders, rules, key, contexts(at_deliver), ways.to.clone()) {
+            for form in closure(part.certain, &part.possible, forms)? {
+                add(form, &part.pairs);
+            }
+        }
+        let mut carried = Vec::new();
+        if let Some(carriers) = &ways.carriers {
+            let made: Vec<(Form, Zones)> =
+                value.iter().map(|(form, pairs)| (*form, pairs.origins())).collect();
+            for part in split(borders, rules, key, &[Context::Egress, Context::Transit], carriers.clone()) {
+                for (form, origins) in &made {
+                    // A carrier edits nothing: the form has to meet what is demanded towards it.
+                    if meet(forms.protection(*form), part.certain) != forms.protection(*form) {
+                        continue;
+                    }
+                    let mut pairs = part.pairs.clone();
+                    pairs.keep_origins(origins);
+                    match value.iter_mut().find(|(known, _)| known == form) {
+                        Some((_, known)) => known.add(&pairs),
+                        None => value.push((*form, pairs)),
+                    }
+                }
+            }
+            let by_path = key_by_path(key);
+            let parts =
+                split(borders, rules, &by_path, &[Context::Egress, Context::Transit], carriers.clone());
+            carried = merged(parts);
+        }
+        let parts = split(borders, rules, &key_by_path(key), contexts(at_deliver), ways.to.clone());
+        Ok(Transfer { value, forms: merged(parts), carried, sending })
+    }
+
+    /// Who can see what after a zone publishes a form other than the value; `found` is given forms and recipients.
+    pub(crate) fn again(
+        &self,
+        origin: usize,
+        form: Form,
+        forms: &mut Forms<'_>,
+        mut found: impl FnMut(Form, &[u64]),
+    ) -> Result<(), TooManyForms> {
+        let before = forms.protection(form);
+        for (demanded, pairs) in &self.forms {
+            let row = pairs.row(origin);
+            if row.iter().all(|word| *word == 0) {
+                continue;
+            }
+            let made = again(before, *demanded);
+            found(forms.number(made)?, row);
+            // What is carried for them meets at least what is demanded towards the carrier.
+            for (towards, carriers) in &self.carried {
+                found(forms.number(again(made, *towards))?, carriers.row(origin));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The subject as it is after its value was changed: classes are not recognised.
+fn key_by_path(key: &SubjectKey) -> SubjectKey {
+    let by_path = |concern: &Concern| Concern { class: Cover::No, ..*concern };
+    SubjectKey { concerns: key.concerns.iter().map(by_path).collect(), ..key.clone() }
+}
+
+fn merged(parts: Vec<Part>) -> Vec<(Option<Protection>, Pairs)> {
+    let mut merged: Vec<(Option<Protection>, Pairs)> = Vec::new();
+    for part in parts {
+        match merged.iter_mut().find(|(known, _)| *known == part.certain) {
+            Some((_, known)) => known.add(&part.pairs),
+            None => merged.push((part.certain, part.pairs)),
+        }
+    }
+    merged
+}
+
+/// Pairs with what is certainly done to the subject between them in the contexts.
+pub(crate) fn parts(
+    borders: &Borders<'_>,
+    rules: &[Applied],
+    key: &SubjectKey,
+    contexts: &[Context],
+    pairs: Pairs,
+) -> Vec<(Option<Protection>, Pairs)> {
+    merged(split(borders, rules, key, contexts, pairs))
+}
+
+/// Splits pairs by what is done to the subject between them in the contexts.
+fn split(
+    borders: &Borders<'_>,
+    rules: &[Applied],
+    key: &SubjectKey,
+    contexts: &[Context],
+    pairs: Pairs,
+) -> Vec<Part> {
+    let mut parts = vec![Part { certain: None, possible: Vec::new(), pairs }];
+    parts.retain(|part| !part.pairs.is_empty());
+    for ((applied, item), concern) in items(borders, rules).zip(&key.concerns) {
+        if concern.is_none() {
+            continue;
+        }
+        let protection = item.demand.protection;
+        for context in contexts {
+            let possible = borders.possible(applied, *context);
+            if !parts.iter().any(|part| part.pairs.intersects(&possible)) {
+                continue;
+            }
+            let certain = certain(borders, applied, *concern, key, *context);
+            let mut next: Vec<Part> = Vec::new();
+            for mut part in parts {
+                let sure = part.pairs.and(&certain);
+                part.pairs.remove(&certain);
+                let maybe = part.pairs.and(&possible);
+                part.pairs.remove(&possible);
+                if !sure.is_empty() {
+                    let certain = meet(part.certain, Some(protection));
+                    merge(&mut next, Part { certain, possible: part.possible.clone(), pairs: sure });
+                }
+                if !maybe.is_empty() {
+                    let mut possible = part.possible.clone();
+                    if !possible.contains(&protection) {
+                        possible.push(protection);
+                        possible.sort_unstable();
+                    }
+                    merge(&mut next, Part { certain: part.certain, possible, pairs: maybe });
+                }
+                if !part.pairs.is_empty() {
+                    merge(&mut next, part);
+                }
+            }
+            parts = next;
+        }
+    }
+    parts
+}
+
+fn merge(parts: &mut Vec<Part>, part: Part) {
+    match parts.iter_mut().find(|known| known.certain == part.certain && known.possible == part.possible) {
+        Some(known) => known.pairs.add(&part.pairs),
+        None => parts.push(part),
+    }
+}
+
+/// Pairs for which an item protects the subject, whatever the event.
+pub(crate) fn certain(
+    borders: &Borders<'_>,
+    applied: &Applied,
+    concern: Concern,
+    key: &SubjectKey,
+    context: Context,
+) -> Pairs {
+    if concern.class != Cover::Sure && concern.path != Cover::Sure {
+        return Pairs::none(borders.count);
+    }
+    let mut pairs = borders.certain(applied, context);
+    if concern.declared_only && concern.path != Cover::Sure {
+        // The declaration has to be known where the rule is judged.
+        match context {
+            Context::Ingress | Context::Deliver => pairs.keep_recipients(&key.declared),
+            _ => pairs.keep_origins(&key.declared),
+        }
+    }
+    pairs
+}
