@@ -16,6 +16,7 @@
 //! add up what they require and meet what they protect, so an inner layer cannot loosen an outer one.
 
 mod classes;
+pub mod codes;
 mod compile;
 mod condition;
 mod decision;
@@ -24,6 +25,7 @@ mod diagnostics;
 mod documents;
 mod duration;
 mod engine;
+pub mod explain;
 mod federation;
 mod hex;
 mod keys;

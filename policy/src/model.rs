@@ -18,7 +18,7 @@ pub(crate) use action::{
     Action, Amount, BucketPart, Check, Forbid, Format, Limit, Presence, ProtectItem, Rate, Requirement, Segment, Structure,
     Validate,
 };
-pub(crate) use matcher::{CLASSIFYING, Facts, Glob, Match, Selector, Truth, attribute_text};
+pub(crate) use matcher::{CLASSIFYING, Facts, Glob, Match, Selector, Truth, agree, attribute_text};
 
 /// Where an event is judged (POLICY §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -13,6 +13,7 @@ mod suite;
 
 pub use case::{Case, Origin};
 pub use crossing::{Crossing, Leg, cross};
+pub(crate) use crossing::request;
 pub use document::shape;
 pub use keys::TestKeys;
 pub use run::{CaseResult, Mismatch, Outcome, Survivor, run};
