@@ -84,6 +84,8 @@ enum Output {
 enum Failure {
     /// The answer is no.
     No,
+    /// Arguments that do not belong together in a way that their parser cannot know.
+    Usage(clap::Error),
     Input(anyhow::Error),
     Fault(anyhow::Error),
     Unreachable(anyhow::Error),
@@ -129,6 +131,10 @@ pub(crate) fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::No) => ExitCode::from(1),
+        Err(Failure::Usage(problem)) => {
+            eprint!("{}", problem.render());
+            ExitCode::from(2)
+        }
         Err(Failure::Input(problem)) => report(&problem, 3),
         Err(Failure::Fault(problem)) => report(&problem, 4),
         Err(Failure::Unreachable(problem)) => report(&problem, 5),

@@ -25,7 +25,7 @@ use meshbridge_event::{DataKind, Event};
 use meshbridge_topic::Topic;
 use time::OffsetDateTime;
 
-use crate::decision::{Decision, Verdict};
+use crate::decision::{Decision, RuleRef, Verdict};
 use crate::federation::ZoneIndex;
 use crate::keys::KeyRing;
 use crate::limits::Buckets;
@@ -80,6 +80,15 @@ impl Program {
         Evaluation::new(self, &plan, request, tape).decide(surveyor)
     }
 
+    /// The enforced rules that would edit the event, each by itself. For those who explain a decision.
+    pub(crate) fn editing_rules(&self, request: &Request<'_>, scratch: &mut Scratch) -> Vec<RuleRef> {
+        let plan = scratch.plan(self, request);
+        let Scratch { surveyor, tape, .. } = scratch;
+        let data = plan.reads_data.then(|| json_of(request.event)).flatten();
+        let tape = data.and_then(|text| tape.parse(text).ok());
+        Evaluation::new(self, &plan, request, tape).editing_rules(surveyor)
+    }
+
     /// Destinations of one class get the same verdict and bytes for an event of the topic.
     pub fn class(
         &self,
@@ -94,7 +103,7 @@ impl Program {
 }
 
 /// The text of data that say they are JSON.
-fn json_of(event: &Event) -> Option<&str> {
+pub(crate) fn json_of(event: &Event) -> Option<&str> {
     event.data_text().filter(|_| event.data_kind() == DataKind::Json)
 }
 

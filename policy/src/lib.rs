@@ -17,6 +17,7 @@
 
 mod analysis;
 mod classes;
+pub mod codes;
 mod compile;
 mod condition;
 mod decision;
@@ -25,6 +26,7 @@ mod diagnostics;
 mod documents;
 mod duration;
 mod engine;
+pub mod explain;
 mod federation;
 mod hex;
 mod keys;

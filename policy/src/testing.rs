@@ -13,7 +13,8 @@ mod suite;
 
 pub use case::{Case, Origin};
 pub use crossing::{Crossing, Leg, cross};
+pub(crate) use crossing::request;
 pub use document::shape;
 pub use keys::TestKeys;
-pub use run::{CaseResult, Mismatch, Outcome, Survivor, run};
+pub use run::{CaseResult, Mismatch, Outcome, ProofResult, Survivor, run};
 pub use suite::{Coverage, ProofCase, Suite, places, suites};

@@ -1,91 +1,113 @@
-//! `meshbridge policy`
+//! `meshbridge policy`: what people do with policies before a bridge judges by them. One file for each subcommand.
+//!
+//! Exit codes: 0 yes or done; 1 the answer is no; 2 the command line is wrong; 3 something given cannot be read; 4 a fault
+//! of our own. What is asked for goes to stdout, everything else to stderr.
 
+mod check;
+mod decrypt;
 mod detect;
+mod explain;
+mod keygen;
+mod sarif;
+mod sign;
+mod sources;
+mod test;
+mod verify;
 
-use std::path::{Path, PathBuf};
+use std::io::Read as _;
+use std::path::Path;
 
-use meshbridge_policy::{Diagnostics, Severity};
+use anyhow::{Context as _, anyhow};
+use clap::ValueEnum;
+use meshbridge_event::Event;
+use meshbridge_event::json::parse_structured;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
-use super::{Failure, Outcome, Output};
-use crate::config::read_federation;
-use crate::policy_store::read_sources;
+use super::{Failure, Outcome};
+
+/// The largest event that is read; a bridge takes smaller ones.
+const EVENT_BYTES_MAX: u64 = 16 << 20;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Print every problem in the policies of a directory; exit code 1 where there are errors
-    Check(CheckArguments),
+    /// Print every problem in the policies of directories; exit code 1 where there are errors
+    Check(check::Arguments),
+    /// Run the tests of policies, and find what they do not test
+    Test(test::Arguments),
+    /// Tell why an event passes or does not, or what a diagnostic code means
+    Explain(explain::Arguments),
+    /// Make a key that signs bundles, or one for data
+    Keygen(keygen::Arguments),
+    /// Check and test the policies of a layer, and sign them as a bundle
+    Sign(sign::Arguments),
+    /// Check the signature, the layer and the digests of a bundle, and print its manifest
+    Verify(verify::Arguments),
     /// Print what the detectors of personal data and secrets find in recorded events, a line for each
     Detect(detect::Arguments),
+    /// Put the sealed values back into an event, with the keys that sealed them
+    Decrypt(decrypt::Arguments),
 }
 
-#[derive(Debug, clap::Args)]
-pub(super) struct CheckArguments {
-    /// Directory with federation.yaml, or with policies whose federation.yaml is there or one level up
-    directory: PathBuf,
-    /// The federation document, where it is elsewhere
-    #[arg(long, value_name = "FILE")]
-    federation: Option<PathBuf>,
-    /// Exit with 1 for warnings too
-    #[arg(long, value_name = "WHAT", value_parser = ["warnings"])]
-    deny: Option<String>,
-    /// json prints one object a line
-    #[arg(long, value_enum, default_value_t = Output::Table)]
-    output: Output,
+/// How a command prints its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
 }
 
 pub(super) fn run(command: &Command) -> Outcome {
     match command {
-        Command::Check(arguments) => check(arguments),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Test(arguments) => test::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
+        Command::Keygen(arguments) => keygen::run(arguments),
+        Command::Sign(arguments) => sign::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
         Command::Detect(arguments) => detect::run(arguments),
+        Command::Decrypt(arguments) => decrypt::run(arguments),
     }
 }
 
-fn check(arguments: &CheckArguments) -> Outcome {
-    let directory = &arguments.directory;
-    let beside = directory.join("federation.yaml");
-    let file = match &arguments.federation {
-        Some(file) => file.clone(),
-        None if beside.exists() => beside.clone(),
-        None => directory.join("..").join("federation.yaml"),
-    };
-    let problems = match read_federation(&file) {
-        Err(crate::config::ConfigProblem::Invalid(problems)) => problems,
-        Err(problem) => return Err(problem.into()),
-        Ok(federation) => {
-            let base = file.parent().unwrap_or(Path::new("."));
-            let directories = if beside.exists() && !federation.policies().is_empty() {
-                federation.policies().iter().map(|dir| base.join(dir)).collect()
-            } else {
-                vec![directory.clone()]
-            };
-            let sources = read_sources(&directories).map_err(|problem| Failure::Input(problem.into()))?;
-            match meshbridge_policy::compile(&sources, &federation, Some(std::time::SystemTime::now().into())) {
-                Ok(compiled) => {
-                    eprintln!("{} rules in {} files", compiled.program.len(), sources.len());
-                    compiled.warnings
-                }
-                Err(problems) => problems,
-            }
-        }
-    };
-    print(&problems, arguments.output);
-    let failed = problems.has_errors() || arguments.deny.is_some() && !problems.is_empty();
-    if failed { Err(Failure::No) } else { Ok(()) }
+fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
+    OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "write it like 2026-01-31T12:00:00Z".to_owned())
 }
 
-fn print(problems: &Diagnostics, output: Output) {
-    match output {
-        Output::Json => {
-            for problem in problems.iter() {
-                println!("{}", serde_json::to_string(problem).unwrap_or_default());
-            }
-        }
-        Output::Table => {
-            if !problems.is_empty() {
-                println!("{problems}");
-            }
-            let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
-            eprintln!("{errors} errors, {} warnings", problems.len() - errors);
-        }
+/// A name of the federation document: it becomes part of file names and of protected values.
+fn parse_name(text: &str) -> Result<String, String> {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=63).contains(&text.len()) && text.bytes().all(good) {
+        return Ok(text.to_owned());
     }
+    Err("use 1 to 63 characters out of a-z, 0-9 and -".to_owned())
+}
+
+/// An event in the JSON format of CloudEvents, from a file or, for `-`, from stdin.
+fn read_event(path: &Path) -> Result<Event, Failure> {
+    let shown = path.display();
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(EVENT_BYTES_MAX + 1).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(EVENT_BYTES_MAX + 1).read_to_end(&mut bytes))
+    };
+    read.with_context(|| format!("cannot read `{shown}`")).map_err(Failure::Input)?;
+    if bytes.len() as u64 > EVENT_BYTES_MAX {
+        return Err(Failure::Input(anyhow!("`{shown}` has more than {EVENT_BYTES_MAX} bytes")));
+    }
+    parse_structured(&bytes).map_err(|problem| Failure::Input(anyhow!("`{shown}` is no event: {problem}")))
+}
+
+/// Prints a value as one line of JSON.
+fn print_json(value: &impl serde::Serialize) -> Outcome {
+    let line = serde_json::to_string(value).map_err(|problem| Failure::Fault(problem.into()))?;
+    println!("{line}");
+    Ok(())
+}
+
+/// The answer is yes, or no.
+fn answer(yes: bool) -> Outcome {
+    if yes { Ok(()) } else { Err(Failure::No) }
 }

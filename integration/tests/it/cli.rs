@@ -26,6 +26,12 @@ fn help_is_there_for_every_command() -> Result<()> {
         &["cert", "init"],
         &["cert", "issue"],
         &["policy", "check"],
+        &["policy", "test"],
+        &["policy", "explain"],
+        &["policy", "keygen"],
+        &["policy", "sign"],
+        &["policy", "verify"],
+        &["policy", "decrypt"],
         &["config", "schema"],
         &["config", "render"],
     ];
@@ -46,6 +52,9 @@ fn wrong_usage_is_2_and_unreadable_input_is_3() -> Result<()> {
         (&["run"], 2),
         (&["policy", "check"], 2),
         (&["policy", "check", "/nonexistent"], 3),
+        (&["policy", "test", "/nonexistent"], 3),
+        (&["policy", "verify", "/nonexistent", "--root", "no key"], 2),
+        (&["policy", "decrypt", "--keys", "/nonexistent", "-"], 3),
         (&["run", "--config", "/nonexistent/bridge.yaml"], 3),
         (&["up", "/nonexistent"], 3),
     ] {

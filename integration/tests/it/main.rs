@@ -18,6 +18,7 @@ mod limits;
 mod malformed;
 mod peers;
 mod policies;
+mod policy_tools;
 mod quotas;
 mod reload;
 mod restart;

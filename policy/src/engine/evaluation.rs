@@ -318,6 +318,20 @@ impl<'a> Evaluation<'a> {
         }
     }
 
+    /// The enforced rules that would edit the event as it arrived.
+    pub(super) fn editing_rules(&self, surveyor: &mut Surveyor) -> Vec<RuleRef> {
+        let (live, _) = self.applying(&mut Report::default());
+        let event = self.request.event;
+        let sight = self.look(surveyor, event);
+        let edits = |one: &&Live<'a>| {
+            one.rule.mode == Mode::Enforce
+                && !one.is_error
+                && (is_protect(one.rule) || one.rule.on_violation == OnViolation::Strip)
+                && self.would_act(**one, event, sight.as_ref())
+        };
+        live.iter().filter(edits).map(|one| RuleRef::of(one.rule)).collect()
+    }
+
     pub(super) fn zones(&self) -> (&'a crate::federation::Zone, &'a crate::federation::Zone) {
         let federation = &self.program.federation;
         (federation.zone_at(self.request.from), federation.zone_at(self.request.to))

@@ -10,7 +10,7 @@ use crate::decision::{Decision, Report, RuleRef, Stopped, Verdict};
 use crate::engine::{Request, Scratch, ZoneSet};
 use crate::federation::ZoneIndex;
 use crate::keys::KeyRing;
-use crate::model::{Context, Disposition};
+use crate::model::Context;
 use crate::program::Program;
 use crate::protect::Randomness;
 
@@ -20,7 +20,30 @@ pub struct Leg {
     pub context: Context,
     pub from: ZoneIndex,
     pub to: ZoneIndex,
+    /// The event as it arrived here.
+    pub event: Event,
+    /// Bridges that it had crossed.
+    pub hops: u8,
     pub decision: Decision,
+}
+
+impl Leg {
+    /// The verdict of this border, as tests name it.
+    pub fn verdict(&self) -> &'static str {
+        match &self.decision.verdict {
+            Verdict::Forward { .. } => "forward",
+            Verdict::Hold { .. } => "hold",
+            Verdict::Stop(stopped) => stopped.disposition.name(),
+        }
+    }
+
+    /// The rule that makes the event wait.
+    pub(crate) fn held_by(&self) -> Option<&RuleRef> {
+        match &self.decision.verdict {
+            Verdict::Hold { by, .. } => Some(by),
+            _ => None,
+        }
+    }
 }
 
 /// How the whole way ended.
@@ -44,14 +67,8 @@ impl Crossing {
         if self.held_for.is_some() {
             return "hold";
         }
-        match self.legs.last().map(|leg| &leg.decision.verdict) {
-            Some(Verdict::Stop(stopped)) => match stopped.disposition {
-                Disposition::Reject => "reject",
-                Disposition::DeadLetter => "dead-letter",
-                Disposition::Quarantine => "quarantine",
-            },
-            _ => "hold",
-        }
+        // What neither arrived nor was stopped waits.
+        self.stopped().map_or("hold", |stopped| stopped.disposition.name())
     }
 
     pub fn stopped(&self) -> Option<&Stopped> {
@@ -113,7 +130,7 @@ pub fn cross(program: &Program, case: &Case, keys: &dyn KeyRing, scratch: &mut S
             _ => None,
         };
         let from = if is_at_home(*context) { *zone } else { case.from };
-        crossing.legs.push(Leg { context: *context, from, to: *zone, decision });
+        crossing.legs.push(Leg { context: *context, from, to: *zone, event: event.clone(), hops, decision });
         let Some(edited) = edited else { return crossing };
         event = edited.unwrap_or(event);
         if let Some(carriers) = carriers {
@@ -129,7 +146,8 @@ pub fn cross(program: &Program, case: &Case, keys: &dyn KeyRing, scratch: &mut S
     crossing
 }
 
-fn request<'a>(
+/// The case as the engine is asked about it at one border; the hops are for the caller to say.
+pub(crate) fn request<'a>(
     case: &'a Case,
     context: Context,
     to: ZoneIndex,

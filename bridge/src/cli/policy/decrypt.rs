@@ -1,0 +1,106 @@
+//! `meshbridge policy decrypt`: sealed values back in clear, for whoever holds the keys. Bridges never do this.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use meshbridge_bundle::DataKey;
+use meshbridge_event::json::write_structured;
+use meshbridge_policy::{DecryptReport, MapKeyRing, decrypt};
+use serde_json::{Value, json};
+
+use super::{Failure, Format, Outcome, answer, parse_name, print_json, read_event};
+
+/// Bytes of a key file: 32 bytes in base64, and some white space.
+const FILE_BYTES_MAX: u64 = 256;
+/// Keys that are read from a directory.
+const KEYS_MAX: usize = 4_096;
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "The keys are files NAME.VERSION, as `meshbridge policy keygen` makes them. The event goes to stdout, what became of it to\nstderr; exit code 1 where a sealed value stays sealed.\n\nExample:\n  meshbridge policy decrypt --keys keys event.json")]
+pub(super) struct Arguments {
+    /// An event as JSON, `-` for stdin
+    event: PathBuf,
+    /// Directory with the keys
+    #[arg(long, value_name = "DIR")]
+    keys: PathBuf,
+    /// text prints the event as JSON, json an object with the event and what became of it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let ring = read_keys(&arguments.keys).map_err(Failure::Input)?;
+    let event = read_event(&arguments.event)?;
+    let (event, report) = decrypt(&event, &ring)
+        .map_err(|problem| Failure::Input(anyhow!("in clear this is more than an event may be: {problem}")))?;
+    let mut text = Vec::new();
+    write_structured(&event, &[], &mut text);
+    let text = String::from_utf8(text).map_err(|problem| Failure::Fault(problem.into()))?;
+    match arguments.output {
+        Format::Text => {
+            println!("{text}");
+            tell(&report);
+        }
+        Format::Json => {
+            let event: Value = serde_json::from_str(&text).map_err(|problem| Failure::Fault(problem.into()))?;
+            let missing: Vec<String> = missing(&report).collect();
+            print_json(&json!({
+                "event": event, "opened": report.opened, "failed": report.failed, "missing": missing,
+            }))?;
+        }
+    }
+    answer(report.failed == 0 && report.missing.is_empty())
+}
+
+fn missing(report: &DecryptReport) -> impl Iterator<Item = String> + '_ {
+    report.missing.iter().map(|(name, version)| format!("{name}.{version}"))
+}
+
+fn tell(report: &DecryptReport) {
+    eprintln!("{} values opened", report.opened);
+    for key in missing(report) {
+        eprintln!("no key {key}: what it sealed stays sealed");
+    }
+    if report.failed > 0 {
+        eprintln!(
+            "{} values do not open: altered, moved from another event, or sealed under another secret of that name",
+            report.failed
+        );
+    }
+}
+
+/// Every file whose name is that of a key; others may lie beside them.
+fn read_keys(directory: &Path) -> anyhow::Result<MapKeyRing> {
+    let mut ring = MapKeyRing::new();
+    let mut count = 0;
+    let entries = std::fs::read_dir(directory).with_context(|| format!("cannot read `{}`", directory.display()))?;
+    for entry in entries {
+        let path = entry.with_context(|| format!("cannot read `{}`", directory.display()))?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let Some((name, version)) = key_of(&name) else { continue };
+        let shown = path.display();
+        count += 1;
+        if count > KEYS_MAX {
+            return Err(anyhow!("`{}` holds more than {KEYS_MAX} keys", directory.display()));
+        }
+        let size = std::fs::metadata(&path).with_context(|| format!("cannot read `{shown}`"))?.len();
+        if size > FILE_BYTES_MAX {
+            return Err(anyhow!("`{shown}` is no key file: {size} bytes"));
+        }
+        let text = std::fs::read_to_string(&path).map(zeroize::Zeroizing::new);
+        let text = text.with_context(|| format!("cannot read `{shown}`"))?;
+        let key = DataKey::from_text(&text).with_context(|| format!("`{shown}` is no key file"))?;
+        ring.insert(&name, version, *key.expose());
+    }
+    if count == 0 {
+        return Err(anyhow!("no key in `{}`: they are files NAME.VERSION", directory.display()));
+    }
+    Ok(ring)
+}
+
+fn key_of(file: &str) -> Option<(String, u32)> {
+    let (name, version) = file.rsplit_once('.')?;
+    let is_number = !version.starts_with('0') && version.bytes().all(|byte| byte.is_ascii_digit());
+    let version = version.parse().ok().filter(|_| is_number)?;
+    Some((parse_name(name).ok()?, version))
+}

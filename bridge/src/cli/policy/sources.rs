@@ -1,0 +1,138 @@
+//! Where the policies of a command are: directories, and the federation document they belong to.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use meshbridge_policy::{Diagnostic, Diagnostics, Federation, SourceFile};
+
+use super::Failure;
+use crate::config::{ConfigProblem, read_federation};
+use crate::policy_store::read_sources;
+
+/// Tests are in files that end so.
+pub(super) const TEST_SUFFIX: &str = ".test.yaml";
+/// The name of the document where it is not given.
+const FEDERATION: &str = "federation.yaml";
+
+/// A federation with the files of its policies.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub(super) federation: Federation,
+    pub(super) files: Vec<SourceFile>,
+}
+
+impl Sources {
+    pub(super) fn tests(&self) -> impl Iterator<Item = &SourceFile> {
+        self.files.iter().filter(|file| is_test(Path::new(&file.name)))
+    }
+}
+
+/// Why there are none.
+#[derive(Debug)]
+pub(super) enum NoSources {
+    /// The federation document has errors.
+    Federation(Diagnostics),
+    Failed(Failure),
+}
+
+impl From<ConfigProblem> for NoSources {
+    fn from(problem: ConfigProblem) -> NoSources {
+        match problem {
+            ConfigProblem::Invalid(problems) => NoSources::Federation(problems),
+            problem => NoSources::Failed(problem.into()),
+        }
+    }
+}
+
+/// Reads directories. A directory with a federation document stands for the policies that document names.
+pub(super) fn read(directories: &[PathBuf], federation: Option<&Path>) -> Result<Sources, NoSources> {
+    let document = match federation {
+        Some(file) => file.to_owned(),
+        None => find_federation(directories).ok_or_else(|| no_federation(directories))?,
+    };
+    let federation = read_federation(&document)?;
+    let base = document.parent().unwrap_or(Path::new("."));
+    let mut all: Vec<PathBuf> = Vec::new();
+    for directory in directories {
+        let is_home = directory.join(FEDERATION).is_file() && !federation.policies().is_empty();
+        match is_home {
+            true => all.extend(federation.policies().iter().map(|below| plain(&base.join(below)))),
+            false => all.push(plain(directory)),
+        }
+    }
+    Ok(Sources { federation, files: files(&all)? })
+}
+
+/// Every policy file below these, each once however many directories lead to it.
+pub(super) fn files(places: &[PathBuf]) -> Result<Vec<SourceFile>, NoSources> {
+    let mut met = BTreeSet::new();
+    let mut files = Vec::new();
+    for place in places {
+        let found = if place.is_file() {
+            let text = read_text(place).map_err(NoSources::Failed)?;
+            vec![SourceFile { name: place.display().to_string(), text }]
+        } else {
+            let failed = |problem: crate::policy_store::LoadPolicyError| NoSources::Failed(Failure::Input(problem.into()));
+            read_sources(std::slice::from_ref(place)).map_err(failed)?
+        };
+        for file in found {
+            let whole = std::fs::canonicalize(&file.name).unwrap_or_else(|_| PathBuf::from(&file.name));
+            if met.insert(whole) {
+                files.push(file);
+            }
+        }
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
+}
+
+pub(super) fn read_text(path: &Path) -> Result<String, Failure> {
+    let unreadable = |problem| anyhow!("cannot read `{}`: {problem}", path.display());
+    std::fs::read_to_string(path).map_err(|problem| Failure::Input(unreadable(problem)))
+}
+
+/// The federation document as a file of policies: the layer federation is signed with it.
+pub(super) fn federation_file(directories: &[PathBuf], named: Option<&Path>) -> Option<SourceFile> {
+    let path = named.map(Path::to_owned).or_else(|| find_federation(directories))?;
+    let text = read_text(&path).ok()?;
+    Some(SourceFile { name: path.display().to_string(), text })
+}
+
+/// In one of the directories, or one level up.
+pub(super) fn find_federation(directories: &[PathBuf]) -> Option<PathBuf> {
+    let inside = directories.iter().map(|directory| directory.join(FEDERATION));
+    let above = directories.iter().map(|directory| directory.join("..").join(FEDERATION));
+    inside.chain(above).find(|file| file.is_file()).map(|file| plain(&file))
+}
+
+fn no_federation(directories: &[PathBuf]) -> NoSources {
+    let missing = directories.iter().find(|directory| !directory.exists());
+    NoSources::Failed(Failure::Input(match missing {
+        Some(missing) => anyhow!("cannot read `{}`: there is no such directory", missing.display()),
+        None => anyhow!("no {FEDERATION} in the directories given, nor one level up; name it with --federation"),
+    }))
+}
+
+/// The path without `.` in it, so that diagnostics name files as people do.
+pub(super) fn plain(path: &Path) -> PathBuf {
+    let plain: PathBuf = path.components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect();
+    if plain.as_os_str().is_empty() { PathBuf::from(".") } else { plain }
+}
+
+pub(super) fn is_test(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(TEST_SUFFIX))
+}
+
+/// Diagnostics of several sources in the order of their places, none twice: a test is read with its policies and again
+/// by itself.
+pub(super) fn together(all: Vec<Diagnostics>) -> Vec<Diagnostic> {
+    let mut problems: Vec<Diagnostic> = Vec::new();
+    for problem in all.iter().flat_map(Diagnostics::iter) {
+        if !problems.contains(problem) {
+            problems.push(problem.clone());
+        }
+    }
+    problems.sort_by(|a, b| (&a.span, a.code).cmp(&(&b.span, b.code)));
+    problems
+}
