@@ -21,6 +21,8 @@ pub(crate) enum DropReason {
     HopLimit,
     /// A policy refused it here, on its way or on arrival.
     Denied,
+    /// A policy keeps it from a subscriber here.
+    Withheld,
     /// The bytes did not agree with their digest, or were no event.
     Damaged,
     /// A subscriber was too slow and its queue full; its subscription ended.
@@ -36,6 +38,7 @@ impl DropReason {
             DropReason::Waited => ["waited", "false"],
             DropReason::HopLimit => ["hop_limit", "false"],
             DropReason::Denied => ["denied", "true"],
+            DropReason::Withheld => ["withheld", "true"],
             DropReason::Damaged => ["damaged", "false"],
             DropReason::SlowSubscriber => ["slow_subscriber", "false"],
         }
@@ -73,6 +76,8 @@ pub(crate) struct Metrics {
     unrouted: IntCounter,
     dropped: IntCounterVec,
     verdicts: IntCounterVec,
+    passed_publish: IntCounter,
+    passed_deliver: IntCounter,
     reloads: IntCounterVec,
     ended: IntCounterVec,
     alarms: IntCounterVec,
@@ -107,7 +112,16 @@ impl Metrics {
         let counters = |name: &str, help: &str, labels: &[&str]| {
             register(&registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
+        let verdicts = counters(
+            "meshbridge_policy_verdicts_total",
+            "Policy decisions; moves once for each event that is published, its destination class, its arrival, and the principal it is handed to.",
+            &["context", "layer", "rule", "verdict"],
+        );
+        // Resolved once: most topics of most bridges pass these without a rule.
+        let passed = |context: &str| verdicts.with_label_values(&[context, "", "", "forward"]);
         Metrics {
+            passed_publish: passed("publish"),
+            passed_deliver: passed("deliver"),
             link_bytes: counters(
                 "meshbridge_link_bytes_total",
                 "Bytes a link carried; data moves only with events, control with hellos, topology and interest.",
@@ -147,11 +161,7 @@ impl Metrics {
                 "Events or copies that went no further here; moves with the reason, at the bridge that dropped.",
                 &["reason", "intentional"],
             ),
-            verdicts: counters(
-                "meshbridge_policy_verdicts_total",
-                "Policy decisions; moves once for each event and destination class, or arrival.",
-                &["context", "layer", "rule", "verdict"],
-            ),
+            verdicts,
             reloads: counters(
                 "meshbridge_policy_reloads_total",
                 "Attempts to load policies again; `refused` kept the running generation.",
@@ -291,6 +301,15 @@ impl Metrics {
     /// `rule` and `layer` are names from policy documents: bounded by what an operator wrote.
     pub(crate) fn on_verdict(&self, context: &str, layer: &str, rule: &str, verdict: &str) {
         self.verdicts.with_label_values(&[context, layer, rule, verdict]).inc();
+    }
+
+    /// No rule has anything to ask of the topic in a context inside the zone.
+    pub(crate) fn on_passed(&self, context: meshbridge_policy::Context) {
+        match context {
+            meshbridge_policy::Context::Publish => self.passed_publish.inc(),
+            meshbridge_policy::Context::Deliver => self.passed_deliver.inc(),
+            other => self.on_verdict(other.name(), "", "", "forward"),
+        }
     }
 
     pub(crate) fn on_reload(&self, outcome: &str) {

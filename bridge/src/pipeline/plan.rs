@@ -115,6 +115,7 @@ impl Inner {
                     topic: &topic,
                     event: &event,
                     publisher: Some(&publisher.0),
+                    subscriber: None,
                     hops: 0,
                 };
                 let verdict = self.judge(generation, &asked);
