@@ -5,6 +5,8 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
+use crate::audit::Figures;
+
 /// Why an event, or a copy of it, went no further. Each is counted with `intentional`: `true` where a rule or a
 /// promise asked for it, `false` where something was full or broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +92,12 @@ pub(crate) struct Metrics {
     pub(crate) spool_flush_microseconds: IntGauge,
     pub(crate) spool_admits: IntGauge,
     pub(crate) spool_damaged: IntGauge,
+    audit_records: IntCounter,
+    audit_unsampled: IntCounter,
+    audit_lost: IntCounterVec,
+    audit_segments: IntGauge,
+    audit_queued_bytes: IntGauge,
+    audit_state: IntGauge,
     pub(crate) tasks: IntGauge,
     pending: prometheus::IntGaugeVec,
     pub(crate) unbalanced: IntGauge,
@@ -229,6 +237,31 @@ impl Metrics {
                 "meshbridge_spool_damaged",
                 "1 when a part of the spool has rotted or is missing; it stays until the next start.",
             ),
+            audit_records: counter(
+                "meshbridge_audit_records_total",
+                "Records written to the decision log, its own notes included.",
+            ),
+            audit_unsampled: counter(
+                "meshbridge_audit_unsampled_total",
+                "Plain permits that were not chosen for the decision log.",
+            ),
+            audit_lost: counters(
+                "meshbridge_audit_lost_total",
+                "Decisions that the log had no room for; `other` is what must be kept, and an alarm.",
+                &["kind"],
+            ),
+            audit_segments: gauge(
+                "meshbridge_audit_segments",
+                "Files of the decision log; moves when one is begun, or the oldest goes.",
+            ),
+            audit_queued_bytes: gauge(
+                "meshbridge_audit_queued_bytes",
+                "Bytes that wait to be written to the decision log.",
+            ),
+            audit_state: gauge(
+                "meshbridge_audit_state",
+                "0 while the decision log is written, 1 while its disk is full, 2 when it has failed.",
+            ),
             tasks: gauge(
                 "meshbridge_tasks",
                 "Tasks that live now; what connections, links and subscriptions hold.",
@@ -336,6 +369,19 @@ impl Metrics {
 
     pub(crate) fn on_alarm(&self, kind: &str) {
         self.alarms.with_label_values(&[kind]).inc();
+    }
+
+    /// What the decision log did between two looks at it.
+    pub(crate) fn on_audit(&self, before: &Figures, now: &Figures) {
+        self.audit_records.inc_by(now.written - before.written);
+        self.audit_unsampled.inc_by(now.unsampled - before.unsampled);
+        let lost = |kind: &str, count: u64| self.audit_lost.with_label_values(&[kind]).inc_by(count);
+        lost("permit", now.lost_permits - before.lost_permits);
+        lost("other", now.lost_others - before.lost_others);
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.audit_segments.set(number(now.segments));
+        self.audit_queued_bytes.set(number(now.queued_bytes as u64));
+        self.audit_state.set(now.state as i64);
     }
 
     pub(crate) fn on_group_chosen_anew(&self) {

@@ -36,6 +36,7 @@ mod push;
 mod quotas;
 mod recent;
 mod reception;
+mod record;
 mod sealed;
 mod settings;
 mod stored;
@@ -64,6 +65,7 @@ pub(crate) use recent::{DEAD_LETTERS_MAX, DeadLetter, rfc3339};
 pub(crate) use settings::{OnRetry, Wished};
 pub(crate) use subscriptions::{Delivery, SubscriptionEnd};
 
+use crate::audit::AuditLog;
 use crate::journal::{Journal, JournalFigures};
 use crate::link::Links;
 use crate::metrics::Metrics;
@@ -83,6 +85,7 @@ pub(crate) use parking::WAIT_MAX;
 pub(crate) use waiters::AckLevel;
 
 use accounts::Ends;
+use admission::RETRY_AFTER;
 use best_effort::Sequencer;
 use dedup::Dedup;
 use durable::Durable;
@@ -206,6 +209,7 @@ pub(crate) struct PipelineParts {
     pub(crate) links: Arc<Links>,
     pub(crate) router: RouterHandle,
     pub(crate) sealing: Sealing,
+    pub(crate) audit: Arc<AuditLog>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -285,6 +289,9 @@ impl Pipeline {
     ) -> Result<Vec<Accepted>, PublishRefused> {
         if self.inner.draining.load(Ordering::Relaxed) {
             return Err(PublishRefused::Draining);
+        }
+        if !self.inner.parts.audit.admits() {
+            return Err(PublishRefused::Full { retry_after: RETRY_AFTER });
         }
         let (admission, kept_back) = {
             let generation = self.generation();

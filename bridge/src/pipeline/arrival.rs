@@ -119,7 +119,7 @@ impl Inner {
         let known: Vec<Known> = self
             .durable
             .with(|core| here.iter().map(|one| core.classify(&one.frame.body.key, now)).collect());
-        let full = !self.durable.admits();
+        let full = !self.durable.admits() || !self.parts.audit.admits();
         let mut taken = Vec::new();
         let mut unheard = BTreeSet::new();
         for (one, known) in here.into_iter().zip(known) {

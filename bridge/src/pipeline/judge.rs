@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use meshbridge_delivery::{GroupEnd, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::{
-    ClassId, Concern, Context, Decision, Program, Randomness, Request, Scratch, Stopped, Verdict as Said, ZoneIndex,
+    ClassId, Concern, Context, Decision, Disposition, Program, Randomness, Request, RuleRef, Scratch, Stopped, Verdict as Said, ZoneIndex,
 };
 use meshbridge_routing::{CarrierSet, ZoneName};
 use meshbridge_topic::Topic;
@@ -59,6 +59,8 @@ pub(super) struct Held {
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub(super) by: String,
+    /// The rule itself, where a document says it.
+    pub(super) rule: Option<(RuleRef, Disposition)>,
     pub(super) layer: String,
     pub(super) disposition: &'static str,
     pub(super) message: Option<String>,
@@ -92,6 +94,7 @@ impl Refusal {
     pub(super) fn by_federation(by: &str) -> Refusal {
         Refusal {
             by: by.to_owned(),
+            rule: None,
             layer: "federation".to_owned(),
             disposition: REJECT,
             message: None,
@@ -151,9 +154,11 @@ impl Inner {
         passes
     }
 
-    /// Judges an event and counts the decision; a stop is logged with the rule, never with anything of the payload.
+    /// Judges an event, records and counts the decision; a stop is logged with the rule, never with anything of the payload.
     pub(super) fn judge(&self, generation: &Generation, asked: &Asked<'_>) -> Verdict {
+        let begun = Instant::now();
         let decision = self.with_request(asked, |request, scratch| generation.program.decide(request, scratch));
+        self.record(generation, asked, &decision, begun.elapsed());
         self.note(asked.context, generation, decision)
     }
 
@@ -220,6 +225,7 @@ impl Inner {
                 let refusal = Refusal {
                     by: stopped.by.to_string(),
                     layer: stopped.by.layer().to_owned(),
+                    rule: Some((stopped.by.clone(), stopped.disposition)),
                     disposition: stopped.disposition.name(),
                     message: stopped.message,
                     help: stopped.help,

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 use meshbridge_integration::grpc::io::cloudevents::v1::{CloudEvent, cloud_event::Data};
-use meshbridge_integration::grpc::meshbridge::v1::PublishRequest;
+use meshbridge_integration::grpc::meshbridge::v1::{PublishRequest, SubscribeRequest};
 use meshbridge_integration::grpc::meshbridge::v1::bridge_client::BridgeClient;
 use meshbridge_integration::{Answer, BATCH, Draft, Prepared, Publisher, STRUCTURED, Setup, Single, http};
 use serde_json::{Value, json};
@@ -39,6 +39,11 @@ spec:
       match: {at: publish, topics: ["edited.**"]}
       require: {attributes: {hint: {presence: optional, enum: [none]}}}
       onViolation: strip
+    - {name: not-for-the-till, match: {at: subscribe, topics: ["audit.**"]}, except: {subscriber: ["audit"]}, deny: {}}
+    - {name: nobody-asks, match: {at: subscribe, topics: ["secret.**"]}, deny: {}}
+    - {name: not-to-the-till, match: {at: deliver, topics: ["prices.**"], subscriber: ["till"]}, deny: {}}
+    - {name: no-costs, match: {at: deliver, topics: ["stock.**"]}, except: {subscriber: ["audit"]}, protect: [{fields: ["$.data.cost"], as: drop}]}
+    - {name: no-cards, match: {at: deliver, topics: ["notes.**"]}, forbid: {classes: [payment.card]}, onViolation: dead-letter}
 "#;
 
 fn token_of(principal: &str) -> &'static str {
@@ -173,10 +178,7 @@ async fn what_is_kept_back_is_answered_for_and_reaches_nobody() -> Result<()> {
     let letter = letters.iter().find(|letter| letter["id"] == lost.id).with_context(|| format!("{letters:?}"))?;
     ensure!(letter["by"] == "inside/kept" && letter["context"] == "publish", "{letter}");
     ensure!(!letter.to_string().contains("payload"), "a dead letter shows no data: {letter}");
-    for file in fs::read_dir(bridge.path().join("data/spool"))? {
-        let bytes = fs::read(file?.path()).unwrap_or_default();
-        ensure!(!bytes.windows(7).any(|seven| seven == b"payload"), "the spool has what was kept back");
-    }
+    ensure!(spool_has(&bridge, &fine.id)? && !spool_has(&bridge, "payload")?, "the spool has what was kept back");
     Ok(())
 }
 
@@ -191,12 +193,17 @@ async fn what_is_edited_at_publication_is_stored_edited() -> Result<()> {
     let event = seen.first().context("one event")?;
     ensure!(event["data"] == json!({"total": 1.50}), "{event}");
     ensure!(event["govwarn"] == "inside/noted" && event.get("hint").is_none(), "{event}");
-    let spool = fs::read_dir(bridge.path().join("data/spool"))?;
-    for file in spool {
-        let bytes = fs::read(file?.path()).unwrap_or_default();
-        ensure!(!bytes.windows(3).any(|three| three == b"Ada"), "the spool has the name");
-    }
+    ensure!(spool_has(&bridge, "1.5")? && !spool_has(&bridge, "Ada")?, "what is stored is what was edited");
     Ok(())
+}
+
+fn spool_has(bridge: &Single, text: &str) -> Result<bool> {
+    let mut found = false;
+    for file in fs::read_dir(bridge.path().join("data/spool"))? {
+        let bytes = fs::read(file?.path()).unwrap_or_default();
+        found |= bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    }
+    Ok(found)
 }
 
 async fn over_grpc(bridge: &Single, topic: &str, text: &str) -> Result<tonic::Status> {
@@ -236,6 +243,120 @@ async fn grpc_clients_hear_the_rule_in_the_details_of_the_status() -> Result<()>
         let info = details.error_info().with_context(|| format!("{topic}: {status:?}"))?;
         ensure!(info.metadata.get("rule").is_some_and(|named| named == rule), "{info:?}");
         ensure!(details.retry_info().is_some() == (rule == "inside/seldom"), "{details:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_could_never_get_anything_of_a_filter_is_refused_it() -> Result<()> {
+    let bridge = bridge(Setup::default()).await?;
+    for (principal, query, expected) in [
+        ("shop", "filter=secret.**", Some("inside/nobody-asks")),
+        ("shop", "filter=orders.**&filter=secret.a", Some("inside/nobody-asks")),
+        ("shop", "filter=secret.a&subscription=mine", Some("inside/nobody-asks")),
+        ("shop", "filter=secret.a&group=ours", Some("inside/nobody-asks")),
+        ("till", "filter=prices.today", Some("inside/not-to-the-till")),
+        ("shop", "filter=prices.today", None),
+        ("audit", "filter=audit.**", None),
+        // Some of its topics are nobody's business; the others are.
+        ("shop", "filter=**", None),
+    ] {
+        let url = format!("http://{}/v1/stream?{query}", bridge.http);
+        let answer = http().get(url).bearer_auth(token_of(principal)).send().await?;
+        let status = answer.status().as_u16();
+        let Some(rule) = expected else {
+            ensure!(status == 200, "{principal} {query}: {status}");
+            continue;
+        };
+        let error: Value = answer.json::<Value>().await?["error"].take();
+        ensure!(status == 403 && error["rule"] == rule && error["code"] == "forbidden", "{query}: {status} {error}");
+    }
+    let url = format!("http://{}/v1/subscriptions", bridge.http);
+    let body = json!({"name": "kept", "filters": ["secret.a"]}).to_string();
+    let answer = http().post(&url).bearer_auth(token_of("shop")).body(body).send().await?;
+    ensure!(answer.status() == 403, "{answer:?}");
+    let all: Value = http().get(&url).bearer_auth(token_of("shop")).send().await?.json().await?;
+    ensure!(all["subscriptions"] == json!([]), "nothing was made: {all}");
+
+    let mut client: BridgeClient<Channel> = BridgeClient::connect(format!("http://{}", bridge.grpc)).await?;
+    for (subscription, group) in [("", ""), ("mine", ""), ("", "ours")] {
+        let first = SubscribeRequest {
+            filters: vec!["secret.a".to_owned()],
+            credit: 1,
+            subscription: subscription.to_owned(),
+            group: group.to_owned(),
+            ..Default::default()
+        };
+        let mut request = Request::new(tokio_stream::once(first));
+        request.metadata_mut().insert("authorization", format!("Bearer {}", token_of("shop")).parse()?);
+        let status = client.subscribe(request).await.err().context("it was made")?;
+        ensure!(status.code() == Code::PermissionDenied, "{status:?}");
+        let info = status.get_details_error_info().with_context(|| format!("{status:?}"))?;
+        ensure!(info.metadata.get("rule").is_some_and(|rule| rule == "inside/nobody-asks"), "{info:?}");
+    }
+    Ok(())
+}
+
+/// How a client reads; each must be as tight as the others.
+const READERS: [&str; 3] = ["", "&subscription=mine", "&group=ours"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_subscriber_gets_what_its_own_rules_leave() -> Result<()> {
+    let bridge = bridge(Setup::default()).await?;
+    for reader in READERS {
+        let ids = |events: &[Value]| events.iter().filter_map(|event| event["id"].as_str().map(str::to_owned)).collect::<Vec<_>>();
+        let costs = |events: &[Value]| events.iter().filter(|event| !event["data"]["cost"].is_null()).count();
+        let (price, stock, secret, last) =
+            (Draft::new(json!({})), Draft::new(json!({"cost": 3, "count": 7})), Draft::new(json!({})), Draft::new(json!({})));
+        let filter = format!("**{reader}");
+        let mut seen: HashMap<&str, Vec<Value>> = HashMap::new();
+        // One inside the other: all are subscribed before anything is published.
+        seen.insert("till", read_until(&bridge, "till", &filter, &last.id, async || {
+            let shop = read_until(&bridge, "shop", &filter, &last.id, async || {
+                let audit = read_until(&bridge, "audit", &filter, &last.id, async || {
+                    for (topic, event) in
+                        [("prices.today", &price), ("stock.counted", &stock), ("secret.a", &secret), ("orders.last", &last)]
+                    {
+                        taken(&bridge, "shop", topic, event).await?;
+                    }
+                    Ok(())
+                })
+                .await?;
+                ensure!(ids(&audit) == [&*price.id, &stock.id, &last.id] && costs(&audit) == 1, "{reader}: {audit:?}");
+                Ok(())
+            })
+            .await?;
+            ensure!(ids(&shop) == [&*price.id, &stock.id, &last.id] && costs(&shop) == 0, "{reader}: {shop:?}");
+            Ok(())
+        })
+        .await?);
+        let till = &seen["till"];
+        ensure!(ids(till) == [&*stock.id, &last.id] && costs(till) == 0, "{reader}: {till:?}");
+        ensure!(till[0]["data"] == json!({"count": 7}), "{till:?}");
+    }
+    let metrics = bridge.admin().metrics().await?;
+    let withheld = metrics.get("meshbridge_events_dropped_total{intentional=\"true\",reason=\"withheld\"}");
+    // The price from the till, and the secret from all three; once for each way to read.
+    ensure!(withheld == Some(&12.0), "{withheld:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_from_a_subscriber_is_a_dead_letter_where_its_rule_says_so() -> Result<()> {
+    let bridge = bridge(Setup::default()).await?;
+    for reader in READERS {
+        let card = Draft::new(json!({"card": "4111 1111 1111 1111"}));
+        let last = Draft::new(json!({}));
+        let seen = read_until(&bridge, "shop", &format!("notes.**{reader}"), &last.id, async || {
+            taken(&bridge, "shop", "notes.one", &card).await?;
+            taken(&bridge, "shop", "notes.one", &last).await.map(drop)
+        })
+        .await?;
+        ensure!(seen.len() == 1, "{reader}: {seen:?}");
+        let letters = bridge.admin().dead_letters().await?;
+        let letter = letters.iter().find(|letter| letter["id"] == card.id).with_context(|| format!("{letters:?}"))?;
+        ensure!(letter["context"] == "deliver" && letter["by"] == "inside/no-cards", "{letter}");
+        ensure!(!letter.to_string().contains("4111"), "{letter}");
     }
     Ok(())
 }
