@@ -8,7 +8,8 @@
 //!            ├─ driver               carries out what the delivery core asks for; beside it the spool's own thread
 //!            ├─ policy watch         file changes, SIGHUP
 //!            ├─ credentials          SIGHUP: certificates and deny-list
-//!            └─ sweeper              drops parked frames that waited too long
+//!            ├─ sweeper              drops parked frames that waited too long
+//!            └─ audit watch          figures and alarms of the decision log; beside it the log's own thread
 //! ```
 //!
 //! Stopping: listeners take no more, subscriptions end, the core says goodbye to the neighbours (they route around us
@@ -22,6 +23,7 @@ use anyhow::{Context as _, anyhow};
 use arc_swap::ArcSwap;
 use hickory_resolver::TokioResolver;
 use meshbridge_delivery::Core;
+use meshbridge_policy::personal_class;
 use meshbridge_routing::{BridgeId, Members, Router, RouterConfig, Run, ZoneName};
 use rand::RngExt;
 use tokio::sync::{mpsc, oneshot};
@@ -30,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::admin::{self, AdminState, HostGuard};
+use crate::audit::{self, AuditLog, AuditWatch, Redact};
 use crate::config::Node;
 use crate::data_keys;
 use crate::data_directory::DataDirectory;
@@ -88,6 +91,9 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     let keys = Arc::new(data_keys::load(&node.data_keys, &federation, own_zone_index)?);
 
     let data = DataDirectory::open(&node.data_dir)?;
+    let redact = Redact::new(|text| personal_class(text).map(|class| class.name().to_owned()));
+    let audit = AuditLog::open(&node.data_dir.join(audit::DIRECTORY), node.audit, redact);
+    let audit = Arc::new(audit.context("cannot keep the log of decisions")?);
     let reset_seed = data.secret("reset-key").context("cannot use the data directory")?;
     let opened = journal::open(&node.data_dir.join("spool"), node.spool, &bridge, accept_missing)?;
     let damaged = journal::report(&opened.recovered, &opened.lost);
@@ -148,11 +154,12 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
             bridges: members(&node)?.into_keys().collect(),
             quotas: node.quotas,
             policies: Arc::clone(&policies),
-        keys,
+            keys,
             forwarding: Arc::clone(&forwarding),
             links: Arc::clone(&links),
             router: router_handle.clone(),
             sealing,
+            audit: Arc::clone(&audit),
             metrics: Arc::clone(&metrics),
         },
         core,
@@ -248,6 +255,8 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     let guard = if guard { HostGuard::MutualTls } else { HostGuard::Loopback };
     tasks.spawn(admin.serve_router(admin::router(Arc::clone(&admin_state), guard), late.clone()));
     tasks.spawn(until(late.clone(), sweep(pipeline.clone())));
+    let watch = AuditWatch::new(Arc::clone(&audit), Arc::clone(&metrics));
+    tasks.spawn(until(late.clone(), watch.run()));
     let (kick, kicked) = mpsc::channel(1);
     let announce = router_handle.clone();
     let watch = Arc::clone(&policies).watch(kicked, move |generation| {
@@ -284,6 +293,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
         info!("Tasks that did not end by themselves are ended");
     }
+    tokio::task::block_in_place(|| audit.close());
     if failed.load(Ordering::Relaxed) {
         return Err(anyhow!("the delivery driver has failed"));
     }

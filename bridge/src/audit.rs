@@ -4,8 +4,8 @@
 //!  pipeline ─► record ─► sampled? ─► encode ─► queue (bytes bounded) ─► thread: chain, write ─► fdatasync ─► checkpoint
 //! ```
 //!
-//! Never a value of a payload. Permits are sampled; denials, and permits that a waiver or a warning touched, are always
-//! kept. An unsampled permit costs one hash of its id: nothing is encoded, locked or allocated.
+//! Never a value of a payload. Plain permits are sampled; denials, and permits that edited the event, or that a waiver or
+//! a warning touched, are always kept. An unsampled permit costs one hash of its id: nothing is encoded, locked or allocated.
 //!
 //! **Full.** The queue holds [`QUEUE_BYTES_MAX`]. Permits may take half of it and are lost, counted, beyond that. The
 //! other half is for what must be kept; [`AuditLog::has_room`] is false from the half on, and a pipeline that asks
@@ -28,12 +28,13 @@ mod reader;
 mod record;
 mod segment;
 mod walk;
+mod watch;
 mod writer;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ pub(crate) use format::Checkpoint;
 pub(crate) use open::OpenAuditError;
 pub(crate) use queue::{Figures, QUEUE_BYTES_MAX, State};
 pub(crate) use record::{EventName, Finding, Record, Redact, Rule, Verdict};
+pub(crate) use watch::AuditWatch;
 pub(crate) use walk::{Broken, Entry, Report, WalkError, walk};
 
 use queue::Queue;
@@ -58,6 +60,8 @@ pub(crate) struct Options {
     pub(crate) sync_every: Duration,
     /// One permit in so many is kept; 0 for none, 1 for all.
     pub(crate) permits_per_sample: u32,
+    /// Nothing is published while a decision might be lost.
+    pub(crate) is_required: bool,
 }
 
 impl Default for Options {
@@ -67,6 +71,7 @@ impl Default for Options {
             segments_max: 64,
             sync_every: Duration::from_millis(100),
             permits_per_sample: 1_000,
+            is_required: false,
         }
     }
 }
@@ -86,10 +91,11 @@ pub(crate) enum Recorded {
 pub(crate) struct AuditLog {
     queue: Arc<Queue>,
     permits_per_sample: u32,
+    is_required: bool,
     /// The same event is chosen in each context, and no publisher can tell beforehand which.
     sampler: RandomState,
     redact: Redact,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl std::fmt::Debug for AuditLog {
@@ -113,13 +119,14 @@ impl AuditLog {
             .spawn(move || writer.run())
             .map_err(|source| OpenAuditError::Unusable { path: directory.to_owned(), source })?;
         let (permits_per_sample, sampler) = (options.permits_per_sample, RandomState::new());
-        Ok(AuditLog { queue, permits_per_sample, sampler, redact, thread: Some(thread) })
+        let (is_required, thread) = (options.is_required, Mutex::new(Some(thread)));
+        Ok(AuditLog { queue, permits_per_sample, is_required, sampler, redact, thread })
     }
 
     /// Never waits.
     pub(crate) fn record(&self, record: &Record<'_>) -> Recorded {
         let must_keep = record.must_be_kept();
-        if !must_keep && !self.is_sampled(&record.event) {
+        if !must_keep && !record.event.is_some_and(|event| self.is_sampled(&event)) {
             self.queue.count_unsampled();
             return Recorded::NotSampled;
         }
@@ -138,6 +145,11 @@ impl AuditLog {
         self.queue.has_room()
     }
 
+    /// Whether events may be published: always, unless the log is required and has no room.
+    pub(crate) fn admits(&self) -> bool {
+        !self.is_required || self.has_room()
+    }
+
     /// For metrics and views.
     pub(crate) fn figures(&self) -> Figures {
         self.queue.figures()
@@ -148,14 +160,11 @@ impl AuditLog {
         self.queue.flush(patience)
     }
 
-    /// Writes what is queued, notes the end in the chain and joins the thread.
-    pub(crate) fn close(mut self) {
-        self.stop();
-    }
-
-    fn stop(&mut self) {
+    /// Writes what is queued, notes the end in the chain and joins the thread. What is recorded later is lost.
+    pub(crate) fn close(&self) {
         self.queue.stop();
-        if let Some(thread) = self.thread.take() {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
             // A panic of the thread is in the figures as a failed log.
             let _ = thread.join();
         }
@@ -171,7 +180,7 @@ impl AuditLog {
 
 impl Drop for AuditLog {
     fn drop(&mut self) {
-        self.stop();
+        self.close();
     }
 }
 

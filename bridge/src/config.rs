@@ -1,5 +1,7 @@
 //! `kind: Bridge`: one node's own configuration, as users write it and as the bridge uses it.
 
+mod audit_log;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -114,6 +116,7 @@ static SPEC: Shape = Shape::Map(&[
         ]),
         "the durable log in the data directory",
     ),
+    Key::optional("auditLog", &audit_log::SHAPE, "the log of decisions in the data directory"),
     Key::optional(
         "delivery",
         &Shape::Map(&[
@@ -271,6 +274,7 @@ pub(crate) struct Node {
     pub(crate) federation: Federation,
     pub(crate) data_dir: PathBuf,
     pub(crate) spool: SpoolSettings,
+    pub(crate) audit: crate::audit::Options,
     pub(crate) quotas: Quotas,
     pub(crate) webhooks: WebhookConfig,
     pub(crate) tls: PeerTls,
@@ -435,6 +439,7 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
     Ok(Node {
         webhooks: webhooks.unwrap_or_default(),
         quotas,
+        audit: audit_log::lower(spec.get("auditLog")),
         spool: SpoolSettings { segment_bytes: segment_mib << 20, segments_max },
         data_dir: base.join(spec.get("dataDirectory").and_then(Yaml::text).unwrap_or("data")),
         tls: PeerTls {

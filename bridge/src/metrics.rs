@@ -5,6 +5,8 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
+use crate::audit::Figures;
+
 /// Why an event, or a copy of it, went no further. Each is counted with `intentional`: `true` where a rule or a
 /// promise asked for it, `false` where something was full or broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(crate) enum DropReason {
     HopLimit,
     /// A policy refused it here, on its way or on arrival.
     Denied,
+    /// A policy keeps it from a subscriber here.
+    Withheld,
     /// The bytes did not agree with their digest, or were no event.
     Damaged,
     /// A subscriber was too slow and its queue full; its subscription ended.
@@ -36,6 +40,7 @@ impl DropReason {
             DropReason::Waited => ["waited", "false"],
             DropReason::HopLimit => ["hop_limit", "false"],
             DropReason::Denied => ["denied", "true"],
+            DropReason::Withheld => ["withheld", "true"],
             DropReason::Damaged => ["damaged", "false"],
             DropReason::SlowSubscriber => ["slow_subscriber", "false"],
         }
@@ -73,6 +78,8 @@ pub(crate) struct Metrics {
     unrouted: IntCounter,
     dropped: IntCounterVec,
     verdicts: IntCounterVec,
+    passed_publish: IntCounter,
+    passed_deliver: IntCounter,
     reloads: IntCounterVec,
     ended: IntCounterVec,
     alarms: IntCounterVec,
@@ -85,6 +92,12 @@ pub(crate) struct Metrics {
     pub(crate) spool_flush_microseconds: IntGauge,
     pub(crate) spool_admits: IntGauge,
     pub(crate) spool_damaged: IntGauge,
+    audit_records: IntCounter,
+    audit_unsampled: IntCounter,
+    audit_lost: IntCounterVec,
+    audit_segments: IntGauge,
+    audit_queued_bytes: IntGauge,
+    audit_state: IntGauge,
     pub(crate) tasks: IntGauge,
     pending: prometheus::IntGaugeVec,
     pub(crate) unbalanced: IntGauge,
@@ -107,7 +120,16 @@ impl Metrics {
         let counters = |name: &str, help: &str, labels: &[&str]| {
             register(&registry, IntCounterVec::new(Opts::new(name, help), labels))
         };
+        let verdicts = counters(
+            "meshbridge_policy_verdicts_total",
+            "Policy decisions; moves once for each event that is published, its destination class, its arrival, and the principal it is handed to.",
+            &["context", "layer", "rule", "verdict"],
+        );
+        // Resolved once: most topics of most bridges pass these without a rule.
+        let passed = |context: &str| verdicts.with_label_values(&[context, "", "", "forward"]);
         Metrics {
+            passed_publish: passed("publish"),
+            passed_deliver: passed("deliver"),
             link_bytes: counters(
                 "meshbridge_link_bytes_total",
                 "Bytes a link carried; data moves only with events, control with hellos, topology and interest.",
@@ -147,11 +169,7 @@ impl Metrics {
                 "Events or copies that went no further here; moves with the reason, at the bridge that dropped.",
                 &["reason", "intentional"],
             ),
-            verdicts: counters(
-                "meshbridge_policy_verdicts_total",
-                "Policy decisions; moves once for each event and destination class, or arrival.",
-                &["context", "layer", "rule", "verdict"],
-            ),
+            verdicts,
             reloads: counters(
                 "meshbridge_policy_reloads_total",
                 "Attempts to load policies again; `refused` kept the running generation.",
@@ -218,6 +236,31 @@ impl Metrics {
             spool_damaged: gauge(
                 "meshbridge_spool_damaged",
                 "1 when a part of the spool has rotted or is missing; it stays until the next start.",
+            ),
+            audit_records: counter(
+                "meshbridge_audit_records_total",
+                "Records written to the decision log, its own notes included.",
+            ),
+            audit_unsampled: counter(
+                "meshbridge_audit_unsampled_total",
+                "Plain permits that were not chosen for the decision log.",
+            ),
+            audit_lost: counters(
+                "meshbridge_audit_lost_total",
+                "Decisions that the log had no room for; `other` is what must be kept, and an alarm.",
+                &["kind"],
+            ),
+            audit_segments: gauge(
+                "meshbridge_audit_segments",
+                "Files of the decision log; moves when one is begun, or the oldest goes.",
+            ),
+            audit_queued_bytes: gauge(
+                "meshbridge_audit_queued_bytes",
+                "Bytes that wait to be written to the decision log.",
+            ),
+            audit_state: gauge(
+                "meshbridge_audit_state",
+                "0 while the decision log is written, 1 while its disk is full, 2 when it has failed.",
             ),
             tasks: gauge(
                 "meshbridge_tasks",
@@ -293,6 +336,15 @@ impl Metrics {
         self.verdicts.with_label_values(&[context, layer, rule, verdict]).inc();
     }
 
+    /// No rule has anything to ask of the topic in a context inside the zone.
+    pub(crate) fn on_passed(&self, context: meshbridge_policy::Context) {
+        match context {
+            meshbridge_policy::Context::Publish => self.passed_publish.inc(),
+            meshbridge_policy::Context::Deliver => self.passed_deliver.inc(),
+            other => self.on_verdict(other.name(), "", "", "forward"),
+        }
+    }
+
     pub(crate) fn on_reload(&self, outcome: &str) {
         self.reloads.with_label_values(&[outcome]).inc();
     }
@@ -317,6 +369,19 @@ impl Metrics {
 
     pub(crate) fn on_alarm(&self, kind: &str) {
         self.alarms.with_label_values(&[kind]).inc();
+    }
+
+    /// What the decision log did between two looks at it.
+    pub(crate) fn on_audit(&self, before: &Figures, now: &Figures) {
+        self.audit_records.inc_by(now.written - before.written);
+        self.audit_unsampled.inc_by(now.unsampled - before.unsampled);
+        let lost = |kind: &str, count: u64| self.audit_lost.with_label_values(&[kind]).inc_by(count);
+        lost("permit", now.lost_permits - before.lost_permits);
+        lost("other", now.lost_others - before.lost_others);
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.audit_segments.set(number(now.segments));
+        self.audit_queued_bytes.set(number(now.queued_bytes as u64));
+        self.audit_state.set(now.state as i64);
     }
 
     pub(crate) fn on_group_chosen_anew(&self) {

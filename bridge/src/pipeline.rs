@@ -1,7 +1,7 @@
 //! The life of an event inside one bridge (DESIGN §4), in batches.
 //!
 //! ```text
-//!  listener ─► publish ─► plan: interest → destinations → egress verdict, once per destination class
+//!  listener ─► publish verdict ─► plan: interest → destinations → egress verdict, once per destination class
 //!                          └─► admission: numbers, then every copy on its way   (the one place before the answer)
 //!  link ─────► arrival ─► transit verdict ─► forward, one copy per next hop
 //!                     └─► dedup ─► ingress verdict ─► subscribers
@@ -20,6 +20,7 @@ mod driver;
 mod durable;
 mod forward;
 mod groups;
+mod intake;
 mod judge;
 mod members;
 mod membership;
@@ -34,6 +35,8 @@ mod principal;
 mod push;
 mod quotas;
 mod recent;
+mod reception;
+mod record;
 mod sealed;
 mod settings;
 mod stored;
@@ -62,6 +65,7 @@ pub(crate) use recent::{DEAD_LETTERS_MAX, DeadLetter, rfc3339};
 pub(crate) use settings::{OnRetry, Wished};
 pub(crate) use subscriptions::{Delivery, SubscriptionEnd};
 
+use crate::audit::AuditLog;
 use crate::journal::{Journal, JournalFigures};
 use crate::link::Links;
 use crate::metrics::Metrics;
@@ -70,6 +74,8 @@ use crate::router_task::{Command, RouterHandle};
 use crate::sealing::Sealing;
 pub(crate) use arrival::Arrival;
 pub(crate) use dead_letters::DeadLetterView;
+pub(crate) use reception::FilterDenied;
+pub(crate) use intake::{RejectReason, Rejection};
 pub(crate) use members::{Strategy, WEIGHT_MAX};
 pub(crate) use membership::MembershipRefused;
 pub(crate) use named::{LEASES_MAX, NamedEnd};
@@ -79,6 +85,7 @@ pub(crate) use parking::WAIT_MAX;
 pub(crate) use waiters::AckLevel;
 
 use accounts::Ends;
+use admission::RETRY_AFTER;
 use best_effort::Sequencer;
 use dedup::Dedup;
 use durable::Durable;
@@ -162,6 +169,9 @@ pub(crate) enum PublishRefused {
     /// The publisher has as much in the spool as it may have.
     #[error("too many of your events are kept: {quota}")]
     ProducerFull { quota: String, retry_after: Duration },
+    /// A rule refuses one of the events.
+    #[error(transparent)]
+    Rejected(Box<Rejection>),
     /// The bridge is stopping. Another bridge of the zone may take it.
     #[error("the bridge is stopping")]
     Draining,
@@ -173,6 +183,9 @@ pub(crate) enum SubscribeRefused {
     /// The interest this bridge may announce is used up; the text names the budget.
     #[error("{0}")]
     InterestFull(String),
+    /// A rule keeps everything of a filter from this subscriber.
+    #[error(transparent)]
+    Denied(Box<FilterDenied>),
     /// The bridge is stopping.
     #[error("the bridge is stopping")]
     Draining,
@@ -196,6 +209,7 @@ pub(crate) struct PipelineParts {
     pub(crate) links: Arc<Links>,
     pub(crate) router: RouterHandle,
     pub(crate) sealing: Sealing,
+    pub(crate) audit: Arc<AuditLog>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -266,26 +280,36 @@ impl Pipeline {
     }
 
     /// Takes a batch whole or refuses it whole. When this returns `Ok`, every event has its number and has reached the
-    /// level that was wished for, or the answer says how far it came.
+    /// level that was wished for, or the answer says how far it came, or that a rule of this zone keeps it back.
     pub(crate) async fn publish(
         &self,
         principal: &Principal,
-        batch: Vec<Publication>,
+        mut batch: Vec<Publication>,
         wish: Wish,
     ) -> Result<Vec<Accepted>, PublishRefused> {
         if self.inner.draining.load(Ordering::Relaxed) {
             return Err(PublishRefused::Draining);
         }
-        let admission = {
+        if !self.inner.parts.audit.admits() {
+            return Err(PublishRefused::Full { retry_after: RETRY_AFTER });
+        }
+        let (admission, kept_back) = {
             let generation = self.generation();
+            let kept_back = self.inner.judge_publications(&generation, principal, &mut batch)?;
+            if batch.is_empty() {
+                let mut accepted = Vec::new();
+                self.inner.answer_for(kept_back, &mut accepted);
+                return Ok(accepted);
+            }
             let forwarding = self.inner.parts.forwarding.load();
             let planned = self.inner.plan(&generation, &forwarding, principal, batch);
             fail_point!("origin.before-append");
-            self.inner.admit(principal, &generation, &forwarding, planned, wish.level)?
+            (self.inner.admit(principal, &generation, &forwarding, planned, wish.level)?, kept_back)
         };
         fail_point!("origin.after-append");
         let mut accepted = admission.accepted;
         if wish.level == AckLevel::None {
+            self.inner.answer_for(kept_back, &mut accepted);
             return Ok(accepted);
         }
         if !self.inner.durable.committed(admission.ticket).await {
@@ -304,19 +328,21 @@ impl Pipeline {
                     Some(Reached { level, missing, outcomes: progress.ended.into_iter().collect() });
             }
         }
+        self.inner.answer_for(kept_back, &mut accepted);
         Ok(accepted)
     }
 
     /// Registers a subscriber here and its interest with the federation.
     pub(crate) async fn subscribe(
         &self,
-        _principal: &Principal,
+        principal: &Principal,
         filters: Vec<TopicFilter>,
         queue_bytes_max: usize,
     ) -> Result<Subscription, SubscribeRefused> {
+        self.inner.may_ask_for(principal, &filters).map_err(SubscribeRefused::Denied)?;
         // Local first: an event that arrives because of the interest must find its subscriber.
         let subscriber =
-            self.inner.subscriptions.insert(&filters, queue_bytes_max, &self.inner.durable.finished);
+            self.inner.subscriptions.insert(principal, &filters, queue_bytes_max, &self.inner.durable.finished);
         let subscriber = subscriber.ok_or(SubscribeRefused::Draining)?;
         let mut subscription = Subscription { pipeline: self.clone(), subscriber, filters, announced: false };
         let (reply, outcome) = oneshot::channel();

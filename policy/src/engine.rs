@@ -17,6 +17,7 @@ mod checks;
 mod evaluation;
 mod limit;
 mod protecting;
+mod reception;
 mod scratch;
 
 use std::fmt;
@@ -25,11 +26,12 @@ use meshbridge_event::{DataKind, Event};
 use meshbridge_topic::Topic;
 use time::OffsetDateTime;
 
+use crate::Class;
 use crate::decision::{Decision, RuleRef, Verdict};
 use crate::federation::ZoneIndex;
 use crate::keys::KeyRing;
 use crate::limits::Buckets;
-use crate::model::Context;
+use crate::model::{Action, Context};
 use crate::program::{ClassId, Program};
 use crate::protect::Randomness;
 
@@ -100,6 +102,51 @@ impl Program {
     ) -> ClassId {
         scratch.plan_of(self, context, from, to, topic).class.clone()
     }
+}
+
+impl Program {
+    /// Whether every event of the topic passes as it is: no rule has anything to ask. Not at a border, where attributes
+    /// may bring obligations.
+    pub fn passes(
+        &self,
+        context: Context,
+        from: ZoneIndex,
+        to: ZoneIndex,
+        topic: &Topic,
+        scratch: &mut Scratch,
+    ) -> bool {
+        !context.is_border() && scratch.plan_of(self, context, from, to, topic).passes
+    }
+
+    /// What a rule that stopped an event is about.
+    pub fn concern(&self, rule: &RuleRef) -> Concern {
+        let known = self.rules.iter().find(|known| *known.id == *rule.id());
+        match known.map(|rule| &rule.action) {
+            Some(Action::Require { .. } | Action::Structure(_) | Action::Validate(_)) => Concern::Form,
+            Some(Action::Limit(_)) => Concern::Limit,
+            _ => Concern::Other,
+        }
+    }
+}
+
+/// What a rule asks of events, as far as their publisher can do something about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concern {
+    /// How they look: `require`, `structure`, `validate`.
+    Form,
+    /// How large or how many they are.
+    Limit,
+    Other,
+}
+
+/// The class of personal data that a text holds; for ids and names that are about to be shown or logged.
+pub fn personal_class(text: &str) -> Option<Class> {
+    crate::classes::first_in(text)
+}
+
+/// A text as people may see it: its class where it holds personal data, else without control characters, and cut.
+pub fn shown(text: &str) -> String {
+    crate::message::shown(text)
 }
 
 /// The text of data that say they are JSON.

@@ -58,7 +58,7 @@ pub use documents::classification::shape as classification_shape;
 pub use documents::invariant::shape as invariant_shape;
 pub use documents::policy::shape as policy_shape;
 pub use documents::waiver::shape as waiver_shape;
-pub use engine::{Request, Scratch, ZoneSet};
+pub use engine::{Concern, Request, Scratch, ZoneSet, personal_class, shown};
 pub use federation::{BridgeEntry, Federation, FederationLink, SigningKey, ZoneIndex, shape as federation_shape};
 pub use keys::{KeyRing, KeyUse, MapKeyRing, SECRET_BYTES};
 pub use limits::Buckets;

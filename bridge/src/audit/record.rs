@@ -87,13 +87,16 @@ pub(crate) struct Finding<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Record<'a> {
     pub(crate) time_unix_ms: u64,
-    pub(crate) event: EventName<'a>,
+    /// `None` where a filter was refused: then `topic` is the filter.
+    pub(crate) event: Option<EventName<'a>>,
     pub(crate) topic: &'a str,
     /// As POLICY §3 names it.
     pub(crate) context: &'a str,
     pub(crate) from: &'a str,
     pub(crate) to: &'a str,
     pub(crate) verdict: Verdict,
+    /// It went on, but not as it came.
+    pub(crate) edited: bool,
     pub(crate) by: Option<Rule<'a>>,
     pub(crate) also_by: &'a [Rule<'a>],
     pub(crate) findings: &'a [Finding<'a>],
@@ -105,17 +108,17 @@ pub(crate) struct Record<'a> {
     pub(crate) waived: &'a [&'a str],
     /// The digest of the policies that were asked.
     pub(crate) generation: [u8; 32],
-    /// Steps of evaluation.
+    /// Nanoseconds that it took to decide.
     pub(crate) cost: u64,
     /// Who published or subscribes, as authenticated.
     pub(crate) principal: Option<&'a str>,
 }
 
 impl Record<'_> {
-    /// A permit may be left out; not one that only a waiver made, or that a warning is about. Shadow rules are trials
-    /// on live traffic and are sampled with it.
+    /// A plain permit may be left out; not one that edited the event, that only a waiver made, or that a warning is about.
+    /// Shadow rules are trials on live traffic and are sampled with it.
     pub(super) fn must_be_kept(&self) -> bool {
-        self.verdict != Verdict::Forward || !self.waived.is_empty() || !self.warned.is_empty()
+        self.verdict != Verdict::Forward || self.edited || !self.waived.is_empty() || !self.warned.is_empty()
     }
 
     /// The canonical body: a JSON object with its keys in this order and empty ones left out.
@@ -131,16 +134,17 @@ impl Record<'_> {
         let written = Written {
             kind: "decision",
             time: time_text(self.time_unix_ms),
-            event: WrittenEvent {
-                id: outside(self.event.id),
-                source: outside(self.event.source),
-                kind: outside(self.event.kind),
-            },
+            event: self.event.map(|event| WrittenEvent {
+                id: outside(event.id),
+                source: outside(event.source),
+                kind: outside(event.kind),
+            }),
             topic: outside(self.topic),
             context: clip(self.context, NAME_BYTES_MAX),
             from: clip(self.from, NAME_BYTES_MAX),
             to: clip(self.to, NAME_BYTES_MAX),
             verdict: self.verdict,
+            edited: self.edited,
             by: self.by.as_ref().map(rule),
             also_by: self.also_by.iter().take(LIST_MAX).map(rule).collect(),
             findings: self.findings.iter().take(LIST_MAX).map(|found| finding(found, redact)).collect(),
@@ -163,12 +167,15 @@ impl Record<'_> {
 struct Written<'a> {
     kind: &'static str,
     time: String,
-    event: WrittenEvent<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<WrittenEvent<'a>>,
     topic: Cow<'a, str>,
     context: Cow<'a, str>,
     from: Cow<'a, str>,
     to: Cow<'a, str>,
     verdict: Verdict,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    edited: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<WrittenRule<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -18,31 +18,33 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Small segments, every permit, nothing that waits for a clock.
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options {
         segment_bytes: 4 << 10,
         segments_max: 64,
         sync_every: Duration::from_millis(5),
         permits_per_sample: 1,
+        is_required: false,
     }
 }
 
-fn open(directory: &Path, options: Options) -> AuditLog {
+pub(super) fn open(directory: &Path, options: Options) -> AuditLog {
     AuditLog::open(directory, options, Redact::new(|_| None)).expect("the log opens")
 }
 
 /// A denial of an event with this id.
-fn denial(id: &str) -> Record<'_> {
+pub(super) fn denial(id: &str) -> Record<'_> {
     const RULE: Rule<'_> =
         Rule { rule: "eu-payments/no-cards", layer: "region/eu", place: Some(("20-region-eu.yaml", 14)) };
     Record {
         time_unix_ms: 1_767_225_600_250,
-        event: EventName { id, source: "/shop", kind: "order.created" },
+        event: Some(EventName { id, source: "/shop", kind: "order.created" }),
         topic: "orders.eu.created",
         context: "egress",
         from: "eu-1",
         to: "us-1",
         verdict: Verdict::Reject,
+        edited: false,
         by: Some(RULE),
         also_by: &[],
         findings: &[],
@@ -55,7 +57,7 @@ fn denial(id: &str) -> Record<'_> {
     }
 }
 
-fn permit(id: &str) -> Record<'_> {
+pub(super) fn permit(id: &str) -> Record<'_> {
     Record { verdict: Verdict::Forward, by: None, ..denial(id) }
 }
 
@@ -68,7 +70,7 @@ fn fill(directory: &Path, options: Options, from: usize, count: usize) {
     log.close();
 }
 
-fn temporary() -> TempDir {
+pub(super) fn temporary() -> TempDir {
     tempfile::tempdir().expect("temporary directory")
 }
 

@@ -3,12 +3,16 @@
 mod convert;
 mod subscribe;
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use axum::Router;
 use axum::middleware::{Next, from_fn};
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_health::ServingStatus;
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::ListenerSettings;
 use super::limits as limit;
@@ -104,19 +108,35 @@ fn principal<T>(request: &Request<T>) -> Principal {
     request.extensions().get::<Principal>().cloned().unwrap_or_else(Principal::anonymous)
 }
 
+/// The domain of reasons in error details (AIP-193).
+const DOMAIN: &str = "meshbridge";
+
 fn status(refused: &Refused) -> Status {
     let mut message = refused.message.clone();
     if let Some(index) = refused.index {
         message = format!("request {index}: {message}");
     }
-    match refused.kind {
-        RefusedKind::Invalid => Status::invalid_argument(message),
-        RefusedKind::TooLarge | RefusedKind::Busy { .. } | RefusedKind::Quota { .. } => {
-            Status::resource_exhausted(message)
-        }
-        RefusedKind::TooSlow => Status::deadline_exceeded(message),
-        RefusedKind::Stopping => Status::unavailable(message),
+    let (code, reason) = match refused.kind {
+        RefusedKind::Invalid => (Code::InvalidArgument, "INVALID"),
+        RefusedKind::Form => (Code::InvalidArgument, "POLICY_FORM"),
+        RefusedKind::Forbidden => (Code::PermissionDenied, "POLICY_FORBIDDEN"),
+        RefusedKind::TooLarge => (Code::ResourceExhausted, "TOO_LARGE"),
+        RefusedKind::Busy { .. } => (Code::ResourceExhausted, "BUSY"),
+        RefusedKind::Quota { .. } => (Code::ResourceExhausted, "TOO_MANY"),
+        RefusedKind::TooSlow => (Code::DeadlineExceeded, "TOO_SLOW"),
+        RefusedKind::Stopping => (Code::Unavailable, "STOPPING"),
+    };
+    let mut details = ErrorDetails::new();
+    if let Some(rule) = &refused.rule {
+        let mut facts = HashMap::from([("rule".to_owned(), rule.id.clone())]);
+        facts.extend(refused.index.map(|index| ("index".to_owned(), index.to_string())));
+        facts.extend(rule.help.clone().map(|help| ("help".to_owned(), help)));
+        details.set_error_info(reason, DOMAIN, facts);
     }
+    if let RefusedKind::Busy { retry_after_secs } | RefusedKind::Quota { retry_after_secs } = refused.kind {
+        details.set_retry_info(Some(Duration::from_secs(retry_after_secs)));
+    }
+    Status::with_error_details(code, message, details)
 }
 
 fn reply(accepted: &Accepted) -> PublishReply {
@@ -181,8 +201,13 @@ impl Service {
         batch: Vec<Publication>,
         wish: Wish,
     ) -> Result<Vec<PublishReply>, Status> {
+        let is_batch = batch.len() > 1;
         let accepted = self.pipeline.publish(principal, batch, wish).await;
-        let accepted = accepted.map_err(|refused| status(&Refused::from(refused)))?;
+        let accepted = accepted.map_err(|refused| {
+            let refused = Refused::from(refused);
+            let index = refused.index.filter(|_| is_batch);
+            status(&Refused { index, ..refused })
+        })?;
         Ok(accepted.iter().map(reply).collect())
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `POST /v1/topics/{topic}` | publish; binary, structured or batched mode |
 //! | `POST /v1/topics` | the same, the topic is the event's `type` |
+//! | | an event that a rule of the zone stops is answered 403, 413, 422 or 429 with the `rule`; one that it only keeps back is answered 202, with this bridge itself under `denied` |
 //! | `?ack=none\|stored\|replicated\|delivered` on both, `&timeout=` seconds | when the answer comes |
 //! | `GET /v1/stream?filter=…` | server-sent events until the client leaves |
 //! | `&subscription=NAME` | a subscription with memory: made on first use, read on by the next connection |
@@ -152,6 +153,8 @@ fn respond(outcome: Result<serde_json::Value, Refusal>) -> Response {
                 RefusedKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
                 RefusedKind::TooSlow => StatusCode::REQUEST_TIMEOUT,
                 RefusedKind::Quota { .. } => StatusCode::TOO_MANY_REQUESTS,
+                RefusedKind::Forbidden => StatusCode::FORBIDDEN,
+                RefusedKind::Form => StatusCode::UNPROCESSABLE_ENTITY,
                 RefusedKind::Busy { .. } | RefusedKind::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             };
             let mut response = problem(status, &refused);
@@ -235,8 +238,8 @@ async fn publish(
         let message = "this is no CloudEvent: send the header ce-specversion (binary mode), or content-type application/cloudevents+json";
         return Err(Refusal::MediaType(message.to_owned()));
     };
-    let accepted =
-        shared.pipeline.publish(principal, vec![one(event)?], wish).await.map_err(Refused::from)?;
+    let accepted = shared.pipeline.publish(principal, vec![one(event)?], wish).await;
+    let accepted = accepted.map_err(|refused| Refused { index: None, ..Refused::from(refused) })?;
     Ok(accepted.first().map(reply).unwrap_or_default())
 }
 
@@ -265,6 +268,8 @@ fn problem(status: StatusCode, refused: &Refused) -> Response {
         (_, RefusedKind::TooSlow) => "too_slow",
         (_, RefusedKind::Busy { .. }) => "busy",
         (_, RefusedKind::Quota { .. }) => "too_many",
+        (_, RefusedKind::Forbidden) => "forbidden",
+        (_, RefusedKind::Form) => "unprocessable",
         (_, RefusedKind::Stopping) => "stopping",
     };
     let mut error = serde_json::json!({"code": code, "message": refused.message});
@@ -273,6 +278,12 @@ fn problem(status: StatusCode, refused: &Refused) -> Response {
     }
     if let Some(offset) = refused.offset {
         error["offset"] = offset.into();
+    }
+    if let Some(rule) = &refused.rule {
+        error["rule"] = rule.id.as_str().into();
+        if let Some(help) = &rule.help {
+            error["help"] = help.as_str().into();
+        }
     }
     if let Some(index) = refused.index {
         error["index"] = index.into();

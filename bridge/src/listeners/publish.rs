@@ -1,13 +1,15 @@
-//! From what a client sent to what the pipeline takes; the same checks for every protocol.
+//! From what a client sent to what the pipeline takes, and why not; the same for every protocol.
 
 use std::time::Duration;
 
 use meshbridge_event::{Event, is_reserved_name};
 use meshbridge_topic::Topic;
 
-use crate::pipeline::{Accepted, AckLevel, Publication, PublishRefused, Wish};
+use crate::pipeline::{
+    Accepted, AckLevel, FilterDenied, Publication, PublishRefused, RejectReason, Rejection, Wish,
+};
 
-/// What is wrong with a publication; the same for HTTP and gRPC.
+/// What is wrong with a publication, or with a subscription; the same for HTTP and gRPC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub(super) kind: RefusedKind,
@@ -17,6 +19,15 @@ pub(super) struct Refused {
     pub(super) offset: Option<usize>,
     /// Which event of a batch.
     pub(super) index: Option<usize>,
+    /// The rule that refuses it.
+    pub(super) rule: Option<Rule>,
+}
+
+/// A rule of the policies in force, as a client may know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) id: String,
+    pub(super) help: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +42,10 @@ pub(super) enum RefusedKind {
     Quota {
         retry_after_secs: u64,
     },
+    /// A rule forbids it.
+    Forbidden,
+    /// A rule wants it to look otherwise.
+    Form,
     Stopping,
 }
 
@@ -42,6 +57,7 @@ impl Refused {
             attribute: None,
             offset: None,
             index: None,
+            rule: None,
         }
     }
 
@@ -58,6 +74,31 @@ impl Refused {
     }
 }
 
+impl From<Box<Rejection>> for Refused {
+    fn from(rejection: Box<Rejection>) -> Refused {
+        let kind = match rejection.reason {
+            RejectReason::Forbidden => RefusedKind::Forbidden,
+            RejectReason::Form => RefusedKind::Form,
+            RejectReason::TooLarge => RefusedKind::TooLarge,
+            RejectReason::TooMany(wait) => {
+                RefusedKind::Quota { retry_after_secs: wait.as_millis().div_ceil(1_000).max(1) as u64 }
+            }
+        };
+        let index = Some(rejection.index);
+        let message = rejection.to_string();
+        let rule = Some(Rule { id: rejection.by, help: rejection.help });
+        Refused { kind, rule, index, ..Refused::invalid(message) }
+    }
+}
+
+impl From<&FilterDenied> for Refused {
+    fn from(denied: &FilterDenied) -> Refused {
+        let rule = Some(Rule { id: denied.by.clone(), help: None });
+        let attribute = Some("filter".to_owned());
+        Refused { kind: RefusedKind::Forbidden, attribute, rule, ..Refused::invalid(denied.to_string()) }
+    }
+}
+
 impl From<PublishRefused> for Refused {
     fn from(refused: PublishRefused) -> Refused {
         let message = refused.to_string();
@@ -68,6 +109,7 @@ impl From<PublishRefused> for Refused {
             PublishRefused::ProducerFull { retry_after, .. } => {
                 RefusedKind::Quota { retry_after_secs: retry_after.as_secs().max(1) }
             }
+            PublishRefused::Rejected(rejection) => return Refused::from(rejection),
             PublishRefused::Draining => RefusedKind::Stopping,
         };
         Refused { kind, ..Refused::invalid(message) }

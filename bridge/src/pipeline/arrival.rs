@@ -119,7 +119,7 @@ impl Inner {
         let known: Vec<Known> = self
             .durable
             .with(|core| here.iter().map(|one| core.classify(&one.frame.body.key, now)).collect());
-        let full = !self.durable.admits();
+        let full = !self.durable.admits() || !self.parts.audit.admits();
         let mut taken = Vec::new();
         let mut unheard = BTreeSet::new();
         for (one, known) in here.into_iter().zip(known) {
@@ -263,12 +263,7 @@ impl Inner {
         }
         fail_point!("transit.before-forward");
         if !frame.body.carriers.contains(&self.parts.own_zone) {
-            let refusal = Refusal {
-                by: "residency".to_owned(),
-                layer: "federation".to_owned(),
-                disposition: "reject",
-                message: None,
-            };
+            let refusal = Refusal::by_federation("residency");
             return self.refuse(Context::Transit, &frame, &refusal);
         }
         let hops = hops_crossed(&frame.body.extensions, frame.hop_limit);
@@ -301,7 +296,7 @@ impl Inner {
             return Verdict::Stop(Refusal::unknown_zone());
         };
         let to: ZoneIndex = self.parts.own_zone_index;
-        self.judge(generation, &Asked { context, from, to, topic, event, publisher: None, hops })
+        self.judge(generation, &Asked { context, from, to, topic, event, publisher: None, subscriber: None, hops })
     }
 
     /// The event ends here; the origin hears of it and keeps the record (POLICY §3).

@@ -48,7 +48,7 @@ impl Default for Sequencer {
 }
 
 impl Sequencer {
-    fn next(&mut self, lane: u8) -> u64 {
+    pub(super) fn next(&mut self, lane: u8) -> u64 {
         let numbers = &mut self.lanes[usize::from(lane)];
         numbers.last += 1;
         numbers.last

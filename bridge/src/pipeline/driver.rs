@@ -326,6 +326,7 @@ impl Inner {
             topic: &stored.topic,
             event: &stored.event,
             publisher: None,
+            subscriber: None,
             hops: 0,
         });
         let verdict = match &asked {
@@ -422,16 +423,6 @@ impl Inner {
         };
         let (key, topic) = (stored.key.clone(), stored.topic.clone());
         Ok(self.hand_out(&Arc::new(Delivery { body: Some(body), key, topic, event })))
-    }
-
-    /// To the subscriptions without memory; gives how many have it now.
-    pub(super) fn hand_out(&self, delivery: &Arc<Delivery>) -> u32 {
-        let offered = self.subscriptions.deliver(delivery);
-        self.parts.metrics.on_delivered(u64::from(offered.delivered));
-        self.parts
-            .metrics
-            .on_dropped(crate::metrics::DropReason::SlowSubscriber, u64::from(offered.overflowed));
-        offered.delivered
     }
 
     /// To the other end of a pair, hop by hop.

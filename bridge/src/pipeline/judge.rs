@@ -1,11 +1,14 @@
 //! Asking the policies in force, counting and logging what they say.
 
 use std::cell::RefCell;
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use meshbridge_delivery::{GroupEnd, Outcome};
 use meshbridge_event::Event;
-use meshbridge_policy::{ClassId, Context, Decision, Program, Randomness, Request, Scratch, Verdict as Said, ZoneIndex};
+use meshbridge_policy::{
+    ClassId, Concern, Context, Decision, Disposition, Program, Randomness, Request, RuleRef, Scratch, Stopped, Verdict as Said, ZoneIndex,
+};
 use meshbridge_routing::{CarrierSet, ZoneName};
 use meshbridge_topic::Topic;
 use tracing::info;
@@ -29,6 +32,8 @@ pub(super) struct Asked<'a> {
     pub(super) event: &'a Event,
     /// The authenticated principal that published it, where that is still known.
     pub(super) publisher: Option<&'a str>,
+    /// Who is to get it, or asks for it.
+    pub(super) subscriber: Option<&'a str>,
     /// Links that it has crossed.
     pub(super) hops: u8,
 }
@@ -39,17 +44,41 @@ pub(super) enum Verdict {
     /// May pass; with the edited event where a rule changed something.
     Pass(Option<Event>),
     /// A rate has no room yet: to be asked again after this long.
-    Wait(Duration),
+    Wait(Held),
     Stop(Refusal),
+}
+
+/// Which rate has no room, and until when.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    pub(super) after: Duration,
+    pub(super) by: String,
 }
 
 /// Which rule stopped an event, and what becomes of it.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub(super) by: String,
+    /// The rule itself, where a document says it.
+    pub(super) rule: Option<(RuleRef, Disposition)>,
     pub(super) layer: String,
     pub(super) disposition: &'static str,
     pub(super) message: Option<String>,
+    pub(super) help: Option<Arc<str>>,
+    /// What somebody who can change the event would do about it.
+    pub(super) cause: Cause,
+}
+
+/// What a refusal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// It may not be.
+    Forbidden,
+    /// It does not look as it should.
+    Form,
+    Size,
+    /// There were too many; with the time after which there may be room.
+    Rate(Duration),
 }
 
 /// The disposition that keeps no copy; under every other one its origin keeps the event.
@@ -58,11 +87,19 @@ pub(super) const REJECT: &str = "reject";
 impl Refusal {
     /// A zone that the federation document does not have: nothing is known of it, so nothing goes there.
     pub(super) fn unknown_zone() -> Refusal {
+        Refusal::by_federation("default-deny@federation")
+    }
+
+    /// What no document has to say: the bridge refuses for the federation.
+    pub(super) fn by_federation(by: &str) -> Refusal {
         Refusal {
-            by: "default-deny@federation".to_owned(),
+            by: by.to_owned(),
+            rule: None,
             layer: "federation".to_owned(),
             disposition: REJECT,
             message: None,
+            help: None,
+            cause: Cause::Forbidden,
         }
     }
 
@@ -89,10 +126,39 @@ pub(super) fn class(program: &Program, context: Context, from: ZoneIndex, to: Zo
     SCRATCH.with_borrow_mut(|scratch| program.class(context, from, to, topic, scratch))
 }
 
+/// Whether no rule has anything to ask of events of the topic, whoever sends or gets them.
+pub(super) fn passes(program: &Program, context: Context, from: ZoneIndex, to: ZoneIndex, topic: &Topic) -> bool {
+    SCRATCH.with_borrow_mut(|scratch| program.passes(context, from, to, topic, scratch))
+}
+
+fn cause(program: &Program, stopped: &Stopped) -> Cause {
+    let concern = |rule| program.concern(rule);
+    match (concern(&stopped.by), stopped.retry_after) {
+        (Concern::Limit, _) if stopped.is_too_large => Cause::Size,
+        // Waiting helps where nothing else stands in the way.
+        (Concern::Limit, Some(wait)) if stopped.also_by.iter().all(|rule| concern(rule) == Concern::Limit) => {
+            Cause::Rate(wait)
+        }
+        (Concern::Form, _) => Cause::Form,
+        (Concern::Limit | Concern::Other, _) => Cause::Forbidden,
+    }
+}
+
 impl Inner {
-    /// Judges an event and counts the decision; a stop is logged with the rule, never with anything of the payload.
+    /// Whether events of the topic pass as they are in a context inside this zone. Counted as a decision.
+    pub(super) fn passes(&self, generation: &Generation, context: Context, from: ZoneIndex, topic: &Topic) -> bool {
+        let passes = passes(&generation.program, context, from, self.parts.own_zone_index, topic);
+        if passes {
+            self.parts.metrics.on_passed(context);
+        }
+        passes
+    }
+
+    /// Judges an event, records and counts the decision; a stop is logged with the rule, never with anything of the payload.
     pub(super) fn judge(&self, generation: &Generation, asked: &Asked<'_>) -> Verdict {
+        let begun = Instant::now();
         let decision = self.with_request(asked, |request, scratch| generation.program.decide(request, scratch));
+        self.record(generation, asked, &decision, begun.elapsed());
         self.note(asked.context, generation, decision)
     }
 
@@ -121,7 +187,7 @@ impl Inner {
             topic: asked.topic,
             event: asked.event,
             publisher: asked.publisher,
-            subscriber: None,
+            subscriber: asked.subscriber,
             hops: asked.hops,
             now: SystemTime::now().into(),
             tick: u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX),
@@ -152,14 +218,18 @@ impl Inner {
             }
             Said::Hold { wait, by } => {
                 metrics.on_verdict(name, by.layer(), by.id(), "hold");
-                Verdict::Wait(wait)
+                Verdict::Wait(Held { after: wait, by: by.to_string() })
             }
             Said::Stop(stopped) => {
+                let cause = cause(&generation.program, &stopped);
                 let refusal = Refusal {
                     by: stopped.by.to_string(),
                     layer: stopped.by.layer().to_owned(),
+                    rule: Some((stopped.by.clone(), stopped.disposition)),
                     disposition: stopped.disposition.name(),
                     message: stopped.message,
+                    help: stopped.help,
+                    cause,
                 };
                 metrics.on_verdict(name, &refusal.layer, &refusal.by, refusal.disposition);
                 let generation = generation.number;

@@ -283,6 +283,15 @@ impl Named {
         Some(state.fail(body, lease, &self.settings, now))
     }
 
+    /// It may not be handed out yet: it comes again after `wait`, which is no attempt.
+    pub(super) fn postpone(&self, body: u64, token: u64, wait: Duration, now: Instant) {
+        let mut state = lock(&self.state);
+        let Some(lease) = state.leases.get(&body).copied().filter(|lease| lease.token == token) else { return };
+        state.leases.remove(&body);
+        state.members.released(lease.connection);
+        state.later.insert((now + wait, lease.order), body);
+    }
+
     /// Bodies whose last attempt is over. Wakes what has waited long enough.
     pub(super) fn tick(&self, now: Instant) -> Vec<u64> {
         let mut state = lock(&self.state);
@@ -594,6 +603,20 @@ mod tests {
         }
         assert!(!named.end_lease(0, held[0].token, now), "the first one was dealt with by nobody");
         assert_eq!(named.figures().leased, 50);
+    }
+
+    #[test]
+    fn what_is_postponed_comes_again_and_no_attempt_is_counted() {
+        let (named, now) = (named(), Instant::now());
+        named.offer(7, 0);
+        let connection = named.connect(1);
+        let taken = take(&named, connection, now).expect("offered");
+        named.postpone(7, taken.token, LEASE, now);
+        assert_eq!(take(&named, connection, now), None, "not yet");
+        let again = take(&named, connection, now + LEASE).expect("offered again");
+        assert_eq!((again.body, again.attempts), (7, 0));
+        named.postpone(7, taken.token, LEASE, now);
+        assert!(named.end_lease(7, again.token, now), "a lease that was over postpones nothing");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::members::Strategy;
 use super::named::{Group, Named, NamedFigures, SUBSCRIPTIONS_MAX};
 use super::named_connection::{AckToken, Acks, NamedConnection};
 use super::settings::{OnRetry, SettingsProblem, SubscriptionSettings, Wished};
-use super::{Inner, Pipeline, Principal};
+use super::{FilterDenied, Inner, Pipeline, Principal};
 use crate::router_task::Command;
 use crate::webhook::TargetUrl;
 
@@ -51,6 +51,8 @@ pub(crate) enum NamedRefused {
     Webhook(String),
     #[error("{0}")]
     InterestFull(String),
+    #[error(transparent)]
+    Denied(Box<FilterDenied>),
     #[error("the bridge is stopping")]
     Draining,
 }
@@ -210,6 +212,7 @@ impl Pipeline {
             Kind::Group(strategy) => (None, Some(strategy)),
         };
         let inner = &self.inner;
+        inner.may_ask_for(principal, &filters).map_err(NamedRefused::Denied)?;
         // One at a time: two clients that come first together must not make two.
         let _making = inner.making.lock().await;
         if let Some(named) = inner.named.find(&principal.0, name) {
@@ -221,6 +224,7 @@ impl Pipeline {
                 (None, Some(_)) => return Err(NamedRefused::IsNoGroup(name.to_owned())),
                 (None, None) => {}
             }
+            inner.may_ask_for(principal, &named.filters).map_err(NamedRefused::Denied)?;
             let same = same && (push.is_none() || push == named.push);
             // A client that names no filter takes what there is.
             return if named.settings.fits(wished) && (same || filters.is_empty() && push.is_none()) {

@@ -14,6 +14,7 @@ use tracing::error;
 use super::judge::Verdict;
 use super::members::MEMBER_HOLDS;
 use super::named::{Named, NamedEnd};
+use super::stored::Stored;
 use super::subscriptions::Delivery;
 use super::{Inner, Pipeline};
 
@@ -116,7 +117,7 @@ impl NamedConnection {
                 Ok(Some(taken)) => {
                     let token =
                         AckToken { subscription: self.named.id, body: taken.body, lease: taken.token };
-                    if let Some(leased) = self.pipeline.inner.load(token, taken.attempts) {
+                    if let Some(leased) = self.pipeline.inner.load(&named, token, taken.attempts) {
                         match &self.acks {
                             Acks::Manual | Acks::Push => {}
                             Acks::Auto(None) => self.handed.push_back((token, 0)),
@@ -169,43 +170,60 @@ impl Drop for NamedConnection {
 }
 
 impl Inner {
-    /// The event of a lease; `None` where it has ended meanwhile.
-    fn load(&self, token: AckToken, attempts: u32) -> Option<Leased> {
+    /// The event of a lease; `None` where it has ended meanwhile, or comes again later.
+    fn load(&self, named: &Named, token: AckToken, attempts: u32) -> Option<Leased> {
         let starts = self.durable.view(|core| {
             let state = core.state();
             let event = state.events.get(&token.body)?;
             // A lease of an earlier process may have been taken: each start counts as an attempt.
             Some(state.starts.saturating_sub(event.start).saturating_add(event.attempts))
         });
-        let gone = || {
-            if let Some(named) = self.named.get(token.subscription) {
-                named.forget(token.body);
-            }
-            None
+        let Some(starts) = starts else {
+            named.forget(token.body);
+            return None;
         };
-        let Some(starts) = starts else { return gone() };
-        match tokio::task::block_in_place(|| self.durable.stored(token.body)) {
-            Ok(stored) => {
-                let event = match self.judge_delivery(&stored) {
-                    Verdict::Pass(edited) => edited.unwrap_or_else(|| stored.event.clone()),
-                    Verdict::Wait(_) => stored.event.clone(),
-                    Verdict::Stop(refusal) => {
-                        let end = refusal.group_end();
-                        self.durable.with(|core| core.end_group(token.body, token.subscription, end));
-                        return gone();
-                    }
-                };
-                let (key, topic) = (stored.key.clone(), stored.topic.clone());
-                let delivery = Arc::new(Delivery { body: Some(token.body), key, topic, event });
-                self.parts.metrics.on_delivered(1);
-                Some(Leased { delivery, token, count: 1 + starts + attempts })
-            }
+        let end = |end: GroupEnd| {
+            self.durable.with(|core| core.end_group(token.body, token.subscription, end));
+            named.forget(token.body);
+        };
+        let stored = match tokio::task::block_in_place(|| self.durable.stored(token.body)) {
+            Ok(stored) => stored,
             Err(problem) => {
                 error!(body = token.body, %problem, "An event cannot be read back from the spool");
-                let end = GroupEnd::DeadLettered("destination-lost".into());
-                self.durable.with(|core| core.end_group(token.body, token.subscription, end));
-                gone()
+                end(GroupEnd::DeadLettered("destination-lost".into()));
+                return None;
             }
+        };
+        let event = match self.judge_for_owner(&stored, &named.owner) {
+            Verdict::Pass(edited) => edited.unwrap_or_else(|| stored.event.clone()),
+            Verdict::Wait(held) => {
+                named.postpone(token.body, token.lease, held.after, Instant::now());
+                return None;
+            }
+            Verdict::Stop(refusal) => {
+                end(refusal.group_end());
+                return None;
+            }
+        };
+        let (key, topic) = (stored.key.clone(), stored.topic.clone());
+        let delivery = Arc::new(Delivery { body: Some(token.body), key, topic, event });
+        self.parts.metrics.on_delivered(1);
+        Some(Leased { delivery, token, count: 1 + starts + attempts })
+    }
+
+    /// What the rules in force make of an event for the owner of a subscription: as it came over the border, then as it
+    /// is handed out.
+    fn judge_for_owner(&self, stored: &Stored, owner: &str) -> Verdict {
+        let edited = match self.judge_delivery(stored) {
+            Verdict::Pass(edited) => edited,
+            // Its rates were asked when it was taken.
+            Verdict::Wait(_) => None,
+            stop => return stop,
+        };
+        let event = edited.as_ref().unwrap_or(&stored.event);
+        match self.judge_for(&stored.key, &stored.topic, event, owner) {
+            Verdict::Pass(again) => Verdict::Pass(again.or(edited)),
+            verdict => verdict,
         }
     }
 

@@ -4,6 +4,7 @@
 use std::time::SystemTime;
 
 use meshbridge_event::Event;
+use meshbridge_policy::Context;
 use meshbridge_routing::EventKey;
 use meshbridge_routing::wire::{Notice, NoticeKind};
 use meshbridge_topic::Topic;
@@ -26,8 +27,21 @@ impl Inner {
         destination: &str,
         refusal: &Refusal,
     ) {
+        self.keep_letter(Context::Egress, key, topic, event, destination, refusal);
+    }
+
+    /// Remembers that a rule stopped an event, where its disposition asks for that.
+    pub(super) fn keep_letter(
+        &self,
+        context: Context,
+        key: &EventKey,
+        topic: &Topic,
+        event: &Event,
+        destination: &str,
+        refusal: &Refusal,
+    ) {
         if refusal.keeps() {
-            let context = "egress";
+            let context = context.name();
             let letter = letter(key, topic, event, destination, context, &refusal.by, refusal.disposition);
             lock(&self.dead_letters).push(DeadLetter { message: refusal.message.clone(), ..letter });
         }

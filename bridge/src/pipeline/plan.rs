@@ -2,7 +2,7 @@
 
 use meshbridge_delivery::Choices;
 use meshbridge_event::Event;
-use meshbridge_policy::{ClassId, Context};
+use meshbridge_policy::{ClassId, Context, ZoneIndex};
 use meshbridge_routing::{BridgeIndex, CarrierSet, DestinationSet, Forwarding, GroupMatch};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
@@ -89,6 +89,7 @@ impl Inner {
         let own = &self.parts.own_zone;
         let program = &generation.program;
         let mut classes: SmallVec<[(ClassId, Verdict); 4]> = SmallVec::new();
+        let mut zones: SmallVec<[ZoneIndex; 8]> = SmallVec::new();
         let mut home: SmallVec<[BridgeIndex; 4]> = SmallVec::new();
         let mut variants: SmallVec<[Variant; 2]> = SmallVec::new();
         let mut class_variant: SmallVec<[usize; 4]> = SmallVec::new();
@@ -105,18 +106,26 @@ impl Inner {
                 continue;
             };
             let from = self.parts.own_zone_index;
+            let asked = Asked {
+                context: Context::Egress,
+                from,
+                to,
+                topic: &topic,
+                event: &event,
+                publisher: Some(&publisher.0),
+                subscriber: None,
+                hops: 0,
+            };
             let class = class(program, Context::Egress, from, to, &topic);
             let known = classes.iter().position(|(id, _)| *id == class);
+            let is_new_zone = !zones.contains(&to);
+            if is_new_zone {
+                zones.push(to);
+            }
+            if let Some((_, verdict)) = known.map(|at| &classes[at]).filter(|_| is_new_zone) {
+                self.record_alike(generation, &asked, verdict);
+            }
             let at = known.unwrap_or_else(|| {
-                let asked = Asked {
-                    context: Context::Egress,
-                    from,
-                    to,
-                    topic: &topic,
-                    event: &event,
-                    publisher: Some(&publisher.0),
-                    hops: 0,
-                };
                 let verdict = self.judge(generation, &asked);
                 let variant = match &verdict {
                     Verdict::Pass(edited) => {

@@ -12,6 +12,8 @@ use meshbridge_topic::{FilterTrie, Topic, TopicFilter};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use super::Principal;
+
 /// One event on its way to subscribers of this bridge; shared by all of them.
 #[derive(Debug)]
 pub(crate) struct Delivery {
@@ -53,6 +55,7 @@ pub(crate) enum SubscriptionEnd {
 
 #[derive(Debug)]
 struct Queue {
+    principal: Principal,
     state: Mutex<QueueState>,
     ready: Notify,
     bytes_max: usize,
@@ -74,7 +77,7 @@ impl Queue {
     }
 
     /// `false` when the subscription has ended, now or before.
-    fn push(&self, delivery: &Arc<Delivery>) -> bool {
+    fn push(&self, delivery: Arc<Delivery>) -> bool {
         let size = delivery.event.encoded().len() + ENTRY_OVERHEAD_BYTES;
         let mut state = self.lock();
         if state.end.is_some() {
@@ -88,7 +91,7 @@ impl Queue {
             return false;
         }
         state.bytes += size;
-        state.events.push_back(Arc::clone(delivery));
+        state.events.push_back(delivery);
         drop(state);
         self.ready.notify_one();
         true
@@ -122,17 +125,25 @@ pub(crate) struct Offered {
     pub(crate) delivered: u32,
     /// Subscriptions that ended because this event did not fit.
     pub(crate) overflowed: u32,
+    /// Subscriptions that may not have it.
+    pub(crate) withheld: u32,
 }
 
 impl Subscriptions {
     /// Registers a subscriber; `None` once [`Self::drain`] was called.
     pub(crate) fn insert(
         &self,
+        principal: &Principal,
         filters: &[TopicFilter],
         bytes_max: usize,
         finished: &Arc<Finished>,
     ) -> Option<Subscriber> {
-        let queue = Arc::new(Queue { state: Mutex::default(), ready: Notify::new(), bytes_max });
+        let queue = Arc::new(Queue {
+            principal: principal.clone(),
+            state: Mutex::default(),
+            ready: Notify::new(),
+            bytes_max,
+        });
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if table.closed {
             return None;
@@ -170,14 +181,27 @@ impl Subscriptions {
 
     /// Hands the event to every subscriber with a matching filter, once per subscriber.
     pub(crate) fn deliver(&self, delivery: &Arc<Delivery>) -> Offered {
+        self.deliver_forms(&delivery.topic, |_| Some(Arc::clone(delivery)))
+    }
+
+    /// The same, where each principal gets a form of its own, or nothing.
+    pub(crate) fn deliver_forms(
+        &self,
+        topic: &Topic,
+        mut form: impl FnMut(&Principal) -> Option<Arc<Delivery>>,
+    ) -> Offered {
         let mut offered = Offered::default();
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         let mut ids: SmallVec<[SubscriberId; 16]> = SmallVec::new();
-        table.trie.for_each_match(&delivery.topic, |id| ids.push(*id));
+        table.trie.for_each_match(topic, |id| ids.push(*id));
         ids.sort_unstable();
         ids.dedup();
         for id in &ids {
             let Some(queue) = table.queues.get(id) else { continue };
+            let Some(delivery) = form(&queue.principal) else {
+                offered.withheld += 1;
+                continue;
+            };
             if queue.push(delivery) {
                 offered.delivered += 1;
             } else {
@@ -268,6 +292,7 @@ mod tests {
         all.iter().map(|one| subscriptions.deliver(one)).fold(Offered::default(), |sum, one| Offered {
             delivered: sum.delivered + one.delivered,
             overflowed: sum.overflowed + one.overflowed,
+            withheld: sum.withheld + one.withheld,
         })
     }
 
@@ -279,19 +304,37 @@ mod tests {
     async fn overlapping_filters_of_one_subscriber_deliver_an_event_once() {
         let subscriptions = Subscriptions::default();
         let mut reader =
-            subscriptions.insert(&filters(&["a.**", "a.b"]), 1 << 20, &Arc::default()).expect("open");
+            subscriptions.insert(&Principal::anonymous(), &filters(&["a.**", "a.b"]), 1 << 20, &Arc::default()).expect("open");
         let all = [delivery("a.b", 1, 8), delivery("c", 2, 8), delivery("a.c", 3, 8)];
         let offered = deliver(&subscriptions, &all);
-        assert_eq!(offered, Offered { delivered: 2, overflowed: 0 });
+        assert_eq!(offered, Offered { delivered: 2, ..Offered::default() });
         assert_eq!(reader.recv().await.map(|d| d.key.seq), Ok(1));
         assert_eq!(reader.recv().await.map(|d| d.key.seq), Ok(3));
     }
 
     #[tokio::test]
+    async fn each_principal_gets_its_own_form_or_nothing() {
+        let subscriptions = Subscriptions::default();
+        let principal = |name: &str| Principal(Arc::from(name));
+        let held = filters(&["a"]);
+        let open = |name: &str| {
+            subscriptions.insert(&principal(name), &held, 1 << 20, &Arc::default()).expect("open")
+        };
+        let (mut one, mut other) = (open("one"), open("other"));
+        let offered = subscriptions.deliver_forms(&Topic::parse("a").expect("topic"), |principal| {
+            (*principal.0 == *"one").then(|| delivery("a", 7, 1))
+        });
+        assert_eq!(offered, Offered { delivered: 1, withheld: 1, overflowed: 0 });
+        subscriptions.drain();
+        assert_eq!(one.recv().await.map(|delivery| delivery.key.seq), Ok(7));
+        assert_eq!(other.recv().await.err(), Some(SubscriptionEnd::Draining));
+    }
+
+    #[tokio::test]
     async fn a_full_queue_ends_only_its_own_subscription_and_says_so() {
         let subscriptions = Subscriptions::default();
-        let mut slow = subscriptions.insert(&filters(&["**"]), 2_000, &Arc::default()).expect("open");
-        let mut fast = subscriptions.insert(&filters(&["**"]), 1 << 20, &Arc::default()).expect("open");
+        let mut slow = subscriptions.insert(&Principal::anonymous(), &filters(&["**"]), 2_000, &Arc::default()).expect("open");
+        let mut fast = subscriptions.insert(&Principal::anonymous(), &filters(&["**"]), 1 << 20, &Arc::default()).expect("open");
         let all: Vec<_> = (1..=10).map(|seq| delivery("a", seq, 300)).collect();
         let offered = deliver(&subscriptions, &all);
         assert!(offered.overflowed >= 1);
@@ -313,7 +356,7 @@ mod tests {
     async fn a_removed_subscriber_gets_nothing_and_leaves_no_filter_behind() {
         let subscriptions = Subscriptions::default();
         let held = filters(&["a.*", "**"]);
-        let reader = subscriptions.insert(&held, 1 << 20, &Arc::default()).expect("open");
+        let reader = subscriptions.insert(&Principal::anonymous(), &held, 1 << 20, &Arc::default()).expect("open");
         assert!(subscriptions.wants(&Topic::parse("a.b").expect("topic")));
         subscriptions.remove(&reader, &held);
         assert!(!subscriptions.wants(&Topic::parse("a.b").expect("topic")));
@@ -325,7 +368,7 @@ mod tests {
         let subscriptions = Subscriptions::default();
         let finished: Arc<Finished> = Arc::default();
         let held = filters(&["**"]);
-        let mut reader = subscriptions.insert(&held, 1 << 20, &finished).expect("open");
+        let mut reader = subscriptions.insert(&Principal::anonymous(), &held, 1 << 20, &finished).expect("open");
         deliver(&subscriptions, &[delivery("a", 1, 1), delivery("a", 2, 1), delivery("a", 3, 1)]);
         assert!(reader.recv().await.is_ok());
         assert_eq!(finished.take(), []);
@@ -339,11 +382,11 @@ mod tests {
     #[tokio::test]
     async fn draining_ends_readers_after_what_was_queued() {
         let subscriptions = Subscriptions::default();
-        let mut reader = subscriptions.insert(&filters(&["**"]), 1 << 20, &Arc::default()).expect("open");
+        let mut reader = subscriptions.insert(&Principal::anonymous(), &filters(&["**"]), 1 << 20, &Arc::default()).expect("open");
         subscriptions.deliver(&delivery("a", 1, 1));
         subscriptions.drain();
         assert!(reader.recv().await.is_ok());
         assert_eq!(reader.recv().await.err(), Some(SubscriptionEnd::Draining));
-        assert!(subscriptions.insert(&filters(&["a"]), 1, &Arc::default()).is_none());
+        assert!(subscriptions.insert(&Principal::anonymous(), &filters(&["a"]), 1, &Arc::default()).is_none());
     }
 }

@@ -170,7 +170,7 @@ impl Program {
     }
 
     /// Layers that must permit: at a border the outermost always; any other where it has permits for the context.
-    fn gates(&self, context: Context, from: ZoneIndex, to: ZoneIndex) -> Vec<Gate> {
+    pub(crate) fn gates(&self, context: Context, from: ZoneIndex, to: ZoneIndex) -> Vec<Gate> {
         let (from, to) = (self.federation.zone_at(from), self.federation.zone_at(to));
         let mut gates = Vec::new();
         let narrows = |layer: &Layer, contexts: u8| {

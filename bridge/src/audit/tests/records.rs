@@ -87,7 +87,7 @@ fn what_is_itself_personal_data_is_redacted_wherever_it_comes_from_outside() {
     let log = AuditLog::open(directory.path(), options(), Redact::new(class_of)).expect("opens");
     let findings = [Finding { class: "name", path: "$.data.ada", confidence: "low", protection: None }];
     let record = Record {
-        event: EventName { id: "ada@example.com", source: "/ada", kind: "for.ada" },
+        event: Some(EventName { id: "ada@example.com", source: "/ada", kind: "for.ada" }),
         topic: "mail.ada",
         findings: &findings,
         ..denial("")
@@ -155,7 +155,7 @@ fn texts_and_lists_from_outside_are_bounded_and_say_so() {
     let names = [&*long; 100];
     let record = Record {
         time_unix_ms: u64::MAX,
-        event: EventName { id: &long, source: &long, kind: &long },
+        event: Some(EventName { id: &long, source: &long, kind: &long }),
         topic: &long,
         context: &long,
         from: &long,

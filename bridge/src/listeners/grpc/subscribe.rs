@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::super::limits as limit;
+use super::super::publish::Refused;
 use super::api::meshbridge::v1::{SubscribeReply, SubscribeRequest};
 use super::convert::to_proto;
+use super::status;
 use crate::pipeline::{Pipeline, Principal, SubscribeRefused, Subscription};
 
 pub(super) type Replies = Pin<Box<dyn Stream<Item = Result<SubscribeReply, Status>> + Send>>;
@@ -41,6 +43,7 @@ pub(super) async fn start(
     let subscribed = pipeline.subscribe(principal, filters, limit::STREAM_QUEUE_BYTES).await;
     let subscription = subscribed.map_err(|refused| match refused {
         SubscribeRefused::InterestFull(message) => Status::resource_exhausted(message),
+        SubscribeRefused::Denied(denied) => status(&Refused::from(&*denied)),
         SubscribeRefused::Draining => Status::unavailable("the bridge is stopping"),
     })?;
     let (replies, queued) = mpsc::channel(REPLIES_QUEUED);

@@ -245,6 +245,7 @@ async fn open(
             SubscribeRefused::InterestFull(message) => {
                 problem(StatusCode::TOO_MANY_REQUESTS, &Refused::invalid(message))
             }
+            SubscribeRefused::Denied(denied) => problem(StatusCode::FORBIDDEN, &Refused::from(&*denied)),
             SubscribeRefused::Draining => unavailable("the bridge is stopping"),
         });
     };
@@ -262,6 +263,7 @@ async fn open(
 
 pub(super) fn named_problem(refused: &NamedRefused) -> Response {
     let status = match refused {
+        NamedRefused::Denied(denied) => return problem(StatusCode::FORBIDDEN, &Refused::from(&**denied)),
         NamedRefused::Name | NamedRefused::GroupName | NamedRefused::Settings(_) => StatusCode::BAD_REQUEST,
         NamedRefused::OtherFilters(_)
         | NamedRefused::Pushed(_)

@@ -8,6 +8,8 @@ use tonic::{Status, Streaming};
 
 use super::super::api::meshbridge::v1::{SubscribeReply, SubscribeRequest};
 use super::super::convert::to_proto;
+use super::super::status;
+use super::super::super::publish::Refused;
 use super::{CREDIT_MAX, REPLIES_QUEUED, Replies, parse};
 use crate::pipeline::{
     Acks, Kind, LEASES_MAX, Leased, NamedConnection, NamedEnd, NamedRefused, Pipeline, Principal, Reader,
@@ -78,6 +80,7 @@ fn refusal(refused: &NamedRefused) -> Status {
         NamedRefused::Pushed(_) | NamedRefused::Webhook(_) => Status::failed_precondition(message),
         NamedRefused::Unknown(_) => Status::not_found(message),
         NamedRefused::TooMany | NamedRefused::InterestFull(_) => Status::resource_exhausted(message),
+        NamedRefused::Denied(denied) => status(&Refused::from(&**denied)),
         NamedRefused::Draining => Status::unavailable(message),
     }
 }

@@ -1,0 +1,129 @@
+//! What a client publishes, before anything of it is stored (POLICY §3, `publish`).
+//!
+//! A rejected event refuses its whole batch, for a batch is taken whole or not at all; what an earlier event of it took
+//! out of a rate stays taken. An event with another disposition is answered for and goes no further: it has a key and a
+//! dead letter, but none of it reaches the spool.
+
+use std::time::Duration;
+
+use meshbridge_policy::Context;
+use meshbridge_routing::{EventKey, lane_of};
+
+use super::admission::partition;
+use super::judge::{Asked, Cause, Refusal, Verdict};
+use super::{Accepted, Denied, Inner, Principal, Publication, PublishRefused, lock};
+use crate::metrics::DropReason;
+use crate::policy_store::Generation;
+
+/// A rule of this zone refuses an event; nothing of its batch was taken.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("rule `{by}` refuses this{}", message.as_deref().map(|text| format!(": {text}")).unwrap_or_default())]
+pub(crate) struct Rejection {
+    /// The rule, `<policy>/<rule>` or `default-deny@<layer>`.
+    pub(crate) by: String,
+    pub(crate) message: Option<String>,
+    pub(crate) help: Option<String>,
+    pub(crate) reason: RejectReason,
+    /// Which event of the batch, counted from 0.
+    pub(crate) index: usize,
+}
+
+/// What a publisher can do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RejectReason {
+    /// Nothing.
+    Forbidden,
+    /// Publish an event that looks as the rule wants it.
+    Form,
+    /// Publish a smaller one.
+    TooLarge,
+    /// Publish it again after this time.
+    TooMany(Duration),
+}
+
+/// An event that is answered for and goes no further.
+#[derive(Debug)]
+pub(super) struct KeptBack {
+    /// Its place in the batch as it was published.
+    index: usize,
+    publication: Publication,
+    refusal: Refusal,
+}
+
+impl Rejection {
+    fn of(refusal: Refusal, index: usize) -> Rejection {
+        let reason = match refusal.cause {
+            Cause::Forbidden => RejectReason::Forbidden,
+            Cause::Form => RejectReason::Form,
+            Cause::Size => RejectReason::TooLarge,
+            Cause::Rate(wait) => RejectReason::TooMany(wait),
+        };
+        let help = refusal.help.map(|help| help.to_string());
+        Rejection { by: refusal.by, message: refusal.message, help, reason, index }
+    }
+}
+
+impl Inner {
+    /// Judges a batch: edits what rules edit, and takes out what goes no further.
+    pub(super) fn judge_publications(
+        &self,
+        generation: &Generation,
+        principal: &Principal,
+        batch: &mut Vec<Publication>,
+    ) -> Result<Vec<KeptBack>, PublishRefused> {
+        let own = self.parts.own_zone_index;
+        let mut stopped = Vec::new();
+        for (index, publication) in batch.iter_mut().enumerate() {
+            let Publication { topic, event } = &*publication;
+            if self.passes(generation, Context::Publish, own, topic) {
+                continue;
+            }
+            let asked = Asked {
+                context: Context::Publish,
+                from: own,
+                to: own,
+                topic,
+                event,
+                publisher: Some(&principal.0),
+                subscriber: None,
+                hops: 0,
+            };
+            match self.judge(generation, &asked) {
+                Verdict::Pass(None) => {}
+                Verdict::Pass(Some(edited)) => publication.event = edited,
+                Verdict::Wait(held) => {
+                    let reason = RejectReason::TooMany(held.after);
+                    let rejection = Rejection { by: held.by, message: None, help: None, reason, index };
+                    return Err(PublishRefused::Rejected(Box::new(rejection)));
+                }
+                Verdict::Stop(refusal) if refusal.keeps() => stopped.push((index, refusal)),
+                Verdict::Stop(refusal) => {
+                    return Err(PublishRefused::Rejected(Box::new(Rejection::of(refusal, index))));
+                }
+            }
+        }
+        // From the end, so that the places of the others hold.
+        let take_out = |(index, refusal)| KeptBack { index, publication: batch.remove(index), refusal };
+        let mut kept_back: Vec<KeptBack> = stopped.into_iter().rev().map(take_out).collect();
+        kept_back.reverse();
+        Ok(kept_back)
+    }
+
+    /// Answers for what goes no further, at its places among the others.
+    pub(super) fn answer_for(&self, kept_back: Vec<KeptBack>, accepted: &mut Vec<Accepted>) {
+        for KeptBack { index, publication: Publication { topic, event }, refusal } in kept_back {
+            let lane = lane_of(topic.as_str(), partition(&event));
+            let seq = lock(&self.sequencer).next(lane);
+            let (origin, run) = (self.parts.own.clone(), self.parts.best_effort_run);
+            let key = EventKey { origin, run, lane, seq };
+            self.parts.metrics.on_dropped(DropReason::Denied, 1);
+            self.keep_letter(Context::Publish, &key, &topic, &event, self.parts.own.as_str(), &refusal);
+            let denied = Denied {
+                destination: self.parts.own.clone(),
+                by: refusal.by,
+                disposition: refusal.disposition.to_owned(),
+            };
+            accepted.insert(index.min(accepted.len()), Accepted::new(key, Vec::new(), vec![denied]));
+        }
+    }
+}

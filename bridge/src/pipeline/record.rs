@@ -1,0 +1,127 @@
+//! Decisions, as the decision log keeps them (POLICY §3): who, what, where, by which rule, with which outcome; never a
+//! value of the event.
+//!
+//! Where no rule of a context speaks of a topic nothing is decided, and nothing is recorded.
+
+use std::time::{Duration, SystemTime};
+
+use meshbridge_policy::{
+    Context, Decision, Disposition, Report, RuleRef, Verdict as Said, ZoneIndex,
+};
+use smallvec::SmallVec;
+
+use super::Inner;
+use super::judge::{Asked, Verdict as Outcome};
+use crate::audit::{EventName, Finding, Record, Rule, Verdict};
+use crate::policy_store::Generation;
+
+type Few<T> = SmallVec<[T; 4]>;
+
+impl Inner {
+    /// Hands a decision to the log, which takes what must be kept and samples plain permits.
+    pub(super) fn record(&self, generation: &Generation, asked: &Asked<'_>, decision: &Decision, cost: Duration) {
+        let nothing = Report::default();
+        let report = decision.report.as_deref().unwrap_or(&nothing);
+        let (verdict, edited, by, also_by): (_, _, _, &[RuleRef]) = match &decision.verdict {
+            Said::Forward { event } => (Verdict::Forward, event.is_some(), None, &[]),
+            Said::Hold { by, .. } => (Verdict::Hold, false, Some(by), &[]),
+            Said::Stop(stopped) => (verdict(stopped.disposition), false, Some(&stopped.by), &stopped.also_by),
+        };
+        let warned: Few<&str> = report.warned.iter().map(RuleRef::id).collect();
+        let shadowed: Few<&str> = report.shadowed.iter().map(RuleRef::id).collect();
+        let waived: Few<&str> = report.waived.iter().map(|(_, waiver)| &**waiver).collect();
+        let also_by: Few<Rule<'_>> = also_by.iter().map(rule).collect();
+        let findings: Few<Finding<'_>> = report
+            .findings
+            .iter()
+            .map(|found| Finding {
+                class: found.class.name(),
+                path: &found.path,
+                confidence: found.confidence.name(),
+                protection: None,
+            })
+            .collect();
+        self.parts.audit.record(&Record {
+            verdict,
+            edited,
+            by: by.map(rule),
+            also_by: &also_by,
+            findings: &findings,
+            warned: &warned,
+            shadowed: &shadowed,
+            waived: &waived,
+            cost: u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX),
+            ..blank(generation, asked.context, asked.from, asked.to, asked.topic.as_str())
+        }
+        .about(asked));
+    }
+
+    /// A destination of a class that was judged already: the same outcome, in another zone.
+    pub(super) fn record_alike(&self, generation: &Generation, asked: &Asked<'_>, of_class: &Outcome) {
+        let record = blank(generation, asked.context, asked.from, asked.to, asked.topic.as_str()).about(asked);
+        let record = match of_class {
+            Outcome::Pass(edited) => Record { edited: edited.is_some(), ..record },
+            // Who waits is judged again, each for itself.
+            Outcome::Wait(_) => return,
+            Outcome::Stop(refusal) => {
+                let Some((by, disposition)) = &refusal.rule else { return };
+                Record { verdict: verdict(*disposition), by: Some(rule(by)), ..record }
+            }
+        };
+        self.parts.audit.record(&record);
+    }
+
+    /// A filter that was refused to a subscriber.
+    pub(super) fn record_filter(&self, generation: &Generation, filter: &str, by: &RuleRef, subscriber: &str) {
+        let own = self.parts.own_zone_index;
+        let record = blank(generation, Context::Subscribe, own, own, filter);
+        let (by, principal) = (Some(rule(by)), Some(subscriber));
+        self.parts.audit.record(&Record { verdict: Verdict::Reject, by, principal, ..record });
+    }
+}
+
+impl<'a> Record<'a> {
+    fn about(self, asked: &Asked<'a>) -> Record<'a> {
+        let event = asked.event;
+        let name = EventName { id: event.id(), source: event.source(), kind: event.ty() };
+        Record { event: Some(name), principal: asked.subscriber.or(asked.publisher), ..self }
+    }
+}
+
+/// A plain permit of nobody and nothing yet.
+fn blank<'a>(generation: &'a Generation, context: Context, from: ZoneIndex, to: ZoneIndex, topic: &'a str) -> Record<'a> {
+    let program = &generation.program;
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    Record {
+        time_unix_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        event: None,
+        topic,
+        context: context.name(),
+        from: program.federation().zone_name(from),
+        to: program.federation().zone_name(to),
+        verdict: Verdict::Forward,
+        edited: false,
+        by: None,
+        also_by: &[],
+        findings: &[],
+        warned: &[],
+        shadowed: &[],
+        waived: &[],
+        generation: program.digest(),
+        cost: 0,
+        principal: None,
+    }
+}
+
+fn verdict(disposition: Disposition) -> Verdict {
+    match disposition {
+        Disposition::Reject => Verdict::Reject,
+        Disposition::DeadLetter => Verdict::DeadLetter,
+        Disposition::Quarantine => Verdict::Quarantine,
+    }
+}
+
+fn rule(rule: &RuleRef) -> Rule<'_> {
+    let place = rule.place().map(|(file, line)| (file, u32::try_from(line).unwrap_or(u32::MAX)));
+    Rule { rule: rule.id(), layer: rule.layer(), place }
+}
