@@ -184,17 +184,24 @@ impl Core {
                 peer.lanes.not_offered(&event.key, event.prev);
             }
         }
+        let mut closed = Vec::new();
         for body in bodies {
             let Some(event) = self.state.events.get(&body) else { continue };
             if event.key.origin == own {
                 if event.local_open || event.open_groups().next().is_some() {
                     self.actions.push_back(Action::Ready { body, out_of_order: false });
                 }
+            } else if self.state.sources.get(&event.key.origin).is_some_and(|s| s.is_closed(event.key.run)) {
+                closed.push((event.key.run, event.key.lane, event.key.seq, body));
             } else {
                 let (key, prev) = (event.key.clone(), event.prev);
                 self.offer_in_order(&key, prev, Some(body), now);
             }
         }
+        // Their numbers are all that puts them in order.
+        closed.sort_unstable();
+        let ready = closed.into_iter().map(|(.., body)| Action::Ready { body, out_of_order: false });
+        self.actions.extend(ready);
     }
 
     /// The federation remembers a higher epoch of this bridge than its disk does, so it goes on in another run, as if it

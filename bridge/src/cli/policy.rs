@@ -1,5 +1,7 @@
 //! `meshbridge policy`
 
+mod detect;
+
 use std::path::{Path, PathBuf};
 
 use meshbridge_policy::{Diagnostics, Severity};
@@ -12,6 +14,8 @@ use crate::policy_store::read_sources;
 pub(super) enum Command {
     /// Print every problem in the policies of a directory; exit code 1 where there are errors
     Check(CheckArguments),
+    /// Print what the detectors of personal data and secrets find in recorded events, a line for each
+    Detect(detect::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -32,6 +36,7 @@ pub(super) struct CheckArguments {
 pub(super) fn run(command: &Command) -> Outcome {
     match command {
         Command::Check(arguments) => check(arguments),
+        Command::Detect(arguments) => detect::run(arguments),
     }
 }
 

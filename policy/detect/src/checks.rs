@@ -50,19 +50,42 @@ pub(crate) fn mod_11_10(digits: &[u8]) -> bool {
 
 /// Verhoeff's scheme over the dihedral group of the pentagon, with his permutation.
 pub(crate) fn verhoeff(digits: &[u8]) -> bool {
-    const PERMUTATION: [u8; 10] = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4];
-    let times = |a: u8, b: u8| match (a < 5, b < 5) {
-        (true, true) => (a + b) % 5,
-        (true, false) => 5 + (a + b - 5) % 5,
-        (false, true) => 5 + (a - b) % 5,
-        (false, false) => (a + 5 - b) % 5,
-    };
-    let state = digits.iter().rev().enumerate().fold(0, |state, (at, &digit)| {
-        let moved = (0..at % 8).fold(digit, |digit, _| PERMUTATION[digit as usize]);
-        times(state, moved)
-    });
+    let state = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .fold(0, |state, (at, &digit)| TIMES[state as usize][MOVED[at % 8][digit as usize] as usize]);
     state == 0
 }
+
+/// Products of rotations, 0 to 4, and reflections, 5 to 9.
+static TIMES: [[u8; 10]; 10] = {
+    let mut table = [[0; 10]; 10];
+    let mut at = 0;
+    while at < 100 {
+        let (a, b) = (at / 10, at % 10);
+        table[a][b] = match (a < 5, b < 5) {
+            (true, true) => (a + b) % 5,
+            (true, false) => 5 + (a + b - 5) % 5,
+            (false, true) => 5 + (a - b) % 5,
+            (false, false) => (a + 5 - b) % 5,
+        } as u8;
+        at += 1;
+    }
+    table
+};
+
+/// The permutation, applied as often as the place of the digit says.
+static MOVED: [[u8; 10]; 8] = {
+    const ONCE: [u8; 10] = [1, 5, 7, 6, 2, 8, 3, 0, 9, 4];
+    let mut table = [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]; 8];
+    let mut at = 10;
+    while at < 80 {
+        table[at / 10][at % 10] = ONCE[table[at / 10 - 1][at % 10] as usize];
+        at += 1;
+    }
+    table
+};
 
 /// Whether the numbers name a day of the Gregorian calendar.
 pub(crate) fn is_date(year: u32, month: u32, day: u32) -> bool {

@@ -119,7 +119,10 @@ impl fmt::Display for Class {
 
 /// A set of classes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct ClassSet(u128);
+pub struct ClassSet(u64);
+
+// INVARIANT: every class has its bit.
+const _: () = assert!(NAMES.len() < u64::BITS as usize);
 
 impl ClassSet {
     pub const EMPTY: ClassSet = ClassSet(0);

@@ -243,7 +243,8 @@ impl<'a> View<'a> {
             }
             let window = &self.text[from..start];
             // What stands in another clause or column is not about this value, unless nothing else is.
-            match window.rfind([';', '\n', '|', ',', '{', '}', '\t']) {
+            let is_cut = |byte: &u8| matches!(byte, b';' | b'\n' | b'|' | b',' | b'{' | b'}' | b'\t');
+            match window.as_bytes().iter().rposition(is_cut) {
                 Some(cut) if window[cut..].bytes().any(|b| b.is_ascii_alphabetic() || b >= 0x80) => {
                     &window[cut + 1..]
                 }

@@ -46,6 +46,11 @@ impl Hint {
         self.flags & flag != 0
     }
 
+    /// Whether it names no class at all.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.classes.is_empty() && !self.has(Hint::LATITUDE)
+    }
+
     pub(crate) fn says(&self, class: Class) -> bool {
         self.classes.contains(class)
     }
@@ -175,7 +180,12 @@ fn with_words(text: &str, then: impl FnOnce(&[u8], &[u8])) {
             words[w] = b'_';
             w += 1;
         }
-        if is_word {
+        if is_word && c.is_ascii() {
+            let lower = c.to_ascii_lowercase() as u8;
+            (words[w], joined[j]) = (lower, lower);
+            w += 1;
+            j += 1;
+        } else if is_word {
             for lower in plain_letter(c).to_lowercase() {
                 let length = lower.encode_utf8(&mut joined[j..]).len();
                 words[w..w + length].copy_from_slice(&joined[j..j + length]);
@@ -221,17 +231,27 @@ fn plain_letter(c: char) -> char {
     }
 }
 
-/// Names seen lately, with what they say. Direct-mapped: a name that falls on the place of another takes it.
+/// Names seen lately, with what they say. A name has two places; a new one takes the first, and what was there moves
+/// to the second.
 #[derive(Debug)]
 pub(crate) struct KeyCache {
     entries: Box<[Entry]>,
 }
 
-#[derive(Clone, Debug)]
+/// A name by its length and its bytes in words of eight, which are equal only for equal names.
+#[derive(Clone, Copy, Debug)]
 struct Entry {
-    length: u8,
-    name: [u8; CACHED_BYTES_MAX],
-    hint: Hint,
+    length: usize,
+    words: [u64; 4],
+    name: Name,
+}
+
+/// What is known of a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub(crate) hint: Hint,
+    /// It may hold personal data itself.
+    pub(crate) is_candidate: bool,
 }
 
 const CACHED_BYTES_MAX: usize = 32;
@@ -239,33 +259,72 @@ const CACHE_ENTRIES: usize = 1024;
 
 impl KeyCache {
     pub(crate) fn new() -> KeyCache {
-        let empty = Entry { length: 0, name: [0; CACHED_BYTES_MAX], hint: Hint::default() };
+        let empty = Entry { length: 0, words: [0; 4], name: Name::default() };
         KeyCache { entries: vec![empty; CACHE_ENTRIES].into_boxed_slice() }
     }
 
-    pub(crate) fn hint(&mut self, key: &str) -> Hint {
+    /// What is known of a name; `is_candidate` looks at one that is not known yet.
+    #[inline]
+    pub(crate) fn name(&mut self, key: &str, is_candidate: impl Fn(&str) -> bool) -> Name {
+        let look = || Name { hint: Hint::of(key), is_candidate: is_candidate(key) };
         let bytes = key.as_bytes();
-        if bytes.len() > CACHED_BYTES_MAX || bytes.is_empty() {
-            return Hint::of(key);
+        let Some(words) = packed(bytes) else { return look() };
+        let first = hash(&words, bytes.len()) % CACHE_ENTRIES;
+        let is = |entry: &Entry| entry.words == words && entry.length == bytes.len();
+        if is(&self.entries[first]) {
+            return self.entries[first].name;
         }
-        let entry = &mut self.entries[hash(bytes) % CACHE_ENTRIES];
-        if entry.length as usize != bytes.len() || entry.name[..bytes.len()] != *bytes {
-            entry.length = bytes.len() as u8;
-            entry.name[..bytes.len()].copy_from_slice(bytes);
-            entry.hint = Hint::of(key);
+        let second = first ^ 1;
+        if !is(&self.entries[second]) {
+            self.entries[second] = self.entries[first];
+            self.entries[first] = Entry { length: bytes.len(), words, name: look() };
+            return self.entries[first].name;
         }
-        entry.hint
+        self.entries[second].name
     }
 }
 
+/// The bytes of a name in words, of which the last overlap the first where it is no multiple of eight; together with
+/// the length that is the name. `None` where it is empty or too long.
+#[inline]
+fn packed(bytes: &[u8]) -> Option<[u64; 4]> {
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    match bytes.len() {
+        8..=16 => {
+            let (head, tail) = (bytes.first_chunk::<8>()?, bytes.last_chunk::<8>()?);
+            Some([word(head), word(tail), 0, 0])
+        }
+        4..8 => {
+            let (head, tail) = (bytes.first_chunk::<4>()?, bytes.last_chunk::<4>()?);
+            Some([u64::from(u32::from_le_bytes(*head)), u64::from(u32::from_le_bytes(*tail)), 0, 0])
+        }
+        17..=CACHED_BYTES_MAX => {
+            let (head, tail) = (bytes.first_chunk::<16>()?, bytes.last_chunk::<16>()?);
+            let ([a, b], [c, d]) = (halves(head), halves(tail));
+            Some([a, b, c, d])
+        }
+        length @ 1..4 => {
+            let [first, middle, last] = [bytes[0], bytes[length / 2], bytes[length - 1]].map(u64::from);
+            Some([first << 16 | middle << 8 | last, 0, 0, 0])
+        }
+        _ => None,
+    }
+}
+
+fn halves(bytes: &[u8; 16]) -> [u64; 2] {
+    let both = u128::from_le_bytes(*bytes);
+    [both as u64, (both >> 64) as u64]
+}
+
 /// Good enough to spread names; a hostile one only costs its sender the cache.
-fn hash(bytes: &[u8]) -> usize {
-    let mut state = bytes.len() as u64;
-    let mut mix = |word: u64| state = (state.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-    let (words, rest) = bytes.as_chunks::<8>();
-    words.iter().for_each(|word| mix(u64::from_le_bytes(*word)));
-    rest.iter().for_each(|byte| mix(u64::from(*byte)));
-    (state >> 40) as usize
+#[inline]
+fn hash(words: &[u64; 4], length: usize) -> usize {
+    const FACTORS: [u64; 4] =
+        [0x517c_c1b7_2722_0a95, 0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f, 0x1656_67b1_9e37_79f9];
+    let mixed = [0, 1, 2, 3].map(|at| words[at].wrapping_mul(FACTORS[at]));
+    ((mixed[0] ^ mixed[1].rotate_left(17) ^ mixed[2].rotate_left(31) ^ mixed[3].rotate_left(47)) >> 40)
+        as usize
+        ^ length
 }
 
 #[cfg(test)]

@@ -143,7 +143,7 @@ impl Scanner {
         self.spent_bytes = 0;
         self.above.clear();
         self.found.clear();
-        let hint = key.map_or(Hint::NONE, |key| Hint::NONE.below(self.keys.hint(key)));
+        let hint = key.map_or(Hint::NONE, |key| Hint::NONE.below(self.keys.name(key, is_candidate).hint));
         let asked = Asked { wanted: *wanted, least };
         self.value(Value { text: value, places: Places::at(0), hint, level: 0 }, asked)?;
         settle::settle(&mut self.found, None, out);
@@ -216,16 +216,15 @@ impl Scanner {
         level: u8,
         asked: Asked,
     ) -> Result<Hint, ScanError> {
-        let node = tape.node(index);
-        let own = if node.escaped {
-            self.keys.hint(&tape.unescape(index))
+        let name = if tape.node(index).escaped {
+            self.keys.name(&tape.unescape(index), is_candidate)
         } else {
-            self.keys.hint(tape.inner(index))
+            self.keys.name(tape.inner(index), is_candidate)
         };
-        if node.end - node.start > 8 {
+        if name.is_candidate {
             self.string(tape, index, places, Hint::NONE, level, asked)?;
         }
-        Ok(around.below(own))
+        Ok(around.below(name.hint))
     }
 
     fn string(
@@ -254,6 +253,9 @@ impl Scanner {
     /// A text on one level: flat, then its layers.
     fn value(&mut self, value: Value<'_>, asked: Asked) -> Result<(), ScanError> {
         let profile = profile(value.text.as_bytes());
+        if profile.is_ascii && !profile.is_candidate(value.text) && value.hint.is_silent() {
+            return Ok(());
+        }
         if profile.is_ascii || !fold::is_needed(value.text) {
             return self.plain(value, profile, asked);
         }
@@ -268,13 +270,13 @@ impl Scanner {
 
     fn plain(&mut self, value: Value<'_>, profile: Profile, asked: Asked) -> Result<(), ScanError> {
         let Value { text, hint, level, .. } = value;
-        let is_named = !hint.classes.is_empty() || hint.has(Hint::LATITUDE);
+        let is_named = !hint.is_silent();
         if is_named {
             self.hits.clear();
             flat::keyed(text, &hint, &mut self.hits);
             self.note_hits(value, asked);
         }
-        if !(profile.is_candidate() || is_named && text.len() >= 6) || is_time_or_uuid(text.as_bytes()) {
+        if !(profile.is_candidate(text) || is_named && text.len() >= 6) || is_time_or_uuid(text.as_bytes()) {
             return Ok(());
         }
         if level < LEVELS_MAX && profile.braces && self.json_inside(value, asked)? {
@@ -285,7 +287,7 @@ impl Scanner {
         view.walk(&mut self.run);
         self.note_hits(value, asked);
         if level < LEVELS_MAX {
-            if profile.percent {
+            if profile.marks & P_SIGN != 0 {
                 self.percent_inside(value, asked)?;
             }
             if profile.is_mixed() {
@@ -322,6 +324,9 @@ impl Scanner {
     }
 
     fn note_hits(&mut self, value: Value<'_>, asked: Asked) {
+        if self.hits.is_empty() {
+            return;
+        }
         let least = asked.least.threshold();
         for hit in self.hits.drain(..) {
             if hit.strength >= least && asked.wanted.contains(hit.class) {
@@ -345,7 +350,7 @@ impl Scanner {
         let object = tape.node(key).parent;
         let is_value = |index: u32| matches!(tape.node(index).kind, Kind::Number | Kind::String);
         let longitude = tape.members(object).take(SIBLINGS_MAX).find(|(sibling, value)| {
-            is_value(*value) && self.keys.hint(tape.inner(*sibling)).has(Hint::LONGITUDE)
+            is_value(*value) && self.keys.name(tape.inner(*sibling), is_candidate).hint.has(Hint::LONGITUDE)
         });
         let Some((_, longitude)) = longitude.filter(|_| is_value(key + 1)) else { return };
         self.pair(tape, [key + 1, longitude], places, level, asked, out);
@@ -417,21 +422,21 @@ impl Scanner {
 /// What bytes a text has, as far as that decides whether and how to look at it.
 #[derive(Clone, Copy, Debug)]
 struct Profile {
-    digits: u32,
     length: usize,
-    is_ascii: bool,
     marks: u8,
+    is_ascii: bool,
+    /// Counted as far as matters.
+    digits: u8,
     /// It may be JSON as a whole.
     braces: bool,
-    percent: bool,
 }
 
 const P_UPPER: u8 = 1;
 const P_LOWER: u8 = 2;
-const P_AT: u8 = 4;
+const P_SIGN: u8 = 4;
 const P_COLON: u8 = 8;
 const P_SPACE: u8 = 16;
-const P_PERCENT: u8 = 32;
+const P_DIGIT: u8 = 32;
 const P_LESS: u8 = 64;
 const P_HIGH: u8 = 128;
 
@@ -442,10 +447,10 @@ static PROFILE: [u8; 256] = {
         table[at] = match at as u8 {
             b'A'..=b'Z' => P_UPPER,
             b'a'..=b'z' => P_LOWER,
-            b'@' => P_AT,
+            b'@' | b'%' => P_SIGN,
             b':' => P_COLON,
             b' ' => P_SPACE,
-            b'%' => P_PERCENT,
+            b'0'..=b'9' => P_DIGIT,
             b'<' => P_LESS,
             128.. => P_HIGH,
             _ => 0,
@@ -455,44 +460,54 @@ static PROFILE: [u8; 256] = {
     table
 };
 
+/// Fewer digits are no number of any class.
+const DIGITS_MIN: u8 = 4;
+
 #[inline]
 fn profile(bytes: &[u8]) -> Profile {
-    let mut marks = 0;
-    let mut digits = 0;
-    for &byte in bytes {
-        marks |= PROFILE[byte as usize];
-        digits += u32::from(byte.wrapping_sub(b'0') < 10);
-    }
+    let marks = bytes.iter().fold(0, |marks, byte| marks | PROFILE[*byte as usize]);
+    let digits = if marks & P_DIGIT == 0 {
+        0
+    } else {
+        bytes.iter().filter(|byte| byte.is_ascii_digit()).take(DIGITS_MIN as usize).count() as u8
+    };
     let braces = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['))
         && matches!(bytes.trim_ascii_end().last(), Some(b'}' | b']'));
-    Profile {
-        digits,
-        length: bytes.len(),
-        is_ascii: marks & P_HIGH == 0,
-        marks,
-        braces,
-        percent: marks & P_PERCENT != 0,
-    }
+    Profile { length: bytes.len(), marks, is_ascii: marks & P_HIGH == 0, digits, braces }
 }
 
 impl Profile {
     /// Whether a detector or a layer could begin in it.
-    fn is_candidate(&self) -> bool {
-        self.length >= 6
-            && (self.digits >= 4
-                || self.marks & P_AT != 0
-                || self.braces
-                || self.percent
-                || (self.marks & (P_COLON | P_LESS) != 0 && self.digits > 0)
-                || (self.length >= 16
-                    && (self.is_mixed()
-                        || self.marks & P_UPPER != 0 && (self.digits > 0 || self.marks & P_SPACE == 0))))
+    #[inline]
+    fn is_candidate(&self, text: &str) -> bool {
+        if self.digits >= DIGITS_MIN || self.marks & P_SIGN != 0 || self.braces {
+            return self.length >= 6;
+        }
+        if self.marks & (P_COLON | P_LESS) != 0 && (self.digits > 0 || self.marks & P_UPPER != 0) {
+            return self.length >= 6;
+        }
+        self.length >= 16 && self.marks & P_UPPER != 0 && has_long_word(text.as_bytes())
     }
 
     /// Capitals and small letters, as random text and encodings have.
     fn is_mixed(&self) -> bool {
         self.marks & P_UPPER != 0 && self.marks & P_LOWER != 0 || self.marks & P_LESS != 0
     }
+}
+
+/// Whether a name of a member may hold personal data itself.
+fn is_candidate(key: &str) -> bool {
+    let profile = profile(key.as_bytes());
+    profile.is_candidate(key) || !profile.is_ascii && fold::is_needed(key)
+}
+
+/// Sixteen letters and digits or more, as tokens and encodings without digits have.
+fn has_long_word(bytes: &[u8]) -> bool {
+    let mut length = 0;
+    bytes.iter().any(|byte| {
+        length = if byte.is_ascii_alphanumeric() { length + 1 } else { 0 };
+        length >= 16
+    })
 }
 
 /// A time by RFC 3339 or a UUID, and nothing else: the commonest strings with digits.

@@ -75,17 +75,20 @@ impl<'t> Tape<'t> {
 
     /// # Panics
     /// Where `index` is not of this tape, as slices do.
+    #[inline]
     pub fn node(&self, index: u32) -> &'t Node {
         &self.nodes[index as usize]
     }
 
     /// The text of a node as it stands: quotes and escapes of strings, everything below an object or array.
+    #[inline]
     pub fn raw(&self, index: u32) -> &'t str {
         let node = self.node(index);
         &self.text[node.start as usize..node.end as usize]
     }
 
     /// The text between the quotes of a key or string as it stands; of other nodes as [`Tape::raw`].
+    #[inline]
     pub fn inner(&self, index: u32) -> &'t str {
         let raw = self.raw(index);
         match self.node(index).kind {

@@ -55,7 +55,9 @@ pub(crate) struct Plan {
 /// What the Classification says of a topic.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
+    /// The outermost layer's first.
     fields: Vec<(Path, Class)>,
+    vouched: usize,
     may_hold: ClassSet,
     /// By the depth of the layer that says so.
     opaque: SmallVec<[(usize, ClassSet); 1]>,
@@ -65,15 +67,19 @@ impl Known {
     fn of(classified: &[(&Classification, &Classified)]) -> Known {
         let mut known = Known::default();
         for (document, topic) in classified {
+            // Documents come outer layers first.
             known.fields.extend(topic.fields.iter().cloned());
-            known.may_hold = known.may_hold.union(topic.may_hold);
+            if document.layer.depth == 0 {
+                known.vouched = known.fields.len();
+                known.may_hold = known.may_hold.union(topic.may_hold);
+            }
             known.opaque.extend(topic.opaque.map(|classes| (document.layer.depth, classes)));
         }
         known
     }
 
     pub(crate) fn declared(&self) -> Declared<'_> {
-        Declared { fields: &self.fields, may_hold: self.may_hold }
+        Declared { fields: &self.fields, vouched: self.vouched, may_hold: self.may_hold }
     }
 
     /// What data hold that are neither JSON nor text, as far as a rule of a layer may rely on it: it loosens, so an

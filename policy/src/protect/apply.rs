@@ -153,7 +153,7 @@ fn check_names(asked: &mut Asked<'_>) -> Result<(), CannotProtect> {
     let declared = survey.declared.fields.iter();
     for (_, class) in declared.filter(|(path, _)| path.attribute().is_some_and(|name| NAMING.contains(&name)))
     {
-        if asked.by_declared(*class).is_some() {
+        if asked.by_declared(*class, true).is_some() {
             return Err(asked.fail(Unprotectable::Name, |at, _| asked.hit[at]));
         }
     }
@@ -245,10 +245,11 @@ fn protect_attributes(
                 whole = Demanded::join(whole, Some(asked.by_claim(number, Label::FIELD)));
             }
         }
-        for class in survey.declared_attribute(name) {
-            whole = Demanded::join(whole, asked.by_declared(class));
-        }
         let place = Place::Attribute(at as u16);
+        for class in survey.declared_attribute(name) {
+            let undeclared = survey.is_undeclared_outside(class, Some(place));
+            whole = Demanded::join(whole, asked.by_declared(class, undeclared));
+        }
         let has_findings = survey.attributes.iter().any(|(other, _)| *other == place);
         if whole.is_none() && !has_findings && survey.listed.entries.is_empty() {
             continue;

@@ -30,10 +30,11 @@ impl<'a> Asked<'a> {
     }
 
     /// What is asked of a field that the Classification declares.
-    pub(crate) fn by_declared(&mut self, class: Class) -> Option<Demanded> {
+    pub(crate) fn by_declared(&mut self, class: Class, undeclared: bool) -> Option<Demanded> {
         let mut only = ClassSet::EMPTY;
         only.insert(class);
-        self.by_classes(only, ClassSet::EMPTY, Confidence::High, Label::class(class, ClassSet::EMPTY))
+        let undeclared = if undeclared { only } else { ClassSet::EMPTY };
+        self.by_classes(only, undeclared, Confidence::High, Label::class(class, ClassSet::EMPTY))
     }
 
     /// What is asked of a value that the list says was of a class.
@@ -53,7 +54,7 @@ impl<'a> Asked<'a> {
         match finding.node {
             Some(node) => {
                 // What the Classification declares a field to be has no alternatives.
-                if let Some(declared) = survey.declared_at(node).find(|class| classes.contains(*class)) {
+                if let Some(declared) = survey.vouched_at(node).find(|class| classes.contains(*class)) {
                     main = declared;
                     classes = [declared].into_iter().collect();
                 }

@@ -42,6 +42,9 @@ pub(crate) struct Claim<'a> {
 pub(crate) struct Declared<'a> {
     /// The value at the path *is* of the class.
     pub(crate) fields: &'a [(Path, Class)],
+    /// So many of these, from the first, are the word of the outermost layer. An inner layer's word adds what is to be
+    /// protected; it takes no alternative away and makes nothing listed, for that would loosen rules of outer layers.
+    pub(crate) vouched: usize,
     /// Somewhere in the event.
     pub(crate) may_hold: ClassSet,
 }

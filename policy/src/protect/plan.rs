@@ -166,7 +166,10 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
         for (_, mark) in marks {
             let one = match *mark {
                 Mark::Path(claim) => Some(self.asked.by_claim(claim, Label::FIELD)),
-                Mark::Declared(class) => self.asked.by_declared(class),
+                Mark::Declared(class) => {
+                    let undeclared = self.asked.survey.is_undeclared_at_node(class, node);
+                    self.asked.by_declared(class, undeclared)
+                }
                 Mark::Finding(_) | Mark::Listed => None,
             };
             demanded = Demanded::join(demanded, one);
@@ -214,7 +217,10 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
         for (at, mark) in below {
             let one = match *mark {
                 Mark::Path(claim) => Some(self.asked.by_claim(claim, Label::FIELD)),
-                Mark::Declared(class) => self.asked.by_declared(class),
+                Mark::Declared(class) => {
+                    let undeclared = self.asked.survey.is_undeclared_at_node(class, *at);
+                    self.asked.by_declared(class, undeclared)
+                }
                 Mark::Finding(finding) => self.by_finding(finding).map(|(_, demanded)| demanded),
                 Mark::Listed => {
                     let text = self.tape.unescape(*at);

@@ -33,6 +33,7 @@ pub(crate) struct Surveyor {
     data: Vec<Finding>,
     attributes: Vec<(Place, Finding)>,
     fields: Vec<(u32, Class)>,
+    vouched: Vec<(u32, Class)>,
     nodes: Vec<u32>,
 }
 
@@ -57,6 +58,8 @@ pub(crate) struct Survey<'a> {
     pub(crate) attributes: &'a [(Place, Finding)],
     /// Nodes of declared fields, in order.
     pub(crate) fields: &'a [(u32, Class)],
+    /// Those of them that are the outermost layer's word.
+    vouched: &'a [(u32, Class)],
     pub(crate) listed: Listed,
 }
 
@@ -106,10 +109,11 @@ impl Surveyor {
         wanted: &ClassSet,
         least: Confidence,
     ) -> Survey<'a> {
-        let Surveyor { tape, scanner, data, attributes, fields, nodes } = self;
+        let Surveyor { tape, scanner, data, attributes, fields, vouched, nodes } = self;
         data.clear();
         attributes.clear();
         fields.clear();
+        vouched.clear();
         let mut listed = Listed::read(event, keys);
         let mut content = match content(event) {
             Content::None => Ok(Read::None),
@@ -120,15 +124,20 @@ impl Surveyor {
         let scanned = match &content {
             Ok(Read::Json(tape)) => {
                 listed.resolve(tape);
-                for (path, class) in declared.fields {
+                for (at, (path, class)) in declared.fields.iter().enumerate() {
                     nodes.clear();
                     path.resolve(tape, &listed.numbering, nodes);
-                    fields.extend(nodes.iter().map(|node| (*node, *class)));
+                    let resolved = nodes.iter().map(|node| (*node, *class));
+                    if at < declared.vouched {
+                        vouched.extend(resolved.clone());
+                    }
+                    fields.extend(resolved);
                 }
                 fields.sort_unstable();
-                scanner.scan_json(tape, wanted, least, data)
+                vouched.sort_unstable();
+                if wanted.is_empty() { Ok(()) } else { scanner.scan_json(tape, wanted, least, data) }
             }
-            Ok(Read::Text(text)) => scanner.scan_text(text, wanted, least, data),
+            Ok(Read::Text(text)) if !wanted.is_empty() => scanner.scan_text(text, wanted, least, data),
             _ => Ok(()),
         };
         if scanned.is_err() {
@@ -143,7 +152,7 @@ impl Surveyor {
         if !wanted.is_empty() && !look_outside(scanner, attributes, event, topic, wanted, least) {
             content = Err(CannotRead::Budget);
         }
-        Survey { event, declared, content, data, attributes, fields, listed }
+        Survey { event, declared, content, data, attributes, fields, vouched, listed }
     }
 }
 
@@ -234,7 +243,7 @@ impl<'a> Survey<'a> {
             alternatives: ClassSet::EMPTY,
             confidence: Confidence::High,
             declared: true,
-            undeclared: false,
+            undeclared: self.is_undeclared(class, at),
             survey: self,
             at,
         };
@@ -254,8 +263,21 @@ impl<'a> Survey<'a> {
 
     /// Classes of the declared field that a node is, or is in.
     pub(crate) fn declared_at(&self, node: u32) -> impl Iterator<Item = Class> + use<'_, 'a> {
+        self.classes_at(self.fields, node)
+    }
+
+    /// The same by the word of the outermost layer alone.
+    pub(crate) fn vouched_at(&self, node: u32) -> impl Iterator<Item = Class> + use<'_, 'a> {
+        self.classes_at(self.vouched, node)
+    }
+
+    fn classes_at(
+        &self,
+        fields: &'a [(u32, Class)],
+        node: u32,
+    ) -> impl Iterator<Item = Class> + use<'_, 'a> {
         let mut above = match &self.content {
-            Ok(Read::Json(tape)) if !self.fields.is_empty() => Some((*tape, node)),
+            Ok(Read::Json(tape)) if !fields.is_empty() => Some((*tape, node)),
             _ => None,
         };
         let nodes = std::iter::from_fn(move || {
@@ -264,9 +286,9 @@ impl<'a> Survey<'a> {
             above = (parent != at).then_some((tape, parent));
             Some(at)
         });
-        nodes.flat_map(|at| {
-            let from = self.fields.partition_point(|(field, _)| *field < at);
-            self.fields[from..].iter().take_while(move |(field, _)| *field == at).map(|(_, class)| *class)
+        nodes.flat_map(move |at| {
+            let from = fields.partition_point(|(field, _)| *field < at);
+            fields[from..].iter().take_while(move |(field, _)| *field == at).map(|(_, class)| *class)
         })
     }
 
@@ -283,10 +305,12 @@ impl<'a> Survey<'a> {
             return false;
         }
         match at {
-            At::Node(node) => !self.declared_at(node).any(|declared| declared == class),
+            At::Node(node) => !self.vouched_at(node).any(|declared| declared == class),
             At::Outside(Place::Attribute(at)) => {
                 let name = self.event.attributes().nth(usize::from(at)).map(|(name, _)| name);
-                !name.is_some_and(|name| self.declared_attribute(name).any(|declared| declared == class))
+                let vouched = &self.declared.fields[..self.declared.vouched];
+                let says = |(path, declared): &(Path, Class)| path.attribute() == name && *declared == class;
+                name.is_none() || !vouched.iter().any(says)
             }
             At::Outside(Place::Topic) | At::Text => true,
         }

@@ -69,7 +69,7 @@ impl World {
             .map(|(rule, demand)| Claim { demand, rule, opaque: self.opaque })
             .collect();
         let mut surveyor = self.surveyor.borrow_mut();
-        let declared = Declared { fields: &self.fields, may_hold: self.may_hold };
+        let declared = Declared { fields: &self.fields, vouched: self.fields.len(), may_hold: self.may_hold };
         let survey = surveyor.look(event, self.topic, declared, &self.keys, &wanted, least);
         let crossing = Crossing { to_zone: self.to_zone, topic: self.topic };
         apply(&survey, &claims, &self.keys, &self.ring, &self.randomness, crossing)

@@ -136,7 +136,8 @@ impl Core {
         }
         peer.lanes.known_runs = exchange.open.iter().copied().collect();
         if let Some(source) = self.state.sources.get(from) {
-            peer.lanes.forget_closed(source);
+            let freed = peer.lanes.forget_closed(source);
+            self.actions.extend(freed.into_iter().map(|body| Action::Ready { body, out_of_order: false }));
             peer.lanes.say_all(source, now);
         } else {
             peer.lanes.due(now);

@@ -162,10 +162,15 @@ impl Lanes {
         self.number
     }
 
-    pub(super) fn forget_closed(&mut self, source: &Source) {
+    /// Gives the bodies, in order, of what waited for a number of a run that is closed now: it will never come.
+    pub(super) fn forget_closed(&mut self, source: &Source) -> Vec<u64> {
+        let closed: Vec<_> = self.held.keys().filter(|(run, ..)| source.is_closed(*run)).copied().collect();
+        let held = closed.iter().filter_map(|at| self.held.remove(at)).flatten();
+        let freed = held.filter_map(|held| held.body).collect();
         self.durable.retain(|(run, _), _| !source.is_closed(*run));
         self.offered.retain(|(run, _), _| !source.is_closed(*run));
         self.changed.retain(|(run, _)| !source.is_closed(*run));
+        freed
     }
 
     pub(super) fn all_durable(&self) -> impl Iterator<Item = LaneRanges> {
@@ -290,6 +295,12 @@ impl Core {
     pub(super) fn offer_in_order(&mut self, key: &EventKey, prev: u64, body: Option<u64>, now: Instant) {
         let lanes = &mut self.peers.entry(key.origin.clone()).or_default().lanes;
         let place = (key.run, key.lane);
+        if self.state.sources.get(&key.origin).is_some_and(|source| source.is_closed(key.run)) {
+            // Nothing of the run can come any more, so there is nothing to wait for.
+            let ready = body.map(|body| Action::Ready { body, out_of_order: false });
+            self.actions.extend(ready);
+            return;
+        }
         let offered = lanes.offered.entry(place).or_default();
         if prev < key.seq && prev > offered.cumulative() {
             let held = Held { key: key.clone(), prev, body, since: now };
@@ -351,7 +362,10 @@ impl Core {
             let lanes = &mut peer.lanes;
             let late = lanes.held.iter().find(|(_, held)| held.iter().any(|one| one.since + hold <= now));
             let Some((run, lane, waited_for)) = late.map(|(at, _)| *at) else { return };
-            let all = lanes.held.remove(&(run, lane, waited_for)).unwrap_or_default();
+            // What waits for an earlier number, and not for as long, must not come behind.
+            let places = lanes.held.range((run, lane, 0)..=(run, lane, waited_for)).map(|(at, _)| *at);
+            let places: Vec<_> = places.collect();
+            let all: Vec<Held> = places.iter().filter_map(|at| lanes.held.remove(at)).flatten().collect();
             let reach = all.iter().map(|held| held.key.seq).max().unwrap_or(waited_for);
             lanes.offered.entry((run, lane)).or_default().insert(1, reach);
             for body in all.into_iter().filter_map(|held| held.body) {

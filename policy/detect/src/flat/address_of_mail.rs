@@ -8,7 +8,7 @@ use crate::keys::Hint;
 const LOCAL_MAX: usize = 64;
 const DOMAIN_MAX: usize = 253;
 
-/// Ends that look like those of domains, of files, units and hosts that are not on the Internet.
+/// In order, for the search. Ends that look like those of domains, of files, units and hosts that are not on the Internet.
 const NOT_DOMAINS: &[&str] = &[
     "avi", "bmp", "cfg", "conf", "config", "css", "csv", "dat", "dll", "dmg", "doc", "docx", "eps", "exe",
     "gif", "gz", "htm", "html", "ico", "ini", "iso", "jar", "java", "jpeg", "jpg", "js", "json", "jsx",
@@ -42,7 +42,7 @@ impl View<'_> {
         };
         let is_top =
             top.len() >= 2 && !top.iter().any(|byte| marks(*byte) & DIGIT != 0) || top.starts_with(b"xn--");
-        let is = |list: &[&str]| list.iter().any(|known| known.as_bytes() == top);
+        let is = |list: &[&str]| list.binary_search_by(|known| known.as_bytes().cmp(top)).is_ok();
         // `git@github.com:acme/shop.git` names a repository, and behind `://` stands a name for a login.
         let is_repository = self.bytes.get(end) == Some(&b':')
             && (local == b"git"
@@ -147,4 +147,14 @@ impl View<'_> {
 /// address without being part of it.
 fn is_letter_of_alphabet(c: char) -> bool {
     matches!(u32::from(c), 0xc0..=0x24f | 0x370..=0x52f | 0x1e00..=0x1fff) && c.is_alphabetic()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_in_order() {
+        assert!(NOT_DOMAINS.is_sorted() && NOT_PUBLIC.is_sorted());
+    }
 }

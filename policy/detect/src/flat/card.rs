@@ -23,6 +23,8 @@ pub(super) fn strength(window: &Window<'_>) -> Option<i16> {
         }
         // Digit by digit is how somebody writes who does not want to be found.
         pattern if ones(pattern, d.len()) => Some(base),
+        // The usual groups with unusual separators, or the other way round.
+        0x4444 | 0x465 | 0x464 => Some(base + 2),
         _ if matches!(window.separator, b' ' | b'-' | b'.') && base >= 20 => Some(base - 12),
         _ => None,
     }
@@ -34,7 +36,7 @@ fn ones(pattern: u64, count: usize) -> bool {
 
 /// The usual lengths of a scheme stand for themselves; rare ones need more than a tenth of all numbers passing.
 fn issuer(d: &[u8]) -> Option<i16> {
-    const SURE: i16 = 25;
+    const SURE: i16 = 24;
     const RARE: i16 = 12;
     let length = d.len();
     let four = checks::number(&d[..4]);

@@ -185,30 +185,44 @@ fn date_at(text: &str) -> Option<usize> {
     written_date(text)
 }
 
+/// How the names of months begin, in the languages of the West.
+const MONTHS: &[&str] = &[
+    "jan", "feb", "mar", "mär", "apr", "avr", "abr", "may", "mai", "mag", "maj", "jun", "jul", "giu", "lug",
+    "aug", "aoû", "ago", "aou", "sep", "set", "oct", "okt", "ott", "out", "nov", "dec", "dez", "dic", "déc",
+    "fév", "juin", "juil", "ene", "gen", "mei", "maa",
+];
+
+fn is_month(word: &str) -> bool {
+    MONTHS.iter().any(|month| {
+        word.get(..month.len()).is_some_and(|head| {
+            head.eq_ignore_ascii_case(month) || !head.is_ascii() && head.to_lowercase() == *month
+        })
+    })
+}
+
 /// `12 May 1987`, `May 12, 1987`, `12. Mai 1987`, `12-May-1987`.
 fn written_date(text: &str) -> Option<usize> {
-    const MONTHS: &[&str] = &[
-        "jan", "feb", "mar", "mär", "apr", "avr", "abr", "may", "mai", "mag", "maj", "jun", "jul", "giu",
-        "lug", "aug", "aoû", "ago", "aou", "sep", "set", "oct", "okt", "ott", "out", "nov", "dec", "dez",
-        "dic", "déc", "fév", "juin", "juil", "ene", "gen", "mei", "maa",
-    ];
+    // A month is the first word or the one behind the day, whatever stands between.
+    let behind = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let behind = behind.trim_start_matches([' ', '-', '.', '/']);
+    if !behind.starts_with(char::is_alphabetic) {
+        return None;
+    }
     let mut end = 0;
     let (mut days, mut years, mut months) = (0, 0, 0);
     for part in text.split_inclusive([' ', '-', ',', '.', '/']).take(7) {
-        let word = part.trim_end_matches([' ', '-', ',', '.', '/']);
+        let word = part.trim_end_matches(|c: char| !c.is_alphanumeric());
         let bare = word.trim_end_matches(char::is_alphabetic);
         match bare.parse::<u32>() {
             Ok(1..=31) if days == 0 && matches!(word.len() - bare.len(), 0 | 2) => days += 1,
             Ok(1850..=checks::YEAR_MAX) if years == 0 => years += 1,
             _ if word.is_empty() || word == "de" || word == "of" => {}
-            _ if months == 0 && MONTHS.iter().any(|month| word.to_lowercase().starts_with(month)) => {
-                months += 1
-            }
+            _ if months == 0 && is_month(word) => months += 1,
             _ => break,
         }
         end += part.len();
         if days + years + months == 3 {
-            return Some(text[..end].trim_end_matches([' ', '-', ',', '.']).len());
+            return Some(text[..end].trim_end_matches(|c: char| !c.is_alphanumeric()).len());
         }
     }
     None
@@ -217,12 +231,13 @@ fn written_date(text: &str) -> Option<usize> {
 impl View<'_> {
     /// A date that begins with a number, behind words that speak of birth.
     pub(super) fn birth_date(&mut self, start: usize, end: usize) {
+        // Behind a dash or a slash it is the middle of something.
         let may = start >= 3
+            && !matches!(self.bytes[start - 1], b'-' | b'/' | b'.' | b'_')
             && matches!(end - start, 1 | 2 | 4 | 8)
-            && self
-                .bytes
-                .get(end)
-                .is_none_or(|byte| !byte.is_ascii() || b"-/. ".contains(byte) || end - start == 8);
+            && self.bytes.get(end).is_none_or(|byte| {
+                !byte.is_ascii() || matches!(byte, b'-' | b'/' | b'.' | b' ') || end - start == 8
+            });
         if may
             && self.wanted.contains(Class::BIRTH_DATE)
             && let Some(length) = date_at(&self.text[start..])

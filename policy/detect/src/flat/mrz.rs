@@ -35,12 +35,12 @@ impl View<'_> {
         let line = |at: usize| &bytes[lines[at].0..lines[at].1];
         let is_valid = match (first - start, count) {
             // Two or three lines without a break between them.
-            (88, 1) => second_line(&line(0)[44..]),
-            (72, 1) => second_line(&line(0)[36..]),
+            (88, 1) => second_line(&line(0)[44..], line(0)[0] == b'V'),
+            (72, 1) => second_line(&line(0)[36..], line(0)[0] == b'V'),
             (90, 1) => three_lines(&line(0)[..30], &line(0)[30..60]),
             (30, 3) => three_lines(line(0), line(1)),
-            (44 | 36, 2) => second_line(line(1)),
-            (44 | 36, _) => second_line(line(0)),
+            (44 | 36, 2) => second_line(line(1), line(0)[0] == b'V'),
+            (44 | 36, _) => second_line(line(0), false),
             (30, 2) => three_lines(line(0), line(1)),
             _ => false,
         };
@@ -52,7 +52,8 @@ impl View<'_> {
         let is_names = matches!(line(0)[0], b'P' | b'V' | b'I' | b'A' | b'C')
             && memchr::memmem::find(line(0), b"<<").is_some()
             && line(0).iter().filter(|byte| **byte == b'<').count() >= 5
-            && line(0)[2..5].iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'<');
+            && line(0)[2..5].iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'<')
+            && !line(0)[5..].iter().any(u8::is_ascii_digit);
         if matches!(first - start, 44 | 36) && is_names {
             self.offer(Class::MRZ, start, first, 36);
         }
@@ -84,7 +85,7 @@ fn checks<'a>(parts: impl IntoIterator<Item = &'a u8>, check: u8) -> bool {
 }
 
 /// Number, birth and expiry with their digits, and in passports and cards one over all.
-fn second_line(line: &[u8]) -> bool {
+fn second_line(line: &[u8], is_first_of_visa: bool) -> bool {
     if line.len() < 36 {
         return false;
     }
@@ -95,9 +96,11 @@ fn second_line(line: &[u8]) -> bool {
         44 => checks(all.chain(&line[21..43]), line[43]),
         _ => checks(all.chain(&line[21..35]), line[35]),
     };
+    // The second line of a visa ends in what its state pleases.
+    let is_visa = is_first_of_visa && matches!(line[20], b'M' | b'F' | b'<' | b'X');
     // Visas have no digit over all, three of them make one in a thousand, and the letters of the country the rest.
     let is_country = line[10..13].iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'<');
-    parts && is_country && (over_all || matches!(line[20], b'M' | b'F' | b'<' | b'X'))
+    parts && is_country && (over_all || is_visa)
 }
 
 fn three_lines(first: &[u8], second: &[u8]) -> bool {

@@ -75,9 +75,11 @@ impl View<'_> {
         if length > 2 && self.bytes[end - 1] == b':' && !self.bytes[..end].ends_with(b"::") {
             end -= 1;
         }
-        let starts = !start
-            .checked_sub(1)
-            .is_some_and(|at| marks(self.bytes[at]) & ALNUM != 0 || matches!(self.bytes[at], b':' | b'.'));
+        let starts = match self.byte_before(start) {
+            Some(b':') => self.is_label(start - 1),
+            Some(byte) => marks(byte) & ALNUM == 0 && byte != b'.',
+            None => true,
+        };
         if length < 6 || !starts || self.continues(end) || length == 46 {
             return at + 1;
         }
@@ -104,6 +106,14 @@ impl View<'_> {
         };
         self.offer(Class::IP, start, end, base);
         end
+    }
+
+    /// Whether the word before a colon is a name for what follows, not a group of it: `ip:`, `mac:`, none.
+    fn is_label(&self, colon: usize) -> bool {
+        let word = self.bytes[..colon].iter().rev().take(5).take_while(|byte| marks(**byte) & ALNUM != 0);
+        let (length, all) = word.fold((0, HEX), |(length, all), byte| (length + 1, all & marks(*byte)));
+        let is_group = (1..=4).contains(&length) && all & HEX != 0;
+        !is_group && self.byte_before(colon) != Some(b':')
     }
 
     /// Six pairs of hexadecimal digits with one separator.

@@ -276,6 +276,10 @@ impl View<'_> {
         if !(7..=15).contains(&d.len()) || !matches!(window.separator, 0 | 1 | b' ' | b'-' | b'.' | b'/') {
             return;
         }
+        // Joined to a word in front it is a code of something.
+        if step < 0 && !self.hint.says(Class::PHONE) {
+            return;
+        }
         let first = checks::number(&d[..3]);
         let is_nanp = match d.len() {
             10 => d[0] >= 2 && d[3] >= 2 && d[1..3] != [1, 1],

@@ -62,6 +62,9 @@ impl View<'_> {
     /// Looks at a word of digits and what is joined to it; where to go on.
     pub(super) fn digits(&mut self, word: Word<'_>, run: &mut Run) -> usize {
         self.birth_date(word.start, word.end);
+        if word.bytes.len() == 2 && self.bytes.get(word.end) == Some(&b'.') {
+            self.dotted_cnpj(word.start);
+        }
         let end = self.collect(word, run);
         if run.count == 0 {
             return word.end;
@@ -235,7 +238,7 @@ impl View<'_> {
         let d = window.digits;
         let dashed = match (window.pattern, window.separator) {
             (0, _) => Some(0),
-            (0x324, b'-') => Some(25),
+            (0x324, b'-') => Some(24),
             (0x324, _) => Some(18),
             _ => None,
         };
@@ -243,7 +246,7 @@ impl View<'_> {
             self.shaped(Class::US_SSN, window, step, dashed);
         }
         if checks::us_itin(d) {
-            self.shaped(Class::US_ITIN, window, step, dashed.map(|base| base + 3));
+            self.shaped(Class::US_ITIN, window, step, dashed);
         }
         let thirds = window.shape(2, &[0x333], if window.separator == b'-' { 22 } else { 16 });
         if checks::nl_bsn(d) {
@@ -265,10 +268,13 @@ impl View<'_> {
 
     fn ten(&mut self, window: &Window<'_>, step: i16) {
         let d = window.digits;
-        let moment = if is_epoch(d) { -10 } else { 0 };
+        let moment = if window.pattern == 0 && is_epoch(d) { -10 } else { 0 };
         if checks::gb_nhs(d) {
             let grouped = if window.separator == b' ' { 22 } else { 17 };
             self.shaped(Class::GB_NHS, window, step + moment, window.shape(5, &[0x334], grouped));
+        }
+        if window.pattern == 0x64 && window.separator == b'-' {
+            self.hetu(window.start, window.end);
         }
         if checks::se_personnummer(d) {
             let grouped = if window.separator == b'-' { 34 } else { 18 };
@@ -283,16 +289,16 @@ impl View<'_> {
     fn eleven(&mut self, window: &Window<'_>, step: i16) {
         let d = window.digits;
         if checks::br_cpf(d) {
-            self.shaped(Class::BR_CPF, window, step, window.shape(20, &[0x3332, 0x92], 45));
+            self.shaped(Class::BR_CPF, window, step, window.shape(22, &[0x3332, 0x92], 45));
         }
         if checks::de_tax_id(d) {
-            self.shaped(Class::DE_TAX_ID, window, step, window.shape(22, &[0x2333, 0x23_33], 38));
+            self.shaped(Class::DE_TAX_ID, window, step, window.shape(23, &[0x2333], 38));
         }
         if checks::pl_pesel(d) {
-            self.shaped(Class::PL_PESEL, window, step, window.shape(21, &[], 0));
+            self.shaped(Class::PL_PESEL, window, step, window.shape(22, &[], 0));
         }
         if checks::tr_tckn(d) {
-            self.shaped(Class::TR_TCKN, window, step, window.shape(20, &[0x3332], 20));
+            self.shaped(Class::TR_TCKN, window, step, window.shape(22, &[0x3332], 22));
         }
         if checks::no_fodselsnummer(d) {
             self.shaped(Class::NO_FNR, window, step, window.shape(27, &[0x65], 42));
@@ -303,7 +309,9 @@ impl View<'_> {
         if is_cn_mobile(d) && matches!(window.separator, 0 | b' ' | b'-') {
             // Nothing checks it, so a bare one counts only where the whole value is one or a character of a
             // script without spaces stands beside it.
-            let beside = window.start > 0 || window.end < self.bytes.len();
+            let is_open = |byte: Option<u8>| byte.is_some_and(|byte| !b"=:&;,\"'".contains(&byte));
+            let beside =
+                is_open(self.byte_before(window.start)) || is_open(self.bytes.get(window.end).copied());
             let near_cjk = self.text[..window.start].chars().next_back().is_some_and(|c| !c.is_ascii())
                 || self.text[window.end..].chars().next().is_some_and(|c| !c.is_ascii());
             let bare = match self.kind {
@@ -334,10 +342,14 @@ impl View<'_> {
 
     fn thirteen(&mut self, window: &Window<'_>, step: i16) {
         let d = window.digits;
-        let bare_step = step + if window.pattern == 0 && is_epoch(d) { -20 } else { 0 };
+        let bare_step = match (window.pattern, self.kind) {
+            (0, Kind::Number) if is_epoch(d) => step - 20,
+            (0, Kind::Text) if is_epoch(d) => step - 4,
+            _ => step,
+        };
         if checks::kr_rrn(d) {
             let plus = if checks::kr_rrn_check(d) { 8 } else { 0 };
-            let shape = window.shape(3, &[0x67], if window.separator == b'-' { 26 } else { 16 });
+            let shape = window.shape(3, &[0x67], if window.separator == b'-' { 24 } else { 16 });
             self.shaped(Class::KR_RRN, window, bare_step, shape.map(|base| base + plus));
         }
         if checks::ro_cnp(d) {
@@ -417,7 +429,7 @@ impl View<'_> {
 /// Seconds or milliseconds since 1970, of a time that events are from.
 fn is_epoch(d: &[u8]) -> bool {
     let first = checks::number(&d[..4]);
-    matches!(d.len(), 10 | 13) && (1200..2200).contains(&first)
+    matches!(d.len(), 10 | 13) && (1400..2000).contains(&first)
 }
 
 /// Year to second, as a time is written without separators.

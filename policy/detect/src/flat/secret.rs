@@ -118,6 +118,9 @@ static FIRST_TWO: [u64; 64] = {
     table
 };
 
+/// The shortest token.
+const TOKEN_BYTES_MIN: usize = 24;
+
 /// The ids of AWS begin with the kind of their owner.
 const AWS_KINDS: &[&[u8; 4]] =
     &[b"AKIA", b"ASIA", b"AROA", b"AIDA", b"AGPA", b"AIPA", b"ANPA", b"ANVA", b"APKA", b"ABIA", b"ACCA"];
@@ -134,7 +137,8 @@ impl View<'_> {
         if first == b'e' && bytes.starts_with(b"eyJ") {
             return self.jwt(word);
         }
-        if FIRST_TWO[(first & 63) as usize] >> (second & 63) & 1 == 1 {
+        let may = FIRST_TWO[(first & 63) as usize] >> (second & 63) & 1 == 1;
+        if may && self.bytes.len() - word.start >= TOKEN_BYTES_MIN {
             let after = self.token(word);
             if after > word.start {
                 return after;
@@ -152,7 +156,11 @@ impl View<'_> {
         if matches!(self.byte_before(word.start), Some(b'_' | b'-')) {
             return word.start;
         }
-        for token in TOKENS.iter().filter(|token| rest.starts_with(token.prefix.as_bytes())) {
+        let starts = |token: &&Token| {
+            let prefix = token.prefix.as_bytes();
+            rest[..2] == prefix[..2] && rest.starts_with(prefix)
+        };
+        for token in TOKENS.iter().filter(starts) {
             let body = &rest[token.prefix.len()..];
             let length = body.iter().take(token.max + 1).take_while(|byte| token.body.allows(**byte)).count();
             let body = &body[..length];

@@ -251,13 +251,13 @@ impl View<'_> {
         }
         let code = CODES[(first - b'A') as usize];
         let sum = code / 10 + code % 10 * 9 + checks::weighted(&number, &[8, 7, 6, 5, 4, 3, 2, 1, 1]);
-        if sum.is_multiple_of(10) && !checks::is_pattern(&number) {
+        if sum.is_multiple_of(10) {
             self.offer(Class::TW_ID, word.start, word.end, if word.has(UPPER) { 23 } else { 8 });
         }
     }
 
     /// ddmmyy, the sign of the century, three digits and a check character by mod 31.
-    fn hetu(&mut self, start: usize, end: usize) {
+    pub(super) fn hetu(&mut self, start: usize, end: usize) {
         let Some(text) = upper::<11>(&self.bytes[start..end]) else { return };
         let (Some(date), Some(serial)) = (digits::<6>(&text[..6]), digits::<3>(&text[7..10])) else { return };
         let century = match text[6] {
@@ -327,7 +327,7 @@ impl View<'_> {
     }
 
     /// 12.ABC.345/01DE-35, from its first word on.
-    fn dotted_cnpj(&mut self, start: usize) {
+    pub(super) fn dotted_cnpj(&mut self, start: usize) {
         let Some(text) = self.bytes.get(start..start + 18) else { return };
         if [text[2], text[6], text[10], text[15]] == *b"../-" && !self.continues(start + 18) {
             self.cnpj_at(start, start + 18, 45);

@@ -75,8 +75,14 @@ fn the_cache_says_what_the_table_says() {
     let mut cache = KeyCache::new();
     for round in 0..3 {
         for at in 0..5000 {
-            let key = format!("{}{}", ["email", "x", "orderId", "cardNumber"][at % 4], at * round);
-            assert_eq!(cache.hint(&key), Hint::of(&key), "{key}");
+            let key = format!(
+                "{}{}",
+                ["", "email", "orderId", "cardNumber", "aTwentyBytesLongName"][at % 5],
+                at * round
+            );
+            let is_odd = |key: &str| key.len() % 2 == 1;
+            let expected = Name { hint: Hint::of(&key), is_candidate: is_odd(&key) };
+            assert_eq!(cache.name(&key, is_odd), expected, "{key}");
         }
     }
 }

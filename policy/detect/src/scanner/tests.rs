@@ -1,1 +1,228 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use proptest::prelude::*;
 
+use super::*;
+
+const CARD: &str = "4111111111111111";
+
+fn scan(text: &str, wanted: ClassSet, least: Confidence) -> Result<Vec<Finding>, ScanError> {
+    let mut buffer = TapeBuffer::new();
+    let tape = buffer.parse(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let mut found = Vec::new();
+    Scanner::new().scan_json(&tape, &wanted, least, &mut found).map(|()| found)
+}
+
+fn all(text: &str) -> Vec<Finding> {
+    scan(text, ClassSet::ALL, Confidence::Medium).expect("within budget")
+}
+
+/// Exactly one finding, of this class, which covers exactly this part of the text.
+#[track_caller]
+fn check(text: &str, class: Class, part: &str, nested: bool) {
+    let found = all(text);
+    let [one] = found.as_slice() else { panic!("{text}: {found:?}") };
+    let covered = &text[one.range.start as usize..one.range.end as usize];
+    assert_eq!((one.class, covered, one.nested), (class, part, nested), "{text}");
+}
+
+#[test]
+fn values_are_found_whatever_they_are_written_as() {
+    check(r#"{"a":"4111 1111 1111 1111"}"#, Class::CARD, "4111 1111 1111 1111", false);
+    check(r#"{"a":4111111111111111}"#, Class::CARD, CARD, false);
+    check(r#"{"a":4.111111111111111e15}"#, Class::CARD, "4.111111111111111e15", false);
+    check(r#"{"a":4111111111111111.00}"#, Class::CARD, "4111111111111111.00", false);
+    check(r#"{"a":"\u0034111\u00201111 1111 1111"}"#, Class::CARD, r"\u0034111\u00201111 1111 1111", false);
+    check(
+        r#"["４１１１ １１１１ １１１１ １１１１"]"#,
+        Class::CARD,
+        "４１１１ １１１１ １１１１ １１１１",
+        false,
+    );
+    check("[\"4111\u{200b}1111\u{ad}11111111\"]", Class::CARD, "4111\u{200b}1111\u{ad}11111111", false);
+    check(
+        "[\"4111\u{a0}1111\u{2011}1111\u{a0}1111\"]",
+        Class::CARD,
+        "4111\u{a0}1111\u{2011}1111\u{a0}1111",
+        false,
+    );
+    check("[\"٤١١١١١١١١١١١١١١١\"]", Class::CARD, "٤١١١١١١١١١١١١١١١", false);
+    check(r#"{"4111111111111111":1}"#, Class::CARD, CARD, false);
+    check(r#""4111111111111111""#, Class::CARD, CARD, false);
+}
+
+#[test]
+fn a_finding_names_the_token_it_stands_in() {
+    let text = r#"{"a":[true,"x li@example.com"],"li@example.com":4111111111111111}"#;
+    let nodes: Vec<_> = all(text).iter().map(|finding| finding.node).collect();
+    assert_eq!(nodes, [Some(4), Some(5), Some(6)]);
+}
+
+#[test]
+fn every_occurrence_of_a_duplicate_key_is_looked_at() {
+    let found = all(r#"{"ssn":"536221234","ssn":"none","ssn":536229876}"#);
+    assert_eq!(found.iter().map(|finding| finding.class).collect::<Vec<_>>(), [Class::US_SSN; 2]);
+}
+
+#[test]
+fn layers_are_looked_through_two_deep() {
+    let quote = |text: &str| serde_json::to_string(text).expect("text");
+    let once = format!(r#"{{"card":"{CARD}"}}"#);
+    check(&format!(r#"{{"m":{}}}"#, quote(&once)), Class::CARD, CARD, true);
+    let twice = format!(r#"{{"m":{}}}"#, quote(&once));
+    check(&format!(r#"{{"m":{}}}"#, quote(&twice)), Class::CARD, CARD, true);
+    for encoded in
+        [STANDARD.encode(&once), URL_SAFE_NO_PAD.encode(&once), STANDARD.encode("li@example.com, hello")]
+    {
+        let found = all(&format!(r#"{{"m":"{encoded}"}}"#));
+        assert_eq!(found.len(), 1, "{encoded}");
+        assert_eq!((found[0].range.clone(), found[0].nested), (6..6 + encoded.len() as u32, true));
+    }
+    let inner = STANDARD.encode(STANDARD.encode(&once));
+    assert_eq!(all(&format!(r#"["{inner}"]"#)).len(), 1);
+    check(r#"["q=li%40example.com&x=1"]"#, Class::EMAIL, "li%40example.com", true);
+    // What is found as it stands needs no decoding.
+    check(r#"["to=li@example.com&subject=a%20b"]"#, Class::EMAIL, "li@example.com", false);
+}
+
+#[test]
+fn more_layers_than_the_budget_are_an_error() {
+    let inner = serde_json::to_string(&format!(r#"{{"a":"{}"}}"#, "x".repeat(200))).expect("text");
+    let mut buffer = TapeBuffer::new();
+    let text = format!("[{inner}]");
+    let tape = buffer.parse(&text).expect("JSON");
+    let mut scanner = Scanner::new().with_budget(100);
+    let outcome = scanner.scan_json(&tape, &ClassSet::ALL, Confidence::Low, &mut Vec::new());
+    assert_eq!(outcome, Err(ScanError::Budget { bytes: 100 }));
+    // The next text has the whole budget again.
+    let mut found = Vec::new();
+    scanner
+        .scan_value("li@example.com", None, &ClassSet::ALL, Confidence::Low, &mut found)
+        .expect("no layers");
+    assert_eq!(found.len(), 1);
+}
+
+#[test]
+fn a_number_that_is_several_things_is_one_finding() {
+    // Ten digits that a phone and an NHS number can have.
+    let found = all(r#"{"phone":"943 476 5919"}"#);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].class, Class::PHONE);
+    // Asked for one class only, it is found as that, whatever else would have been likelier.
+    for class in std::iter::once(found[0].class).chain(found[0].alternatives.iter()) {
+        let just = scan(r#"{"phone":"943 476 5919"}"#, [class].into_iter().collect(), Confidence::Medium);
+        assert_eq!(just.expect("in budget").len(), 1, "{class}");
+    }
+}
+
+#[test]
+fn only_what_is_wanted_is_reported() {
+    let text = r#"{"a":"li@example.com, 203.0.113.7, 4111 1111 1111 1111","firstName":"Anna","lat":52.5200,"lon":13.4050}"#;
+    for class in Class::all() {
+        let found = scan(text, [class].into_iter().collect(), Confidence::Low).expect("in budget");
+        assert!(
+            found.iter().all(|finding| finding.class == class && finding.alternatives.is_empty()),
+            "{found:?}"
+        );
+    }
+    assert!(scan(text, ClassSet::EMPTY, Confidence::Low).expect("in budget").is_empty());
+}
+
+#[test]
+fn coordinates_are_found_in_pairs() {
+    let text = r#"{"position":{"lat":52.5200,"lon":13.4050},"lat":1}"#;
+    let parts: Vec<_> =
+        all(text).iter().map(|f| &text[f.range.start as usize..f.range.end as usize]).collect::<Vec<_>>();
+    assert_eq!(parts, ["52.5200", "13.4050"]);
+    assert_eq!(all(r#"{"geo":{"coordinates":[13.4050,52.5200]}}"#).len(), 2);
+    assert!(all(r#"{"x":52.5200,"y":13.4050,"latency":12.25,"long":13.4050}"#).is_empty());
+}
+
+#[test]
+fn names_need_a_person_around_them() {
+    check(r#"{"customer":{"name":"Anna Schmidt"}}"#, Class::NAME, "Anna Schmidt", false);
+    check(r#"{"patients":[{"name":{"first":"Anna"}}]}"#, Class::NAME, "Anna", false);
+    assert!(all(r#"{"name":"Anna Schmidt","product":{"name":"Anna Schmidt"}}"#).is_empty());
+    assert!(all(r#"{"customer":{"product":{"name":"Wireless Mouse"}}}"#).is_empty());
+}
+
+#[test]
+fn numbers_of_things_are_left_alone() {
+    for text in [
+        r#"{"orderId":"4111111111111111"}"#,
+        r#"{"trackingNumber":"529982247250"}"#,
+        r#"{"ts":1767225600000,"epoch":1767225600}"#,
+        r#"{"version":"10.20.30.40"}"#,
+        r#"{"message":"invoice no. 52998224725 was paid"}"#,
+        r#"{"messageId":"<20260314.abc@mail.example.com>"}"#,
+        r#"{"id":"550e8400-e29b-41d4-a716-446655440000","at":"2026-03-14T09:26:53.589Z"}"#,
+        r#"{"text":"run 550e8400-e29b-41d4-a716-446655440000 at 2026-03-14T09:26:53.589Z"}"#,
+        r#"{"h":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}"#,
+        r#"{"a":"[redacted:payment.card]","b":"tok_eu.1_abcdefghijklmnopqrstuvwxyz","c":"**** **** **** 1111"}"#,
+    ] {
+        assert!(all(text).is_empty(), "{text}: {:?}", all(text));
+    }
+}
+
+#[test]
+fn a_scanner_remembers_nothing() {
+    let mut scanner = Scanner::new();
+    let mut buffer = TapeBuffer::new();
+    let texts = [r#"{"ssn":"536221234"}"#, r#"["{\"card\":4111111111111111}"]"#, r#"{"x":"536221234"}"#];
+    for round in 0..3 {
+        for text in texts {
+            let mut found = Vec::new();
+            let tape = buffer.parse(text).expect("JSON");
+            scanner.scan_json(&tape, &ClassSet::ALL, Confidence::Medium, &mut found).expect("in budget");
+            assert_eq!(found, all(text), "round {round}");
+        }
+    }
+}
+
+proptest! {
+    /// Text from outside never panics, and ranges are in order, on characters and inside their token.
+    #[test]
+    fn any_text_gives_ranges_of_it(
+        parts in proptest::collection::vec(
+            prop_oneof![
+                "\\PC{0,8}",
+                "[0-9 .:/+@%<(){}\\[\\]_=-]{0,12}",
+                "[0-9]{1,20}",
+                "[A-Za-z0-9+/]{10,24}={0,2}",
+                Just("4111 1111 1111 1111".to_owned()),
+                Just("-----BEGIN ".to_owned()),
+                Just("eyJhbGciOiJIUzI1NiJ9.".to_owned()),
+                Just("P<UTO<<".to_owned()),
+                Just("2001:db8::1".to_owned()),
+                Just("+49 30".to_owned()),
+                Just("born 12 May 1987".to_owned()),
+                Just("１２号".to_owned()),
+                Just("https://a:b@c".to_owned()),
+                Just("2A".to_owned()),
+                Just("%34%31".to_owned()),
+            ],
+            0..8,
+        ),
+        key in proptest::sample::select(vec!["", "ssn", "phone", "firstName", "dob", "address", "location", "iban", "lat"]),
+    ) {
+        let value = parts.concat();
+        let quote = |text: &str| serde_json::to_string(text).expect("text");
+        let member = format!("{{{}:{}}}", quote(key), quote(&value));
+        for text in [member.clone(), format!("[{}]", quote(&member))] {
+            let found = scan(&text, ClassSet::ALL, Confidence::Low).expect("in budget");
+            let mut buffer = TapeBuffer::new();
+            let tape = buffer.parse(&text).expect("JSON");
+            for finding in &found {
+                prop_assert!(finding.range.start < finding.range.end);
+                prop_assert!(text.get(finding.range.start as usize..finding.range.end as usize).is_some());
+                let node = tape.node(finding.node.expect("a token"));
+                prop_assert!(node.start <= finding.range.start && finding.range.end <= node.end);
+            }
+        }
+        let mut found = Vec::new();
+        Scanner::new().scan_value(&value, Some(key), &ClassSet::ALL, Confidence::Low, &mut found).expect("in budget");
+        for finding in found {
+            prop_assert!(value.get(finding.range.start as usize..finding.range.end as usize).is_some());
+        }
+    }
+}

@@ -179,7 +179,7 @@ fn findings_say_what_and_where_and_never_the_value() {
         .build()
         .expect("an event");
     let mut surveyor = Surveyor::new();
-    let declared = Declared { fields: &world.fields, may_hold: ClassSet::of("contact") };
+    let declared = Declared { fields: &world.fields, vouched: world.fields.len(), may_hold: ClassSet::of("contact") };
     let survey = surveyor.look(&event, "a.b", declared, &world.keys, &ClassSet::of("*"), Confidence::Low);
     let found: Vec<_> = survey
         .findings()
