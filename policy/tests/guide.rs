@@ -3,8 +3,8 @@
 
 use meshbridge_policy::testing;
 use meshbridge_policy::{
-    Class, Federation, Program, Shape, SourceFile, classification_shape, compile, delivery_shape, federation_shape,
-    invariant_shape, policy_shape, policy_test_shape, waiver_shape,
+    Class, Federation, Program, Shape, SourceFile, classification_shape, compile, delivery_shape,
+    federation_shape, invariant_shape, policy_shape, policy_test_shape, waiver_shape,
 };
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -25,7 +25,8 @@ fn blocks() -> Vec<Block> {
     let mut lines = GUIDE.lines().enumerate();
     while let Some((at, line)) = lines.next() {
         let Some(kind) = line.strip_prefix("```") else { continue };
-        let text: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+        let text: Vec<&str> =
+            lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
         let Some(said) = kind.strip_prefix("yaml") else { continue };
         if !text.first().is_some_and(|line| line.starts_with("apiVersion")) {
             continue;
@@ -33,7 +34,8 @@ fn blocks() -> Vec<Block> {
         let text = text.join("\n") + "\n";
         let refused = said.trim().strip_prefix("refused ");
         assert!(said.is_empty() || refused.is_some(), "line {}: {said}", at + 1);
-        blocks.push(Block { file: SourceFile { name: format!("guide-line-{}.yaml", at + 2), text }, refused });
+        blocks
+            .push(Block { file: SourceFile { name: format!("guide-line-{}.yaml", at + 2), text }, refused });
     }
     blocks
 }
@@ -59,7 +61,8 @@ fn program(files: &[SourceFile], federation: &Federation) -> Program {
 
 fn assert_tests_pass(files: &[SourceFile], program: &Program) {
     for file in files {
-        let suites = testing::suites(file, program.federation()).unwrap_or_else(|problems| panic!("{problems}"));
+        let suites =
+            testing::suites(file, program.federation()).unwrap_or_else(|problems| panic!("{problems}"));
         for suite in suites {
             let outcome = testing::run(&suite, program, suite.coverage.mutants.is_some());
             for case in &outcome.cases {
@@ -67,7 +70,11 @@ fn assert_tests_pass(files: &[SourceFile], program: &Program) {
                 assert!(case.is_good(), "{place}, {name}: {:#?} {:?}", case.mismatches, case.error);
             }
             let rules = outcome.rule_coverage();
-            assert!(rules >= suite.coverage.rules.unwrap_or(0.0), "never decisive: {:?}", outcome.never_decisive);
+            assert!(
+                rules >= suite.coverage.rules.unwrap_or(0.0),
+                "never decisive: {:?}",
+                outcome.never_decisive
+            );
             let mutants = outcome.mutant_coverage();
             assert!(mutants >= suite.coverage.mutants.unwrap_or(0.0), "survivors: {:#?}", outcome.survivors);
         }
@@ -96,7 +103,8 @@ fn what_the_guide_calls_refused_is_refused() {
     for Block { file, refused: code } in others {
         files.push(file);
         let Some(code) = code else { continue };
-        let problems = compile(&files, &federation, Some(NOW)).expect_err("the guide says that it is refused");
+        let problems =
+            compile(&files, &federation, Some(NOW)).expect_err("the guide says that it is refused");
         let codes: Vec<&str> = problems.iter().map(|problem| problem.code).collect();
         assert_eq!(codes, [code], "{problems}");
         let headline = format!("error[{code}]: {}", problems.iter().next().expect("one").message);
