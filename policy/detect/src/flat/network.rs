@@ -44,6 +44,7 @@ impl View<'_> {
             && before_that.is_some_and(|byte| marks(byte) & ALNUM != 0 || byte == b')');
         let is_suffixed = matches!(self.bytes.get(end), Some(b'-' | b'_' | b'+'))
             && self.bytes.get(end + 1).is_some_and(u8::is_ascii_alphabetic);
+        let end = self.with_prefix_length(end, 32);
         if self.hint.says(Class::IP) {
             self.offer(Class::IP, start, end, 25);
             return;
@@ -110,8 +111,19 @@ impl View<'_> {
             (true, _) if matches!(first, 0x2000..=0x3fff | 0xfc00..=0xfdff | 0xfe80..=0xfebf) => 32,
             _ => 8,
         };
-        self.offer(Class::IP, start, end, base);
+        self.offer(Class::IP, start, self.with_prefix_length(end, 128), base);
         end
+    }
+
+    /// The end of `/24` after an address, which is part of it: what stands there after an address was made coarser must
+    /// not be made coarser again. `end` where there is none.
+    fn with_prefix_length(&self, end: usize, bits_max: u32) -> usize {
+        let digits = self.bytes.get(end + 1..).unwrap_or_default();
+        let count = digits.iter().take(4).take_while(|byte| byte.is_ascii_digit()).count();
+        let bits = digits[..count].iter().fold(0, |bits, digit| bits * 10 + u32::from(digit - b'0'));
+        let ends = digits.get(count).is_none_or(|byte| marks(*byte) & ALNUM == 0);
+        let is_length = self.bytes.get(end) == Some(&b'/') && count > 0 && bits <= bits_max && ends;
+        if is_length { end + 1 + count } else { end }
     }
 
     /// Whether the word before a colon is a name for what follows, not a group of it: `ip:`, `mac:`, none.
