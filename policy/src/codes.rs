@@ -10,6 +10,9 @@ mod protections;
 
 use std::fmt;
 
+/// The width of a page.
+const COLUMNS: usize = 100;
+
 /// What an operator reads who asks for a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Page {
@@ -44,13 +47,34 @@ impl Page {
 impl fmt::Display for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {}", self.code, self.title)?;
-        writeln!(f, "\n{}", self.meaning)?;
-        writeln!(f, "\nCause: {}", self.cause)?;
+        writeln!(f)?;
+        wrapped(f, self.meaning)?;
+        writeln!(f)?;
+        wrapped(f, &format!("Cause: {}", self.cause))?;
         if let Some(example) = self.example {
             writeln!(f, "\n    {example}")?;
         }
-        writeln!(f, "\nWhat to do: {}", self.remedy)
+        writeln!(f)?;
+        wrapped(f, &format!("What to do: {}", self.remedy))
     }
+}
+
+/// Lines of at most [`COLUMNS`] characters, where the words allow it.
+fn wrapped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    let mut column = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > COLUMNS {
+            writeln!(f)?;
+            column = 0;
+        } else if column > 0 {
+            f.write_str(" ")?;
+            column += 1;
+        }
+        f.write_str(word)?;
+        column += length;
+    }
+    writeln!(f)
 }
 
 /// All pages, in the order of their codes.

@@ -8,8 +8,6 @@ mod fields;
 mod rules;
 mod text;
 
-use std::num::NonZeroUsize;
-
 use meshbridge_detect::tape::TapeBuffer;
 use meshbridge_topic::Topic;
 
@@ -96,8 +94,9 @@ pub struct Cost {
     pub steps_max: u64,
     /// Classes of personal data that are looked for; 0 where nothing is searched.
     pub classes_searched: usize,
-    /// Evaluations, and forms, that all destinations of the topic take together. Egress only, else 1.
-    pub evaluations: NonZeroUsize,
+    /// Evaluations, and forms, that all destinations of the topic take together. Egress only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluations: Option<usize>,
 }
 
 /// Judges the case everywhere it says, and explains what came.
@@ -164,7 +163,7 @@ fn view(
             .as_ref()
             .filter(|_| is_egress)
             .map(|set| set.iter().map(|zone| name(&zone)).collect()),
-        cost: cost(program, &plan, classes.map_or(1, |classes| classes.len())),
+        cost: cost(program, &plan, classes.map(|classes| classes.len())),
         notes: notes(program, &plan, leg),
     }
 }
@@ -187,7 +186,7 @@ fn candidates<'a>(program: &'a Program, plan: &'a Plan) -> impl Iterator<Item = 
     plan.candidates.iter().map(|candidate| &program.rules[candidate.rule as usize])
 }
 
-fn cost(program: &Program, plan: &Plan, evaluations: usize) -> Cost {
+fn cost(program: &Program, plan: &Plan, evaluations: Option<usize>) -> Cost {
     let of_rule = |rule: &Rule| -> u64 {
         let matches = [Some(&rule.matcher), rule.except.as_ref()].into_iter().flatten();
         let conditions = matches.filter_map(|one| one.when.as_ref()).map(|(condition, _)| condition.cost());
@@ -202,7 +201,7 @@ fn cost(program: &Program, plan: &Plan, evaluations: usize) -> Cost {
         conditional: candidates(program, plan).filter(|rule| !rule.is_static()).count(),
         steps_max: candidates(program, plan).map(of_rule).sum(),
         classes_searched: plan.wanted.len(),
-        evaluations: NonZeroUsize::new(evaluations).unwrap_or(NonZeroUsize::MIN),
+        evaluations,
     }
 }
 

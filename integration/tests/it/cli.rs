@@ -91,7 +91,7 @@ fn policy_check_reports_every_problem_at_once_with_its_place() -> Result<()> {
         "apiVersion: meshbridge/v1\nkind: Policy\nmetadata: {name: bad, layer: federation}\nspec:\n  rules:\n    \
          - {name: one, match: {topics: [\"orders..x\"]}, permit: {}}\n    \
          - {name: two, match: {topics: [\"a\"], from: {zones: [nowhere]}}, deny: {}}\n    \
-         - {name: three, match: {topics: [\"a\"]}, residency: {allow: {zones: [dmz]}}}\n",
+         - {name: three, match: {topics: [\"a\"]}, residency: {alow: {zones: [dmz]}}}\n",
     )?;
     let path = directory.path().display().to_string();
     let output = run(&["policy", "check", &path])?;

@@ -35,10 +35,10 @@ pub(super) const PAGES: &[Page] = &[
         "P0305",
         "an optional value is read without a guard",
         "Only `id`, `source`, `type` and `specversion` are always there. Reading anything else that is absent would be an error while events flow, so it is one now.",
-        "`event.data.amount > 10.0`.",
-        "Read it with `.?` and `orValue(…)`, or behind `has(…)` in the same conjunction.",
+        "An attribute or a field of the data that is read as if it were always there.",
+        "Read it with `.?` and `orValue`, as in `event.data.?amount.orValue(0.0) > 10.0`, or behind `has` in the same conjunction.",
     )
-    .example("when: 'event.data.?amount.orValue(0.0) > 10.0'"),
+    .example("when: 'event.data.amount > 10.0'"),
     Page::new(
         "P0306",
         "types that do not fit",

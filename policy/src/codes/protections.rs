@@ -24,7 +24,7 @@ pub(super) const PAGES: &[Page] = &[
         "`as: encrypt` without `key`, or `as: generalise` without `to`.",
         "Add what the message names.",
     )
-    .example("protect: [{classes: [payment.iban], as: encrypt, key: eu-fields}]"),
+    .example("protect: [{classes: [payment.iban], as: encrypt}]"),
     Page::new(
         "P0404",
         "a key of another form",

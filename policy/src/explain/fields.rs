@@ -25,12 +25,12 @@ pub struct Change {
     /// As JSON; masked unless values are asked for. `None` where there was nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// As JSON. `None` where nothing is left.
+    /// As JSON; of a container its size only, unless values are asked for. `None` where nothing is left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
-/// Where two events differ. What the second has is what others may see, so it is shown as it is.
+/// Where two events differ. The form that a value got is what others may see, so it is shown as it is.
 pub(super) fn changes(before: &Event, after: &Event, findings: &[Found], values: Values) -> Vec<Change> {
     let mut differ = Differ { findings, values, changes: Vec::new() };
     differ.attributes(before, after);
@@ -122,11 +122,12 @@ impl Differ<'_> {
             self.findings.iter().filter(|found| found.path == path).map(|found| found.class.name()).collect();
         classes.sort_unstable();
         classes.dedup();
-        let before = old.map(|old| match self.values {
-            Values::Shown => old.to_string(),
-            Values::Masked => masked(old).to_string(),
-        });
-        self.changes.push(Change { path, classes, before, after: new.map(Value::to_string) });
+        let is_shown = self.values == Values::Shown;
+        let before = old.map(|old| if is_shown { old.to_string() } else { masked(old).to_string() });
+        // A container also holds what no rule is about; only a value by itself is known to be a form.
+        let is_form = |new: &Value| is_shown || !(new.is_array() || new.is_object());
+        let after = new.map(|new| if is_form(new) { new.to_string() } else { masked(new).to_string() });
+        self.changes.push(Change { path, classes, before, after });
     }
 }
 
@@ -139,8 +140,8 @@ fn masked(value: &Value) -> Value {
         Value::Bool(_) => "a truth value".into(),
         Value::Number(_) => "a number".into(),
         Value::String(text) => mask(text).into(),
-        Value::Array(items) => format!("{} elements", items.len()).into(),
-        Value::Object(members) => format!("{} members", members.len()).into(),
+        Value::Array(items) => format!("list of {}", items.len()).into(),
+        Value::Object(members) => format!("object of {}", members.len()).into(),
     }
 }
 

@@ -4,7 +4,9 @@ use meshbridge_topic::Topic;
 
 use crate::decision::{Report, RuleRef};
 use crate::federation::Zone;
-use crate::model::{Action, Context, Facts, Layer, Match, Mode, Rule, Selector, Truth};
+use crate::model::{
+    Action, Context, Facts, Layer, Match, Mode, Rule, Selector, Truth, agree, attribute_text,
+};
 use crate::program::{Plan, Program};
 use crate::testing::Leg;
 
@@ -191,7 +193,7 @@ fn failed_in(one: &Match, place: &Place<'_>, facts: &impl Facts, wanted: Truth) 
                 return Some((format!("{key}.{attribute}"), why));
             }
         }
-        if let Some(name) = one.same.iter().find(|name| !crate::model::agree(name, place.from, place.to)) {
+        if let Some(name) = one.same.iter().find(|name| !agree(name, place.from, place.to)) {
             return said("same", format!("{name} differs"));
         }
     }
@@ -199,6 +201,9 @@ fn failed_in(one: &Match, place: &Place<'_>, facts: &impl Facts, wanted: Truth) 
         let why = match wanted {
             Truth::Unknown => "cannot be computed",
             _ if key == "when" => "is false",
+            _ if part.event.iter().any(|(name, _)| attribute_text(facts.event(), name).is_none()) => {
+                "is absent"
+            }
             _ => "does not match",
         };
         (part.conditions_hold(facts) == wanted).then(|| (key, why.to_owned()))

@@ -107,6 +107,10 @@ impl fmt::Display for Cost {
             f,
             "{candidates} rules by topic and zones, {conditional} with conditions, {steps_max} steps at most"
         )?;
-        write!(f, "; {classes_searched} classes searched; {evaluations} evaluations for all destinations")
+        write!(f, "; {classes_searched} classes searched")?;
+        match evaluations {
+            Some(evaluations) => write!(f, "; evaluations for all destinations: {evaluations}"),
+            None => Ok(()),
+        }
     }
 }

@@ -10,8 +10,10 @@ use super::sources::{self, NoSources, Sources, together};
 use super::{Outcome, answer, print_json, sarif};
 
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  meshbridge policy check policies\n  meshbridge policy check policies --deny warnings --output sarif > policies.sarif\n\nEach problem has a code; `meshbridge policy explain P0203` prints what one means and what to do about it.\nSchemas (.json) that policies name, and tests (.test.yaml), are checked with them.")]
-pub(super) struct Arguments {
+#[command(
+    after_long_help = "Examples:\n  meshbridge policy check policies\n  meshbridge policy check policies --deny warnings --output sarif > policies.sarif\n\nEach problem has a code; `meshbridge policy explain P0203` prints what one means and what to do about it.\nSchemas (.json) that policies name, and tests (.test.yaml), are checked with them."
+)]
+pub(in crate::cli) struct Arguments {
     /// Directories with federation.yaml, or with policies whose federation.yaml is there or one level up
     #[arg(required = true, value_name = "DIR")]
     directories: Vec<PathBuf>,

@@ -16,8 +16,10 @@ const FILE_BYTES_MAX: u64 = 256;
 const KEYS_MAX: usize = 4_096;
 
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "The keys are files NAME.VERSION, as `meshbridge policy keygen` makes them. The event goes to stdout, what became of it to\nstderr; exit code 1 where a sealed value stays sealed.\n\nExample:\n  meshbridge policy decrypt --keys keys event.json")]
-pub(super) struct Arguments {
+#[command(
+    after_long_help = "The keys are files NAME.VERSION, as `meshbridge policy keygen` makes them. The event goes to stdout, what became of it to\nstderr; exit code 1 where a sealed value stays sealed.\n\nExample:\n  meshbridge policy decrypt --keys keys event.json"
+)]
+pub(in crate::cli) struct Arguments {
     /// An event as JSON, `-` for stdin
     event: PathBuf,
     /// Directory with the keys
@@ -31,8 +33,9 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let ring = read_keys(&arguments.keys).map_err(Failure::Input)?;
     let event = read_event(&arguments.event)?;
-    let (event, report) = decrypt(&event, &ring)
-        .map_err(|problem| Failure::Input(anyhow!("in clear this is more than an event may be: {problem}")))?;
+    let (event, report) = decrypt(&event, &ring).map_err(|problem| {
+        Failure::Input(anyhow!("in clear this is more than an event may be: {problem}"))
+    })?;
     let mut text = Vec::new();
     write_structured(&event, &[], &mut text);
     let text = String::from_utf8(text).map_err(|problem| Failure::Fault(problem.into()))?;
@@ -42,7 +45,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             tell(&report);
         }
         Format::Json => {
-            let event: Value = serde_json::from_str(&text).map_err(|problem| Failure::Fault(problem.into()))?;
+            let event: Value =
+                serde_json::from_str(&text).map_err(|problem| Failure::Fault(problem.into()))?;
             let missing: Vec<String> = missing(&report).collect();
             print_json(&json!({
                 "event": event, "opened": report.opened, "failed": report.failed, "missing": missing,
@@ -73,7 +77,8 @@ fn tell(report: &DecryptReport) {
 fn read_keys(directory: &Path) -> anyhow::Result<MapKeyRing> {
     let mut ring = MapKeyRing::new();
     let mut count = 0;
-    let entries = std::fs::read_dir(directory).with_context(|| format!("cannot read `{}`", directory.display()))?;
+    let entries =
+        std::fs::read_dir(directory).with_context(|| format!("cannot read `{}`", directory.display()))?;
     for entry in entries {
         let path = entry.with_context(|| format!("cannot read `{}`", directory.display()))?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

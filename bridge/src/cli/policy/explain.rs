@@ -15,8 +15,10 @@ use super::sources::{self, NoSources, together};
 use super::{Failure, Format, Outcome, parse_time, print_json, read_event};
 
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Each rule is marked: + applies, - does not apply and names the first key that failed, ~ edits, ! stops, ? only tells.\nThe engine is the one that bridges judge with; forms of values are made with test keys, so they are not those on the wire.\nExit code 0 whatever the verdict is: the question was why.\n\nExamples:\n  meshbridge policy explain P0203\n  meshbridge policy explain --from eu-1 --to us-1 --topic payments.settled.v1 event.json\n  meshbridge policy explain --from eu-1 --to eu-1 --at publish --publisher user:ana --topic orders.new.v1 -")]
-pub(super) struct Arguments {
+#[command(
+    after_long_help = "Each rule is marked: + applies, - does not apply and names the first key that failed, ~ edits, ! stops, ? only tells.\nThe engine is the one that bridges judge with; forms of values are made with test keys, so they are not those on the wire.\nExit code 0 whatever the verdict is: the question was why.\n\nExamples:\n  meshbridge policy explain P0203\n  meshbridge policy explain --from eu-1 --to us-1 --topic payments.settled.v1 event.json\n  meshbridge policy explain --from eu-1 --to eu-1 --at publish --publisher user:ana --topic orders.new.v1 -"
+)]
+pub(in crate::cli) struct Arguments {
     /// An event as JSON, `-` for stdin; or a code such as P0203
     #[arg(value_name = "EVENT|CODE")]
     what: PathBuf,
@@ -81,7 +83,9 @@ fn code_of(arguments: &Arguments) -> Option<String> {
 
 fn page(code: &str, output: Format) -> Outcome {
     let Some(page) = codes::page(code) else {
-        return Err(Failure::Input(anyhow!("there is no code {code}; they go from P0101 to P0702, with gaps")));
+        return Err(Failure::Input(anyhow!(
+            "there is no code {code}; they go from P0101 to P0702, with gaps"
+        )));
     };
     match output {
         Format::Text => print!("{page}"),
@@ -93,7 +97,10 @@ fn page(code: &str, output: Format) -> Outcome {
 fn event(arguments: &Arguments) -> Outcome {
     let (Some(from), Some(to), Some(topic)) = (&arguments.from, &arguments.to, &arguments.topic) else {
         let what = "an event is explained on its way: give --from, --to and --topic";
-        return Err(Failure::Usage(clap::Error::raw(ErrorKind::MissingRequiredArgument, format!("{what}\n"))));
+        return Err(Failure::Usage(clap::Error::raw(
+            ErrorKind::MissingRequiredArgument,
+            format!("{what}\n"),
+        )));
     };
     let event = read_event(&arguments.what)?;
     let sources = match sources::read(&arguments.policies, arguments.federation.as_deref()) {

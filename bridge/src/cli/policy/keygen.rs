@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use clap::ValueEnum;
+use clap::error::ErrorKind;
 use meshbridge_bundle::{DataKey, SigningKey};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -13,8 +14,10 @@ use zeroize::Zeroizing;
 use super::{Failure, Format, Outcome, parse_name, print_json};
 
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "A key that signs is written to DIR/NAME.seed, and its public half is printed; a key for data is written to DIR/NAME.VERSION,\nwhere `decrypt --keys DIR` finds it again. No file is ever overwritten: a lost key cannot be made twice.\n\nExamples:\n  meshbridge policy keygen dpo-eu --use sign --layer region/eu --out keys\n  meshbridge policy keygen eu-fields --use encrypt --out keys")]
-pub(super) struct Arguments {
+#[command(
+    after_long_help = "A key that signs is written to DIR/NAME.seed, and its public half is printed; a key for data is written to DIR/NAME.VERSION,\nwhere `decrypt --keys DIR` finds it again. No file is ever overwritten: a lost key cannot be made twice.\n\nExamples:\n  meshbridge policy keygen dpo-eu --use sign --layer region/eu --out keys\n  meshbridge policy keygen eu-fields --use encrypt --out keys"
+)]
+pub(in crate::cli) struct Arguments {
     /// The name of the key in the federation document
     #[arg(value_parser = parse_name)]
     name: String,
@@ -24,9 +27,9 @@ pub(super) struct Arguments {
     /// The layer it signs for, for the lines that are printed
     #[arg(long)]
     layer: Option<meshbridge_bundle::Layer>,
-    /// The version of a key for data; a new one for each replacement
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    version: u32,
+    /// The version of a key for data, a new one for each replacement; 1 where it is not given
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    version: Option<u32>,
     /// The directory of the file; made where there is none
     #[arg(long, value_name = "DIR", default_value = "keys")]
     out: PathBuf,
@@ -59,6 +62,13 @@ impl Usage {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
+    let idle = match arguments.usage {
+        Usage::Sign => arguments.version.map(|_| "a key that signs has no version: remove --version"),
+        _ => arguments.layer.as_ref().map(|_| "a key for data has no layer: remove --layer"),
+    };
+    if let Some(idle) = idle {
+        return Err(Failure::Usage(clap::Error::raw(ErrorKind::ArgumentConflict, format!("{idle}\n"))));
+    }
     let mut secret = Zeroizing::new([0; 32]);
     aws_lc_rs::rand::fill(&mut *secret)
         .map_err(|_| Failure::Fault(anyhow!("the system has no random numbers")))?;
@@ -83,7 +93,9 @@ fn sign(arguments: &Arguments, key: &SigningKey) -> Outcome {
                     eprintln!("configuration of each bridge, spec.policy:\n  root: \"{public}\"");
                 }
                 _ => {
-                    let layer = layer.as_ref().map_or_else(|| "<region/eu, zone/eu-1, ...>".to_owned(), ToString::to_string);
+                    let layer = layer
+                        .as_ref()
+                        .map_or_else(|| "<region/eu, zone/eu-1, ...>".to_owned(), ToString::to_string);
                     eprintln!(
                         "federation document, spec.keys:\n  {name}: {{use: sign, layer: {layer}, ed25519: \"{public}\"}}"
                     );
@@ -95,7 +107,7 @@ fn sign(arguments: &Arguments, key: &SigningKey) -> Outcome {
 }
 
 fn data(arguments: &Arguments, usage: Usage, key: &DataKey) -> Outcome {
-    let Arguments { name, version, .. } = arguments;
+    let (name, version) = (&arguments.name, arguments.version.unwrap_or(1));
     let path = arguments.out.join(format!("{name}.{version}"));
     write_new(&path, &key.to_text()).map_err(Failure::Input)?;
     match arguments.output {
@@ -121,7 +133,8 @@ fn data(arguments: &Arguments, usage: Usage, key: &DataKey) -> Outcome {
 fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
     let shown = path.display();
     if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).with_context(|| format!("cannot make `{}`", directory.display()))?;
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make `{}`", directory.display()))?;
     }
     let open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let mut file = open.with_context(|| format!("cannot write `{shown}`; a key is never overwritten"))?;

@@ -6,14 +6,16 @@ use meshbridge_policy::codes::{self, Page};
 use meshbridge_policy::{Diagnostic, Severity, Span};
 use serde_json::{Value, json};
 
-const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
+const SCHEMA: &str =
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
 /// One run with all diagnostics.
 pub(super) fn log(problems: &[Diagnostic]) -> Value {
     let codes: BTreeSet<&str> = problems.iter().map(|problem| problem.code).collect();
     let rules: Vec<Value> = codes.iter().map(|code| rule(code, codes::page(code))).collect();
     let position = |code: &str| codes.iter().position(|known| *known == code);
-    let results: Vec<Value> = problems.iter().map(|problem| result(problem, position(problem.code))).collect();
+    let results: Vec<Value> =
+        problems.iter().map(|problem| result(problem, position(problem.code))).collect();
     json!({
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -89,12 +91,8 @@ fn insertion(span: &Span) -> Value {
 
 /// A path as a URI reference: relative where the path is.
 fn uri(span: &Span) -> String {
-    const KEPT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
-        .remove(b'/')
-        .remove(b'.')
-        .remove(b'-')
-        .remove(b'_')
-        .remove(b'~');
+    const KEPT: &percent_encoding::AsciiSet =
+        &percent_encoding::NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b'~');
     let path = percent_encoding::utf8_percent_encode(&span.file, KEPT).to_string();
     if path.starts_with('/') { format!("file://{path}") } else { path }
 }

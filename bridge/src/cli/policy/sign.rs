@@ -17,8 +17,10 @@ use super::sources::{self, NoSources, Sources, together};
 use super::{Failure, Format, Outcome, parse_time, print_json, verify};
 
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "DIR holds the policies of all layers, so that they can be compiled together; into the bundle go the documents of the\nlayer, with the schemas they name, and for the layer federation the federation document. A file with documents of two\nlayers is refused. Nothing is signed where `check` finds an error, a test fails, or the key does not sign for the layer.\n\nTo go back, sign the old content under a new revision.\n\nExample:\n  meshbridge policy sign policies --layer region/eu --key keys/dpo-eu.seed --revision 15 -o region-eu.15.bundle")]
-pub(super) struct Arguments {
+#[command(
+    after_long_help = "DIR holds the policies of all layers, so that they can be compiled together; into the bundle go the documents of the\nlayer, with the schemas they name, and for the layer federation the federation document. A file with documents of two\nlayers is refused. Nothing is signed where `check` finds an error, a test fails, or the key does not sign for the layer.\n\nTo go back, sign the old content under a new revision.\n\nExample:\n  meshbridge policy sign policies --layer region/eu --key keys/dpo-eu.seed --revision 15 -o region-eu.15.bundle"
+)]
+pub(in crate::cli) struct Arguments {
     /// Directory with the policies of all layers
     directory: PathBuf,
     /// The layer that is signed: federation, region/eu, zone/eu-1
@@ -80,7 +82,8 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         created_unix: now.unix_timestamp(),
         expires_unix: arguments.expires.map(OffsetDateTime::unix_timestamp),
     };
-    let files: Vec<(&str, &[u8])> = contents.iter().map(|(path, text)| (path.as_str(), text.as_bytes())).collect();
+    let files: Vec<(&str, &[u8])> =
+        contents.iter().map(|(path, text)| (path.as_str(), text.as_bytes())).collect();
     let bundle = pack(draft, &files, &key).map_err(|problem| Failure::Input(problem.into()))?;
     // What is handed out is read back first: a bundle that nobody can open must not leave here.
     let opened = open(&bundle).map_err(|problem| Failure::Fault(problem.into()))?;
@@ -137,7 +140,9 @@ fn may_sign(sources: &Sources, layer: &Layer, key: PublicKey) -> bool {
     let text = layer.to_string();
     let mut bound = sources.federation.signing_keys().iter().filter(|known| known.layer == text).peekable();
     if bound.peek().is_none() {
-        eprintln!("error: the federation document binds no key to {layer}; add one with `use: sign` under `keys`");
+        eprintln!(
+            "error: the federation document binds no key to {layer}; add one with `use: sign` under `keys`"
+        );
         return false;
     }
     let is_bound = bound.any(|known| PublicKey::from_text(&known.ed25519).is_ok_and(|known| known == key));

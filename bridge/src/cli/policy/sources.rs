@@ -55,7 +55,8 @@ pub(super) fn read(directories: &[PathBuf], federation: Option<&Path>) -> Result
     let base = document.parent().unwrap_or(Path::new("."));
     let mut all: Vec<PathBuf> = Vec::new();
     for directory in directories {
-        let is_home = directory.join(FEDERATION).is_file() && !federation.policies().is_empty();
+        let is_home =
+            plain(&directory.join(FEDERATION)) == plain(&document) && !federation.policies().is_empty();
         match is_home {
             true => all.extend(federation.policies().iter().map(|below| plain(&base.join(below)))),
             false => all.push(plain(directory)),
@@ -73,12 +74,15 @@ pub(super) fn files(places: &[PathBuf]) -> Result<Vec<SourceFile>, NoSources> {
             let text = read_text(place).map_err(NoSources::Failed)?;
             vec![SourceFile { name: place.display().to_string(), text }]
         } else {
-            let failed = |problem: crate::policy_store::LoadPolicyError| NoSources::Failed(Failure::Input(problem.into()));
+            let failed = |problem: crate::policy_store::LoadPolicyError| {
+                NoSources::Failed(Failure::Input(problem.into()))
+            };
             read_sources(std::slice::from_ref(place)).map_err(failed)?
         };
-        for file in found {
+        for mut file in found {
             let whole = std::fs::canonicalize(&file.name).unwrap_or_else(|_| PathBuf::from(&file.name));
             if met.insert(whole) {
+                file.name = plain(Path::new(&file.name)).display().to_string();
                 files.push(file);
             }
         }
@@ -110,13 +114,16 @@ fn no_federation(directories: &[PathBuf]) -> NoSources {
     let missing = directories.iter().find(|directory| !directory.exists());
     NoSources::Failed(Failure::Input(match missing {
         Some(missing) => anyhow!("cannot read `{}`: there is no such directory", missing.display()),
-        None => anyhow!("no {FEDERATION} in the directories given, nor one level up; name it with --federation"),
+        None => {
+            anyhow!("no {FEDERATION} in the directories given, nor one level up; name it with --federation")
+        }
     }))
 }
 
 /// The path without `.` in it, so that diagnostics name files as people do.
 pub(super) fn plain(path: &Path) -> PathBuf {
-    let plain: PathBuf = path.components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect();
+    let plain: PathBuf =
+        path.components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect();
     if plain.as_os_str().is_empty() { PathBuf::from(".") } else { plain }
 }
 
@@ -127,12 +134,8 @@ pub(super) fn is_test(path: &Path) -> bool {
 /// Diagnostics of several sources in the order of their places, none twice: a test is read with its policies and again
 /// by itself.
 pub(super) fn together(all: Vec<Diagnostics>) -> Vec<Diagnostic> {
-    let mut problems: Vec<Diagnostic> = Vec::new();
-    for problem in all.iter().flat_map(Diagnostics::iter) {
-        if !problems.contains(problem) {
-            problems.push(problem.clone());
-        }
-    }
-    problems.sort_by(|a, b| (&a.span, a.code).cmp(&(&b.span, b.code)));
+    let mut problems: Vec<Diagnostic> = all.iter().flat_map(Diagnostics::iter).cloned().collect();
+    problems.sort_by(|a, b| (&a.span, a.code, &a.message).cmp(&(&b.span, b.code, &b.message)));
+    problems.dedup();
     problems
 }

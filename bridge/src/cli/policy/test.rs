@@ -12,8 +12,10 @@ use super::sources::{self, NoSources, Sources, together};
 use super::{Failure, Format, Outcome, answer, print_json};
 
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "A test says where its policies are (`policies`, `federation`); without these they are beside it. Its keys, time and\nrandomness are fixed, so it prints the same everywhere.\n\nA mutant is the policies with one rule weakened: deleted, in shadow, without its exception, disclosing more, limiting less.\nOne that survives shows a rule that could be lost without any test failing.\n\nExamples:\n  meshbridge policy test                          every *.test.yaml below this directory\n  meshbridge policy test payments.test.yaml --no-mutants")]
-pub(super) struct Arguments {
+#[command(
+    after_long_help = "A test says where its policies are (`policies`, `federation`); without these they are beside it. Its keys, time and\nrandomness are fixed, so it prints the same everywhere.\n\nA mutant is the policies with one rule weakened: deleted, in shadow, without its exception, disclosing more, limiting less.\nOne that survives shows a rule that could be lost without any test failing.\n\nExamples:\n  meshbridge policy test                          every *.test.yaml below this directory\n  meshbridge policy test payments.test.yaml --no-mutants"
+)]
+pub(in crate::cli) struct Arguments {
     /// Tests, or directories in which every *.test.yaml is one
     #[arg(value_name = "FILE", default_value = ".")]
     places: Vec<PathBuf>,
@@ -43,7 +45,9 @@ fn test_files(places: &[PathBuf]) -> Result<Vec<SourceFile>, Failure> {
             NoSources::Federation(problems) => Failure::Input(anyhow!("{problems}")),
         })?;
         // A file that is named is a test whatever its name is.
-        tests.extend(found.into_iter().filter(|file| place.is_file() || sources::is_test(Path::new(&file.name))));
+        tests.extend(
+            found.into_iter().filter(|file| place.is_file() || sources::is_test(Path::new(&file.name))),
+        );
     }
     tests.sort_by(|a, b| a.name.cmp(&b.name));
     tests.dedup_by(|a, b| a.name == b.name);
@@ -66,7 +70,8 @@ fn run_file(file: &SourceFile, with_mutants: bool, output: Format) -> Result<boo
         let read = load(directory, federation.as_deref(), policies).and_then(|sources| {
             check::note_revision(&sources);
             let suites = testing::suites(file, &sources.federation).map_err(NoSources::Federation)?;
-            let compiled = compile(&sources.files, &sources.federation, None).map_err(NoSources::Federation)?;
+            let compiled =
+                compile(&sources.files, &sources.federation, None).map_err(NoSources::Federation)?;
             Ok((suites, compiled.program))
         });
         let (suites, program) = match read {
@@ -103,7 +108,8 @@ fn load(directory: &Path, federation: Option<&str>, policies: &[String]) -> Resu
     let document = named.or_else(|| sources::find_federation(&policies));
     let document = document.or_else(|| sources::find_federation(&[sources::plain(directory)]));
     let document = document.ok_or_else(|| {
-        let missing = anyhow!("no federation.yaml near `{}`; name it with `spec.federation`", directory.display());
+        let missing =
+            anyhow!("no federation.yaml near `{}`; name it with `spec.federation`", directory.display());
         NoSources::Failed(Failure::Input(missing))
     })?;
     let federation = crate::config::read_federation(&document)?;
@@ -137,7 +143,10 @@ fn as_text(suite: &Suite, outcome: &Tested, file: &SourceFile, with_mutants: boo
         println!("  {}  proof {}", if is_good { "pass" } else { "FAIL" }, origin.name);
         if !is_good {
             println!("        at {}:{}", origin.span.file, origin.span.line);
-            println!("        - {expected}\n        + {came}{}", note.iter().map(|note| format!(": {note}")).collect::<String>());
+            println!(
+                "        - {expected}\n        + {came}{}",
+                note.iter().map(|note| format!(": {note}")).collect::<String>()
+            );
         }
     }
     for rule in &outcome.never_decisive {
@@ -150,10 +159,22 @@ fn as_text(suite: &Suite, outcome: &Tested, file: &SourceFile, with_mutants: boo
     let proved = outcome.proofs.iter().filter(|proof| proof.is_good()).count();
     println!("  {good} of {} cases, {proved} of {} proofs", outcome.cases.len(), outcome.proofs.len());
     let decisive = outcome.rules - outcome.never_decisive.len();
-    share_text("rules decide something", decisive, outcome.rules, outcome.rule_coverage(), suite.coverage.rules);
+    share_text(
+        "rules decide something",
+        decisive,
+        outcome.rules,
+        outcome.rule_coverage(),
+        suite.coverage.rules,
+    );
     if with_mutants {
         let noticed = outcome.mutants - outcome.survivors.len();
-        share_text("mutants are noticed", noticed, outcome.mutants, outcome.mutant_coverage(), suite.coverage.mutants);
+        share_text(
+            "mutants are noticed",
+            noticed,
+            outcome.mutants,
+            outcome.mutant_coverage(),
+            suite.coverage.mutants,
+        );
     }
 }
 

@@ -13,8 +13,10 @@ use super::{Failure, Format, Outcome, print_json, sign};
 use crate::config::read_federation;
 
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "The key of the layer federation is the one that bridges have as `root`; keys of inner layers are in the federation\ndocument. Nothing of a bundle is used before its signature holds, so a bundle that fails here prints no manifest.\n\nExamples:\n  meshbridge policy verify federation.15.bundle --root 7AEtB6pRseWD...\n  meshbridge policy verify region-eu.15.bundle --root 7AEtB6pRseWD... --federation federation.yaml --above 14")]
-pub(super) struct Arguments {
+#[command(
+    after_long_help = "The key of the layer federation is the one that bridges have as `root`; keys of inner layers are in the federation\ndocument. Nothing of a bundle is used before its signature holds, so a bundle that fails here prints no manifest.\n\nExamples:\n  meshbridge policy verify federation.15.bundle --root 7AEtB6pRseWD...\n  meshbridge policy verify region-eu.15.bundle --root 7AEtB6pRseWD... --federation federation.yaml --above 14"
+)]
+pub(in crate::cli) struct Arguments {
     /// The bundle
     file: PathBuf,
     /// The public half of the key that signs for the federation, in Base64
@@ -58,7 +60,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         return refuse(&anyhow!("revision {revision} is not above {active}: bridges take no step back"));
     }
     if verified.is_expired(OffsetDateTime::now_utc().unix_timestamp()) {
-        eprintln!("note: this bundle is past its end; its policies stay in force, and bridges raise an alarm");
+        eprintln!(
+            "note: this bundle is past its end; its policies stay in force, and bridges raise an alarm"
+        );
     }
     match arguments.output {
         Format::Json => print_json(&manifest_json(&opened, Some(&verified))),
@@ -113,9 +117,7 @@ fn documents_are_of_the_layer(opened: &Opened) -> anyhow::Result<()> {
 /// The manifest, and who signed it where that was verified.
 pub(super) fn manifest_json(opened: &Opened, verified: Option<&Verified>) -> Value {
     let manifest = opened.manifest();
-    let file = |entry: &meshbridge_bundle::FileEntry| {
-        json!({"path": entry.path.as_str(), "size": entry.size, "sha256": entry.sha256.to_string()})
-    };
+    let file = |entry: &meshbridge_bundle::FileEntry| json!({"path": entry.path.as_str(), "size": entry.size, "sha256": entry.sha256.to_string()});
     json!({
         "federation": manifest.federation(),
         "layer": manifest.layer().to_string(),
@@ -150,3 +152,6 @@ fn time_text(unix: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp(unix).ok();
     time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| unix.to_string())
 }
+
+#[cfg(test)]
+mod tests;

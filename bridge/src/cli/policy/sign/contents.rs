@@ -36,12 +36,16 @@ pub(super) fn of(
     let wanted = layer.to_string();
     let mut chosen: Vec<&SourceFile> = Vec::new();
     let all = sources.files.iter().filter(|file| !is_schema(file));
-    let beside = federation.filter(|file| layer.is_federation() && !sources.files.iter().any(|one| one.name == file.name));
+    let beside = federation
+        .filter(|file| layer.is_federation() && !sources.files.iter().any(|one| one.name == file.name));
     for file in all.chain(beside) {
         let layers = layers_of(file);
         let Some((_, line)) = layers.iter().find(|(of, _)| *of == wanted) else { continue };
         if let Some((other, at)) = layers.iter().find(|(of, _)| *of != wanted) {
-            bail!("{}:{line} is of {wanted}, and {at} of {other}: each layer has files of its own", file.name);
+            bail!(
+                "{}:{line} is of {wanted}, and {at} of {other}: each layer has files of its own",
+                file.name
+            );
         }
         chosen.push(file);
     }
@@ -67,7 +71,8 @@ fn schemas<'a>(sources: &'a Sources, chosen: &[&SourceFile]) -> Vec<&'a SourceFi
     for file in chosen {
         let directory = Path::new(&file.name).parent().unwrap_or(Path::new("."));
         for document in documents(file, &mut ignored) {
-            let rules = document.get("spec").and_then(|spec| spec.get("rules")).map(Node::items).unwrap_or_default();
+            let rules =
+                document.get("spec").and_then(|spec| spec.get("rules")).map(Node::items).unwrap_or_default();
             for schema in rules.iter().filter_map(|rule| rule.get("validate")?.get("schema")) {
                 let text = |key: &str| schema.get(key).and_then(Node::text);
                 files.extend(text("file").map(|path| normal(&directory.join(path))));
