@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(samples(&metrics, "meshbridge_audit_records_total"), ["meshbridge_audit_records_total 3"]);
         log.record(&permit("2"));
         watch.look();
-        assert!(!metrics.render().contains("audit_lost"), "a permit may be lost");
+        assert!(!metrics.render().contains("kind=\"audit_lost\""), "a permit may be lost");
         log.record(&denial("3"));
         log.record(&denial("4"));
         watch.look();

@@ -264,6 +264,11 @@ impl Inner {
         fail_point!("transit.before-forward");
         if !frame.body.carriers.contains(&self.parts.own_zone) {
             let refusal = Refusal::by_federation("residency");
+            if let Some(from) = generation.program.zone(origin_zone.as_str()) {
+                let (context, to, topic) = (Context::Transit, self.parts.own_zone_index, &frame.body.topic);
+                let asked = Asked { context, from, to, topic, event, publisher: None, subscriber: None, hops: 0 };
+                self.record_refusal(generation, &asked, &refusal);
+            }
             return self.refuse(Context::Transit, &frame, &refusal);
         }
         let hops = hops_crossed(&frame.body.extensions, frame.hop_limit);

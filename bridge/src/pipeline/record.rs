@@ -11,7 +11,7 @@ use meshbridge_policy::{
 use smallvec::SmallVec;
 
 use super::Inner;
-use super::judge::{Asked, Verdict as Outcome};
+use super::judge::{Asked, Refusal, Verdict as Outcome};
 use crate::audit::{EventName, Finding, Record, Rule, Verdict};
 use crate::policy_store::Generation;
 
@@ -69,6 +69,13 @@ impl Inner {
             }
         };
         self.parts.audit.record(&record);
+    }
+
+    /// A refusal that no document says.
+    pub(super) fn record_refusal(&self, generation: &Generation, asked: &Asked<'_>, refusal: &Refusal) {
+        let record = blank(generation, asked.context, asked.from, asked.to, asked.topic.as_str()).about(asked);
+        let by = Some(Rule { rule: &refusal.by, layer: &refusal.layer, place: None });
+        self.parts.audit.record(&Record { verdict: Verdict::Reject, by, ..record });
     }
 
     /// A filter that was refused to a subscriber.
