@@ -19,7 +19,11 @@ use crate::pipeline::{Quota, Quotas};
 const SEGMENTS_MIN: u64 = 8;
 
 static DATA_KEY: Shape = Shape::Map(&[
-    Key::required("file", &Shape::Text, "file with the version in use, as `meshbridge policy keygen` writes it"),
+    Key::required(
+        "file",
+        &Shape::Text,
+        "file with the version in use, as `meshbridge policy keygen` writes it",
+    ),
     Key::optional("older", &Shape::Dict(&Shape::Text), "version: file, for reading what older keys made"),
 ]);
 
@@ -95,7 +99,11 @@ static SPEC: Shape = Shape::Map(&[
                 &Shape::List { of: &Shape::Text, non_empty: true },
                 "directories with policies, relative to this file",
             ),
-            Key::optional("keys", &Shape::Dict(&DATA_KEY), "files with the keys for data that this bridge holds"),
+            Key::optional(
+                "keys",
+                &Shape::Dict(&DATA_KEY),
+                "files with the keys for data that this bridge holds",
+            ),
         ]),
         "where the policies are",
     ),
@@ -470,7 +478,11 @@ fn lower_data_keys(policy: &Yaml, base: &Path) -> Vec<DataKeyFile> {
     for (name, node) in policy.get("keys").map(Yaml::entries).unwrap_or_default() {
         let name = name.text().unwrap_or_default();
         let mut add = |version: Option<u32>, path: Option<&str>| {
-            files.extend(path.map(|path| DataKeyFile { name: name.to_owned(), version, path: base.join(path) }));
+            files.extend(path.map(|path| DataKeyFile {
+                name: name.to_owned(),
+                version,
+                path: base.join(path),
+            }));
         };
         add(None, node.get("file").and_then(Yaml::text));
         for (version, path) in node.get("older").map(Yaml::entries).unwrap_or_default() {

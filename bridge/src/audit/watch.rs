@@ -88,10 +88,16 @@ mod tests {
         watch.look();
         assert_eq!(
             samples(&metrics, "meshbridge_alarms_total"),
-            ["meshbridge_alarms_total{kind=\"audit_failed\"} 1", "meshbridge_alarms_total{kind=\"audit_lost\"} 1"],
+            [
+                "meshbridge_alarms_total{kind=\"audit_failed\"} 1",
+                "meshbridge_alarms_total{kind=\"audit_lost\"} 1"
+            ],
         );
         let lost = samples(&metrics, "meshbridge_audit_lost_total");
         let expected = [("other", 2), ("permit", 1)];
-        assert_eq!(lost, expected.map(|(kind, count)| format!("meshbridge_audit_lost_total{{kind=\"{kind}\"}} {count}")));
+        assert_eq!(
+            lost,
+            expected.map(|(kind, count)| format!("meshbridge_audit_lost_total{{kind=\"{kind}\"}} {count}"))
+        );
     }
 }

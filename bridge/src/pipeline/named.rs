@@ -286,7 +286,9 @@ impl Named {
     /// It may not be handed out yet: it comes again after `wait`, which is no attempt.
     pub(super) fn postpone(&self, body: u64, token: u64, wait: Duration, now: Instant) {
         let mut state = lock(&self.state);
-        let Some(lease) = state.leases.get(&body).copied().filter(|lease| lease.token == token) else { return };
+        let Some(lease) = state.leases.get(&body).copied().filter(|lease| lease.token == token) else {
+            return;
+        };
         state.leases.remove(&body);
         state.members.released(lease.connection);
         state.later.insert((now + wait, lease.order), body);

@@ -1,16 +1,18 @@
 //! The borders inside a zone: what may be published, who may ask for it, and what each subscriber gets. Every decision
 //! that is not a plain permit is in the decision log.
 
-use std::collections::{BTreeMap, HashMap};
+mod decisions;
+
+use std::collections::HashMap;
 use std::fs;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use meshbridge_integration::grpc::io::cloudevents::v1::{CloudEvent, cloud_event::Data};
-use meshbridge_integration::grpc::meshbridge::v1::{PublishRequest, SubscribeRequest};
 use meshbridge_integration::grpc::meshbridge::v1::bridge_client::BridgeClient;
-use meshbridge_integration::{Answer, BATCH, Draft, Prepared, Publisher, STRUCTURED, Setup, Single, eventually, http, meshbridge};
+use meshbridge_integration::grpc::meshbridge::v1::{PublishRequest, SubscribeRequest};
+use meshbridge_integration::{Answer, BATCH, Draft, Prepared, Publisher, STRUCTURED, Setup, Single, http};
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 use tonic::{Code, Request};
@@ -73,7 +75,13 @@ async fn post(bridge: &Single, principal: &str, topic: &str, event: &Draft) -> R
     publisher(bridge, principal).post(&format!("/v1/topics/{topic}"), &[STRUCTURED], body).await
 }
 
-async fn refused(bridge: &Single, principal: &str, topic: &str, event: &Draft, expected: (u16, &str)) -> Result<Value> {
+async fn refused(
+    bridge: &Single,
+    principal: &str,
+    topic: &str,
+    event: &Draft,
+    expected: (u16, &str),
+) -> Result<Value> {
     let answer = post(bridge, principal, topic, event).await?;
     let error = answer.json()["error"].take();
     ensure!((answer.status, error["rule"].as_str()) == (expected.0, Some(expected.1)), "{topic}: {answer:?}");
@@ -89,7 +97,13 @@ async fn taken(bridge: &Single, principal: &str, topic: &str, event: &Draft) -> 
 }
 
 /// What a group of events without memory brings: all that came until the last one did.
-async fn read_until(bridge: &Single, principal: &str, filter: &str, last: &str, before: impl AsyncFnOnce() -> Result<()>) -> Result<Vec<Value>> {
+async fn read_until(
+    bridge: &Single,
+    principal: &str,
+    filter: &str,
+    last: &str,
+    before: impl AsyncFnOnce() -> Result<()>,
+) -> Result<Vec<Value>> {
     let url = format!("http://{}/v1/stream?filter={filter}", bridge.http);
     let mut response = http().get(url).bearer_auth(token_of(principal)).send().await?.error_for_status()?;
     before().await?;
@@ -103,7 +117,8 @@ async fn read_until(bridge: &Single, principal: &str, filter: &str, last: &str, 
         }
         anyhow::bail!("the stream ended")
     };
-    let read: Result<()> = tokio::time::timeout(WITHIN, reading).await.unwrap_or(Err(anyhow::anyhow!("{last} did not come")));
+    let read: Result<()> =
+        tokio::time::timeout(WITHIN, reading).await.unwrap_or(Err(anyhow::anyhow!("{last} did not come")));
     read.with_context(|| text.clone())?;
     let data = text.lines().filter_map(|line| line.strip_prefix("data:"));
     data.map(|data| serde_json::from_str(data.trim()).context(data.to_owned())).collect()
@@ -164,7 +179,8 @@ async fn one_rejected_event_refuses_its_whole_batch() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_kept_back_is_answered_for_and_reaches_nobody() -> Result<()> {
     let bridge = bridge(Setup::default()).await?;
-    let (lost, fine) = (Draft::new(json!({"secret": "payload"})), Draft::new(json!({})).with("traceparent", "x"));
+    let (lost, fine) =
+        (Draft::new(json!({"secret": "payload"})), Draft::new(json!({})).with("traceparent", "x"));
     let body = Value::Array([&lost, &fine].map(Draft::structured).into()).to_string().into_bytes();
     let seen = read_until(&bridge, "shop", "kept.**", &fine.id, async || {
         let answer = publisher(&bridge, "shop").post("/v1/topics/kept.one", &[BATCH], body).await?;
@@ -178,10 +194,14 @@ async fn what_is_kept_back_is_answered_for_and_reaches_nobody() -> Result<()> {
     .await?;
     ensure!(seen.len() == 1, "{seen:?}");
     let letters = bridge.admin().dead_letters().await?;
-    let letter = letters.iter().find(|letter| letter["id"] == lost.id).with_context(|| format!("{letters:?}"))?;
+    let letter =
+        letters.iter().find(|letter| letter["id"] == lost.id).with_context(|| format!("{letters:?}"))?;
     ensure!(letter["by"] == "inside/kept" && letter["context"] == "publish", "{letter}");
     ensure!(!letter.to_string().contains("payload"), "a dead letter shows no data: {letter}");
-    ensure!(spool_has(&bridge, &fine.id)? && !spool_has(&bridge, "payload")?, "the spool has what was kept back");
+    ensure!(
+        spool_has(&bridge, &fine.id)? && !spool_has(&bridge, "payload")?,
+        "the spool has what was kept back"
+    );
     Ok(())
 }
 
@@ -272,7 +292,10 @@ async fn who_could_never_get_anything_of_a_filter_is_refused_it() -> Result<()> 
             continue;
         };
         let error: Value = answer.json::<Value>().await?["error"].take();
-        ensure!(status == 403 && error["rule"] == rule && error["code"] == "forbidden", "{query}: {status} {error}");
+        ensure!(
+            status == 403 && error["rule"] == rule && error["code"] == "forbidden",
+            "{query}: {status} {error}"
+        );
     }
     let url = format!("http://{}/v1/subscriptions", bridge.http);
     let body = json!({"name": "kept", "filters": ["secret.a"]}).to_string();
@@ -307,32 +330,50 @@ const READERS: [&str; 3] = ["", "&subscription=mine", "&group=ours"];
 async fn each_subscriber_gets_what_its_own_rules_leave() -> Result<()> {
     let bridge = bridge(Setup::default()).await?;
     for reader in READERS {
-        let ids = |events: &[Value]| events.iter().filter_map(|event| event["id"].as_str().map(str::to_owned)).collect::<Vec<_>>();
+        let ids = |events: &[Value]| {
+            events.iter().filter_map(|event| event["id"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+        };
         let costs = |events: &[Value]| events.iter().filter(|event| !event["data"]["cost"].is_null()).count();
-        let (price, stock, secret, last) =
-            (Draft::new(json!({})), Draft::new(json!({"cost": 3, "count": 7})), Draft::new(json!({})), Draft::new(json!({})));
+        let (price, stock, secret, last) = (
+            Draft::new(json!({})),
+            Draft::new(json!({"cost": 3, "count": 7})),
+            Draft::new(json!({})),
+            Draft::new(json!({})),
+        );
         let filter = format!("**{reader}");
         let mut seen: HashMap<&str, Vec<Value>> = HashMap::new();
         // One inside the other: all are subscribed before anything is published.
-        seen.insert("till", read_until(&bridge, "till", &filter, &last.id, async || {
-            let shop = read_until(&bridge, "shop", &filter, &last.id, async || {
-                let audit = read_until(&bridge, "audit", &filter, &last.id, async || {
-                    for (topic, event) in
-                        [("prices.today", &price), ("stock.counted", &stock), ("secret.a", &secret), ("orders.last", &last)]
-                    {
-                        taken(&bridge, "shop", topic, event).await?;
-                    }
+        seen.insert(
+            "till",
+            read_until(&bridge, "till", &filter, &last.id, async || {
+                let shop = read_until(&bridge, "shop", &filter, &last.id, async || {
+                    let audit = read_until(&bridge, "audit", &filter, &last.id, async || {
+                        for (topic, event) in [
+                            ("prices.today", &price),
+                            ("stock.counted", &stock),
+                            ("secret.a", &secret),
+                            ("orders.last", &last),
+                        ] {
+                            taken(&bridge, "shop", topic, event).await?;
+                        }
+                        Ok(())
+                    })
+                    .await?;
+                    ensure!(
+                        ids(&audit) == [&*price.id, &stock.id, &last.id] && costs(&audit) == 1,
+                        "{reader}: {audit:?}"
+                    );
                     Ok(())
                 })
                 .await?;
-                ensure!(ids(&audit) == [&*price.id, &stock.id, &last.id] && costs(&audit) == 1, "{reader}: {audit:?}");
+                ensure!(
+                    ids(&shop) == [&*price.id, &stock.id, &last.id] && costs(&shop) == 0,
+                    "{reader}: {shop:?}"
+                );
                 Ok(())
             })
-            .await?;
-            ensure!(ids(&shop) == [&*price.id, &stock.id, &last.id] && costs(&shop) == 0, "{reader}: {shop:?}");
-            Ok(())
-        })
-        .await?);
+            .await?,
+        );
         let till = &seen["till"];
         ensure!(ids(till) == [&*stock.id, &last.id] && costs(till) == 0, "{reader}: {till:?}");
         ensure!(till[0]["data"] == json!({"count": 7}), "{till:?}");
@@ -357,141 +398,10 @@ async fn what_is_kept_from_a_subscriber_is_a_dead_letter_where_its_rule_says_so(
         .await?;
         ensure!(seen.len() == 1, "{reader}: {seen:?}");
         let letters = bridge.admin().dead_letters().await?;
-        let letter = letters.iter().find(|letter| letter["id"] == card.id).with_context(|| format!("{letters:?}"))?;
+        let letter =
+            letters.iter().find(|letter| letter["id"] == card.id).with_context(|| format!("{letters:?}"))?;
         ensure!(letter["context"] == "deliver" && letter["by"] == "inside/no-cards", "{letter}");
         ensure!(!letter.to_string().contains("4111"), "{letter}");
     }
-    Ok(())
-}
-
-/// The decisions in the log of a bridge, once it holds what `until` wants; and that its chain is whole.
-async fn decisions(bridge: &Single, what: &str, until: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
-    let data = bridge.path().join("data").display().to_string();
-    eventually(what, WITHIN, || async {
-        let export = meshbridge(&["audit", "export", &data], WITHIN)?;
-        ensure!(export.code == 0, "{export:?}");
-        let lines: Result<Vec<Value>, _> = export.stdout.lines().map(serde_json::from_str).collect();
-        let lines = lines.context("a line that is no JSON")?;
-        ensure!(until(&lines), "{} lines, such as {:?}", lines.len(), lines.last());
-        Ok(lines.into_iter().filter(|line| line["kind"] == "decision").collect())
-    })
-    .await
-}
-
-fn verify(bridge: &Single) -> Result<Value> {
-    let data = bridge.path().join("data").display().to_string();
-    let output = meshbridge(&["audit", "verify", &data, "--output", "json"], WITHIN)?;
-    let report: Value = serde_json::from_str(&output.stdout).with_context(|| format!("{output:?}"))?;
-    ensure!(output.code == 0 && report["intact"] == true, "{report}");
-    Ok(report)
-}
-
-/// How often each of a kind of decision is in the log.
-fn tally(decisions: &[Value]) -> BTreeMap<String, usize> {
-    let mut tally = BTreeMap::new();
-    for one in decisions {
-        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-        let edited = if one["edited"] == true { " edited" } else { "" };
-        let by = text(&one["by"]["rule"]);
-        let line = format!("{} {} {}{edited} {by}", text(&one["principal"]), text(&one["context"]), text(&one["verdict"]));
-        *tally.entry(line).or_insert(0) += 1;
-    }
-    tally
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_decision_under_traffic_is_in_the_log_with_who_what_where_and_why() -> Result<()> {
-    const ROUNDS: usize = 40;
-    let bridge = bridge(Setup { audit: "permitsPerSample: 1, segmentMiB: 1", ..Setup::default() }).await?;
-    let traffic = async |principal: &str| -> Result<()> {
-        for _ in 0..ROUNDS {
-            let event = || Draft::new(json!({"name": "Ada Example", "count": 1}));
-            refused(&bridge, principal, "gossip.daily", &event(), (403, "inside/no-gossip")).await?;
-            taken(&bridge, principal, "kept.one", &event()).await?;
-            taken(&bridge, principal, "edited.one", &event()).await?;
-            taken(&bridge, principal, "small.one", &event()).await?;
-            taken(&bridge, principal, "nobody.rules", &event()).await?;
-        }
-        Ok(())
-    };
-    let while_it_runs = async {
-        for _ in 0..5 {
-            verify(&bridge)?;
-        }
-        Ok(())
-    };
-    tokio::try_join!(traffic("shop"), traffic("till"), while_it_runs)?;
-    let url = format!("http://{}/v1/stream?filter=secret.a", bridge.http);
-    ensure!(http().get(url).bearer_auth(token_of("audit")).send().await?.status() == 403, "{}", bridge.log());
-
-    let mut expected = BTreeMap::from([("audit subscribe reject inside/nobody-asks".to_owned(), 1)]);
-    for principal in ["shop", "till"] {
-        for line in ["reject inside/no-gossip", "dead-letter inside/kept", "forward edited -", "forward -"] {
-            expected.insert(format!("{principal} publish {line}"), ROUNDS);
-        }
-    }
-    bridge.terminate()?;
-    let decisions = decisions(&bridge, "the log is closed", |lines| lines.iter().any(|line| line["kind"] == "stopped")).await?;
-    ensure!(tally(&decisions) == expected, "{:#?}", tally(&decisions));
-    let report = verify(&bridge)?;
-    ensure!(report["records"].as_u64() > Some(decisions.len() as u64), "{report}");
-
-    for one in &decisions {
-        ensure!(one["from"] == "dmz" && one["to"] == "dmz", "{one}");
-        ensure!(one["generation"].as_str().is_some_and(|digest| digest.len() == 64), "{one}");
-        if let Some(rule) = one["by"]["rule"].as_str() {
-            let name = rule.trim_start_matches("inside/");
-            let written = RULES.lines().position(|line| line.contains(&format!("name: {name}"))).context("a line")?;
-            let file = one["by"]["file"].as_str().unwrap_or_default();
-            ensure!(file.ends_with("inside.yaml") && one["by"]["line"] == written + 1, "{one}");
-        }
-        let warned = if one["topic"] == "edited.one" { json!(["inside/noted"]) } else { Value::Null };
-        ensure!(one["warned"] == warned, "{one}");
-    }
-    ensure!(!serde_json::to_string(&decisions)?.contains("Ada"), "the log has a value");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn plain_permits_are_left_out_where_the_configuration_says_so_and_nothing_else_is() -> Result<()> {
-    let bridge = bridge(Setup { audit: "permitsPerSample: 0", ..Setup::default() }).await?;
-    for _ in 0..5 {
-        taken(&bridge, "shop", "small.one", &Draft::new(json!({}))).await?;
-        taken(&bridge, "shop", "edited.one", &Draft::new(json!({"name": "Ada Example"}))).await?;
-        refused(&bridge, "shop", "gossip.daily", &Draft::new(json!({})), (403, "inside/no-gossip")).await?;
-    }
-    let are_there = |lines: &[Value]| lines.iter().filter(|line| line["kind"] == "decision").count() >= 10;
-    let decisions = decisions(&bridge, "ten decisions", are_there).await?;
-    let expected = [("shop publish forward edited -", 5), ("shop publish reject inside/no-gossip", 5)];
-    ensure!(tally(&decisions) == expected.map(|(line, count)| (line.to_owned(), count)).into(), "{:#?}", tally(&decisions));
-    let metric = |all: &BTreeMap<String, f64>, name: &str| all.get(name).copied().unwrap_or(-1.0);
-    eventually("the figures of the log", WITHIN, || async {
-        let metrics = bridge.admin().metrics().await?;
-        // The note of the start, and ten decisions.
-        ensure!(metric(&metrics, "meshbridge_audit_records_total") >= 11.0, "{metrics:?}");
-        ensure!(metric(&metrics, "meshbridge_audit_unsampled_total") == 5.0, "{metrics:?}");
-        ensure!(metric(&metrics, "meshbridge_audit_state") == 0.0, "{metrics:?}");
-        ensure!(metric(&metrics, "meshbridge_audit_lost_total{kind=\"other\"}") == 0.0, "{metrics:?}");
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_id_that_is_personal_data_is_shown_as_its_class() -> Result<()> {
-    let bridge = bridge(Setup { audit: "permitsPerSample: 1", ..Setup::default() }).await?;
-    let address = ["ada", "example.com"].join("@");
-    let event = Draft { id: address.clone(), source: format!("/people/{address}"), ..Draft::new(json!({})) };
-    taken(&bridge, "shop", "kept.one", &event).await?;
-    refused(&bridge, "shop", "gossip.daily", &event, (403, "inside/no-gossip")).await?;
-    let letters = bridge.admin().dead_letters().await?;
-    let letter = letters.first().context("a dead letter")?;
-    ensure!(letter["id"] == "[redacted:contact.email]" && letter["source"] == "[redacted:contact.email]", "{letter}");
-    let are_there = |lines: &[Value]| lines.iter().filter(|line| line["kind"] == "decision").count() == 2;
-    let decisions = decisions(&bridge, "two decisions", are_there).await?;
-    for one in &decisions {
-        ensure!(one["event"]["id"] == "[redacted:contact.email]" && !one.to_string().contains(&address), "{one}");
-    }
-    ensure!(!bridge.log().contains(&address), "{}", bridge.log());
     Ok(())
 }
