@@ -39,6 +39,7 @@ spec:
     - {name: traced, match: {at: publish, topics: ["traced.**"]}, require: {attributes: {traceparent: {format: w3c-traceparent}}}, onViolation: reject}
     - {name: kept, match: {at: publish, topics: ["kept.**"]}, require: {attributes: {traceparent: {}}}}
     - {name: no-names, match: {at: publish, topics: ["edited.**"]}, protect: [{fields: ["$.data.name"], as: drop}]}
+    - {name: quietly, match: {at: publish, topics: ["quiet.**"]}, protect: [{fields: ["$.data.name"], as: drop}]}
     - {name: noted, match: {at: publish, topics: ["edited.**"]}, deny: {}, mode: warn, onViolation: annotate}
     - name: no-hints
       match: {at: publish, topics: ["edited.**"]}
