@@ -42,8 +42,8 @@ pub(crate) use format::Checkpoint;
 pub(crate) use open::OpenAuditError;
 pub(crate) use queue::{Figures, QUEUE_BYTES_MAX, State};
 pub(crate) use record::{EventName, Finding, Record, Redact, Rule, Verdict};
-pub(crate) use watch::AuditWatch;
 pub(crate) use walk::{Broken, Entry, Report, WalkError, walk};
+pub(crate) use watch::AuditWatch;
 
 use queue::Queue;
 use writer::Writer;

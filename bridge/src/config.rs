@@ -1,6 +1,7 @@
 //! `kind: Bridge`: one node's own configuration, as users write it and as the bridge uses it.
 
 mod audit_log;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,11 +16,17 @@ use crate::link::PeerAddress;
 use crate::listeners::{ListenerKind, ListenerSettings, TlsFiles};
 use crate::pipeline::{Quota, Quotas};
 
+use webhooks::WebhookConfig;
+
 /// Files of the spool at least: what is written, what is ready, the reserve.
 const SEGMENTS_MIN: u64 = 8;
 
 static DATA_KEY: Shape = Shape::Map(&[
-    Key::required("file", &Shape::Text, "file with the version in use, as `meshbridge policy keygen` writes it"),
+    Key::required(
+        "file",
+        &Shape::Text,
+        "file with the version in use, as `meshbridge policy keygen` writes it",
+    ),
     Key::optional("older", &Shape::Dict(&Shape::Text), "version: file, for reading what older keys made"),
 ]);
 
@@ -95,7 +102,11 @@ static SPEC: Shape = Shape::Map(&[
                 &Shape::List { of: &Shape::Text, non_empty: true },
                 "directories with policies, relative to this file",
             ),
-            Key::optional("keys", &Shape::Dict(&DATA_KEY), "files with the keys for data that this bridge holds"),
+            Key::optional(
+                "keys",
+                &Shape::Dict(&DATA_KEY),
+                "files with the keys for data that this bridge holds",
+            ),
         ]),
         "where the policies are",
     ),
@@ -148,28 +159,7 @@ static SPEC: Shape = Shape::Map(&[
         ]),
         "how much may wait",
     ),
-    Key::optional(
-        "webhooks",
-        &Shape::Map(&[
-            Key::optional(
-                "origin",
-                &Shape::Text,
-                "the DNS name under which receivers are asked for their consent",
-            ),
-            Key::optional(
-                "allow",
-                &Shape::List { of: &Shape::Text, non_empty: false },
-                "ranges such as 10.1.0.0/16 that may be reached although they are private",
-            ),
-            Key::optional(
-                "httpHosts",
-                &Shape::List { of: &Shape::Text, non_empty: false },
-                "hosts that may be reached without TLS",
-            ),
-            Key::optional("signingKeys", &Shape::Text, "file with keys that sign what is sent, one a line"),
-        ]),
-        "pushing to the webhooks of subscriptions",
-    ),
+    Key::optional("webhooks", &webhooks::SHAPE, "pushing to the webhooks of subscriptions"),
     Key::optional(
         "limits",
         &Shape::Map(&[
@@ -255,15 +245,6 @@ struct Listener {
 pub(crate) struct SpoolSettings {
     pub(crate) segment_bytes: u64,
     pub(crate) segments_max: u64,
-}
-
-/// What an operator decides about webhooks.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct WebhookConfig {
-    pub(crate) origin: Option<String>,
-    pub(crate) allow: Vec<String>,
-    pub(crate) http_hosts: Vec<String>,
-    pub(crate) signing_keys: Option<PathBuf>,
 }
 
 /// A node's configuration with everything found and checked; paths are absolute.
@@ -424,20 +405,8 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
     if segments_max < SEGMENTS_MIN {
         bail!("`spool`: sizeMiB must be at least {SEGMENTS_MIN} times segmentMiB");
     }
-    let webhooks = spec.get("webhooks").map(|node| {
-        let list = |key: &str| {
-            let items = node.get(key).map(Yaml::items).unwrap_or_default();
-            items.iter().filter_map(Yaml::text).map(str::to_owned).collect()
-        };
-        WebhookConfig {
-            origin: node.get("origin").and_then(Yaml::text).map(str::to_owned),
-            allow: list("allow"),
-            http_hosts: list("httpHosts"),
-            signing_keys: node.get("signingKeys").map(|_| path(node, "signingKeys")),
-        }
-    });
     Ok(Node {
-        webhooks: webhooks.unwrap_or_default(),
+        webhooks: webhooks::lower(spec.get("webhooks"), base),
         quotas,
         audit: audit_log::lower(spec.get("auditLog")),
         spool: SpoolSettings { segment_bytes: segment_mib << 20, segments_max },
@@ -470,7 +439,11 @@ fn lower_data_keys(policy: &Yaml, base: &Path) -> Vec<DataKeyFile> {
     for (name, node) in policy.get("keys").map(Yaml::entries).unwrap_or_default() {
         let name = name.text().unwrap_or_default();
         let mut add = |version: Option<u32>, path: Option<&str>| {
-            files.extend(path.map(|path| DataKeyFile { name: name.to_owned(), version, path: base.join(path) }));
+            files.extend(path.map(|path| DataKeyFile {
+                name: name.to_owned(),
+                version,
+                path: base.join(path),
+            }));
         };
         add(None, node.get("file").and_then(Yaml::text));
         for (version, path) in node.get("older").map(Yaml::entries).unwrap_or_default() {

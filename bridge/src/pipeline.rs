@@ -74,7 +74,6 @@ use crate::router_task::{Command, RouterHandle};
 use crate::sealing::Sealing;
 pub(crate) use arrival::Arrival;
 pub(crate) use dead_letters::DeadLetterView;
-pub(crate) use reception::FilterDenied;
 pub(crate) use intake::{RejectReason, Rejection};
 pub(crate) use members::{Strategy, WEIGHT_MAX};
 pub(crate) use membership::MembershipRefused;
@@ -82,6 +81,7 @@ pub(crate) use named::{LEASES_MAX, NamedEnd};
 pub(crate) use named_api::{Acknowledged, Kind, NamedRefused, NamedView, Reader};
 pub(crate) use named_connection::{Acks, Flushed, Leased, NamedConnection};
 pub(crate) use parking::WAIT_MAX;
+pub(crate) use reception::FilterDenied;
 pub(crate) use waiters::AckLevel;
 
 use accounts::Ends;
@@ -341,8 +341,12 @@ impl Pipeline {
     ) -> Result<Subscription, SubscribeRefused> {
         self.inner.may_ask_for(principal, &filters).map_err(SubscribeRefused::Denied)?;
         // Local first: an event that arrives because of the interest must find its subscriber.
-        let subscriber =
-            self.inner.subscriptions.insert(principal, &filters, queue_bytes_max, &self.inner.durable.finished);
+        let subscriber = self.inner.subscriptions.insert(
+            principal,
+            &filters,
+            queue_bytes_max,
+            &self.inner.durable.finished,
+        );
         let subscriber = subscriber.ok_or(SubscribeRefused::Draining)?;
         let mut subscription = Subscription { pipeline: self.clone(), subscriber, filters, announced: false };
         let (reply, outcome) = oneshot::channel();

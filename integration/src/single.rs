@@ -29,11 +29,13 @@ pub struct Setup<'a> {
     pub limits: &'a str,
     /// The section `webhooks`, without its braces.
     pub webhooks: &'a str,
+    /// The section `auditLog`, without its braces.
+    pub audit: &'a str,
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Setup { ip: "127.0.0.1", http: "", grpc: "", limits: "", webhooks: "" }
+        Setup { ip: "127.0.0.1", http: "", grpc: "", limits: "", webhooks: "", audit: "" }
     }
 }
 
@@ -243,7 +245,7 @@ async fn start(directory: TempDir, setup: Setup<'_>) -> Result<Started> {
 
 /// The configuration, on ports that are free now: HTTP, gRPC, admin, peering.
 fn write_config(base: &Path, setup: Setup<'_>) -> Result<(PathBuf, [String; 4])> {
-    let Setup { ip, http, grpc, limits, webhooks } = setup;
+    let Setup { ip, http, grpc, limits, webhooks, audit } = setup;
     let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
     let mut ports = [0; 3];
     for (port, listener) in ports.iter_mut().zip(held) {
@@ -268,6 +270,7 @@ spec:
   limits: {{{limits}}}
   spool: {{segmentMiB: 8, sizeMiB: 256}}
   webhooks: {{{webhooks}}}
+  auditLog: {{{audit}}}
 "
     );
     let config = base.join("bridge.yaml");

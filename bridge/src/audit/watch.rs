@@ -81,17 +81,23 @@ mod tests {
         assert_eq!(samples(&metrics, "meshbridge_audit_records_total"), ["meshbridge_audit_records_total 3"]);
         log.record(&permit("2"));
         watch.look();
-        assert!(!metrics.render().contains("audit_lost"), "a permit may be lost");
+        assert!(!metrics.render().contains("kind=\"audit_lost\""), "a permit may be lost");
         log.record(&denial("3"));
         log.record(&denial("4"));
         watch.look();
         watch.look();
         assert_eq!(
             samples(&metrics, "meshbridge_alarms_total"),
-            ["meshbridge_alarms_total{kind=\"audit_failed\"} 1", "meshbridge_alarms_total{kind=\"audit_lost\"} 1"],
+            [
+                "meshbridge_alarms_total{kind=\"audit_failed\"} 1",
+                "meshbridge_alarms_total{kind=\"audit_lost\"} 1"
+            ],
         );
         let lost = samples(&metrics, "meshbridge_audit_lost_total");
         let expected = [("other", 2), ("permit", 1)];
-        assert_eq!(lost, expected.map(|(kind, count)| format!("meshbridge_audit_lost_total{{kind=\"{kind}\"}} {count}")));
+        assert_eq!(
+            lost,
+            expected.map(|(kind, count)| format!("meshbridge_audit_lost_total{{kind=\"{kind}\"}} {count}"))
+        );
     }
 }

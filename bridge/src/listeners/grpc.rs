@@ -200,14 +200,8 @@ impl Service {
         principal: &Principal,
         batch: Vec<Publication>,
         wish: Wish,
-    ) -> Result<Vec<PublishReply>, Status> {
-        let is_batch = batch.len() > 1;
-        let accepted = self.pipeline.publish(principal, batch, wish).await;
-        let accepted = accepted.map_err(|refused| {
-            let refused = Refused::from(refused);
-            let index = refused.index.filter(|_| is_batch);
-            status(&Refused { index, ..refused })
-        })?;
+    ) -> Result<Vec<PublishReply>, Refused> {
+        let accepted = self.pipeline.publish(principal, batch, wish).await?;
         Ok(accepted.iter().map(reply).collect())
     }
 }
@@ -219,7 +213,8 @@ impl Bridge for Service {
         let request = request.into_inner();
         let wish = wished(&request.ack, request.timeout_seconds)?;
         let publication = self.publication(request).map_err(|refused| status(&refused))?;
-        let replies = self.take(&principal, vec![publication], wish).await?;
+        let replies = self.take(&principal, vec![publication], wish).await;
+        let replies = replies.map_err(|refused| status(&Refused { index: None, ..refused }))?;
         Ok(Response::new(replies.into_iter().next().unwrap_or_default()))
     }
 
@@ -241,7 +236,8 @@ impl Bridge for Service {
                 self.publication(request).map_err(|refused| Refused { index: Some(index), ..refused })
             })
             .collect();
-        let replies = self.take(&principal, batch.map_err(|refused| status(&refused))?, wish).await?;
+        let batch = batch.map_err(|refused| status(&refused))?;
+        let replies = self.take(&principal, batch, wish).await.map_err(|refused| status(&refused))?;
         Ok(Response::new(PublishBatchReply { replies }))
     }
 
@@ -263,7 +259,7 @@ impl Bridge for Service {
             let request = request?;
             let wish = wished(&request.ack, request.timeout_seconds)?;
             let publication = self.publication(request).map_err(refused)?;
-            replies.extend(self.take(&principal, vec![publication], wish).await?);
+            replies.extend(self.take(&principal, vec![publication], wish).await.map_err(refused)?);
         }
         Ok(Response::new(PublishBatchReply { replies }))
     }

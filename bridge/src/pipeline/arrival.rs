@@ -239,11 +239,12 @@ impl Inner {
             return self.parts.metrics.on_dropped(DropReason::Duplicate, 1);
         }
         let hops = hops_crossed(&body.extensions, frame.hop_limit);
-        let event = match self.judge_arrival(generation, Context::Ingress, origin_zone, &body.topic, event, hops) {
-            Verdict::Pass(edited) => edited.unwrap_or_else(|| event.clone()),
-            Verdict::Wait(_) => return self.parts.metrics.on_dropped(DropReason::Waited, 1),
-            Verdict::Stop(refusal) => return self.refuse(Context::Ingress, frame, &refusal),
-        };
+        let event =
+            match self.judge_arrival(generation, Context::Ingress, origin_zone, &body.topic, event, hops) {
+                Verdict::Pass(edited) => edited.unwrap_or_else(|| event.clone()),
+                Verdict::Wait(_) => return self.parts.metrics.on_dropped(DropReason::Waited, 1),
+                Verdict::Stop(refusal) => return self.refuse(Context::Ingress, frame, &refusal),
+            };
         let (key, topic) = (body.key.clone(), body.topic.clone());
         self.hand_out(&Arc::new(Delivery { body: None, key, topic, event }));
     }
@@ -264,6 +265,12 @@ impl Inner {
         fail_point!("transit.before-forward");
         if !frame.body.carriers.contains(&self.parts.own_zone) {
             let refusal = Refusal::by_federation("residency");
+            if let Some(from) = generation.program.zone(origin_zone.as_str()) {
+                let (context, to, topic) = (Context::Transit, self.parts.own_zone_index, &frame.body.topic);
+                let asked =
+                    Asked { context, from, to, topic, event, publisher: None, subscriber: None, hops: 0 };
+                self.record_refusal(generation, &asked, &refusal);
+            }
             return self.refuse(Context::Transit, &frame, &refusal);
         }
         let hops = hops_crossed(&frame.body.extensions, frame.hop_limit);
@@ -296,7 +303,10 @@ impl Inner {
             return Verdict::Stop(Refusal::unknown_zone());
         };
         let to: ZoneIndex = self.parts.own_zone_index;
-        self.judge(generation, &Asked { context, from, to, topic, event, publisher: None, subscriber: None, hops })
+        self.judge(
+            generation,
+            &Asked { context, from, to, topic, event, publisher: None, subscriber: None, hops },
+        )
     }
 
     /// The event ends here; the origin hears of it and keeps the record (POLICY §3).

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use meshbridge_delivery::DeadLetterEnd;
 use meshbridge_delivery::state::{DESTINATION_REMOVED, GroupState};
+use meshbridge_policy::shown;
 use meshbridge_routing::BridgeId;
 
 use super::{NamedRefused, Pipeline};
@@ -147,10 +148,11 @@ impl Pipeline {
             in_doubt: letter.in_doubt,
             reason: letter.reason.clone(),
             key: text(|stored| stored.key.to_string()),
-            topic: text(|stored| stored.topic.as_str().to_owned()),
-            event_id: text(|stored| stored.event.id().to_owned()),
-            source: text(|stored| stored.event.source().to_owned()),
-            ty: text(|stored| stored.event.ty().to_owned()),
+            // Where one of these is itself personal data, people see its class.
+            topic: text(|stored| shown(stored.topic.as_str())),
+            event_id: text(|stored| shown(stored.event.id())),
+            source: text(|stored| shown(stored.event.source())),
+            ty: text(|stored| shown(stored.event.ty())),
         }
     }
 

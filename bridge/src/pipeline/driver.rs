@@ -336,7 +336,8 @@ impl Inner {
         match verdict {
             Verdict::Pass(edited) => {
                 let form = edited.unwrap_or_else(|| stored.event.clone());
-                let carriers = asked.map_or(CarrierSet::All, |asked| self.carriers(generation, &asked, &form));
+                let carriers =
+                    asked.map_or(CarrierSet::All, |asked| self.carriers(generation, &asked, &form));
                 Some(Form { payload: form.encoded().clone(), carriers })
             }
             // It counts as sent and lost: the core sends it again, and then the rate is asked again.

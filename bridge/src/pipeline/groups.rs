@@ -326,7 +326,16 @@ impl Inner {
         let program = &generation.program;
         let Some(to) = program.zone(zone.as_str()) else { return Err(Refusal::unknown_zone()) };
         let from = self.parts.own_zone_index;
-        let asked = Asked { context: Context::Egress, from, to, topic, event, publisher: None, subscriber: None, hops: 0 };
+        let asked = Asked {
+            context: Context::Egress,
+            from,
+            to,
+            topic,
+            event,
+            publisher: None,
+            subscriber: None,
+            hops: 0,
+        };
         match self.judge(generation, &asked) {
             Verdict::Pass(_) | Verdict::Wait(_) => Ok(()),
             Verdict::Stop(refusal) => Err(refusal),

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use meshbridge_delivery::{GroupEnd, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::{
-    ClassId, Concern, Context, Decision, Disposition, Program, Randomness, Request, RuleRef, Scratch, Stopped, Verdict as Said, ZoneIndex,
+    ClassId, Concern, Context, Decision, Disposition, Program, Randomness, Request, RuleRef, Scratch,
+    Stopped, Verdict as Said, ZoneIndex,
 };
 use meshbridge_routing::{CarrierSet, ZoneName};
 use meshbridge_topic::Topic;
@@ -122,12 +123,24 @@ impl Refusal {
 }
 
 /// Destinations of one class get the same verdict and bytes for an event of the topic.
-pub(super) fn class(program: &Program, context: Context, from: ZoneIndex, to: ZoneIndex, topic: &Topic) -> ClassId {
+pub(super) fn class(
+    program: &Program,
+    context: Context,
+    from: ZoneIndex,
+    to: ZoneIndex,
+    topic: &Topic,
+) -> ClassId {
     SCRATCH.with_borrow_mut(|scratch| program.class(context, from, to, topic, scratch))
 }
 
 /// Whether no rule has anything to ask of events of the topic, whoever sends or gets them.
-pub(super) fn passes(program: &Program, context: Context, from: ZoneIndex, to: ZoneIndex, topic: &Topic) -> bool {
+pub(super) fn passes(
+    program: &Program,
+    context: Context,
+    from: ZoneIndex,
+    to: ZoneIndex,
+    topic: &Topic,
+) -> bool {
     SCRATCH.with_borrow_mut(|scratch| program.passes(context, from, to, topic, scratch))
 }
 
@@ -136,7 +149,9 @@ fn cause(program: &Program, stopped: &Stopped) -> Cause {
     match (concern(&stopped.by), stopped.retry_after) {
         (Concern::Limit, _) if stopped.is_too_large => Cause::Size,
         // Waiting helps where nothing else stands in the way.
-        (Concern::Limit, Some(wait)) if stopped.also_by.iter().all(|rule| concern(rule) == Concern::Limit) => {
+        (Concern::Limit, Some(wait))
+            if stopped.also_by.iter().all(|rule| concern(rule) == Concern::Limit) =>
+        {
             Cause::Rate(wait)
         }
         (Concern::Form, _) => Cause::Form,
@@ -146,7 +161,13 @@ fn cause(program: &Program, stopped: &Stopped) -> Cause {
 
 impl Inner {
     /// Whether events of the topic pass as they are in a context inside this zone. Counted as a decision.
-    pub(super) fn passes(&self, generation: &Generation, context: Context, from: ZoneIndex, topic: &Topic) -> bool {
+    pub(super) fn passes(
+        &self,
+        generation: &Generation,
+        context: Context,
+        from: ZoneIndex,
+        topic: &Topic,
+    ) -> bool {
         let passes = passes(&generation.program, context, from, self.parts.own_zone_index, topic);
         if passes {
             self.parts.metrics.on_passed(context);
@@ -157,7 +178,8 @@ impl Inner {
     /// Judges an event, records and counts the decision; a stop is logged with the rule, never with anything of the payload.
     pub(super) fn judge(&self, generation: &Generation, asked: &Asked<'_>) -> Verdict {
         let begun = Instant::now();
-        let decision = self.with_request(asked, |request, scratch| generation.program.decide(request, scratch));
+        let decision =
+            self.with_request(asked, |request, scratch| generation.program.decide(request, scratch));
         self.record(generation, asked, &decision, begun.elapsed());
         self.note(asked.context, generation, decision)
     }
@@ -167,7 +189,8 @@ impl Inner {
         let program = &generation.program;
         let carriers = self.with_request(asked, |request, scratch| program.carriers(request, form, scratch));
         let federation = program.federation();
-        let is_end = |name: &str| name == federation.zone_name(asked.from) || name == federation.zone_name(asked.to);
+        let is_end =
+            |name: &str| name == federation.zone_name(asked.from) || name == federation.zone_name(asked.to);
         let allowed: Vec<&str> = federation
             .zones()
             .filter(|name| is_end(name) || federation.zone(name).is_some_and(|zone| carriers.contains(zone)))

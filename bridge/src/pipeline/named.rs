@@ -13,6 +13,7 @@
 //! A lease runs from when its reader was last done with an event that it got before this one (`named/progress.rs`).
 
 mod lanes;
+mod later;
 mod progress;
 
 use std::collections::{BTreeMap, HashMap};
@@ -283,15 +284,6 @@ impl Named {
         Some(state.fail(body, lease, &self.settings, now))
     }
 
-    /// It may not be handed out yet: it comes again after `wait`, which is no attempt.
-    pub(super) fn postpone(&self, body: u64, token: u64, wait: Duration, now: Instant) {
-        let mut state = lock(&self.state);
-        let Some(lease) = state.leases.get(&body).copied().filter(|lease| lease.token == token) else { return };
-        state.leases.remove(&body);
-        state.members.released(lease.connection);
-        state.later.insert((now + wait, lease.order), body);
-    }
-
     /// Bodies whose last attempt is over. Wakes what has waited long enough.
     pub(super) fn tick(&self, now: Instant) -> Vec<u64> {
         let mut state = lock(&self.state);
@@ -485,16 +477,6 @@ impl NamedState {
             }
         }
         self.members.take(connection)
-    }
-
-    fn wake_later(&mut self, now: Instant) -> bool {
-        let mut any = false;
-        while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= now) {
-            let ((_, order), body) = entry.remove_entry();
-            self.waiting.insert(order, body);
-            any = true;
-        }
-        any
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use meshbridge_event::Event;
-use meshbridge_policy::Context;
+use meshbridge_policy::{Context, shown};
 use meshbridge_routing::EventKey;
 use meshbridge_routing::wire::{Notice, NoticeKind};
 use meshbridge_topic::Topic;
@@ -104,6 +104,7 @@ impl Pipeline {
     }
 }
 
+/// An id or a topic that is itself personal data is shown as its class.
 fn letter(
     key: &EventKey,
     topic: &Topic,
@@ -116,10 +117,10 @@ fn letter(
     DeadLetter {
         at: SystemTime::now(),
         key: key.to_string(),
-        id: event.id().to_owned(),
-        source: event.source().to_owned(),
-        ty: event.ty().to_owned(),
-        topic: topic.as_str().to_owned(),
+        id: shown(event.id()),
+        source: shown(event.source()),
+        ty: shown(event.ty()),
+        topic: shown(topic.as_str()),
         destination: destination.to_owned(),
         context: context.to_owned(),
         by: by.to_owned(),

@@ -131,12 +131,22 @@ impl Inner {
                     Verdict::Pass(edited) => {
                         let form = edited.clone().unwrap_or_else(|| event.clone());
                         let carriers = self.carriers(generation, &asked, &form);
-                        variants.push(Variant { event: form, destinations: SmallVec::new(), carriers, waits: false });
+                        variants.push(Variant {
+                            event: form,
+                            destinations: SmallVec::new(),
+                            carriers,
+                            waits: false,
+                        });
                         variants.len() - 1
                     }
                     Verdict::Wait(_) => {
                         let (event, carriers) = (event.clone(), CarrierSet::All);
-                        variants.push(Variant { event, destinations: SmallVec::new(), carriers, waits: true });
+                        variants.push(Variant {
+                            event,
+                            destinations: SmallVec::new(),
+                            carriers,
+                            waits: true,
+                        });
                         variants.len() - 1
                     }
                     Verdict::Stop(_) => usize::MAX,

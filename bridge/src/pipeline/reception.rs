@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use meshbridge_event::Event;
-use meshbridge_policy::{Context, ZoneIndex};
+use meshbridge_policy::{Context, ZoneIndex, shown};
 use meshbridge_routing::EventKey;
 use meshbridge_topic::{Topic, TopicFilter};
 use smallvec::SmallVec;
@@ -38,13 +38,17 @@ impl Inner {
         filters: &[TopicFilter],
     ) -> Result<(), Box<FilterDenied>> {
         let generation = self.parts.policies.active();
-        let (program, own, context) = (&generation.program, self.parts.own_zone_index, Context::Subscribe.name());
+        let (program, own, context) =
+            (&generation.program, self.parts.own_zone_index, Context::Subscribe.name());
         for filter in filters {
             let Some(by) = program.never_delivers(own, filter, &principal.0) else { continue };
             self.record_filter(&generation, filter.as_str(), &by, &principal.0);
             self.parts.metrics.on_verdict(context, by.layer(), by.id(), REJECT);
-            info!(context, rule = %by, principal = %principal.0, "Policy refused a subscription");
-            return Err(Box::new(FilterDenied { filter: filter.as_str().to_owned(), by: by.id().to_owned() }));
+            info!(context, rule = %by, principal = %shown(&principal.0), "Policy refused a subscription");
+            return Err(Box::new(FilterDenied {
+                filter: filter.as_str().to_owned(),
+                by: by.id().to_owned(),
+            }));
         }
         Ok(())
     }

@@ -5,13 +5,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use meshbridge_policy::{
-    Context, Decision, Disposition, Report, RuleRef, Verdict as Said, ZoneIndex,
-};
+use meshbridge_policy::{Context, Decision, Disposition, Report, RuleRef, Verdict as Said, ZoneIndex};
 use smallvec::SmallVec;
 
 use super::Inner;
-use super::judge::{Asked, Verdict as Outcome};
+use super::judge::{Asked, Refusal, Verdict as Outcome};
 use crate::audit::{EventName, Finding, Record, Rule, Verdict};
 use crate::policy_store::Generation;
 
@@ -19,7 +17,13 @@ type Few<T> = SmallVec<[T; 4]>;
 
 impl Inner {
     /// Hands a decision to the log, which takes what must be kept and samples plain permits.
-    pub(super) fn record(&self, generation: &Generation, asked: &Asked<'_>, decision: &Decision, cost: Duration) {
+    pub(super) fn record(
+        &self,
+        generation: &Generation,
+        asked: &Asked<'_>,
+        decision: &Decision,
+        cost: Duration,
+    ) {
         let nothing = Report::default();
         let report = decision.report.as_deref().unwrap_or(&nothing);
         let (verdict, edited, by, also_by): (_, _, _, &[RuleRef]) = match &decision.verdict {
@@ -41,24 +45,27 @@ impl Inner {
                 protection: None,
             })
             .collect();
-        self.parts.audit.record(&Record {
-            verdict,
-            edited,
-            by: by.map(rule),
-            also_by: &also_by,
-            findings: &findings,
-            warned: &warned,
-            shadowed: &shadowed,
-            waived: &waived,
-            cost: u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX),
-            ..blank(generation, asked.context, asked.from, asked.to, asked.topic.as_str())
-        }
-        .about(asked));
+        self.parts.audit.record(
+            &Record {
+                verdict,
+                edited,
+                by: by.map(rule),
+                also_by: &also_by,
+                findings: &findings,
+                warned: &warned,
+                shadowed: &shadowed,
+                waived: &waived,
+                cost: u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX),
+                ..blank(generation, asked.context, asked.from, asked.to, asked.topic.as_str())
+            }
+            .about(asked),
+        );
     }
 
     /// A destination of a class that was judged already: the same outcome, in another zone.
     pub(super) fn record_alike(&self, generation: &Generation, asked: &Asked<'_>, of_class: &Outcome) {
-        let record = blank(generation, asked.context, asked.from, asked.to, asked.topic.as_str()).about(asked);
+        let record =
+            blank(generation, asked.context, asked.from, asked.to, asked.topic.as_str()).about(asked);
         let record = match of_class {
             Outcome::Pass(edited) => Record { edited: edited.is_some(), ..record },
             // Who waits is judged again, each for itself.
@@ -71,8 +78,22 @@ impl Inner {
         self.parts.audit.record(&record);
     }
 
+    /// A refusal that no document says.
+    pub(super) fn record_refusal(&self, generation: &Generation, asked: &Asked<'_>, refusal: &Refusal) {
+        let record =
+            blank(generation, asked.context, asked.from, asked.to, asked.topic.as_str()).about(asked);
+        let by = Some(Rule { rule: &refusal.by, layer: &refusal.layer, place: None });
+        self.parts.audit.record(&Record { verdict: Verdict::Reject, by, ..record });
+    }
+
     /// A filter that was refused to a subscriber.
-    pub(super) fn record_filter(&self, generation: &Generation, filter: &str, by: &RuleRef, subscriber: &str) {
+    pub(super) fn record_filter(
+        &self,
+        generation: &Generation,
+        filter: &str,
+        by: &RuleRef,
+        subscriber: &str,
+    ) {
         let own = self.parts.own_zone_index;
         let record = blank(generation, Context::Subscribe, own, own, filter);
         let (by, principal) = (Some(rule(by)), Some(subscriber));
@@ -89,7 +110,13 @@ impl<'a> Record<'a> {
 }
 
 /// A plain permit of nobody and nothing yet.
-fn blank<'a>(generation: &'a Generation, context: Context, from: ZoneIndex, to: ZoneIndex, topic: &'a str) -> Record<'a> {
+fn blank<'a>(
+    generation: &'a Generation,
+    context: Context,
+    from: ZoneIndex,
+    to: ZoneIndex,
+    topic: &'a str,
+) -> Record<'a> {
     let program = &generation.program;
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     Record {

@@ -303,8 +303,9 @@ mod tests {
     #[tokio::test]
     async fn overlapping_filters_of_one_subscriber_deliver_an_event_once() {
         let subscriptions = Subscriptions::default();
-        let mut reader =
-            subscriptions.insert(&Principal::anonymous(), &filters(&["a.**", "a.b"]), 1 << 20, &Arc::default()).expect("open");
+        let mut reader = subscriptions
+            .insert(&Principal::anonymous(), &filters(&["a.**", "a.b"]), 1 << 20, &Arc::default())
+            .expect("open");
         let all = [delivery("a.b", 1, 8), delivery("c", 2, 8), delivery("a.c", 3, 8)];
         let offered = deliver(&subscriptions, &all);
         assert_eq!(offered, Offered { delivered: 2, ..Offered::default() });
@@ -333,8 +334,12 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_ends_only_its_own_subscription_and_says_so() {
         let subscriptions = Subscriptions::default();
-        let mut slow = subscriptions.insert(&Principal::anonymous(), &filters(&["**"]), 2_000, &Arc::default()).expect("open");
-        let mut fast = subscriptions.insert(&Principal::anonymous(), &filters(&["**"]), 1 << 20, &Arc::default()).expect("open");
+        let mut slow = subscriptions
+            .insert(&Principal::anonymous(), &filters(&["**"]), 2_000, &Arc::default())
+            .expect("open");
+        let mut fast = subscriptions
+            .insert(&Principal::anonymous(), &filters(&["**"]), 1 << 20, &Arc::default())
+            .expect("open");
         let all: Vec<_> = (1..=10).map(|seq| delivery("a", seq, 300)).collect();
         let offered = deliver(&subscriptions, &all);
         assert!(offered.overflowed >= 1);
@@ -356,7 +361,8 @@ mod tests {
     async fn a_removed_subscriber_gets_nothing_and_leaves_no_filter_behind() {
         let subscriptions = Subscriptions::default();
         let held = filters(&["a.*", "**"]);
-        let reader = subscriptions.insert(&Principal::anonymous(), &held, 1 << 20, &Arc::default()).expect("open");
+        let reader =
+            subscriptions.insert(&Principal::anonymous(), &held, 1 << 20, &Arc::default()).expect("open");
         assert!(subscriptions.wants(&Topic::parse("a.b").expect("topic")));
         subscriptions.remove(&reader, &held);
         assert!(!subscriptions.wants(&Topic::parse("a.b").expect("topic")));
@@ -368,7 +374,8 @@ mod tests {
         let subscriptions = Subscriptions::default();
         let finished: Arc<Finished> = Arc::default();
         let held = filters(&["**"]);
-        let mut reader = subscriptions.insert(&Principal::anonymous(), &held, 1 << 20, &finished).expect("open");
+        let mut reader =
+            subscriptions.insert(&Principal::anonymous(), &held, 1 << 20, &finished).expect("open");
         deliver(&subscriptions, &[delivery("a", 1, 1), delivery("a", 2, 1), delivery("a", 3, 1)]);
         assert!(reader.recv().await.is_ok());
         assert_eq!(finished.take(), []);
@@ -382,11 +389,15 @@ mod tests {
     #[tokio::test]
     async fn draining_ends_readers_after_what_was_queued() {
         let subscriptions = Subscriptions::default();
-        let mut reader = subscriptions.insert(&Principal::anonymous(), &filters(&["**"]), 1 << 20, &Arc::default()).expect("open");
+        let mut reader = subscriptions
+            .insert(&Principal::anonymous(), &filters(&["**"]), 1 << 20, &Arc::default())
+            .expect("open");
         subscriptions.deliver(&delivery("a", 1, 1));
         subscriptions.drain();
         assert!(reader.recv().await.is_ok());
         assert_eq!(reader.recv().await.err(), Some(SubscriptionEnd::Draining));
-        assert!(subscriptions.insert(&Principal::anonymous(), &filters(&["a"]), 1, &Arc::default()).is_none());
+        assert!(
+            subscriptions.insert(&Principal::anonymous(), &filters(&["a"]), 1, &Arc::default()).is_none()
+        );
     }
 }

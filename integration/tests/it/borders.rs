@@ -1,19 +1,24 @@
 //! The borders inside a zone: what may be published, who may ask for it, and what each subscriber gets. Every decision
 //! that is not a plain permit is in the decision log.
 
+mod decisions;
+
 use std::collections::HashMap;
 use std::fs;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use meshbridge_integration::grpc::io::cloudevents::v1::{CloudEvent, cloud_event::Data};
-use meshbridge_integration::grpc::meshbridge::v1::{PublishRequest, SubscribeRequest};
 use meshbridge_integration::grpc::meshbridge::v1::bridge_client::BridgeClient;
+use meshbridge_integration::grpc::meshbridge::v1::{PublishRequest, SubscribeRequest};
 use meshbridge_integration::{Answer, BATCH, Draft, Prepared, Publisher, STRUCTURED, Setup, Single, http};
 use serde_json::{Value, json};
 use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;
+
+const WITHIN: Duration = Duration::from_secs(20);
 
 /// Principals of the tests; each has a token of its own.
 const PRINCIPALS: [&str; 3] = ["shop", "till", "audit"];
@@ -34,6 +39,7 @@ spec:
     - {name: traced, match: {at: publish, topics: ["traced.**"]}, require: {attributes: {traceparent: {format: w3c-traceparent}}}, onViolation: reject}
     - {name: kept, match: {at: publish, topics: ["kept.**"]}, require: {attributes: {traceparent: {}}}}
     - {name: no-names, match: {at: publish, topics: ["edited.**"]}, protect: [{fields: ["$.data.name"], as: drop}]}
+    - {name: quietly, match: {at: publish, topics: ["quiet.**"]}, protect: [{fields: ["$.data.name"], as: drop}]}
     - {name: noted, match: {at: publish, topics: ["edited.**"]}, deny: {}, mode: warn, onViolation: annotate}
     - name: no-hints
       match: {at: publish, topics: ["edited.**"]}
@@ -70,7 +76,13 @@ async fn post(bridge: &Single, principal: &str, topic: &str, event: &Draft) -> R
     publisher(bridge, principal).post(&format!("/v1/topics/{topic}"), &[STRUCTURED], body).await
 }
 
-async fn refused(bridge: &Single, principal: &str, topic: &str, event: &Draft, expected: (u16, &str)) -> Result<Value> {
+async fn refused(
+    bridge: &Single,
+    principal: &str,
+    topic: &str,
+    event: &Draft,
+    expected: (u16, &str),
+) -> Result<Value> {
     let answer = post(bridge, principal, topic, event).await?;
     let error = answer.json()["error"].take();
     ensure!((answer.status, error["rule"].as_str()) == (expected.0, Some(expected.1)), "{topic}: {answer:?}");
@@ -86,7 +98,13 @@ async fn taken(bridge: &Single, principal: &str, topic: &str, event: &Draft) -> 
 }
 
 /// What a group of events without memory brings: all that came until the last one did.
-async fn read_until(bridge: &Single, principal: &str, filter: &str, last: &str, before: impl AsyncFnOnce() -> Result<()>) -> Result<Vec<Value>> {
+async fn read_until(
+    bridge: &Single,
+    principal: &str,
+    filter: &str,
+    last: &str,
+    before: impl AsyncFnOnce() -> Result<()>,
+) -> Result<Vec<Value>> {
     let url = format!("http://{}/v1/stream?filter={filter}", bridge.http);
     let mut response = http().get(url).bearer_auth(token_of(principal)).send().await?.error_for_status()?;
     before().await?;
@@ -100,7 +118,8 @@ async fn read_until(bridge: &Single, principal: &str, filter: &str, last: &str, 
         }
         anyhow::bail!("the stream ended")
     };
-    let read: Result<()> = tokio::time::timeout(std::time::Duration::from_secs(15), reading).await.unwrap_or(Err(anyhow::anyhow!("{last} did not come")));
+    let read: Result<()> =
+        tokio::time::timeout(WITHIN, reading).await.unwrap_or(Err(anyhow::anyhow!("{last} did not come")));
     read.with_context(|| text.clone())?;
     let data = text.lines().filter_map(|line| line.strip_prefix("data:"));
     data.map(|data| serde_json::from_str(data.trim()).context(data.to_owned())).collect()
@@ -161,7 +180,8 @@ async fn one_rejected_event_refuses_its_whole_batch() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_kept_back_is_answered_for_and_reaches_nobody() -> Result<()> {
     let bridge = bridge(Setup::default()).await?;
-    let (lost, fine) = (Draft::new(json!({"secret": "payload"})), Draft::new(json!({})).with("traceparent", "x"));
+    let (lost, fine) =
+        (Draft::new(json!({"secret": "payload"})), Draft::new(json!({})).with("traceparent", "x"));
     let body = Value::Array([&lost, &fine].map(Draft::structured).into()).to_string().into_bytes();
     let seen = read_until(&bridge, "shop", "kept.**", &fine.id, async || {
         let answer = publisher(&bridge, "shop").post("/v1/topics/kept.one", &[BATCH], body).await?;
@@ -175,10 +195,14 @@ async fn what_is_kept_back_is_answered_for_and_reaches_nobody() -> Result<()> {
     .await?;
     ensure!(seen.len() == 1, "{seen:?}");
     let letters = bridge.admin().dead_letters().await?;
-    let letter = letters.iter().find(|letter| letter["id"] == lost.id).with_context(|| format!("{letters:?}"))?;
+    let letter =
+        letters.iter().find(|letter| letter["id"] == lost.id).with_context(|| format!("{letters:?}"))?;
     ensure!(letter["by"] == "inside/kept" && letter["context"] == "publish", "{letter}");
     ensure!(!letter.to_string().contains("payload"), "a dead letter shows no data: {letter}");
-    ensure!(spool_has(&bridge, &fine.id)? && !spool_has(&bridge, "payload")?, "the spool has what was kept back");
+    ensure!(
+        spool_has(&bridge, &fine.id)? && !spool_has(&bridge, "payload")?,
+        "the spool has what was kept back"
+    );
     Ok(())
 }
 
@@ -269,7 +293,10 @@ async fn who_could_never_get_anything_of_a_filter_is_refused_it() -> Result<()> 
             continue;
         };
         let error: Value = answer.json::<Value>().await?["error"].take();
-        ensure!(status == 403 && error["rule"] == rule && error["code"] == "forbidden", "{query}: {status} {error}");
+        ensure!(
+            status == 403 && error["rule"] == rule && error["code"] == "forbidden",
+            "{query}: {status} {error}"
+        );
     }
     let url = format!("http://{}/v1/subscriptions", bridge.http);
     let body = json!({"name": "kept", "filters": ["secret.a"]}).to_string();
@@ -304,32 +331,50 @@ const READERS: [&str; 3] = ["", "&subscription=mine", "&group=ours"];
 async fn each_subscriber_gets_what_its_own_rules_leave() -> Result<()> {
     let bridge = bridge(Setup::default()).await?;
     for reader in READERS {
-        let ids = |events: &[Value]| events.iter().filter_map(|event| event["id"].as_str().map(str::to_owned)).collect::<Vec<_>>();
+        let ids = |events: &[Value]| {
+            events.iter().filter_map(|event| event["id"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+        };
         let costs = |events: &[Value]| events.iter().filter(|event| !event["data"]["cost"].is_null()).count();
-        let (price, stock, secret, last) =
-            (Draft::new(json!({})), Draft::new(json!({"cost": 3, "count": 7})), Draft::new(json!({})), Draft::new(json!({})));
+        let (price, stock, secret, last) = (
+            Draft::new(json!({})),
+            Draft::new(json!({"cost": 3, "count": 7})),
+            Draft::new(json!({})),
+            Draft::new(json!({})),
+        );
         let filter = format!("**{reader}");
         let mut seen: HashMap<&str, Vec<Value>> = HashMap::new();
         // One inside the other: all are subscribed before anything is published.
-        seen.insert("till", read_until(&bridge, "till", &filter, &last.id, async || {
-            let shop = read_until(&bridge, "shop", &filter, &last.id, async || {
-                let audit = read_until(&bridge, "audit", &filter, &last.id, async || {
-                    for (topic, event) in
-                        [("prices.today", &price), ("stock.counted", &stock), ("secret.a", &secret), ("orders.last", &last)]
-                    {
-                        taken(&bridge, "shop", topic, event).await?;
-                    }
+        seen.insert(
+            "till",
+            read_until(&bridge, "till", &filter, &last.id, async || {
+                let shop = read_until(&bridge, "shop", &filter, &last.id, async || {
+                    let audit = read_until(&bridge, "audit", &filter, &last.id, async || {
+                        for (topic, event) in [
+                            ("prices.today", &price),
+                            ("stock.counted", &stock),
+                            ("secret.a", &secret),
+                            ("orders.last", &last),
+                        ] {
+                            taken(&bridge, "shop", topic, event).await?;
+                        }
+                        Ok(())
+                    })
+                    .await?;
+                    ensure!(
+                        ids(&audit) == [&*price.id, &stock.id, &last.id] && costs(&audit) == 1,
+                        "{reader}: {audit:?}"
+                    );
                     Ok(())
                 })
                 .await?;
-                ensure!(ids(&audit) == [&*price.id, &stock.id, &last.id] && costs(&audit) == 1, "{reader}: {audit:?}");
+                ensure!(
+                    ids(&shop) == [&*price.id, &stock.id, &last.id] && costs(&shop) == 0,
+                    "{reader}: {shop:?}"
+                );
                 Ok(())
             })
-            .await?;
-            ensure!(ids(&shop) == [&*price.id, &stock.id, &last.id] && costs(&shop) == 0, "{reader}: {shop:?}");
-            Ok(())
-        })
-        .await?);
+            .await?,
+        );
         let till = &seen["till"];
         ensure!(ids(till) == [&*stock.id, &last.id] && costs(till) == 0, "{reader}: {till:?}");
         ensure!(till[0]["data"] == json!({"count": 7}), "{till:?}");
@@ -354,7 +399,8 @@ async fn what_is_kept_from_a_subscriber_is_a_dead_letter_where_its_rule_says_so(
         .await?;
         ensure!(seen.len() == 1, "{reader}: {seen:?}");
         let letters = bridge.admin().dead_letters().await?;
-        let letter = letters.iter().find(|letter| letter["id"] == card.id).with_context(|| format!("{letters:?}"))?;
+        let letter =
+            letters.iter().find(|letter| letter["id"] == card.id).with_context(|| format!("{letters:?}"))?;
         ensure!(letter["context"] == "deliver" && letter["by"] == "inside/no-cards", "{letter}");
         ensure!(!letter.to_string().contains("4111"), "{letter}");
     }

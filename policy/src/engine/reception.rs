@@ -98,7 +98,10 @@ spec:
         let federation = Federation::parse(&file("federation.yaml", FEDERATION)).expect("a valid document");
         let head = "apiVersion: meshbridge/v1\nkind: Policy\nmetadata: {name: p, layer: federation}\nspec:\n  rules:\n";
         let text = format!("{head}{}", rules.lines().map(|line| format!("    {line}\n")).collect::<String>());
-        compile(&[file("p.yaml", &text)], &federation, None).map_err(|problems| problems.to_string()).expect("valid").program
+        compile(&[file("p.yaml", &text)], &federation, None)
+            .map_err(|problems| problems.to_string())
+            .expect("valid")
+            .program
     }
 
     #[track_caller]
@@ -138,7 +141,12 @@ spec:
 
     #[test]
     fn an_exception_or_another_mode_refuses_nothing() {
-        check("- {name: d, match: {at: subscribe, topics: [a]}, except: {event: {subject: x}}, deny: {}}", "a", "me", None);
+        check(
+            "- {name: d, match: {at: subscribe, topics: [a]}, except: {event: {subject: x}}, deny: {}}",
+            "a",
+            "me",
+            None,
+        );
         check("- {name: d, match: {at: subscribe, topics: [a]}, mode: warn, deny: {}}", "a", "me", None);
     }
 }

@@ -132,3 +132,15 @@ fn a_log_is_not_opened_on_a_full_disk_and_does_not_wait_for_it_either() {
     assert!(is_intact(directory.path()));
     assert_eq!(ids(&walked(directory.path()).1), numbered(0..3));
 }
+
+#[test]
+fn only_a_required_log_that_has_no_room_holds_publications_up() {
+    for is_required in [false, true] {
+        let directory = temporary();
+        let log = open(directory.path(), Options { is_required, ..options() });
+        assert!(log.admits());
+        // A log that has ended takes nothing more, as one whose disk failed.
+        log.close();
+        assert_eq!(log.admits(), !is_required);
+    }
+}

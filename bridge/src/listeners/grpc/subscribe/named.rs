@@ -6,10 +6,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+use super::super::super::publish::Refused;
 use super::super::api::meshbridge::v1::{SubscribeReply, SubscribeRequest};
 use super::super::convert::to_proto;
 use super::super::status;
-use super::super::super::publish::Refused;
 use super::{CREDIT_MAX, REPLIES_QUEUED, Replies, parse};
 use crate::pipeline::{
     Acks, Kind, LEASES_MAX, Leased, NamedConnection, NamedEnd, NamedRefused, Pipeline, Principal, Reader,
