@@ -71,6 +71,8 @@ pub(crate) struct Borders<'p> {
     rules: Vec<[Cell; Context::ALL.len()]>,
     excepts: Vec<[Cell; Context::ALL.len()]>,
     waivers: Vec<[Cell; Context::ALL.len()]>,
+    /// By rule, in transit and elsewhere: recipients that it refuses.
+    refused: Vec<[OnceCell<Option<Zones>>; 2]>,
     /// Layers that permit, with the contexts in which they narrow.
     permitting: Vec<(Layer, u8)>,
 }
@@ -155,6 +157,7 @@ impl<'p> Borders<'p> {
             rules: cells(program.rules.len()),
             excepts: cells(program.rules.len()),
             waivers: cells(program.waivers.len()),
+            refused: (0..program.rules.len()).map(|_| Default::default()).collect(),
             permitting,
         };
         let matches =
@@ -364,9 +367,10 @@ impl<'p> Borders<'p> {
             if rule.mode != Mode::Enforce {
                 continue;
             }
-            if let Some(refused) = self.refused(rule, context) {
+            let cell = &self.refused[applied.rule as usize][usize::from(context == Context::Transit)];
+            if let Some(refused) = cell.get_or_init(|| self.refused(rule, context)) {
                 let mut pairs = self.certain(applied, context);
-                pairs.keep_recipients(&refused);
+                pairs.keep_recipients(refused);
                 stopped.add(&pairs);
             }
         }

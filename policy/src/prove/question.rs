@@ -115,6 +115,9 @@ impl<'b, 'q> Search<'b, 'q> {
             return Ok(());
         }
         let transfer = Transfer::new(self.borders, rules, &ways, &subject.key, at_deliver, &mut self.forms)?;
+        if transfer.value.is_empty() {
+            return Ok(());
+        }
         let found = Found { atom, here, subject, ways: &ways, at_deliver };
         let never = &self.never[usize::from(is_excepted)];
         let mut is_refuted = false;
@@ -243,10 +246,12 @@ fn is_better(one: &Counterexample, known: Option<&Counterexample>) -> bool {
 fn deciding(borders: &Borders<'_>, here: &Here) -> Vec<Applied> {
     let decides = |applied: &&Applied| {
         let rule = borders.rule(applied);
-        let decides = matches!(
-            rule.action,
-            Action::Permit | Action::Deny | Action::Residency { .. } | Action::Protect(_)
-        );
+        let decides = match rule.action {
+            Action::Permit | Action::Protect(_) => true,
+            // What stops only some events stops none for certain.
+            Action::Deny | Action::Residency { .. } => !rule.matcher.has_conditions(),
+            _ => false,
+        };
         decides && rule.mode == Mode::Enforce
     };
     here.rules.iter().filter(decides).cloned().collect()
