@@ -87,7 +87,8 @@ impl Transfer {
             }
         }
         if let Some(carriers) = ways.carriers.as_ref().filter(|_| !value.is_empty()) {
-            let made: Vec<(Form, Zones)> = value.iter().map(|(form, pairs)| (*form, pairs.origins())).collect();
+            let made: Vec<(Form, Zones)> =
+                value.iter().map(|(form, pairs)| (*form, pairs.origins())).collect();
             for part in split(borders, rules, key, &[Context::Egress, Context::Transit], carriers.clone()) {
                 for (form, origins) in &made {
                     // A carrier edits nothing: the form has to meet what is demanded towards it.
