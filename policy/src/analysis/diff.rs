@@ -54,6 +54,9 @@ pub struct Change {
     pub event: Value,
 }
 
+/// Origin and recipient.
+type Pair = (usize, usize);
+
 /// Changes that are listed; more are the same few rules over many topics.
 const CHANGES_MAX: usize = 1_000;
 
@@ -133,7 +136,7 @@ impl Both<'_, '_> {
     }
 
     fn passing(&self, old: &Pairs, new: &Pairs, what: &str, found: &mut Found) {
-        let (mut allowed, mut blocked): (Vec<(usize, usize)>, Vec<(usize, usize)>) = (Vec::new(), Vec::new());
+        let (mut allowed, mut blocked): (Vec<Pair>, Vec<Pair>) = (Vec::new(), Vec::new());
         for (old_from, new_from) in &found.zones {
             for (old_to, new_to) in &found.zones {
                 match (old.contains(*old_from, *old_to), new.contains(*new_from, *new_to)) {
@@ -249,7 +252,7 @@ impl Both<'_, '_> {
         let form = |parts: &[(Option<Protection>, Pairs)], from: usize, to: usize| {
             parts.iter().find(|(_, pairs)| pairs.contains(from, to)).map(|(form, _)| *form)
         };
-        let mut differing: BTreeMap<(ChangeKind, String, String), ((usize, usize), usize)> = BTreeMap::new();
+        let mut differing: BTreeMap<(ChangeKind, String, String), (Pair, usize)> = BTreeMap::new();
         let (old_keys, new_keys) = (self.before.program.keys(), self.after.program.keys());
         for (old_from, new_from) in &found.zones {
             for (old_to, new_to) in &found.zones {

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use meshbridge_topic::{Atoms, TooManyStates, TopicFilter};
 use smallvec::SmallVec;
 
+use super::subjects::says_what_topics_hold;
 use super::zones::{Pairs, Zones, zone};
 use crate::model::{Action, Context, Layer, Match, Mode, Rule, Selector, agree};
 use crate::program::Program;
@@ -71,8 +72,14 @@ pub(crate) struct Borders<'p> {
     rules: Vec<[Cell; Context::ALL.len()]>,
     excepts: Vec<[Cell; Context::ALL.len()]>,
     waivers: Vec<[Cell; Context::ALL.len()]>,
+    /// By rule, in transit and elsewhere: recipients that it refuses.
+    refused: Vec<[OnceCell<Option<Zones>>; 2]>,
     /// Layers that permit, with the contexts in which they narrow.
     permitting: Vec<(Layer, u8)>,
+    /// Zones for which each Classification speaks.
+    pub(crate) documents: Vec<Zones>,
+    /// Zones for which none speaks that says what topics hold: there everything may be anywhere.
+    pub(crate) unclassified: Zones,
 }
 
 impl std::fmt::Debug for Borders<'_> {
@@ -155,8 +162,19 @@ impl<'p> Borders<'p> {
             rules: cells(program.rules.len()),
             excepts: cells(program.rules.len()),
             waivers: cells(program.waivers.len()),
+            refused: (0..program.rules.len()).map(|_| Default::default()).collect(),
             permitting,
+            documents: Vec::new(),
+            unclassified: Zones::all(zones.len()),
         };
+        borders.documents =
+            program.classifications.iter().map(|document| borders.layer(&document.layer)).collect();
+        for (document, spoken) in program.classifications.iter().zip(&borders.documents) {
+            if says_what_topics_hold(document) {
+                let left = |at| borders.unclassified.contains(at) && !spoken.contains(at);
+                borders.unclassified = Zones::of(borders.count, left);
+            }
+        }
         let matches =
             program.rules.iter().flat_map(|rule| std::iter::once(&rule.matcher).chain(&rule.except));
         let matches = matches.chain(program.waivers.iter().map(|waiver| &waiver.matcher));
@@ -364,9 +382,10 @@ impl<'p> Borders<'p> {
             if rule.mode != Mode::Enforce {
                 continue;
             }
-            if let Some(refused) = self.refused(rule, context) {
+            let cell = &self.refused[applied.rule as usize][usize::from(context == Context::Transit)];
+            if let Some(refused) = cell.get_or_init(|| self.refused(rule, context)) {
                 let mut pairs = self.certain(applied, context);
-                pairs.keep_recipients(&refused);
+                pairs.keep_recipients(refused);
                 stopped.add(&pairs);
             }
         }

@@ -92,6 +92,12 @@ impl<'p> Forms<'p> {
         &self.shown[form.index()]
     }
 
+    /// Whether nothing of what is asked about can follow from the form, in any zone: what is made of a form shows no more
+    /// than the form, so it need not be followed.
+    pub(crate) fn is_silent(&self, form: Form) -> bool {
+        self.shown(form).is_empty() && self.opened(form).is_empty()
+    }
+
     /// Zones that hold the key under which the form is the value.
     pub(crate) fn opened(&self, form: Form) -> &Zones {
         &self.opened[form.index()]

@@ -26,8 +26,9 @@ struct Search<'b, 'q> {
     never: [Pairs; 2],
     /// The same with what an origin sees of its own, so that origins can be grouped.
     grouped: [Pairs; 2],
-    ways: HashMap<Vec<Applied>, Rc<Ways>>,
-    done: HashSet<(Vec<Applied>, SubjectKey, bool)>,
+    /// Numbered, for the topics at which the same rules decide.
+    ways: HashMap<Vec<Applied>, (usize, Rc<Ways>)>,
+    done: HashSet<(usize, SubjectKey, bool)>,
     explained: usize,
     direct: Option<Counterexample>,
     relayed: Option<Counterexample>,
@@ -77,14 +78,16 @@ impl<'b, 'q> Search<'b, 'q> {
         for atom in &about(&self.question.matcher.topics) {
             let here = borders.at(atom);
             let is_excepted = excepted.as_ref().is_some_and(|atoms| atoms.contains(atom));
-            let mut rules: Option<Vec<Applied>> = None;
-            for subject in subjects(borders, &here, leaves) {
-                self.is_somewhere |= subject.place.is_none();
-                self.is_field |= subject.place.is_some();
-                let rules = rules.get_or_insert_with(|| deciding(borders, &here));
-                let key = (rules.clone(), subject.key.clone(), is_excepted);
-                if self.done.insert(key) {
-                    self.subject(atom, &here, rules, &subject, is_excepted)?;
+            let all = subjects(borders, &here, leaves);
+            if !all.is_empty() {
+                let rules = deciding(borders, &here);
+                let (number, ways) = self.ways(&rules);
+                for subject in all {
+                    self.is_somewhere |= subject.place.is_none();
+                    self.is_field |= subject.place.is_some();
+                    if self.done.insert((number, subject.key.clone(), is_excepted)) {
+                        self.subject(atom, &here, &rules, &ways, &subject, is_excepted)?;
+                    }
                 }
             }
             if self.direct.as_ref().is_some_and(Counterexample::is_certain) {
@@ -94,28 +97,34 @@ impl<'b, 'q> Search<'b, 'q> {
         Ok(())
     }
 
+    fn ways(&mut self, rules: &[Applied]) -> (usize, Rc<Ways>) {
+        if let Some((number, ways)) = self.ways.get(rules) {
+            return (*number, Rc::clone(ways));
+        }
+        let ways = Rc::new(Ways::new(self.borders, rules, self.question.at_deliver));
+        let number = self.ways.len();
+        self.ways.insert(rules.to_vec(), (number, Rc::clone(&ways)));
+        (number, ways)
+    }
+
     fn subject(
         &mut self,
         atom: usize,
         here: &Here,
         rules: &[Applied],
+        ways: &Ways,
         subject: &Subject<'q>,
         is_excepted: bool,
     ) -> Result<(), TooManyForms> {
         let at_deliver = self.question.at_deliver;
-        let ways = match self.ways.get(rules) {
-            Some(ways) => Rc::clone(ways),
-            None => {
-                let ways = Rc::new(Ways::new(self.borders, rules, at_deliver));
-                self.ways.insert(rules.to_vec(), Rc::clone(&ways));
-                ways
-            }
-        };
         if ways.to.is_empty() {
             return Ok(());
         }
-        let transfer = Transfer::new(self.borders, rules, &ways, &subject.key, at_deliver, &mut self.forms)?;
-        let found = Found { atom, here, subject, ways: &ways, at_deliver };
+        let transfer = Transfer::new(self.borders, rules, ways, &subject.key, at_deliver, &mut self.forms)?;
+        if transfer.value.is_empty() {
+            return Ok(());
+        }
+        let found = Found { atom, here, subject, ways, at_deliver };
         let never = &self.never[usize::from(is_excepted)];
         let mut is_refuted = false;
         for (form, pairs) in &transfer.value {
@@ -243,10 +252,12 @@ fn is_better(one: &Counterexample, known: Option<&Counterexample>) -> bool {
 fn deciding(borders: &Borders<'_>, here: &Here) -> Vec<Applied> {
     let decides = |applied: &&Applied| {
         let rule = borders.rule(applied);
-        let decides = matches!(
-            rule.action,
-            Action::Permit | Action::Deny | Action::Residency { .. } | Action::Protect(_)
-        );
+        let decides = match rule.action {
+            Action::Permit | Action::Protect(_) => true,
+            // What stops only some events stops none for certain.
+            Action::Deny | Action::Residency { .. } => !rule.matcher.has_conditions(),
+            _ => false,
+        };
         decides && rule.mode == Mode::Enforce
     };
     here.rules.iter().filter(decides).cloned().collect()

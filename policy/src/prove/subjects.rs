@@ -109,24 +109,18 @@ pub(crate) fn items<'b, 'p>(
 pub(crate) fn subjects<'q>(borders: &Borders<'q>, here: &Here, leaves: &[Leaf<'q>]) -> Vec<Subject<'q>> {
     let program = borders.program;
     let nobody = Zones::none(borders.count);
-    // Where no Classification speaks, nothing is known of topics: everything may be anywhere.
-    let mut unclassified = Zones::all(borders.count);
-    for document in program.classifications.iter().filter(|one| says_what_topics_hold(one)) {
-        let spoken = borders.layer(&document.layer);
-        unclassified = Zones::of(borders.count, |at| unclassified.contains(at) && !spoken.contains(at));
-    }
     let mut found: BTreeMap<SubjectKey, Subject<'q>> = BTreeMap::new();
     for leaf in leaves {
-        let mut somewhere = unclassified.clone();
+        let mut somewhere = borders.unclassified.clone();
         let mut fields: Vec<(&'q Path, Zones)> = Vec::new();
         for (document, entry) in &here.classified {
+            let spoken = &borders.documents[*document as usize];
             let document = &program.classifications[*document as usize];
             let topic = &document.topics[*entry as usize];
             let mut held = topic.may_hold;
             if let Some(opaque) = &topic.opaque {
                 held = held.union(*opaque);
             }
-            let spoken = borders.layer(&document.layer);
             let is_held = match leaf {
                 Leaf::Known(class) => held.contains(*class),
                 // The family was named, or all of it one by one.

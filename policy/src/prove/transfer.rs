@@ -47,7 +47,7 @@ impl Ways {
 /// A crossing for one subject.
 #[derive(Debug)]
 pub(crate) struct Transfer {
-    /// From the value itself: the forms, and who can see them.
+    /// From the value itself: the forms, and who can see them; without those from which nothing follows.
     pub(crate) value: Vec<(Form, Pairs)>,
     /// From a form that was published again: what paths demand.
     pub(crate) forms: Vec<(Option<Protection>, Pairs)>,
@@ -81,11 +81,12 @@ impl Transfer {
         };
         for part in split(borders, rules, key, contexts(at_deliver), ways.to.clone()) {
             for form in closure(part.certain, &part.possible, forms)? {
-                add(form, &part.pairs);
+                if !forms.is_silent(form) {
+                    add(form, &part.pairs);
+                }
             }
         }
-        let mut carried = Vec::new();
-        if let Some(carriers) = &ways.carriers {
+        if let Some(carriers) = ways.carriers.as_ref().filter(|_| !value.is_empty()) {
             let made: Vec<(Form, Zones)> =
                 value.iter().map(|(form, pairs)| (*form, pairs.origins())).collect();
             for part in split(borders, rules, key, &[Context::Egress, Context::Transit], carriers.clone()) {
@@ -102,13 +103,17 @@ impl Transfer {
                     }
                 }
             }
-            let by_path = key_by_path(key);
-            let parts =
-                split(borders, rules, &by_path, &[Context::Egress, Context::Transit], carriers.clone());
-            carried = merged(parts);
         }
-        let parts = split(borders, rules, &key_by_path(key), contexts(at_deliver), ways.to.clone());
-        Ok(Transfer { value, forms: merged(parts), carried, sending })
+        let (mut by_path, mut carried) = (Vec::new(), Vec::new());
+        if value.iter().any(|(form, _)| *form != Form::VALUE) {
+            let key = key_by_path(key);
+            by_path = merged(split(borders, rules, &key, contexts(at_deliver), ways.to.clone()));
+            if let Some(carriers) = &ways.carriers {
+                let contexts = [Context::Egress, Context::Transit];
+                carried = merged(split(borders, rules, &key, &contexts, carriers.clone()));
+            }
+        }
+        Ok(Transfer { value, forms: by_path, carried, sending })
     }
 
     /// Who can see what after a zone publishes a form other than the value; `found` is given forms and recipients.
@@ -126,10 +131,16 @@ impl Transfer {
                 continue;
             }
             let made = again(before, *demanded);
-            found(forms.number(made)?, row);
+            let number = forms.number(made)?;
+            if !forms.is_silent(number) {
+                found(number, row);
+            }
             // What is carried for them meets at least what is demanded towards the carrier.
             for (towards, carriers) in &self.carried {
-                found(forms.number(again(made, *towards))?, carriers.row(origin));
+                let number = forms.number(again(made, *towards))?;
+                if !forms.is_silent(number) {
+                    found(number, carriers.row(origin));
+                }
             }
         }
         Ok(())

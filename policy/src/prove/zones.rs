@@ -20,7 +20,11 @@ impl Zones {
     }
 
     pub(crate) fn all(count: usize) -> Zones {
-        Zones::of(count, |_| true)
+        let mut zones = Zones(SmallVec::from_elem(u64::MAX, count.div_ceil(64)));
+        if let (Some(last), rest @ 1..) = (zones.0.last_mut(), count % 64) {
+            *last = (1 << rest) - 1;
+        }
+        zones
     }
 
     pub(crate) fn insert(&mut self, zone: usize) {

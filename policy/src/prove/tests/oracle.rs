@@ -515,8 +515,8 @@ fn check(program: &Program) -> Result<(usize, usize), TestCaseError> {
             );
         }
     }
-    for class in 0..VALUES.len() {
-        for (topic, name) in TOPICS.iter().enumerate().filter(|(_, name)| is_held(VALUES[class].0, name)) {
+    for (class, (class_name, ..)) in VALUES.iter().enumerate() {
+        for (topic, name) in TOPICS.iter().enumerate().filter(|(_, name)| is_held(class_name, name)) {
             for (origin, to) in (0..16).map(|at| (at / 4, at % 4)).filter(|(origin, to)| origin != to) {
                 for what in [Disclosure::Value, Disclosure::Partial, Disclosure::Link, Disclosure::Type] {
                     let proof =
