@@ -16,7 +16,10 @@ static LIMITS: [u8; 256] = {
     let mut all = [0; 256];
     let mut at = 0;
     while at < all.len() {
-        all[at] = at as u8;
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, within the length")]
+        {
+            all[at] = at as u8;
+        }
         at += 1;
     }
     all
@@ -25,7 +28,7 @@ static LIMITS: [u8; 256] = {
 /// An extension for a frame, as type, version and value.
 pub fn encode_hops(limit: u8) -> (u8, u8, Bytes) {
     let at = usize::from(limit);
-    (HOPS_EXTENSION, VERSION, Bytes::from_static(&LIMITS[at..=at]))
+    (HOPS_EXTENSION, VERSION, Bytes::from_static(LIMITS.get(at..=at).unwrap_or_default()))
 }
 
 /// The links that a frame has crossed on arrival, whose limit is `left` now.
