@@ -201,7 +201,12 @@ fn load(
     let sources = read_sources(directories)?;
     let compiled = meshbridge_policy::compile(&sources, federation, Some(SystemTime::now().into()))
         .map_err(|diagnostics| LoadPolicyError::Invalid(diagnostics.to_string()))?;
-    for warning in compiled.warnings.iter() {
+    // What must be provable is proved before anything is judged by these policies.
+    let unproved = compiled.program.unproved();
+    if unproved.has_errors() {
+        return Err(LoadPolicyError::Invalid(unproved.to_string()));
+    }
+    for warning in compiled.warnings.iter().chain(unproved.iter()) {
         info!(place = %format!("{}:{}", warning.span.file, warning.span.line), warning = %warning.message, "Policy warning");
     }
     Ok(Generation { program: compiled.program, number, files: sources.len(), loaded_at: SystemTime::now() })

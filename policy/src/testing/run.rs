@@ -13,6 +13,7 @@ use crate::engine::Scratch;
 use crate::federation::Federation;
 use crate::model::{Mode, OnViolation, Rule};
 use crate::program::{Documents, Program};
+use crate::prove::Proof;
 
 /// One thing that is not as expected.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -138,19 +139,21 @@ pub fn run(suite: &Suite, program: &Program, with_mutants: bool) -> Outcome {
     outcome
 }
 
-/// FIXME: the leak proof is not part of this version, and unknown is not proved.
-fn answer(proof: &ProofCase, program: &Program) -> ProofResult {
-    let of_name = |name: &str| program.invariants.iter().any(|invariant| *invariant.name == *name);
-    let note = match &proof.invariant {
-        Some(name) if !of_name(name) => format!("there is no invariant `{name}`"),
-        _ => "this version of meshbridge has no leak proof".to_owned(),
+/// The answer to one question, beside the one that is expected.
+fn answer(asked: &ProofCase, program: &Program) -> ProofResult {
+    let named = |name: &String| program.invariants.iter().find(|invariant| *invariant.name == **name);
+    let question = match (&asked.never, asked.invariant.as_ref().map(named)) {
+        (Some(never), _) => Some(never),
+        (None, Some(Some(invariant))) => Some(&invariant.never),
+        (None, _) => None,
     };
-    ProofResult {
-        origin: proof.origin.clone(),
-        expected: proof.expect.clone(),
-        came: "unknown",
-        note: Some(note),
-    }
+    let (came, note) = match question.map(|question| crate::prove::prove(program, question)) {
+        None => ("unknown", Some("there is no such invariant".to_owned())),
+        Some(Proof::Proved { .. }) => ("proved", None),
+        Some(Proof::Refuted(refutation)) => ("refuted", Some(refutation.to_string())),
+        Some(Proof::Unknown { why, .. }) => ("unknown", Some(why)),
+    };
+    ProofResult { origin: asked.origin.clone(), expected: asked.expect.clone(), came, note }
 }
 
 /// Whether every case still holds under the weakened policies.

@@ -56,6 +56,8 @@ fn check(sources: &Sources) -> Vec<Diagnostic> {
         Ok(compiled) => {
             eprintln!("{} rules in {} files", compiled.program.len(), sources.files.len());
             all.push(compiled.warnings);
+            all.push(compiled.program.findings());
+            all.push(compiled.program.unproved());
         }
         Err(problems) => all.push(problems),
     }

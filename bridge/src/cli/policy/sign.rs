@@ -64,6 +64,10 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         Ok(compiled) => compiled.program,
         Err(problems) => return refuse(problems),
     };
+    let unproved = program.unproved();
+    if unproved.has_errors() {
+        return refuse(unproved);
+    }
     if !is_tested(&sources, &program)? || !may_sign(&sources, &arguments.layer, key.public()) {
         return Err(Failure::No);
     }
