@@ -5,7 +5,9 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use meshbridge_event::{AttributeValue, Event, EventBuilder};
-use meshbridge_policy::{Context, Decision, Federation, Program, SourceFile, compile};
+use meshbridge_policy::{
+    Context, Federation, MapKeyRing, Program, Randomness, Request, Scratch, SourceFile, Verdict, compile,
+};
 use meshbridge_topic::Topic;
 
 const FEDERATION: &str = r#"
@@ -29,7 +31,7 @@ fn program(protect: &str) -> Program {
     let text = format!(
         "apiVersion: meshbridge/v1\nkind: Policy\nmetadata: {{name: p, layer: federation}}\nspec:\n  rules:\n    - {{name: pass, match: {{topics: [\"**\"]}}, permit: {{}}}}{rules}\n"
     );
-    compile(&[file("p.yaml", text)], &federation).expect("a valid policy").program
+    compile(&[file("p.yaml", text)], &federation, None).expect("a valid policy").program
 }
 
 /// An order of 1 KiB as shops send them.
@@ -69,8 +71,27 @@ fn decide(criterion: &mut Criterion) {
     ] {
         let program = program(&items);
         let (from, to) = (program.zone("eu-1").expect("a zone"), program.zone("us-1").expect("a zone"));
-        let decided = |event: &Event| program.decide(Context::Egress, from, to, &topic, event);
-        assert!(matches!(decided(&event), Decision::Forward { event } if event.is_some() == edits), "{name}");
+        let (keys, randomness, mut scratch) = (MapKeyRing::new(), Randomness::new([1; 32]), Scratch::new());
+        let mut decided = |event: &Event| {
+            let request = Request {
+                context: Context::Egress,
+                from,
+                to,
+                topic: &topic,
+                event,
+                publisher: None,
+                subscriber: None,
+                hops: 0,
+                now: time::OffsetDateTime::UNIX_EPOCH,
+                tick: 0,
+                buckets: None,
+                keys: &keys,
+                randomness: &randomness,
+                trace: false,
+            };
+            program.decide(&request, &mut scratch).verdict
+        };
+        assert!(matches!(decided(&event), Verdict::Forward { event } if event.is_some() == edits), "{name}");
         group.bench_function(name, |bencher| bencher.iter(|| black_box(decided(black_box(&event)))));
     }
     group.finish();

@@ -148,7 +148,7 @@ impl CelFacts for EventFacts<'_> {
         }
         Some(match self.request.event.attribute(name)? {
             AttributeValue::Boolean(value) => Attribute::Bool(value),
-            AttributeValue::Integer(value) => Attribute::Int(value.into()),
+            AttributeValue::Integer(value) => Attribute::Int(value),
             AttributeValue::Timestamp(text) => match OffsetDateTime::parse(text, &Rfc3339) {
                 Ok(time) => Attribute::Timestamp(time),
                 Err(_) => Attribute::Text(text),

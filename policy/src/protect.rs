@@ -28,11 +28,12 @@ mod value;
 pub use decrypt::{DecryptReport, decrypt};
 pub use seal::Randomness;
 
-pub(crate) use apply::{CannotProtect, Unprotectable, apply};
+pub(crate) use apply::{CannotProtect, apply};
+#[cfg(test)]
+pub(crate) use {apply::Unprotectable, listed::GOVPROTECTED, survey::CannotRead};
 pub(crate) use demand::{Claim, Declared, Demand};
-pub(crate) use listed::GOVPROTECTED;
 pub(crate) use numbering::Numbering;
-pub(crate) use survey::{CannotRead, Found, Survey, Surveyor};
+pub(crate) use survey::{Survey, Surveyor};
 
 /// Where an event goes: what pseudonyms of a narrower scope than the federation are bound to.
 #[derive(Clone, Copy, Debug)]

@@ -8,9 +8,13 @@ mod form;
 
 use crate::keys::KeyRef;
 
-pub(crate) use disclosure::{Disclosed, Facet, Facets};
+#[cfg(test)]
+pub(crate) use disclosure::Disclosed;
+pub(crate) use disclosure::{Facet, Facets};
+#[cfg(test)]
+pub(crate) use form::token_at;
 pub(crate) use form::{
-    BASE32, Form, SALT_BYTES, SEAL_BLOCK_BYTES, Token, is_token_name, token_at, tokens, whole_token,
+    BASE32, Form, SALT_BYTES, SEAL_BLOCK_BYTES, Token, is_token_name, tokens, whole_token,
 };
 
 /// How far a pseudonym may be recognised: the qualifiers that its key is derived with. None of them is the whole

@@ -98,6 +98,6 @@ impl<'a> Evaluation<'a> {
         }
         drop(sight);
         let sight = self.look(surveyor, form);
-        matches!(self.protect_with(&protecting, form, sight.as_ref()), Ok(None))
+        matches!(self.protect_with(&protecting, sight.as_ref()), Ok(None))
     }
 }

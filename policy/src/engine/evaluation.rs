@@ -93,7 +93,7 @@ impl<'a> Evaluation<'a> {
         }
         let mut edited = stripped.clone();
         if tally.stops.is_empty() {
-            match self.protect(&live, event, sight) {
+            match self.protect(&live, sight) {
                 Ok(Some(event)) => edited = Some(event),
                 Ok(None) => {}
                 Err(failed) => tally.stops.extend(failed.into_iter().map(|(rule, message)| Stop {
@@ -308,7 +308,7 @@ impl<'a> Evaluation<'a> {
         }
         match &one.rule.action {
             Action::Permit => false,
-            Action::Protect(_) => !matches!(self.protect_with(&[one], event, sight), Ok(None)),
+            Action::Protect(_) => !matches!(self.protect_with(&[one], sight), Ok(None)),
             _ => {
                 let mut debits = SmallVec::new();
                 let outcome = self.outcome(one, event, sight, &mut debits);

@@ -32,7 +32,6 @@ impl<'a> Evaluation<'a> {
     pub(super) fn protect(
         &self,
         live: &[Live<'a>],
-        event: &Event,
         sight: Option<&Survey<'_>>,
     ) -> Result<Option<Event>, Failed<'a>> {
         let protecting: SmallVec<[Live<'a>; 4]> = live
@@ -43,7 +42,7 @@ impl<'a> Evaluation<'a> {
         if protecting.is_empty() {
             return Ok(None);
         }
-        let edited = match self.protect_with(&protecting, event, sight) {
+        let edited = match self.protect_with(&protecting, sight) {
             Ok(edited) => edited,
             Err(problem) => {
                 let is_one = |one: &&Live<'_>| problem.rules.contains(&one.at);
@@ -53,14 +52,14 @@ impl<'a> Evaluation<'a> {
         };
         if self.request.context == Context::Transit && edited.is_some() {
             // A carrier edits nothing: what it would have to edit, it may not see.
-            return Err(self.editors(&protecting, event, sight));
+            return Err(self.editors(&protecting, sight));
         }
         Ok(edited)
     }
 
-    fn editors(&self, protecting: &[Live<'a>], event: &Event, sight: Option<&Survey<'_>>) -> Failed<'a> {
+    fn editors(&self, protecting: &[Live<'a>], sight: Option<&Survey<'_>>) -> Failed<'a> {
         let failure = |text: &str| Failure { text: text.to_owned(), is_violation: true };
-        let edits = |one: &&Live<'a>| !matches!(self.protect_with(&[**one], event, sight), Ok(None));
+        let edits = |one: &&Live<'a>| !matches!(self.protect_with(&[**one], sight), Ok(None));
         let mut editing: Failed<'a> = protecting
             .iter()
             .filter(edits)
@@ -76,7 +75,6 @@ impl<'a> Evaluation<'a> {
     pub(super) fn protect_with(
         &self,
         protecting: &[Live<'a>],
-        event: &Event,
         sight: Option<&Survey<'_>>,
     ) -> Result<Option<Event>, CannotProtect> {
         let mut claims: SmallVec<[Claim<'_>; 8]> = SmallVec::new();

@@ -36,8 +36,6 @@ pub(crate) struct Gate {
 pub(crate) struct Plan {
     pub(crate) candidates: Box<[Candidate]>,
     pub(crate) gates: Box<[Gate]>,
-    /// Some rule that is not a permit could stop, edit or report.
-    pub(crate) has_work: bool,
     /// Something that holds for who would carry the event too: `deny`, `forbid`, `residency`, `protect`.
     pub(crate) has_restrictions: bool,
     /// Some condition or check reads the data.
@@ -254,7 +252,6 @@ impl Program {
         Plan {
             candidates: candidates.into(),
             gates: gates.into(),
-            has_work,
             has_restrictions,
             reads_data,
             wanted,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use meshbridge_detect::{Class, ClassSet, Confidence, Finding, Scanner};
+use meshbridge_detect::{Class, Finding};
 use meshbridge_event::{AttributeValue, DataKind, Event, EventBuilder, InvalidEvent, is_reserved_name};
 use smallvec::SmallVec;
 

@@ -25,7 +25,7 @@ use super::listed::{Said, forms_within};
 use super::pointers::Pointers;
 use super::seal;
 use super::value::{Made, Maker, MissingKey, can_have};
-use crate::protection::{Ladder, Protection, is_token_name, tokens};
+use crate::protection::{Ladder, Protection, tokens};
 
 /// Why a node is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,7 +6,6 @@ use meshbridge_detect::tape::{Kind, ParseError, Tape, TapeBuffer};
 use meshbridge_detect::{Class, ClassSet, Confidence, Finding, Scanner};
 use meshbridge_event::{AttributeValue, Event, is_reserved_name};
 
-use super::NAMING;
 use super::content::{Content, content};
 use super::demand::Declared;
 use super::listed::Listed;
@@ -78,8 +77,6 @@ pub(crate) struct Found<'s> {
     /// What else it may be.
     pub(crate) alternatives: ClassSet,
     pub(crate) confidence: Confidence,
-    /// The Classification says so; no detector was needed.
-    pub(crate) declared: bool,
     /// The Classification does not list it for the topic.
     pub(crate) undeclared: bool,
     survey: &'s Survey<'s>,
@@ -94,10 +91,6 @@ enum At {
 }
 
 impl Surveyor {
-    pub(crate) fn new() -> Surveyor {
-        Surveyor::default()
-    }
-
     /// Looks for the classes in `wanted` at or above a confidence, in data, attributes and topic. Where nothing is
     /// wanted nothing is scanned.
     pub(crate) fn look<'a>(
@@ -231,7 +224,6 @@ impl<'a> Survey<'a> {
             class: finding.class,
             alternatives: finding.alternatives,
             confidence: finding.confidence,
-            declared: false,
             undeclared: self.is_undeclared(finding.class, at),
             survey: self,
             at,
@@ -242,7 +234,6 @@ impl<'a> Survey<'a> {
             class,
             alternatives: ClassSet::EMPTY,
             confidence: Confidence::High,
-            declared: true,
             undeclared: self.is_undeclared(class, at),
             survey: self,
             at,
@@ -328,20 +319,6 @@ impl Found<'_> {
             }
             (At::Outside(Place::Topic), _) => "$.topic".to_owned(),
             _ => "$.data".to_owned(),
-        }
-    }
-
-    /// Whether it stands in what names the event, where nothing can be protected.
-    pub(crate) fn is_in_name(&self) -> bool {
-        match self.at {
-            At::Outside(Place::Topic) => true,
-            At::Outside(Place::Attribute(at)) => self
-                .survey
-                .event
-                .attributes()
-                .nth(usize::from(at))
-                .is_some_and(|(name, _)| NAMING.contains(&name)),
-            _ => false,
         }
     }
 }

@@ -77,6 +77,7 @@ pub(crate) struct Disclosed {
 
 impl Disclosed {
     /// What a value shows that no rule protects.
+    #[cfg(test)]
     pub(crate) const EVERYTHING: Disclosed = Disclosed {
         facets: Facets::ALL,
         links: Links::Every,

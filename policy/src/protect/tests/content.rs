@@ -178,19 +178,19 @@ fn findings_say_what_and_where_and_never_the_value() {
         .data_json(Bytes::from(format!(r#"{{"who": "Li Na", "l": [0, {{"odd key": "{CARD}"}}]}}"#)))
         .build()
         .expect("an event");
-    let mut surveyor = Surveyor::new();
+    let mut surveyor = Surveyor::default();
     let declared = Declared { fields: &world.fields, vouched: world.fields.len(), may_hold: ClassSet::of("contact") };
     let survey = surveyor.look(&event, "a.b", declared, &world.keys, &ClassSet::of("*"), Confidence::Low);
     let found: Vec<_> = survey
         .findings()
-        .map(|found| (found.class.name(), found.path(), found.declared, found.undeclared, found.is_in_name()))
+        .map(|found| (found.class.name(), found.path(), found.undeclared))
         .collect();
     assert_eq!(
         found,
         [
-            ("payment.card", "$.data.l[1]['odd key']".to_owned(), false, true, false),
-            ("contact.email", "$.subject".to_owned(), false, false, false),
-            ("person.name", "$.data.who".to_owned(), true, false, false),
+            ("payment.card", "$.data.l[1]['odd key']".to_owned(), true),
+            ("contact.email", "$.subject".to_owned(), false),
+            ("person.name", "$.data.who".to_owned(), false),
         ]
     );
 }
