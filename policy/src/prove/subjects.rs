@@ -70,8 +70,19 @@ pub(crate) struct SubjectKey {
     pub(crate) starts: Zones,
     /// Zones for which a layer speaks that declares the field.
     pub(crate) declared: Zones,
+    /// The declaration is of the outermost layer.
+    pub(crate) is_declared_to_all: bool,
     /// For each item of the protect rules, in order.
     pub(crate) concerns: Vec<Concern>,
+}
+
+impl SubjectKey {
+    /// Whether a form may stand where nothing says any more what class the value was: a path made it, which names no
+    /// class, and no declaration that all layers know does. Rules about classes then no longer know the value.
+    pub(crate) fn may_lose_its_class(&self) -> bool {
+        let by_path = self.concerns.iter().any(|concern| concern.path != Cover::No);
+        by_path && !self.is_declared_to_all
+    }
 }
 
 /// The leaves of the classes in a question.
@@ -108,7 +119,7 @@ pub(crate) fn items<'b, 'p>(
 /// What a question about `leaves` is about at an atom.
 pub(crate) fn subjects<'q>(borders: &Borders<'q>, here: &Here, leaves: &[Leaf<'q>]) -> Vec<Subject<'q>> {
     let program = borders.program;
-    let nobody = Zones::none(borders.count);
+    let (nobody, everybody) = (Zones::none(borders.count), Zones::all(borders.count));
     let mut found: BTreeMap<SubjectKey, Subject<'q>> = BTreeMap::new();
     for leaf in leaves {
         let mut somewhere = borders.unclassified.clone();
@@ -143,7 +154,8 @@ pub(crate) fn subjects<'q>(borders: &Borders<'q>, here: &Here, leaves: &[Leaf<'q
                 return;
             }
             let concerns = items(borders, &here.rules).map(|(_, item)| concern(item, leaf, place)).collect();
-            let key = SubjectKey { starts, declared, concerns };
+            let is_declared_to_all = declared == everybody;
+            let key = SubjectKey { starts, declared, is_declared_to_all, concerns };
             found.entry(key.clone()).or_insert(Subject { leaf: *leaf, place, key });
         };
         add(None, somewhere, nobody.clone());
@@ -162,8 +174,12 @@ pub(crate) fn subjects_anywhere<'q>(
 ) -> Vec<Subject<'q>> {
     let anywhere = |leaf: &Leaf<'q>| {
         let concerns = items(borders, &here.rules).map(|(_, item)| concern(item, leaf, None)).collect();
-        let key =
-            SubjectKey { starts: Zones::all(borders.count), declared: Zones::none(borders.count), concerns };
+        let key = SubjectKey {
+            starts: Zones::all(borders.count),
+            declared: Zones::none(borders.count),
+            is_declared_to_all: false,
+            concerns,
+        };
         Subject { leaf: *leaf, place: None, key }
     };
     leaves.iter().map(anywhere).collect()

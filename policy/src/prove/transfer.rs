@@ -89,17 +89,27 @@ impl Transfer {
         if let Some(carriers) = ways.carriers.as_ref().filter(|_| !value.is_empty()) {
             let made: Vec<(Form, Zones)> =
                 value.iter().map(|(form, pairs)| (*form, pairs.origins())).collect();
-            for part in split(borders, rules, key, &[Context::Egress, Context::Transit], carriers.clone()) {
-                for (form, origins) in &made {
-                    // A carrier edits nothing: the form has to meet what is demanded towards it.
-                    if meet(forms.protection(*form), part.certain) != forms.protection(*form) {
-                        continue;
-                    }
-                    let mut pairs = part.pairs.clone();
-                    pairs.keep_origins(origins);
-                    match value.iter_mut().find(|(known, _)| known == form) {
-                        Some((_, known)) => known.add(&pairs),
-                        None => value.push((*form, pairs)),
+            let contexts = [Context::Egress, Context::Transit];
+            let mut demands = vec![(key.clone(), true, true)];
+            if key.may_lose_its_class() {
+                // What is asked of a carrier is asked of the form, in which the class may not be known.
+                demands = vec![(key.clone(), true, false), (key_by_path(key), false, true)];
+            }
+            for (key, of_value, of_forms) in demands {
+                for part in split(borders, rules, &key, &contexts, carriers.clone()) {
+                    for (form, origins) in &made {
+                        let is_asked = if *form == Form::VALUE { of_value } else { of_forms };
+                        // A carrier edits nothing: the form has to meet what is demanded towards it.
+                        if !is_asked || meet(forms.protection(*form), part.certain) != forms.protection(*form)
+                        {
+                            continue;
+                        }
+                        let mut pairs = part.pairs.clone();
+                        pairs.keep_origins(origins);
+                        match value.iter_mut().find(|(known, _)| known == form) {
+                            Some((_, known)) => known.add(&pairs),
+                            None => value.push((*form, pairs)),
+                        }
                     }
                 }
             }
@@ -239,7 +249,9 @@ pub(crate) fn certain(
     key: &SubjectKey,
     context: Context,
 ) -> Pairs {
-    if concern.class != Cover::Sure && concern.path != Cover::Sure {
+    let after_others = matches!(context, Context::Ingress | Context::Deliver);
+    let knows_class = concern.class == Cover::Sure && !(after_others && key.may_lose_its_class());
+    if !knows_class && concern.path != Cover::Sure {
         return Pairs::none(borders.count);
     }
     let mut pairs = borders.certain(applied, context);

@@ -545,6 +545,17 @@ fn check(program: &Program) -> Result<(usize, usize), TestCaseError> {
     Ok((relayed.len(), certain))
 }
 
+/// The carrier is asked about the form, whose class nothing names any more: a path made it.
+#[test]
+fn a_class_that_a_path_hides_is_not_known_to_carriers() {
+    let rules = [
+        "match: {topics: [\"**\"]}, protect: [{fields: [\"$.data\"], as: pseudonymise, key: tokens}]",
+        "match: {topics: [\"**\"], to: {jurisdictions: [US]}}, protect: [{classes: [contact], as: mask, keep: {last: 4}}]",
+    ];
+    let program = program(&[("zone/z-c", rules.map(str::to_owned).to_vec())], None).expect("valid");
+    check(&program).expect("nothing is seen that is proved");
+}
+
 /// `MESHBRIDGE_PROOF_CASES` asks for more.
 fn cases() -> u32 {
     std::env::var("MESHBRIDGE_PROOF_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(12)
