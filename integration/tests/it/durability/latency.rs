@@ -50,21 +50,19 @@ fn flushes(directory: &Path) -> Result<Vec<Duration>> {
     Ok(times)
 }
 
-const DURABLE: &str = "/v1/topics/orders.created";
-/// The same way, without waiting for the disk.
-const UNFLUSHED: &str = "/v1/topics/orders.created?ack=none";
-
-async fn publish(publisher: &Publisher, path: &str) -> Result<Duration> {
+async fn publish(publisher: &Publisher) -> Result<Duration> {
     let event = Draft::new(json!({"payload": "x".repeat(PAYLOAD_BYTES)}));
     let body = event.structured().to_string().into_bytes();
     let began = Instant::now();
-    let answer = publisher.post(path, &[STRUCTURED], body).await?;
+    let answer = publisher.post("/v1/topics/orders.created", &[STRUCTURED], body).await?;
     ensure!(answer.status == 202, "{}: {}", answer.status, answer.text);
     Ok(began.elapsed())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_durable_answer_costs_little_more_than_its_flush() -> Result<()> {
+    // Alone: beside a storm this would measure the storm.
+    let _alone = super::MACHINE.write().await;
     let single = Single::start(Setup::default()).await?;
     let base = format!("http://{}", single.http);
     let made = http().post(format!("{base}/v1/subscriptions"));
@@ -73,18 +71,17 @@ async fn a_durable_answer_costs_little_more_than_its_flush() -> Result<()> {
     let keeping =
         || reqwest::Client::builder().no_proxy().build().map(|client| Publisher::over(client, &base));
     let publisher = keeping()?;
-    publish(&publisher, DURABLE).await?;
-    let (mut raw, mut answers, mut unflushed) = (Vec::new(), Vec::new(), Vec::new());
-    // In turns, so that a disk or a machine that is slow for a while is slow for all.
+    publish(&publisher).await?;
+    let (mut raw, mut answers) = (Vec::new(), Vec::new());
+    // In turns, so that a disk that is slow for a while is slow for both.
     for _ in 0..2 {
         raw.extend(flushes(single.path())?);
         for _ in 0..SAMPLES {
-            answers.push(publish(&publisher, DURABLE).await?);
-            unflushed.push(publish(&publisher, UNFLUSHED).await?);
+            answers.push(publish(&publisher).await?);
         }
     }
     let alone = answers.len() as f64 / answers.iter().sum::<Duration>().as_secs_f64();
-    let (raw, answers, unflushed) = (Times::of(raw), Times::of(answers), Times::of(unflushed));
+    let (raw, answers) = (Times::of(raw), Times::of(answers));
     let until = Instant::now() + CROWD_FOR;
     let mut crowd = tokio::task::JoinSet::new();
     for _ in 0..CROWD {
@@ -92,7 +89,7 @@ async fn a_durable_answer_costs_little_more_than_its_flush() -> Result<()> {
         crowd.spawn(async move {
             let mut count = 0_u64;
             while Instant::now() < until {
-                publish(&publisher, DURABLE).await?;
+                publish(&publisher).await?;
                 count += 1;
             }
             anyhow::Ok(count)
@@ -109,11 +106,10 @@ async fn a_durable_answer_costs_little_more_than_its_flush() -> Result<()> {
     );
     ensure!(answers.p50 <= raw.p50.mul_f64(P50_MAX).max(FLOOR), "p50 {:?} over {:?}", answers.p50, raw.p50);
     ensure!(
-        answers.p99 <= raw.p99.mul_f64(P99_MAX).max(5 * FLOOR) + unflushed.p99,
-        "p99 {:?} over {:?}, and {:?} without the flush",
+        answers.p99 <= raw.p99.mul_f64(P99_MAX).max(5 * FLOOR),
+        "p99 {:?} over {:?}",
         answers.p99,
-        raw.p99,
-        unflushed.p99
+        raw.p99
     );
     ensure!(together >= SHARING_MIN * alone, "{together:.0}/s together, {alone:.0}/s alone");
     Ok(())
