@@ -29,6 +29,7 @@ mod named_api;
 mod named_connection;
 mod named_table;
 mod notices;
+mod pace;
 mod parking;
 mod plan;
 mod principal;

@@ -196,11 +196,9 @@ impl Reader {
     async fn read(&mut self, response: reqwest::Response) -> Result<()> {
         let (taken, queue) = mpsc::channel(QUEUED_MAX);
         let acknowledging = self.acknowledger().run(queue);
-        tokio::select! {
-            end = self.read_stream(response, taken) => end,
-            // It ends with the stream.
-            () = acknowledging => Ok(()),
-        }
+        // What was read from a stream that ended is acknowledged all the same.
+        let (end, ()) = tokio::join!(self.read_stream(response, taken), acknowledging);
+        end
     }
 
     async fn read_stream(&mut self, response: reqwest::Response, taken: mpsc::Sender<Offered>) -> Result<()> {

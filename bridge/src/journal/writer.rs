@@ -211,9 +211,7 @@ impl Writer {
     }
 
     fn take_spares(&mut self) {
-        while let Ok(made) = self.made.try_recv() {
-            self.add_spare(made);
-        }
+        self.take_spares_made();
         if self.log.awaits_spare()
             && let Ok(made) = self.made.recv()
         {

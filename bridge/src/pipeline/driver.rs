@@ -30,8 +30,6 @@ use crate::policy_store::Generation;
 const ACTIONS_PER_TURN: usize = 1_024;
 /// Lives and leases are looked at this often.
 const TICK: Duration = Duration::from_millis(200);
-/// How long the driver waits before it looks again whether the spool's thread has room.
-const JOURNAL_PAUSE: Duration = Duration::from_millis(20);
 /// Hops a message between two ends may take; more than any path.
 const RELAY_HOPS: u8 = 64;
 
@@ -83,21 +81,6 @@ impl Pipeline {
             }
             inner.durable.checkpoint_if_due();
         }
-    }
-
-    /// What the driver does becomes records: it goes on when the spool's thread has room for them. `false` at the end.
-    async fn journal_keeps_up(&self, stop: &CancellationToken) -> bool {
-        let journal = &self.inner.durable.journal;
-        let mut commits = journal.committed();
-        while !journal.has_room() {
-            tokio::select! {
-                () = stop.cancelled() => return false,
-                changed = commits.changed() => if changed.is_err() { return false },
-                // Releases make room without a commit.
-                () = tokio::time::sleep(JOURNAL_PAUSE) => {}
-            }
-        }
-        true
     }
 }
 

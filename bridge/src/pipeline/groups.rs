@@ -391,9 +391,7 @@ impl Inner {
         });
         stay.into_iter().for_each(|body| named.offer(body, 0));
     }
-}
 
-impl Inner {
     /// Also what was taken for the group and has not come to it yet.
     pub(super) fn give_back_all(&self, named: &Named, held: Vec<(u64, u32)>) {
         let known: std::collections::HashSet<u64> = held.iter().map(|(body, _)| *body).collect();

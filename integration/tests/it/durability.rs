@@ -1,7 +1,7 @@
 //! Nothing acknowledged is lost and nothing comes twice, whatever is killed, wiped, cut or garbled on the way (RELIABILITY §7; each test names its row).
 //!
 //! `MESHBRIDGE_KILLS` is how many faults T1 strikes, 12 without it; the other tests take their share of it. `MESHBRIDGE_STORM_SECONDS` is how long all faults strike
-//! at once, 12 without it. `MESHBRIDGE_SEED` repeats a schedule that failed:
+//! at once, 12 without it, and `MESHBRIDGE_SOAK_SECS` how long the soak lasts, 40 without it. `MESHBRIDGE_SEED` repeats a schedule that failed:
 //! its number is in the message. The times at which processes run are not repeated with it.
 
 mod chaos;
@@ -32,6 +32,10 @@ use meshbridge_integration::{
     Subscriber,
 };
 use serde_json::json;
+use tokio::sync::{RwLock, RwLockReadGuard};
+
+/// Held by scenes that keep the machine busy, all together, and by a test that measures times, alone: both would otherwise judge what the other does.
+static MACHINE: RwLock<()> = RwLock::const_new(());
 
 const ALL: &str = "orders.flow.**";
 const FROM_WEST: &str = "orders.flow.west.**";
@@ -41,6 +45,8 @@ const PACE: Duration = Duration::from_millis(20);
 
 /// A mesh under load, with a ledger that sees it all.
 struct Scene {
+    /// Kept as long as the scene.
+    _busy: RwLockReadGuard<'static, ()>,
     mesh: Mesh,
     ledger: SharedLedger,
     producers: Vec<Producer>,
@@ -64,6 +70,7 @@ impl Scene {
         rigging: &Rigging,
         bytes: usize,
     ) -> Result<Scene> {
+        let busy = MACHINE.read().await;
         let seed = seed();
         let mesh = Mesh::start_rigged(plan, seed, rigging).await?;
         let ledger = SharedLedger::default();
@@ -89,7 +96,7 @@ impl Scene {
             Producer::start(&mesh.zone(zone), &format!("{zone}-publisher"), pace, &ledger)
         });
         let producers = producers.collect();
-        Ok(Scene { mesh, ledger, producers, consumers, seed, settled_within: SETTLED_WITHIN })
+        Ok(Scene { _busy: busy, mesh, ledger, producers, consumers, seed, settled_within: SETTLED_WITHIN })
     }
 
     /// Strikes, sees the last events through, and judges.

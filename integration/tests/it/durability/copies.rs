@@ -149,6 +149,14 @@ async fn two_copies_of_a_disk_are_refused_until_one_is_silent_and_lose_nothing()
     // The copy is put away, and the original hears what was done under its name.
     drop(copy);
     mesh.restart("west").await?;
+    // It comes with the epoch that its copy has taken: until that one has been silent for thirty seconds they are two again.
+    eventually("the original is heard again", SILENT_WITHIN, || async {
+        let route = east.admin().route_to("west-1").await?;
+        ensure!(route.reachable, "{route:?}");
+        Ok(())
+    })
+    .await
+    .with_context(|| mesh.story())?;
     while of_original.iter().any(|id| !seen.contains_key(id)) {
         let (_, event) = next(&mut stream, &mut rest).await.with_context(|| mesh.story())?;
         *seen.entry(event["id"].as_str().unwrap_or_default().to_owned()).or_default() += 1;

@@ -61,6 +61,8 @@ async fn publish(publisher: &Publisher) -> Result<Duration> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_durable_answer_costs_little_more_than_its_flush() -> Result<()> {
+    // Alone: beside a storm this would measure the storm.
+    let _alone = super::MACHINE.write().await;
     let single = Single::start(Setup::default()).await?;
     let base = format!("http://{}", single.http);
     let made = http().post(format!("{base}/v1/subscriptions"));

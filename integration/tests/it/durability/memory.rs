@@ -59,6 +59,7 @@ async fn all(base: &str, for_how_long: Duration) -> Result<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_black_holed_peer_does_not_fill_the_memory() -> Result<()> {
+    let _busy = super::MACHINE.read().await;
     let mesh = Mesh::start(&Plan::new(&[("west", "east")]), seed()).await?;
     let (west, east) = (mesh.zone("west"), mesh.zone("east"));
     ensure!(make(&east, "all", FLOW).await?.is_success(), "not made");

@@ -11,8 +11,10 @@ use meshbridge_integration::judge::{Demands, Topics};
 use meshbridge_integration::{Member, Mesh, Offers, Plan, SharedLedger, eventually};
 use rand::RngExt;
 use rand::seq::SliceRandom;
+use tokio::sync::RwLockReadGuard;
 use tokio::task::JoinHandle;
 
+use super::super::MACHINE;
 use super::books;
 use super::faults::{draws, strike_all, strike_bridge, strike_link};
 use super::publishers::{self, Books, Counts, Firm, Manner, Office};
@@ -26,6 +28,8 @@ const LEVELS: [&str; 4] = ["stored", "stored", "replicated", "delivered"];
 
 /// See the module.
 pub(super) struct Scene {
+    /// Kept as long as the scene.
+    _busy: RwLockReadGuard<'static, ()>,
     seed: u64,
     shape: &'static str,
     mesh: Mesh,
@@ -43,6 +47,7 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) async fn start(seed: u64) -> Result<Scene> {
+        let busy = MACHINE.read().await;
         let mut random = draws(seed, "scene");
         let (shape, plan, on_the_way): (_, _, &[&str]) = match random.random_range(0..4) {
             0 => ("chain", Plan::chain(), &["middle"]),
@@ -96,6 +101,7 @@ impl Scene {
         let office = Arc::new(Office { counts: Counts::default(), firm, stop: AtomicBool::new(false) });
         let jobs = Arc::default();
         let mut scene = Scene {
+            _busy: busy,
             seed,
             shape,
             mesh,

@@ -4,38 +4,14 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use meshbridge_delivery::{Action, Arrival, Arrived, Config, Core, Message, NewEvent, State};
-use meshbridge_routing::{BridgeId, Run};
+use meshbridge_delivery::{Action, Arrival, Arrived, Message};
 use smallvec::SmallVec;
 
-const STEP: Duration = Duration::from_millis(10);
+use super::{STEP, end, event, id};
+
 /// Between two events, far below the time without progress after which a sender sends again.
 const EVERY: u32 = 2;
 const LOST: u64 = 20;
-
-fn id(name: &str) -> BridgeId {
-    BridgeId::parse(name).expect("valid id")
-}
-
-fn end(name: &str, spool: u128, now: Instant) -> Core {
-    let run = Run { epoch: 1, nonce: spool as u64 };
-    Core::recover(State::new(id(name)), Config::default(), spool, run, 7, now)
-}
-
-fn event(number: u64) -> NewEvent {
-    NewEvent {
-        producer: u128::from(number),
-        lane: 3,
-        topic: "orders".into(),
-        payload: Bytes::from_static(b"event"),
-        expires: 0,
-        retain_delivered: false,
-        destinations: SmallVec::from_iter([id("far")]),
-        groups: SmallVec::new(),
-        local: false,
-        choices: None,
-    }
-}
 
 #[test]
 fn a_lost_frame_is_sent_again_while_others_go_on_arriving() {

@@ -3,21 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use meshbridge_delivery::{Action, Config, Core, Message, NewEvent, State};
-use meshbridge_routing::{BridgeId, Run};
-use smallvec::SmallVec;
+use meshbridge_delivery::{Action, Core, Message};
 
-const STEP: Duration = Duration::from_millis(10);
-
-fn id(name: &str) -> BridgeId {
-    BridgeId::parse(name).expect("valid id")
-}
-
-fn end(name: &str, spool: u128, now: Instant) -> Core {
-    let run = Run { epoch: 1, nonce: spool as u64 };
-    Core::recover(State::new(id(name)), Config::default(), spool, run, 7, now)
-}
+use super::{STEP, end, event, id};
 
 /// Does what there is to do, on a network that carries messages and loses frames; tells whether a frame was sent.
 fn turn(near: &mut Core, far: &mut Core, now: Instant) -> bool {
@@ -64,21 +52,7 @@ fn a_destination_that_comes_back_meets_a_sender_without_its_old_patience() {
     };
     reach(&mut near, &mut far, true, start);
     turn(&mut near, &mut far, start);
-    near.accept(
-        vec![NewEvent {
-            producer: 1,
-            lane: 3,
-            topic: "orders".into(),
-            payload: Bytes::from_static(b"event"),
-            expires: 0,
-            retain_delivered: false,
-            destinations: SmallVec::from_iter([id("far")]),
-            groups: SmallVec::new(),
-            local: false,
-            choices: None,
-        }],
-        1,
-    );
+    near.accept(vec![event(1)], 1);
     let mut now = start;
     let mut sends = Vec::new();
     while now < start + Duration::from_secs(120) {
