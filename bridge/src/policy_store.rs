@@ -72,7 +72,10 @@ fn read_directory(directory: &Path, sources: &mut Vec<SourceFile>) -> Result<(),
             continue;
         }
         // Schemas that policies name are JSON.
-        if !path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known)) {
+        if !path
+            .extension()
+            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+        {
             continue;
         }
         if meta.len() > FILE_BYTES_MAX {

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-pub(crate) use meshbridge_detect::{Class, ClassSet, Confidence};
 use meshbridge_detect::Scanner;
+pub(crate) use meshbridge_detect::{Class, ClassSet, Confidence};
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::yaml::Node;

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use meshbridge_cel::{Attribute, Expression, Facts as CelFacts, Json, JsonKind, Limits, ProblemKind, Scope, Side, Steps, ZoneAttribute};
+use meshbridge_cel::{
+    Attribute, Expression, Facts as CelFacts, Json, JsonKind, Limits, ProblemKind, Scope, Side, Steps,
+    ZoneAttribute,
+};
 use meshbridge_detect::tape::{Kind, Tape};
 use meshbridge_event::{AttributeValue, Event};
 use time::OffsetDateTime;
@@ -85,7 +88,11 @@ pub(crate) struct EventFacts<'a> {
 }
 
 impl<'a> EventFacts<'a> {
-    pub(crate) fn new(request: &'a Request<'a>, federation: &'a Federation, tape: Option<Tape<'a>>) -> EventFacts<'a> {
+    pub(crate) fn new(
+        request: &'a Request<'a>,
+        federation: &'a Federation,
+        tape: Option<Tape<'a>>,
+    ) -> EventFacts<'a> {
         let (from, to) = (federation.zone_at(request.from), federation.zone_at(request.to));
         EventFacts { request, from, to, tape, is_ambiguous: OnceCell::new() }
     }

@@ -33,7 +33,11 @@ impl RuleRef {
     }
 
     pub(crate) fn unmet_obligation(classification: &str, layer: &Arc<str>) -> RuleRef {
-        RuleRef { id: format!("{classification}/unmet-obligation").into(), layer: Arc::clone(layer), place: None }
+        RuleRef {
+            id: format!("{classification}/unmet-obligation").into(),
+            layer: Arc::clone(layer),
+            place: None,
+        }
     }
 
     pub fn id(&self) -> &str {
@@ -67,9 +71,14 @@ pub struct Decision {
 #[derive(Clone, Debug)]
 pub enum Verdict {
     /// It goes on: as it is, or as `event` where a rule edits something.
-    Forward { event: Option<Event> },
+    Forward {
+        event: Option<Event>,
+    },
     /// A rate has no room yet; the event may wait so long and be judged again.
-    Hold { wait: Duration, by: RuleRef },
+    Hold {
+        wait: Duration,
+        by: RuleRef,
+    },
     Stop(Box<Stopped>),
 }
 

@@ -79,7 +79,11 @@ pub(crate) struct Heading {
 }
 
 /// `None` where the layer cannot be read; that is reported.
-pub(crate) fn heading(document: &Node, federation: &Federation, problems: &mut Diagnostics) -> Option<Heading> {
+pub(crate) fn heading(
+    document: &Node,
+    federation: &Federation,
+    problems: &mut Diagnostics,
+) -> Option<Heading> {
     let metadata = document.get("metadata")?;
     let layer = crate::lower::lower_layer(metadata.get("layer")?, federation, problems)?;
     let name = metadata.get("name").and_then(Node::text).unwrap_or_default().into();

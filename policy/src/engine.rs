@@ -35,9 +35,9 @@ use crate::model::{Action, Context};
 use crate::program::{ClassId, Program};
 use crate::protect::Randomness;
 
-pub use carriers::ZoneSet;
 #[cfg(test)]
 pub(crate) use attributes::is_met;
+pub use carriers::ZoneSet;
 use evaluation::Evaluation;
 pub(crate) use evaluation::is_protect;
 pub use scratch::Scratch;

@@ -53,7 +53,11 @@ static SPEC: Shape = Shape::Map(&[
         &Shape::Integer { min: 1, max: i64::MAX },
         "traffic with bridges under an older revision of the federation's bundle is refused",
     ),
-    Key::optional("keys", &Shape::Dict(&keys::KEY), "name: {use, version, zones} or {use: sign, layer, ed25519}"),
+    Key::optional(
+        "keys",
+        &Shape::Dict(&keys::KEY),
+        "name: {use, version, zones} or {use: sign, layer, ed25519}",
+    ),
 ]);
 
 static METADATA: Shape = Shape::Map(&[Key::required("name", &Shape::Name, "the name of the federation")]);
@@ -333,7 +337,10 @@ fn lower(document: &Node, problems: &mut Diagnostics) -> Federation {
         bridges,
         links,
         policies: policies.iter().map(|node| text(Some(node))).collect(),
-        min_revision: of_spec("minRevision").and_then(Node::integer).and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+        min_revision: of_spec("minRevision")
+            .and_then(Node::integer)
+            .and_then(|n| u64::try_from(n).ok())
+            .unwrap_or(0),
         signing_keys,
         key_table,
     }

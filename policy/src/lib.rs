@@ -59,16 +59,16 @@ pub use documents::invariant::shape as invariant_shape;
 pub use documents::policy::shape as policy_shape;
 pub use documents::waiver::shape as waiver_shape;
 pub use engine::{Concern, Request, Scratch, ZoneSet, personal_class, shown};
-pub use federation::{BridgeEntry, Federation, FederationLink, SigningKey, ZoneIndex, shape as federation_shape};
+pub use federation::{
+    BridgeEntry, Federation, FederationLink, SigningKey, ZoneIndex, shape as federation_shape,
+};
 pub use keys::{KeyRing, KeyUse, MapKeyRing, SECRET_BYTES};
 pub use limits::Buckets;
 pub use meshbridge_detect::{Class, ClassSet, Confidence};
 pub use model::{Context, Disposition};
 pub use program::{ClassId, Program};
 pub use protect::{DecryptReport, Randomness, decrypt};
-pub use prove::{
-    Basis, Counterexample, Dependency, Proof, Refutation, Role, RulePlace, Step,
-};
+pub use prove::{Basis, Counterexample, Dependency, Proof, Refutation, Role, RulePlace, Step};
 pub use shape::{Key, Shape, check, json_schema};
 pub use testing::shape as policy_test_shape;
 pub use yaml::{Node, NodeKind, documents};

@@ -35,7 +35,9 @@ pub(crate) fn policy(document: &Node, lowering: &mut Lowering<'_>) -> Vec<Rule> 
     let mut seen: BTreeMap<String, Span> = BTreeMap::new();
     let mut lowered = Vec::new();
     for node in rules {
-        let Some((name_node, rule_name)) = node.get("name").and_then(|n| Some((n, n.text()?))) else { continue };
+        let Some((name_node, rule_name)) = node.get("name").and_then(|n| Some((n, n.text()?))) else {
+            continue;
+        };
         let id = format!("{name}/{rule_name}");
         if let Some(first) = seen.insert(id.clone(), name_node.span.clone()) {
             let problem = Diagnostic::error("P0111", &name_node.span, format!("rule `{id}` occurs twice"));
@@ -195,7 +197,8 @@ impl Lowering<'_> {
                 OnViolation::Annotate
             }
             _ if matches!(action, Action::Protect(_)) => {
-                let help = "a protection is never violated; `onError` says what happens where it cannot be done";
+                let help =
+                    "a protection is never violated; `onError` says what happens where it cannot be done";
                 self.error("P0119", place, "`protect` takes no `onViolation`", help);
                 default
             }

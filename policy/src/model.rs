@@ -15,8 +15,8 @@ use crate::federation::{Federation, Zone, ZoneIndex};
 use crate::message::Template;
 
 pub(crate) use action::{
-    Action, Amount, BucketPart, Check, Forbid, Format, Limit, Presence, ProtectItem, Rate, Requirement, Segment, Structure,
-    Validate,
+    Action, Amount, BucketPart, Check, Forbid, Format, Limit, Presence, ProtectItem, Rate, Requirement,
+    Segment, Structure, Validate,
 };
 pub(crate) use matcher::{CLASSIFYING, Facts, Glob, Match, Selector, Truth, agree, attribute_text};
 
@@ -194,7 +194,13 @@ pub(crate) struct Rule {
 
 impl Rule {
     /// Whether the layer of the rule speaks where an event is judged.
-    pub(crate) fn speaks(&self, federation: &Federation, context: Context, from: ZoneIndex, to: ZoneIndex) -> bool {
+    pub(crate) fn speaks(
+        &self,
+        federation: &Federation,
+        context: Context,
+        from: ZoneIndex,
+        to: ZoneIndex,
+    ) -> bool {
         self.layer.speaks_at(context, federation.zone_at(from), federation.zone_at(to))
     }
 
@@ -250,7 +256,6 @@ pub(crate) struct Never {
     pub(crate) at_deliver: bool,
     /// Whether zones are assumed to publish again what they received.
     pub(crate) relay: bool,
-    pub(crate) span: Span,
 }
 
 /// What a form of a value may show, in an invariant.
@@ -286,7 +291,6 @@ pub(crate) struct Classification {
     /// Values of the classification attributes whose obligations are met; `None` where it says nothing of an attribute.
     pub(crate) attributes: Vec<(String, Vec<String>)>,
     pub(crate) topics: Vec<Classified>,
-    pub(crate) span: Span,
     pub(crate) canonical: String,
 }
 

@@ -64,7 +64,8 @@ impl Pattern {
             Compiled::ByZones { parts, zones, slots } => {
                 let slot = usize::from(from.0.0) * zones + usize::from(to.0.0);
                 let regex = slots[slot].get_or_init(|| {
-                    let value = |of_to, name: &str| if of_to { to.1.attribute(name) } else { from.1.attribute(name) };
+                    let value =
+                        |of_to, name: &str| if of_to { to.1.attribute(name) } else { from.1.attribute(name) };
                     compile(&insert(parts, value)?).ok()
                 });
                 regex.as_ref().is_some_and(|regex| regex.is_match(text))

@@ -29,11 +29,11 @@ pub use decrypt::{DecryptReport, decrypt};
 pub use seal::Randomness;
 
 pub(crate) use apply::{CannotProtect, apply};
-#[cfg(test)]
-pub(crate) use {apply::Unprotectable, listed::GOVPROTECTED, survey::CannotRead};
 pub(crate) use demand::{Claim, Declared, Demand};
 pub(crate) use numbering::Numbering;
 pub(crate) use survey::{Survey, Surveyor};
+#[cfg(test)]
+pub(crate) use {apply::Unprotectable, listed::GOVPROTECTED};
 
 /// Where an event goes: what pseudonyms of a narrower scope than the federation are bound to.
 #[derive(Clone, Copy, Debug)]

@@ -11,8 +11,6 @@ use crate::keys::KeyRef;
 #[cfg(test)]
 pub(crate) use disclosure::Disclosed;
 pub(crate) use disclosure::{Facet, Facets};
-#[cfg(test)]
-pub(crate) use form::token_at;
 pub(crate) use form::{
     BASE32, Form, SALT_BYTES, SEAL_BLOCK_BYTES, Token, is_token_name, tokens, whole_token,
 };

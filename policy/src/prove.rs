@@ -78,14 +78,6 @@ impl Program {
             except: None,
             at_deliver: false,
             relay: true,
-            span: crate::diagnostics::Span {
-                file: "".into(),
-                line: 1,
-                column: 1,
-                end_line: 1,
-                end_column: 2,
-                source: "".into(),
-            },
         };
         prove(self, &question)
     }

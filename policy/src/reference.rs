@@ -67,7 +67,8 @@ pub(crate) fn said(program: &Program, request: &Request<'_>, facts: &impl crate:
         }
     }
     let permitted = |layer: &str| permits.iter().any(|rule| **rule.layer.name() == *layer);
-    let mut layers: Vec<String> = if context.is_border() { vec!["federation".to_owned()] } else { Vec::new() };
+    let mut layers: Vec<String> =
+        if context.is_border() { vec!["federation".to_owned()] } else { Vec::new() };
     for rule in program.rules.iter().filter(|rule| rule.is_permit() && rule.mode == Mode::Enforce) {
         let name = rule.layer.name().to_string();
         let narrows = rule.layer.speaks_at(context, from, to) && rule.matcher.at & context.bit() != 0;
@@ -87,7 +88,11 @@ pub(crate) fn said(program: &Program, request: &Request<'_>, facts: &impl crate:
 }
 
 /// The event without the optional attributes that fail.
-fn stripped(program: &Program, request: &Request<'_>, holds: &impl Fn(&Match) -> Truth) -> meshbridge_event::Event {
+fn stripped(
+    program: &Program,
+    request: &Request<'_>,
+    holds: &impl Fn(&Match) -> Truth,
+) -> meshbridge_event::Event {
     let zone = |index: ZoneIndex| (index, &program.federation.zones[usize::from(index.0)]);
     let ends = (zone(request.from), zone(request.to));
     let mut event = request.event.to_builder();
@@ -132,7 +137,9 @@ fn is_violated(rule: &Rule, request: &Request<'_>, program: &Program) -> bool {
             };
             let prefix = |template: &crate::message::Template| {
                 // The tests write `${domain}`, the first token, and nothing else.
-                *template == crate::message::Template::parse_prefix("${domain}", &["domain", "more"]).expect("known")
+                *template
+                    == crate::message::Template::parse_prefix("${domain}", &["domain", "more"])
+                        .expect("known")
                     && request.event.ty().starts_with(tokens[0])
             };
             !(0..structure.segments.len()).all(good)

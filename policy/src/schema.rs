@@ -54,7 +54,9 @@ impl jsonschema::Retrieve for Local {
         let found = self.0.iter().find(|(path, _)| path.trim_start_matches('/') == wanted);
         match found {
             Some((_, text)) if uri.scheme().as_str() == SCHEME => Ok(serde_json::from_str(text)?),
-            _ => Err(format!("`{uri}` is not among the files of the policies, and nothing is fetched").into()),
+            _ => {
+                Err(format!("`{uri}` is not among the files of the policies, and nothing is fetched").into())
+            }
         }
     }
 }
@@ -70,13 +72,15 @@ impl Schemas {
 
     /// `path` is relative to the directory of the document that names it.
     pub(crate) fn by_file(&self, document: &str, path: &str) -> Result<Arc<Schema>, String> {
-        let directory = document.rsplit_once('/').map(|(directory, _)| format!("{directory}/")).unwrap_or_default();
+        let directory =
+            document.rsplit_once('/').map(|(directory, _)| format!("{directory}/")).unwrap_or_default();
         self.compiled(&normal(&format!("{directory}{path}")), path)
     }
 
     /// The file whose SHA-256 is `digest`, in hex.
     pub(crate) fn by_digest(&self, name: &str, digest: &str) -> Result<Arc<Schema>, String> {
-        let is_it = |text: &str| crate::hex::lower(&Sha256::digest(text.as_bytes())) == digest.to_ascii_lowercase();
+        let is_it =
+            |text: &str| crate::hex::lower(&Sha256::digest(text.as_bytes())) == digest.to_ascii_lowercase();
         match self.files.iter().find(|(_, text)| is_it(text)) {
             Some((path, _)) => self.compiled(path, name),
             None => Err(format!("no file of the policies has the digest given for `{name}`")),

@@ -94,7 +94,8 @@ pub fn check(node: &Node, shape: &Shape, problems: &mut Diagnostics) {
         (Shape::Name, _) => wrong("a name as text"),
         (Shape::Any, _) => {}
         (Shape::Fraction, NodeKind::Integer(0 | 1)) => {}
-        (Shape::Fraction, NodeKind::Decimal(text)) if text.parse().is_ok_and(|n: f64| (0.0..=1.0).contains(&n)) => {}
+        (Shape::Fraction, NodeKind::Decimal(text))
+            if text.parse().is_ok_and(|n: f64| (0.0..=1.0).contains(&n)) => {}
         (Shape::Fraction, _) => wrong("a share between 0 and 1"),
         (Shape::Integer { min, max }, NodeKind::Integer(number)) => {
             if number < min || number > max {

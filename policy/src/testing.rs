@@ -12,8 +12,8 @@ mod search;
 mod suite;
 
 pub use case::{Case, Origin};
-pub use crossing::{Crossing, Leg, cross};
 pub(crate) use crossing::request;
+pub use crossing::{Crossing, Leg, cross};
 pub use document::shape;
 pub use keys::TestKeys;
 pub use run::{CaseResult, Mismatch, Outcome, ProofResult, Survivor, run};

@@ -9,7 +9,8 @@ use time::macros::datetime;
 
 fn sources(directory: &Path) -> Vec<SourceFile> {
     let mut found = Vec::new();
-    let mut entries: Vec<_> = fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path()).collect();
+    let mut entries: Vec<_> =
+        fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
@@ -37,7 +38,8 @@ fn outcome(directory: &Path) -> Vec<(String, testing::Coverage, Outcome)> {
     let (program, files) = load(directory);
     let mut all = Vec::new();
     for file in files.iter().filter(|file| file.name.ends_with(".test.yaml")) {
-        let suites = testing::suites(file, program.federation()).unwrap_or_else(|problems| panic!("{problems}"));
+        let suites =
+            testing::suites(file, program.federation()).unwrap_or_else(|problems| panic!("{problems}"));
         for suite in suites {
             let outcome = testing::run(&suite, &program, true);
             all.push((suite.name.clone(), suite.coverage, outcome));
@@ -61,7 +63,11 @@ fn every_example_loads_and_passes_its_tests() {
                 .collect();
             assert!(bad.is_empty(), "{name}: {bad:#?}");
             let (rules, mutants) = (outcome.rule_coverage(), outcome.mutant_coverage());
-            assert!(rules >= coverage.rules.unwrap_or(0.0), "{name}: never decisive {:?}", outcome.never_decisive);
+            assert!(
+                rules >= coverage.rules.unwrap_or(0.0),
+                "{name}: never decisive {:?}",
+                outcome.never_decisive
+            );
             assert!(mutants >= coverage.mutants.unwrap_or(0.0), "{name}: survivors {:#?}", outcome.survivors);
             tested += 1;
         }

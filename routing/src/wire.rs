@@ -19,8 +19,8 @@ mod table;
 
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use control::{Delta, Head, Message, SnapshotChunk};
-pub use hops::{HOPS_EXTENSION, encode_hops, hops_crossed};
 pub use groups::{FRAME_GROUPS_MAX, GROUPS_EXTENSION, GroupTarget, decode_groups, encode_groups};
+pub use hops::{HOPS_EXTENSION, encode_hops, hops_crossed};
 pub use notice::{Notice, NoticeKind};
 pub use relay::Relay;
 pub use table::{Entry, RecvTable, SendTable, TableAnnounce, TableFull, TableGap};

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use meshbridge_policy::{
-    classification_shape, delivery_shape, federation_shape, invariant_shape, json_schema, policy_shape, policy_test_shape,
-    waiver_shape,
+    classification_shape, delivery_shape, federation_shape, invariant_shape, json_schema, policy_shape,
+    policy_test_shape, waiver_shape,
 };
 
 use super::cert::write_file;

@@ -44,7 +44,9 @@ fn inner_permits(rules: &[Rule], federation: &Federation, problems: &mut Diagnos
                 .example(example(filter, federation))
                 .help(match outer.first().and_then(|rule| rule.owner.as_ref()) {
                     Some(owner) => format!("ask {owner} to permit \"{filter}\", or remove this topic"),
-                    None => format!("permit \"{filter}\" in a policy of the layer federation, or remove this topic"),
+                    None => format!(
+                        "permit \"{filter}\" in a policy of the layer federation, or remove this topic"
+                    ),
                 });
             if let Some(first) = outer.first() {
                 let label = format!("no permit of the outermost layer covers \"{filter}\"");
@@ -57,7 +59,8 @@ fn inner_permits(rules: &[Rule], federation: &Federation, problems: &mut Diagnos
 
 /// A topic that the filter matches, and two zones.
 fn example(filter: &meshbridge_topic::TopicFilter, federation: &Federation) -> crate::diagnostics::Example {
-    let tokens: Vec<&str> = filter.tokens().map(|token| if token.starts_with('*') { "x" } else { token }).collect();
+    let tokens: Vec<&str> =
+        filter.tokens().map(|token| if token.starts_with('*') { "x" } else { token }).collect();
     let mut zones = federation.zones();
     let from = zones.next().unwrap_or_default().to_owned();
     let to = zones.next().unwrap_or_default().to_owned();
@@ -81,7 +84,8 @@ fn conditional_permits(rules: &[Rule], problems: &mut Diagnostics) {
 fn attributes_others_read(rules: &[Rule], problems: &mut Diagnostics) {
     for rule in rules {
         for name in removed(rule) {
-            let reader = rules.iter().find(|outer| outer.layer.depth < rule.layer.depth && reads(outer, name));
+            let reader =
+                rules.iter().find(|outer| outer.layer.depth < rule.layer.depth && reads(outer, name));
             let Some(outer) = reader else { continue };
             let message = format!("this takes away `{name}`, which an outer rule reads");
             let help = "leave the attribute, or ask the outer layer to take it away";
@@ -130,7 +134,8 @@ fn fields_that_may_be_gone(rules: &[Rule], problems: &mut Diagnostics) {
     };
     for rule in rules {
         let asked_later = rule.matcher.at & (Context::Ingress.bit() | Context::Deliver.bit()) != 0;
-        let reads_data = |(condition, _): &&(meshbridge_cel::Expression, crate::Span)| !condition.reads().data.is_empty();
+        let reads_data =
+            |(condition, _): &&(meshbridge_cel::Expression, crate::Span)| !condition.reads().data.is_empty();
         let Some((_, span)) = rule.matcher.when.as_ref().filter(reads_data).filter(|_| asked_later) else {
             continue;
         };
@@ -141,7 +146,8 @@ fn fields_that_may_be_gone(rules: &[Rule], problems: &mut Diagnostics) {
             let message = "the data may be protected before this condition reads them";
             let help = "add `at: egress`, or ask of the topic and the attributes only";
             let problem = Diagnostic::warning("P0208", span, message);
-            problems.push(problem.related(&protecting.span, "this protects data of the same topics").help(help));
+            problems
+                .push(problem.related(&protecting.span, "this protects data of the same topics").help(help));
         }
     }
 }
@@ -152,8 +158,11 @@ fn waivers(documents: &Documents, now: Option<OffsetDateTime>, problems: &mut Di
             None => {
                 let near = documents.rules.iter().map(|rule| &*rule.id);
                 let near = near.min_by_key(|id| strsim::damerau_levenshtein(id, &waiver.rule));
-                let problem =
-                    Diagnostic::error("P0211", &waiver.rule_span, format!("there is no rule `{}`", waiver.rule));
+                let problem = Diagnostic::error(
+                    "P0211",
+                    &waiver.rule_span,
+                    format!("there is no rule `{}`", waiver.rule),
+                );
                 problems.push(match near {
                     Some(near) => problem.help(format!("did you mean `{near}`?")),
                     None => problem.help("write <policy>/<rule>"),

@@ -32,7 +32,8 @@ fn document(name: &str, layer: &str, entries: &[String]) -> SourceFile {
 }
 
 fn one(layer: &str, entry: &str) -> Result<Program, Diagnostics> {
-    compile(&[document("d", layer, &[entry.to_owned()])], &federation(), None).map(|compiled| compiled.program)
+    compile(&[document("d", layer, &[entry.to_owned()])], &federation(), None)
+        .map(|compiled| compiled.program)
 }
 
 fn delivery(program: &Program, zone: &str, topic: &str) -> TopicDelivery {
@@ -79,7 +80,8 @@ fn keys_that_an_entry_leaves_out_are_left_to_the_others() {
         "{match: \"**\", class: durable, onDestinationFull: dead-letter}".to_owned(),
         "{match: \"a.**\", class: durable, retain: delivered, order: lane}".to_owned(),
     ];
-    let program = compile(&[document("d", "federation", &entries)], &federation(), None).expect("valid").program;
+    let program =
+        compile(&[document("d", "federation", &entries)], &federation(), None).expect("valid").program;
     let both = delivery(&program, "z-b", "a.b");
     assert_eq!((both.retain, both.on_destination_full), (Retain::Delivered, OnDestinationFull::DeadLetter));
     assert_eq!(delivery(&program, "z-b", "b").retain, Retain::Stored);

@@ -33,7 +33,11 @@ static TOPIC: Shape = Shape::Map(&[
 static SPEC: Shape = Shape::Map(&[
     Key::optional("description", &Shape::Text, "for the reader"),
     Key::optional("attributes", &ATTRIBUTES, "values of the data classification attributes that are met"),
-    Key::optional("topics", &Shape::List { of: &TOPIC, non_empty: false }, "[{match, fields, mayHold, opaque}]"),
+    Key::optional(
+        "topics",
+        &Shape::List { of: &TOPIC, non_empty: false },
+        "[{match, fields, mayHold, opaque}]",
+    ),
 ]);
 
 static DOCUMENT: Shape = Shape::Map(&[
@@ -48,13 +52,19 @@ pub fn shape() -> &'static Shape {
     &DOCUMENT
 }
 
-pub(crate) fn lower(document: &Node, federation: &Federation, problems: &mut Diagnostics) -> Option<Classification> {
+pub(crate) fn lower(
+    document: &Node,
+    federation: &Federation,
+    problems: &mut Diagnostics,
+) -> Option<Classification> {
     let heading = heading(document, federation, problems)?;
     let spec = document.get("spec")?;
     let texts = |node: &Node| node.items().iter().filter_map(Node::text).map(str::to_owned).collect();
     let attributes = spec.get("attributes").map(Node::entries).unwrap_or_default();
-    let attributes =
-        attributes.iter().filter_map(|(name, values)| Some((name.text()?.to_owned(), texts(values)))).collect();
+    let attributes = attributes
+        .iter()
+        .filter_map(|(name, values)| Some((name.text()?.to_owned(), texts(values))))
+        .collect();
     let topics = spec.get("topics").map(Node::items).unwrap_or_default();
     let topics = topics.iter().map(|node| classified(node, problems)).collect();
     Some(Classification {
@@ -62,7 +72,6 @@ pub(crate) fn lower(document: &Node, federation: &Federation, problems: &mut Dia
         layer: heading.layer,
         attributes,
         topics,
-        span: document.span.clone(),
         canonical: canonical(document),
     })
 }

@@ -23,8 +23,16 @@ pub(crate) static NEVER: Shape = Shape::Map(&[
     ),
     Key::optional("match", &PLACE, "topics and zones the question is about"),
     Key::optional("except", &PLACE, "where it may be seen"),
-    Key::optional("at", &Shape::OneOf(&["egress", "deliver"]), "deliver asks what subscribers get; egress by default"),
-    Key::optional("relay", &Shape::Bool, "whether zones may publish again what they received; true by default"),
+    Key::optional(
+        "at",
+        &Shape::OneOf(&["egress", "deliver"]),
+        "deliver asks what subscribers get; egress by default",
+    ),
+    Key::optional(
+        "relay",
+        &Shape::Bool,
+        "whether zones may publish again what they received; true by default",
+    ),
 ]);
 
 static SPEC: Shape = Shape::Map(&[
@@ -74,7 +82,5 @@ pub(crate) fn never(node: &Node, lowering: &mut Lowering<'_>) -> Never {
         except: node.get("except").map(|place| lowering.matcher(place, every)),
         at_deliver: node.get("at").and_then(Node::text) == Some("deliver"),
         relay: node.get("relay").and_then(Node::boolean).unwrap_or(true),
-        span: node.span.clone(),
     }
 }
-

@@ -11,7 +11,13 @@ pub(crate) static SELECTOR: Shape = Shape::Map(&[
 ]);
 
 static AT: Shape = Shape::OneOrMany(&Shape::OneOf(&[
-    "publish", "egress", "transit", "ingress", "deliver", "subscribe", "interest",
+    "publish",
+    "egress",
+    "transit",
+    "ingress",
+    "deliver",
+    "subscribe",
+    "interest",
 ]));
 
 static GLOBS: Shape = Shape::OneOrMany(&Shape::Text);
@@ -91,7 +97,11 @@ static PROTECTION: Shape = Shape::Map(&[
         &Shape::OneOf(&["destination", "topic", "destination+topic", "federation"]),
         "with pseudonymise: within what equal values get equal tokens; destination by default",
     ),
-    Key::optional("to", &Shape::TextOrInteger, "with generalise: year, month, network, degree, tenth, country, 1000, 100 or 10"),
+    Key::optional(
+        "to",
+        &Shape::TextOrInteger,
+        "with generalise: year, month, network, degree, tenth, country, 1000, 100 or 10",
+    ),
     Key::optional("undeclared", &Shape::Bool, "only what the Classification does not list for the topic"),
     Key::optional("confidence", &CONFIDENCE, "how sure a detector must be; medium by default"),
     Key::optional(
@@ -103,7 +113,11 @@ static PROTECTION: Shape = Shape::Map(&[
 
 static RESIDENCY: Shape = Shape::Map(&[
     Key::required("allow", &Shape::OneOrMany(&SELECTOR), "zones it may go to"),
-    Key::optional("transit", &Shape::OneOrMany(&SELECTOR), "zones that may carry it; as `allow` where left out"),
+    Key::optional(
+        "transit",
+        &Shape::OneOrMany(&SELECTOR),
+        "zones that may carry it; as `allow` where left out",
+    ),
 ]);
 
 static SCHEMA: Shape = Shape::Map(&[
@@ -129,7 +143,11 @@ static SEGMENT: Shape = Shape::Map(&[
 ]);
 
 static STRUCTURE: Shape = Shape::Map(&[
-    Key::optional("segments", &Shape::List { of: &SEGMENT, non_empty: true }, "the tokens of the topic in order"),
+    Key::optional(
+        "segments",
+        &Shape::List { of: &SEGMENT, non_empty: true },
+        "the tokens of the topic in order",
+    ),
     Key::optional("more", &Shape::Bool, "whether further tokens may follow"),
     Key::optional("typePrefix", &Shape::Text, "how the type begins, such as com.acme.${domain}."),
 ]);
@@ -145,8 +163,16 @@ static RATE: Shape = Shape::Map(&[
     Key::optional("events", &Shape::Integer { min: 1, max: 1_000_000_000 }, "events in each `per`"),
     Key::optional("bytes", &Shape::Integer { min: 1, max: 1 << 40 }, "bytes in each `per`"),
     Key::required("per", &Shape::Duration, "such as 1s, 1m, 1h"),
-    Key::optional("burst", &Shape::Integer { min: 1, max: 1_000 }, "multiple of the rate that may come at once; 1"),
-    Key::optional("key", &Shape::OneOrMany(&Shape::Text), "one bucket for each value of these, such as [from.zone, topic]"),
+    Key::optional(
+        "burst",
+        &Shape::Integer { min: 1, max: 1_000 },
+        "multiple of the rate that may come at once; 1",
+    ),
+    Key::optional(
+        "key",
+        &Shape::OneOrMany(&Shape::Text),
+        "one bucket for each value of these, such as [from.zone, topic]",
+    ),
 ]);
 
 static LIMIT: Shape = Shape::Map(&[
@@ -164,7 +190,11 @@ static RULE: Shape = Shape::Map(&[
     Key::required("match", &MATCH, "what the rule is about, at least match: {topics: [\"**\"]}"),
     Key::optional("except", &EXCEPT, "what the rule is not about"),
     Key::optional("description", &Shape::Text, "for the reader"),
-    Key::optional("mode", &Shape::OneOf(&["enforce", "warn", "shadow"]), "enforce, the default; warn reports, shadow counts"),
+    Key::optional(
+        "mode",
+        &Shape::OneOf(&["enforce", "warn", "shadow"]),
+        "enforce, the default; warn reports, shadow counts",
+    ),
     Key::optional("permit", &Shape::Empty, "lets the event cross"),
     Key::optional("deny", &Shape::Empty, "stops the event"),
     Key::optional("require", &REQUIRE, "attributes the event must have"),

@@ -36,9 +36,12 @@ impl Program {
         for name in CLASSIFYING {
             let Some(text) = attribute_text(request.event, name) else { continue };
             for value in text.split(',').map(str::trim) {
-                let unmet = self.who_lists(request, name).map_or((value != "public").then_some(None), |mut lists| {
-                    lists.find(|(_, values)| !values.iter().any(|known| known == value)).map(|(by, _)| Some(by))
-                });
+                let unmet =
+                    self.who_lists(request, name).map_or((value != "public").then_some(None), |mut lists| {
+                        lists
+                            .find(|(_, values)| !values.iter().any(|known| known == value))
+                            .map(|(by, _)| Some(by))
+                    });
                 match unmet {
                     None => {}
                     Some(Some(by)) => return Some(by),

@@ -43,7 +43,8 @@ impl Program {
     /// Zones beside the two ends that may carry `form`, which is what egress made of the event for `request.to`.
     pub fn carriers(&self, request: &Request<'_>, form: &Event, scratch: &mut Scratch) -> ZoneSet {
         let mut carriers = ZoneSet::default();
-        let others = self.federation.zone_indexes().filter(|zone| *zone != request.from && *zone != request.to);
+        let others =
+            self.federation.zone_indexes().filter(|zone| *zone != request.from && *zone != request.to);
         for zone in others {
             if self.may_carry(request, zone, form, scratch) {
                 carriers.insert(zone);

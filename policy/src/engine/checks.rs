@@ -11,8 +11,8 @@ use super::evaluation::{Evaluation, Live};
 use crate::Class;
 use crate::limits::Debit;
 use crate::message;
-use crate::protect::Survey;
 use crate::model::{Action, Context, Facts as _, Forbid, Rule, Selector, Structure, Truth, Validate};
+use crate::protect::Survey;
 
 /// What a check says.
 #[derive(Debug)]
@@ -126,7 +126,10 @@ impl<'a> Evaluation<'a> {
             let good = (segment.values.is_empty() || segment.values.iter().any(|value| value == token))
                 && segment.pattern.as_ref().is_none_or(|pattern| pattern.is_match(token, from, to));
             if !good {
-                return Outcome::Violated(Detail::says(format!("segment `{}` is not as required", segment.name)));
+                return Outcome::Violated(Detail::says(format!(
+                    "segment `{}` is not as required",
+                    segment.name
+                )));
             }
         }
         if !structure.more && tokens.next().is_some() {

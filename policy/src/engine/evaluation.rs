@@ -84,7 +84,14 @@ impl<'a> Evaluation<'a> {
         self.gates(&live, &mut tally);
         if let Some(by) = self.program.unmet_obligation(self.request) {
             let detail = Detail::default();
-            tally.stops.push(Stop { disposition: Disposition::Reject, depth: 0, by, rule: None, detail, is_error: false });
+            tally.stops.push(Stop {
+                disposition: Disposition::Reject,
+                depth: 0,
+                by,
+                rule: None,
+                detail,
+                is_error: false,
+            });
         }
         let sight = self.look(surveyor, event);
         let sight = sight.as_ref();
@@ -118,8 +125,11 @@ impl<'a> Evaluation<'a> {
             }
         }
         if self.request.trace {
-            tally.report.hits =
-                live.iter().filter(|one| one.rule.mode == Mode::Enforce).map(|one| RuleRef::of(one.rule)).collect();
+            tally.report.hits = live
+                .iter()
+                .filter(|one| one.rule.mode == Mode::Enforce)
+                .map(|one| RuleRef::of(one.rule))
+                .collect();
         }
         if is_stopped || (self.request.trace && edited.is_some()) {
             tally.report.findings = found(sight);
@@ -130,7 +140,10 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Phase 1: the rules that apply, and those in shadow.
-    pub(super) fn applying(&self, report: &mut Report) -> (SmallVec<[Live<'a>; 16]>, SmallVec<[Live<'a>; 2]>) {
+    pub(super) fn applying(
+        &self,
+        report: &mut Report,
+    ) -> (SmallVec<[Live<'a>; 16]>, SmallVec<[Live<'a>; 2]>) {
         let (mut live, mut shadow) = (SmallVec::new(), SmallVec::new());
         for candidate in &self.plan.candidates {
             let at = candidate.rule as usize;
@@ -168,7 +181,11 @@ impl<'a> Evaluation<'a> {
             let waiver = &self.program.waivers[**at as usize];
             waiver.expires > self.request.now && waiver.matcher.conditions_hold(&self.facts) == Truth::Yes
         };
-        candidate.waivers.iter().find(in_force).map(|at| std::sync::Arc::clone(&self.program.waivers[*at as usize].name))
+        candidate
+            .waivers
+            .iter()
+            .find(in_force)
+            .map(|at| std::sync::Arc::clone(&self.program.waivers[*at as usize].name))
     }
 
     /// Phase 2: the event without the optional attributes that fail, where there are such.
@@ -182,7 +199,8 @@ impl<'a> Evaluation<'a> {
         if names.is_empty() {
             return None;
         }
-        let stripped = names.iter().fold(self.request.event.to_builder(), |event, name| event.remove_attribute(name));
+        let stripped =
+            names.iter().fold(self.request.event.to_builder(), |event, name| event.remove_attribute(name));
         // An event with fewer attributes is no larger.
         stripped.build().ok()
     }
@@ -223,7 +241,9 @@ impl<'a> Evaluation<'a> {
                 return;
             }
             Outcome::Waits(_) => return,
-            Outcome::Violated(_) if rule.on_violation == OnViolation::Strip && rule.mode == Mode::Enforce => return,
+            Outcome::Violated(_) if rule.on_violation == OnViolation::Strip && rule.mode == Mode::Enforce => {
+                return;
+            }
             Outcome::Violated(detail) => {
                 let disposition = match rule.on_violation {
                     OnViolation::Stop(disposition) => disposition,
@@ -243,7 +263,14 @@ impl<'a> Evaluation<'a> {
             return;
         }
         let by = RuleRef::of(rule);
-        tally.stops.push(Stop { disposition, depth: rule.layer.depth, by, rule: Some(rule), detail, is_error });
+        tally.stops.push(Stop {
+            disposition,
+            depth: rule.layer.depth,
+            by,
+            rule: Some(rule),
+            detail,
+            is_error,
+        });
     }
 
     fn verdict(&self, tally: &mut Tally<'a>, edited: Option<Event>) -> Verdict {
@@ -374,7 +401,8 @@ fn annotate(event: &Event, rules: &[RuleRef]) -> Event {
         }
     }
     names.sort_unstable();
-    let annotated = event.to_builder().set_attribute(GOVWARN, AttributeValue::String(&names.join(","))).build();
+    let annotated =
+        event.to_builder().set_attribute(GOVWARN, AttributeValue::String(&names.join(","))).build();
     // One that is as large as events may be goes on without the note: a warning never stops.
     annotated.unwrap_or_else(|_| event.clone())
 }

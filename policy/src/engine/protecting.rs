@@ -36,7 +36,11 @@ impl<'a> Evaluation<'a> {
     ) -> Result<Option<Event>, Failed<'a>> {
         let protecting: SmallVec<[Live<'a>; 4]> = live
             .iter()
-            .filter(|one| one.rule.mode == Mode::Enforce && matches!(one.rule.action, Action::Protect(_)) && !one.is_error)
+            .filter(|one| {
+                one.rule.mode == Mode::Enforce
+                    && matches!(one.rule.action, Action::Protect(_))
+                    && !one.is_error
+            })
             .copied()
             .collect();
         if protecting.is_empty() {
@@ -66,7 +70,10 @@ impl<'a> Evaluation<'a> {
             .map(|one| (one.rule, failure("a zone on the way may not see this in clear")))
             .collect();
         if editing.is_empty() {
-            editing = protecting.iter().map(|one| (one.rule, failure("a zone on the way may not see this"))).collect();
+            editing = protecting
+                .iter()
+                .map(|one| (one.rule, failure("a zone on the way may not see this")))
+                .collect();
         }
         editing
     }

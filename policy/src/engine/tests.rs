@@ -150,7 +150,9 @@ fn every_case(program: &Program, mut check: impl FnMut(&Request<'_>)) {
     let randomness = Randomness::new([1; 32]);
     let zone = |name| program.zone(name).expect("a zone of the federation");
     for world in worlds() {
-        for context in [Context::Publish, Context::Egress, Context::Transit, Context::Ingress, Context::Deliver] {
+        for context in
+            [Context::Publish, Context::Egress, Context::Transit, Context::Ingress, Context::Deliver]
+        {
             for (from, to) in [("z-a", "z-b"), ("z-a", "z-c"), ("z-c", "z-a"), ("z-b", "z-c")] {
                 for topic in ["a.b", "a.x.b", "c", "q"] {
                     let topic = Topic::parse(topic).expect("a topic");

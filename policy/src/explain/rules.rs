@@ -40,7 +40,7 @@ pub enum Effect {
     /// It does not apply. The first key that failed, as it is written, and why.
     DoesNotApply { key: String, why: String },
     /// It would apply, but a waiver is in force.
-    Waived { waiver: String },
+    Waived { waiver: String, reason: String },
     /// It is a permit, and opens its layer.
     Permits,
     /// It stops the event.
@@ -79,7 +79,7 @@ pub(super) fn layers(program: &Program, plan: &Plan, told: &Told<'_>, facts: &im
             line: rule.span.line,
             action: rule.action.name(),
             mode: mode(rule.mode),
-            effect: effect(rule, &place, told, facts),
+            effect: effect(program, rule, &place, told, facts),
         };
         match views.iter_mut().find(|(layer, _)| **layer == rule.layer) {
             Some((_, layer)) => layer.rules.push(view),
@@ -118,7 +118,7 @@ struct Place<'a> {
     topic: &'a Topic,
 }
 
-fn effect(rule: &Rule, place: &Place<'_>, told: &Told<'_>, facts: &impl Facts) -> Effect {
+fn effect(program: &Program, rule: &Rule, place: &Place<'_>, told: &Told<'_>, facts: &impl Facts) -> Effect {
     let leg = told.leg;
     let is_it = |one: &RuleRef| one.id() == &*rule.id;
     let report = leg.decision.report.as_deref();
@@ -127,7 +127,8 @@ fn effect(rule: &Rule, place: &Place<'_>, told: &Told<'_>, facts: &impl Facts) -
     if let Some((_, waiver)) =
         report.and_then(|report| report.waived.iter().find(|(waived, _)| is_it(waived)))
     {
-        return Effect::Waived { waiver: waiver.to_string() };
+        let reason = program.waivers.iter().find(|one| one.name == *waiver).map(|one| one.reason.clone());
+        return Effect::Waived { waiver: waiver.to_string(), reason: reason.unwrap_or_default() };
     }
     if leg.decision.stopped().is_some_and(|stopped| is_it(&stopped.by) || stopped.also_by.iter().any(is_it)) {
         return Effect::Stops;

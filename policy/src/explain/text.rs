@@ -77,7 +77,7 @@ impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Effect::DoesNotApply { key, why } => write!(f, "does not apply, {key}: {why}"),
-            Effect::Waived { waiver } => write!(f, "switched off by the waiver {waiver}"),
+            Effect::Waived { waiver, reason } => write!(f, "switched off by the waiver {waiver}: {reason}"),
             Effect::Permits => f.write_str("permits"),
             Effect::Stops => f.write_str("stops"),
             Effect::Edits => f.write_str("edits"),

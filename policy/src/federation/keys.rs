@@ -35,7 +35,8 @@ pub(super) fn lower(
     for (name, node) in entries {
         let name_text = name.text().unwrap_or_default();
         if !is_name(name_text) {
-            let message = format!("`{name_text}` is not a name: use 1 to 63 characters out of a-z, 0-9 and -");
+            let message =
+                format!("`{name_text}` is not a name: use 1 to 63 characters out of a-z, 0-9 and -");
             problems.push(Diagnostic::error("P0106", &name.span, message));
         }
         match node.get("use").and_then(Node::text) {
@@ -69,7 +70,8 @@ fn signing_key(name: &Node, node: &Node, problems: &mut Diagnostics) -> Option<S
     };
     if layer == "federation" {
         let place = node.get("layer").unwrap_or(name);
-        let help = "remove it: the configuration of each bridge names the key of the federation layer as `root`";
+        let help =
+            "remove it: the configuration of each bridge names the key of the federation layer as `root`";
         refuse(place, "a document cannot vouch for its own signer", help, problems);
     }
     if !is_public_key(public) {
@@ -77,11 +79,7 @@ fn signing_key(name: &Node, node: &Node, problems: &mut Diagnostics) -> Option<S
         let help = "32 bytes in base64, as `meshbridge policy keygen` prints them";
         refuse(place, "this is no Ed25519 public key", help, problems);
     }
-    Some(SigningKey {
-        name: name.text()?.to_owned(),
-        layer: layer.to_owned(),
-        ed25519: public.to_owned(),
-    })
+    Some(SigningKey { name: name.text()?.to_owned(), layer: layer.to_owned(), ed25519: public.to_owned() })
 }
 
 fn data_key(
@@ -94,7 +92,12 @@ fn data_key(
 ) {
     for key in ["layer", "ed25519"] {
         if let Some(place) = node.get(key) {
-            refuse(place, &format!("`{key}` has no meaning with use: {}", usage.name()), "remove it", problems);
+            refuse(
+                place,
+                &format!("`{key}` has no meaning with use: {}", usage.name()),
+                "remove it",
+                problems,
+            );
         }
     }
     let mut holders = smallvec::SmallVec::new();
@@ -121,7 +124,12 @@ fn data_key(
             zones: holders.clone(),
         };
         if table.add(entry).is_none() {
-            refuse(name, "there are too many keys and versions", "remove versions nobody reads any more", problems);
+            refuse(
+                name,
+                "there are too many keys and versions",
+                "remove versions nobody reads any more",
+                problems,
+            );
             return;
         }
     }

@@ -41,8 +41,10 @@ impl Lowering<'_> {
         match Pattern::parse(node.text()?, self.federation.zones.len()) {
             Ok(pattern) => Some(pattern),
             Err(BadPattern::UnknownPlaceholder(name)) => {
-                let known: Vec<String> =
-                    ["from", "to"].iter().flat_map(|end| ZONE_ATTRIBUTES.map(|name| format!("{end}.{name}"))).collect();
+                let known: Vec<String> = ["from", "to"]
+                    .iter()
+                    .flat_map(|end| ZONE_ATTRIBUTES.map(|name| format!("{end}.{name}")))
+                    .collect();
                 let help = format!("known in patterns: {}", known.join(", "));
                 self.error("P0113", node, format!("unknown placeholder `{name}`"), &help);
                 None
@@ -161,13 +163,19 @@ impl Lowering<'_> {
         let type_prefix = prefix.and_then(|prefix| match Template::parse_prefix(prefix.text()?, &names) {
             Ok(template) => Some(template),
             Err(name) => {
-                let help = format!("known here: {} and those of the zones, such as from.zone", names.join(", "));
+                let help =
+                    format!("known here: {} and those of the zones, such as from.zone", names.join(", "));
                 self.error("P0113", prefix, format!("unknown placeholder `{name}`"), &help);
                 None
             }
         });
         if segments.is_empty() && prefix.is_none() {
-            self.error("P0112", node, "nothing is asked of topic or type", "give `segments`, `typePrefix`, or both");
+            self.error(
+                "P0112",
+                node,
+                "nothing is asked of topic or type",
+                "give `segments`, `typePrefix`, or both",
+            );
         }
         let more = node.get("more").and_then(Node::boolean).unwrap_or(segments.is_empty());
         Action::Structure(Structure { segments, more, type_prefix })
@@ -228,7 +236,12 @@ impl Lowering<'_> {
         if let Some(place) = node.get("wait")
             && node.get("rate").is_none()
         {
-            self.error("P0112", place, "`wait` belongs to `rate`", "a large event does not shrink by waiting");
+            self.error(
+                "P0112",
+                place,
+                "`wait` belongs to `rate`",
+                "a large event does not shrink by waiting",
+            );
         }
         Action::Limit(Limit { event_bytes, data_bytes, rate, wait })
     }

@@ -50,14 +50,20 @@ impl Lowering<'_> {
 
     /// Principals are known in some contexts only; in the others the key would never hold.
     pub(super) fn check_contexts(&mut self, node: &Node, action: &Action, matcher: &Match) {
-        for (key, known_at, names) in
-            [("publisher", PUBLISHER_AT, "publish, egress"), ("subscriber", SUBSCRIBER_AT, "deliver, subscribe")]
-        {
+        for (key, known_at, names) in [
+            ("publisher", PUBLISHER_AT, "publish, egress"),
+            ("subscriber", SUBSCRIBER_AT, "deliver, subscribe"),
+        ] {
             if let Some(place) = node.get(key)
                 && matcher.at & !known_at != 0
             {
                 let help = format!("add `at: [{names}]`, or one of them");
-                self.error("P0121", place, format!("the {key} is not known in every context of this rule"), &help);
+                self.error(
+                    "P0121",
+                    place,
+                    format!("the {key} is not known in every context of this rule"),
+                    &help,
+                );
             }
         }
         if let Some((condition, _)) = &matcher.when
@@ -117,7 +123,8 @@ impl Lowering<'_> {
         let lacking: Vec<&str> =
             zones.filter(|zone| zone.attribute(attribute).is_none()).map(|zone| zone.name.as_str()).collect();
         if !lacking.is_empty() {
-            let message = format!("this selects by {attribute}, which zone {} does not have", lacking.join(", "));
+            let message =
+                format!("this selects by {attribute}, which zone {} does not have", lacking.join(", "));
             let help = "give every zone this attribute in the federation document";
             let said = self.problems.iter().any(|known| {
                 known.code == "P0204" && known.severity == Severity::Error && known.span == node.span

@@ -11,8 +11,12 @@ use crate::protection::{Ladder, Protection, Scope};
 use crate::yaml::{Node, NodeKind};
 
 /// Which keys belong to which form.
-const BELONGS: [(&str, &[&str]); 4] =
-    [("keep", &["mask"]), ("key", &["pseudonymise", "encrypt"]), ("scope", &["pseudonymise"]), ("to", &["generalise"])];
+const BELONGS: [(&str, &[&str]); 4] = [
+    ("keep", &["mask"]),
+    ("key", &["pseudonymise", "encrypt"]),
+    ("scope", &["pseudonymise"]),
+    ("to", &["generalise"]),
+];
 
 impl Lowering<'_> {
     pub(super) fn protections(&mut self, node: &Node) -> Vec<ProtectItem> {

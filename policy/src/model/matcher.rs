@@ -127,8 +127,11 @@ impl Match {
 
     /// The conditions; [`Truth::Yes`] where there are none.
     pub(crate) fn conditions_hold(&self, facts: &impl Facts) -> Truth {
-        let mut truth = Truth::of(self.event.iter().all(|(name, globs)| holds_attribute(facts.event(), name, globs)));
-        for (globs, principal) in [(&self.publisher, facts.publisher()), (&self.subscriber, facts.subscriber())] {
+        let mut truth =
+            Truth::of(self.event.iter().all(|(name, globs)| holds_attribute(facts.event(), name, globs)));
+        for (globs, principal) in
+            [(&self.publisher, facts.publisher()), (&self.subscriber, facts.subscriber())]
+        {
             if truth == Truth::No {
                 return truth;
             }

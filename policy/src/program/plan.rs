@@ -171,9 +171,8 @@ impl Program {
     pub(crate) fn gates(&self, context: Context, from: ZoneIndex, to: ZoneIndex) -> Vec<Gate> {
         let (from, to) = (self.federation.zone_at(from), self.federation.zone_at(to));
         let mut gates = Vec::new();
-        let narrows = |layer: &Layer, contexts: u8| {
-            contexts & context.bit() != 0 && layer.speaks_at(context, from, to)
-        };
+        let narrows =
+            |layer: &Layer, contexts: u8| contexts & context.bit() != 0 && layer.speaks_at(context, from, to);
         if context.is_border() {
             gates.push(Gate { layer: Layer::federation() });
         }
@@ -208,9 +207,10 @@ impl Program {
                 });
             let conditions = [Some(&rule.matcher), rule.except.as_ref()].into_iter().flatten();
             let waivers = candidate.waivers.iter().map(|at| &self.waivers[*at as usize].matcher);
-            reads_data |= conditions.chain(waivers).any(|m| {
-                m.when.as_ref().is_some_and(|(condition, _)| !condition.reads().data.is_empty())
-            }) || matches!(rule.action, Action::Validate(_));
+            reads_data |= conditions
+                .chain(waivers)
+                .any(|m| m.when.as_ref().is_some_and(|(condition, _)| !condition.reads().data.is_empty()))
+                || matches!(rule.action, Action::Validate(_));
             has_restrictions |= matches!(
                 rule.action,
                 Action::Deny | Action::Forbid(_) | Action::Residency { .. } | Action::Protect(_)

@@ -262,11 +262,7 @@ impl<'a> Survey<'a> {
         self.classes_at(self.vouched, node)
     }
 
-    fn classes_at(
-        &self,
-        fields: &'a [(u32, Class)],
-        node: u32,
-    ) -> impl Iterator<Item = Class> + use<'_, 'a> {
+    fn classes_at(&self, fields: &'a [(u32, Class)], node: u32) -> impl Iterator<Item = Class> + use<'_, 'a> {
         let mut above = match &self.content {
             Ok(Read::Json(tape)) if !fields.is_empty() => Some((*tape, node)),
             _ => None,

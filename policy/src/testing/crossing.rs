@@ -161,8 +161,14 @@ pub(crate) fn request<'a>(
         to,
         topic: &case.topic,
         event,
-        publisher: case.publisher.as_deref().filter(|_| matches!(context, Context::Publish | Context::Egress)),
-        subscriber: case.subscriber.as_deref().filter(|_| matches!(context, Context::Deliver | Context::Subscribe)),
+        publisher: case
+            .publisher
+            .as_deref()
+            .filter(|_| matches!(context, Context::Publish | Context::Egress)),
+        subscriber: case
+            .subscriber
+            .as_deref()
+            .filter(|_| matches!(context, Context::Deliver | Context::Subscribe)),
         hops: 0,
         now: case.now,
         tick: 0,

@@ -59,7 +59,13 @@ impl Expected {
 
 pub(super) fn expected(node: &Node, lowering: &mut Lowering<'_>) -> Option<Expected> {
     let texts = |key: &str| -> Vec<String> {
-        node.get(key).map(Node::items).unwrap_or_default().iter().filter_map(Node::text).map(str::to_owned).collect()
+        node.get(key)
+            .map(Node::items)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(Node::text)
+            .map(str::to_owned)
+            .collect()
     };
     let text = |key: &str| node.get(key).and_then(Node::text).map(str::to_owned);
     let mut fields = Vec::new();
@@ -123,8 +129,10 @@ pub(super) fn mismatches(
         differs("by", by.clone(), crossing.by().map_or("nobody", RuleRef::id).to_owned());
     }
     let list = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    let also: Vec<&str> =
-        crossing.stopped().map(|stopped| stopped.also_by.iter().map(RuleRef::id).collect()).unwrap_or_default();
+    let also: Vec<&str> = crossing
+        .stopped()
+        .map(|stopped| stopped.also_by.iter().map(RuleRef::id).collect())
+        .unwrap_or_default();
     let of = |pick: fn(&crate::decision::Report) -> &Vec<RuleRef>| -> Vec<&str> {
         let mut names: Vec<&str> =
             crossing.reports().flat_map(|report| pick(report).iter().map(RuleRef::id)).collect();

@@ -189,7 +189,8 @@ fn unknown_names(expected: &Expected, program: &Program) -> Option<String> {
     if let Some(name) = expected.rules().find(|name| !is_rule(name)) {
         return Some(format!("there is no rule `{name}`"));
     }
-    let name = expected.waivers().find(|name| !program.waivers.iter().any(|waiver| *waiver.name == **name))?;
+    let name =
+        expected.waivers().find(|name| !program.waivers.iter().any(|waiver| *waiver.name == **name))?;
     Some(format!("there is no waiver `{name}`"))
 }
 
@@ -202,11 +203,11 @@ fn only_by_everything(topic: &str, program: &Program, case: &super::Case) -> Opt
 
 /// A case in which no rule decided shows nothing, unless that is what it expects.
 fn undecided(expected: &Expected, crossing: &Crossing) -> Option<String> {
-    let decided = crossing.by().is_some_and(|by| by.place().is_some() || by.id().ends_with("/unmet-obligation"));
+    let decided =
+        crossing.by().is_some_and(|by| by.place().is_some() || by.id().ends_with("/unmet-obligation"));
     let applied = crossing.reports().any(|report| !report.hits.is_empty() || !report.shadowed.is_empty());
-    (!decided && !applied && !expected.expects_default_deny() && crossing.held_for.is_none()).then(|| {
-        "no rule decided; expect `by: default-deny@…` where nothing is to match".to_owned()
-    })
+    (!decided && !applied && !expected.expects_default_deny() && crossing.held_for.is_none())
+        .then(|| "no rule decided; expect `by: default-deny@…` where nothing is to match".to_owned())
 }
 
 /// Notes the rules without which the outcome could have been another: those that stopped, permitted or edited, and
@@ -226,7 +227,9 @@ fn note_decisive(crossing: &Crossing, program: &Program, decisive: &mut BTreeSet
         for hit in report.hits.iter().filter(|_| forwarded) {
             let rule = program.rules.iter().find(|rule| *rule.id == *hit.id());
             let changes = rule.is_some_and(|rule| {
-                rule.is_permit() || super::super::engine::is_protect(rule) || rule.on_violation == OnViolation::Strip
+                rule.is_permit()
+                    || super::super::engine::is_protect(rule)
+                    || rule.on_violation == OnViolation::Strip
             });
             if changes {
                 note(hit);

@@ -176,7 +176,12 @@ impl Reader<'_> {
         let topic = match Topic::parse(topic_node.text()?) {
             Ok(topic) => Some(topic),
             Err(problem) => {
-                self.error("P0114", topic_node, format!("this is no topic: {problem}"), "write orders.created.v1");
+                self.error(
+                    "P0114",
+                    topic_node,
+                    format!("this is no topic: {problem}"),
+                    "write orders.created.v1",
+                );
                 None
             }
         };
@@ -216,7 +221,12 @@ impl Reader<'_> {
                 for (key, _) in node.entries() {
                     if !matches!(key.text(), Some("use" | "with")) {
                         let help = "write the changes under `with`";
-                        self.error("P0104", key, "an event that uses another has `use` and `with` only", help);
+                        self.error(
+                            "P0104",
+                            key,
+                            "an event that uses another has `use` and `with` only",
+                            help,
+                        );
                     }
                 }
                 json(base)
@@ -234,7 +244,8 @@ impl Reader<'_> {
         match parse_structured(value.to_string().as_bytes()) {
             Ok(event) => Some(event),
             Err(problem) => {
-                let help = "an event has id, source and type, and attributes of lower-case letters and digits";
+                let help =
+                    "an event has id, source and type, and attributes of lower-case letters and digits";
                 self.error("P0502", node, format!("this is no event: {}", problem.message), help);
                 None
             }
@@ -252,7 +263,8 @@ pub(super) fn json(node: &Node) -> Value {
         NodeKind::Text(text) => text.as_str().into(),
         NodeKind::List(items) => items.iter().map(json).collect(),
         NodeKind::Map(entries) => {
-            let members = entries.iter().map(|(key, value)| (key.text().unwrap_or_default().to_owned(), json(value)));
+            let members =
+                entries.iter().map(|(key, value)| (key.text().unwrap_or_default().to_owned(), json(value)));
             Value::Object(members.collect::<Map<_, _>>())
         }
     }
@@ -283,9 +295,9 @@ pub(super) fn regex(node: &Node, lowering: &mut Lowering<'_>) -> Option<Regex> {
         Ok(regex) => Some(regex),
         Err(problem) => {
             let line = problem.to_string().lines().last().unwrap_or_default().trim().to_owned();
-            lowering.problems.push(
-                Diagnostic::error("P0116", &node.span, "this is no regular expression").help(line),
-            );
+            lowering
+                .problems
+                .push(Diagnostic::error("P0116", &node.span, "this is no regular expression").help(line));
             None
         }
     }

@@ -179,12 +179,11 @@ fn findings_say_what_and_where_and_never_the_value() {
         .build()
         .expect("an event");
     let mut surveyor = Surveyor::default();
-    let declared = Declared { fields: &world.fields, vouched: world.fields.len(), may_hold: ClassSet::of("contact") };
+    let declared =
+        Declared { fields: &world.fields, vouched: world.fields.len(), may_hold: ClassSet::of("contact") };
     let survey = surveyor.look(&event, "a.b", declared, &world.keys, &ClassSet::of("*"), Confidence::Low);
-    let found: Vec<_> = survey
-        .findings()
-        .map(|found| (found.class.name(), found.path(), found.undeclared))
-        .collect();
+    let found: Vec<_> =
+        survey.findings().map(|found| (found.class.name(), found.path(), found.undeclared)).collect();
     assert_eq!(
         found,
         [

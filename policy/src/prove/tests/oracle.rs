@@ -478,14 +478,6 @@ fn never(
         except: None,
         at_deliver,
         relay,
-        span: crate::Span {
-            file: "".into(),
-            line: 1,
-            column: 1,
-            end_line: 1,
-            end_column: 2,
-            source: "".into(),
-        },
     }
 }
 
