@@ -38,6 +38,7 @@ mod quotas;
 mod recent;
 mod reception;
 mod record;
+mod relays;
 mod sealed;
 mod settings;
 mod stored;

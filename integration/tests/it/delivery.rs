@@ -29,6 +29,15 @@ pub(crate) async fn make(node: &Node, name: &str, filter: &str) -> Result<Status
 
 /// The next event of a named stream, with the `id:` of its message.
 pub(crate) async fn next(stream: &mut reqwest::Response, rest: &mut String) -> Result<(String, Value)> {
+    next_within(stream, rest, WITHIN).await
+}
+
+/// The same, where it may lawfully take longer.
+pub(crate) async fn next_within(
+    stream: &mut reqwest::Response,
+    rest: &mut String,
+    within: Duration,
+) -> Result<(String, Value)> {
     let read = async {
         loop {
             if let Some(end) = rest.find("\n\n") {
@@ -43,7 +52,7 @@ pub(crate) async fn next(stream: &mut reqwest::Response, rest: &mut String) -> R
             rest.push_str(std::str::from_utf8(&chunk)?);
         }
     };
-    tokio::time::timeout(WITHIN, read).await.context("no event came")?
+    tokio::time::timeout(within, read).await.context("no event came")?
 }
 
 pub(crate) async fn open(node: &Node, query: &str) -> Result<reqwest::Response> {

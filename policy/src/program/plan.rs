@@ -201,7 +201,7 @@ impl Program {
         for candidate in &candidates {
             let rule = &self.rules[candidate.rule as usize];
             // A waiver is reported also where it changes nothing.
-            has_work |= !(rule.is_permit() && rule.mode == Mode::Enforce) || !candidate.waivers.is_empty();
+            has_work |= !(rule.is_permit() && rule.mode == Mode::Enforce && candidate.waivers.is_empty());
             by_destination |= depends_on_destination(&rule.action)
                 || [Some(&rule.matcher), rule.except.as_ref()].into_iter().flatten().any(|m| {
                     m.when.as_ref().is_some_and(|(condition, _)| condition.reads().to != Default::default())

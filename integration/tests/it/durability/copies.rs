@@ -13,11 +13,13 @@ use meshbridge_integration::{Admin, Draft, Mesh, Node, Plan, Weather, binary, ev
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::delivery::{make, next, open};
+use crate::delivery::{make, next_within, open};
 
 const WITHIN: Duration = Duration::from_secs(20);
 /// A copy that has been silent for thirty seconds is no copy any more.
 const SILENT_WITHIN: Duration = Duration::from_secs(60);
+/// An origin that is not heard sends again ever more seldom, at last every thirty seconds; the next time may be that far off when it is heard again.
+const RESENT_WITHIN: Duration = Duration::from_secs(50);
 const TOPIC: &str = "orders.flow.created";
 const EVENTS: usize = 10;
 
@@ -143,7 +145,7 @@ async fn two_copies_of_a_disk_are_refused_until_one_is_silent_and_lose_nothing()
     .with_context(story)?;
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     while [&of_both, &of_copy].into_iter().flatten().any(|id| !seen.contains_key(id)) {
-        let (_, event) = next(&mut stream, &mut rest).await.with_context(story)?;
+        let (_, event) = next_within(&mut stream, &mut rest, RESENT_WITHIN).await.with_context(story)?;
         *seen.entry(event["id"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
     }
     // The copy is put away, and the original hears what was done under its name.
@@ -158,7 +160,8 @@ async fn two_copies_of_a_disk_are_refused_until_one_is_silent_and_lose_nothing()
     .await
     .with_context(|| mesh.story())?;
     while of_original.iter().any(|id| !seen.contains_key(id)) {
-        let (_, event) = next(&mut stream, &mut rest).await.with_context(|| mesh.story())?;
+        let (_, event) =
+            next_within(&mut stream, &mut rest, RESENT_WITHIN).await.with_context(|| mesh.story())?;
         *seen.entry(event["id"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
     }
     ensure!(seen.len() == 3 * EVENTS && seen.values().all(|copies| *copies == 1), "{seen:?}");
