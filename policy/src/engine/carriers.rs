@@ -65,17 +65,19 @@ impl Program {
         if !plan.has_restrictions {
             return true;
         }
+        let destined = scratch.plan(self, request);
         let Scratch { surveyor, tape, .. } = scratch;
-        let data = plan.reads_data.then(|| super::json_of(request.event)).flatten();
+        let data = (plan.reads_data || destined.reads_data).then(|| super::json_of(request.event)).flatten();
         let tape = data.and_then(|text| tape.parse(text).ok());
-        Evaluation::new(self, &plan, &towards, tape).lets_carry(form, surveyor)
+        let destined = Evaluation::new(self, &destined, request, tape);
+        Evaluation::new(self, &plan, &towards, tape).lets_carry(&destined, form, surveyor)
     }
 }
 
 impl<'a> Evaluation<'a> {
     /// Whether nothing that holds towards the zone forbids that it sees the event, and every protection demanded
     /// towards it is met by the form.
-    fn lets_carry(&self, form: &Event, surveyor: &mut Surveyor) -> bool {
+    fn lets_carry(&self, destined: &Evaluation<'a>, form: &Event, surveyor: &mut Surveyor) -> bool {
         let (live, _) = self.applying(&mut Report::default());
         let event = self.request.event;
         let sight = self.look(surveyor, event);
@@ -90,15 +92,38 @@ impl<'a> Evaluation<'a> {
                 return false;
             }
         }
-        let protecting: SmallVec<[Live<'a>; 4]> = live
-            .into_iter()
-            .filter(|one| one.rule.mode == Mode::Enforce && matches!(one.rule.action, Action::Protect(_)))
-            .collect();
-        if protecting.is_empty() {
+        drop(sight);
+        let demanded = protecting(live);
+        if demanded.is_empty() {
             return true;
         }
-        drop(sight);
         let sight = self.look(surveyor, form);
-        matches!(self.protect_with(&protecting, sight.as_ref()), Ok(None))
+        if !matches!(self.protect_with(&demanded, sight.as_ref()), Ok(None)) {
+            return false;
+        }
+        drop(sight);
+        destined.covers(&demanded, surveyor)
     }
+
+    /// Whether the demands towards this destination, which made its form, already make what these and others together
+    /// make of the event. The form alone cannot tell: what a path hid in it is of no class any more.
+    fn covers(&self, demanded: &[Live<'a>], surveyor: &mut Surveyor) -> bool {
+        let own = protecting(self.applying(&mut Report::default()).0);
+        let further = demanded.iter().filter(|one| !own.iter().any(|known| known.at == one.at));
+        let both: SmallVec<[Live<'a>; 4]> = own.iter().chain(further).copied().collect();
+        if both.len() == own.len() {
+            return true;
+        }
+        let sight = self.look_for(&both, surveyor);
+        match (self.protect_with(&own, Some(&sight)), self.protect_with(&both, Some(&sight))) {
+            (Ok(own), Ok(both)) => own == both,
+            _ => false,
+        }
+    }
+}
+
+fn protecting<'a>(live: impl IntoIterator<Item = Live<'a>>) -> SmallVec<[Live<'a>; 4]> {
+    let protects =
+        |one: &Live<'_>| one.rule.mode == Mode::Enforce && matches!(one.rule.action, Action::Protect(_));
+    live.into_iter().filter(protects).collect()
 }

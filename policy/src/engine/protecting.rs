@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use super::evaluation::{Evaluation, Live};
 use crate::model::{Action, Context, Mode, Rule};
 use crate::protect::{CannotProtect, Claim, Crossing, Survey, Surveyor, apply};
+use crate::{ClassSet, Confidence};
 
 /// Why protection cannot be claimed.
 #[derive(Debug)]
@@ -26,6 +27,21 @@ impl<'a> Evaluation<'a> {
         }
         let (declared, keys) = (plan.known.declared(), self.program.keys());
         Some(surveyor.look(event, self.request.topic.as_str(), declared, keys, &plan.wanted, plan.least))
+    }
+
+    /// Looks for what these rules ask about, in the event as it arrived.
+    pub(super) fn look_for<'s>(&'s self, rules: &[Live<'_>], surveyor: &'s mut Surveyor) -> Survey<'s> {
+        let demands = rules.iter().flat_map(|one| match &one.rule.action {
+            Action::Protect(items) => items.as_slice(),
+            _ => &[],
+        });
+        let (mut wanted, mut least) = (ClassSet::EMPTY, Confidence::High);
+        for item in demands {
+            wanted = wanted.union(item.demand.classes);
+            least = least.min(item.demand.confidence);
+        }
+        let (declared, keys) = (self.plan.known.declared(), self.program.keys());
+        surveyor.look(self.request.event, self.request.topic.as_str(), declared, keys, &wanted, least)
     }
 
     /// The event after the enforced protections; `None` where it fulfils them already.

@@ -1,5 +1,7 @@
 //! The engine against the reference, and the law that an inner layer only tightens.
 
+mod carrying;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
