@@ -9,6 +9,7 @@ use meshbridge_cel::{
 };
 use meshbridge_detect::tape::{Kind, Tape};
 use meshbridge_event::{AttributeValue, Event};
+use smallvec::SmallVec;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -110,7 +111,8 @@ impl<'a> EventFacts<'a> {
 }
 
 fn has_duplicates(tape: &Tape<'_>) -> bool {
-    let mut keys: Vec<Cow<'_, str>> = Vec::new();
+    // Room for the keys of an ordinary object.
+    let mut keys: SmallVec<[Cow<'_, str>; 32]> = SmallVec::new();
     (0..).zip(tape.nodes()).filter(|(_, node)| node.kind == Kind::Object).any(|(at, _)| {
         keys.clear();
         keys.extend(tape.members(at).map(|(key, _)| tape.unescape(key)));
