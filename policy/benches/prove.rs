@@ -143,8 +143,8 @@ fn prove(c: &mut Criterion) {
     for (zones, rules) in [(20, 200), (100, 1_000)] {
         let program = program(zones, rules);
         let proofs = program.prove_invariants();
-        for (name, proof) in &proofs {
-            assert!(proof.is_proved(), "{name}: {proof}");
+        for one in &proofs {
+            assert!(one.proof.is_proved(), "{}: {}", one.name, one.proof);
         }
         c.bench_function(
             &format!("prove_{}_invariants_{zones}_zones_{}_rules", proofs.len(), program.len()),

@@ -9,25 +9,33 @@ use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::yaml::Node;
 
 /// Whether some class has this name, this family, or the name is `*`.
-fn is_known(name: &str) -> bool {
+pub fn is_known_class(name: &str) -> bool {
     name == "*" || Class::all().any(|class| class.is_in(name))
 }
 
-/// Reports a name that no class has.
-pub(crate) fn check_family(node: &Node, problems: &mut Diagnostics) {
-    let Some(text) = node.text().filter(|text| !is_known(text)) else { return };
+/// The class or family whose name is most like a misspelled one, if any is like it at all.
+pub fn nearest_class(text: &str) -> Option<&'static str> {
     let families = Class::all().flat_map(|class| {
         let name = class.name();
         name.match_indices('.').map(|(at, _)| &name[..at]).chain([name]).collect::<Vec<_>>()
     });
-    let near = families.min_by_key(|name| strsim::damerau_levenshtein(name, text));
+    nearest(text, families)
+}
+
+/// The name that is most like a misspelled one, if any is like it at all.
+pub(crate) fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = names.min_by_key(|name| strsim::damerau_levenshtein(name, text))?;
+    (strsim::damerau_levenshtein(near, text) <= 2.max(near.len() / 3)).then_some(near)
+}
+
+/// Reports a name that no class has.
+pub(crate) fn check_family(node: &Node, problems: &mut Diagnostics) {
+    let Some(text) = node.text().filter(|text| !is_known_class(text)) else { return };
     let shown: String = text.chars().take(64).collect();
     let problem = Diagnostic::error("P0406", &node.span, format!("there is no class `{shown}`"));
-    problems.push(match near {
-        Some(near) if strsim::damerau_levenshtein(near, text) <= 2.max(near.len() / 3) => {
-            problem.help(format!("did you mean `{near}`?"))
-        }
-        _ => problem.help("`meshbridge policy explain P0406` lists them"),
+    problems.push(match nearest_class(text) {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None => problem.help("`meshbridge policy explain P0406` lists them"),
     });
 }
 
@@ -36,7 +44,7 @@ pub(crate) fn one_class(node: &Node, problems: &mut Diagnostics) -> Option<Class
     let text = node.text()?;
     let class = Class::named(text);
     if class.is_none() {
-        if is_known(text) {
+        if is_known_class(text) {
             let problem = Diagnostic::error("P0406", &node.span, format!("`{text}` is a family of classes"));
             problems.push(problem.help("name the one class that the field is of"));
         } else {

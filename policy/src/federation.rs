@@ -235,6 +235,11 @@ impl Federation {
         let at = self.zones.iter().position(|zone| zone.name == name)?;
         u16::try_from(at).ok().map(ZoneIndex)
     }
+
+    /// The zone whose name is most like a misspelled one, if any is like it at all.
+    pub fn nearest_zone(&self, name: &str) -> Option<&str> {
+        crate::classes::nearest(name, self.zones())
+    }
 }
 
 impl Zone {

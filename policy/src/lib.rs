@@ -48,6 +48,7 @@ pub mod testing;
 mod yaml;
 
 pub use analysis::{Change, ChangeKind, RuleCost};
+pub use classes::{is_known_class, nearest_class};
 pub use compile::{Compiled, compile};
 pub use decision::{Decision, Found, Report, RuleRef, Stopped, Verdict};
 pub use delivery::{
@@ -68,7 +69,9 @@ pub use meshbridge_detect::{Class, ClassSet, Confidence};
 pub use model::{Context, Disposition};
 pub use program::{ClassId, Program};
 pub use protect::{DecryptReport, Randomness, decrypt};
-pub use prove::{Basis, Counterexample, Dependency, Proof, Refutation, Role, RulePlace, Step};
+pub use prove::{
+    Basis, Counterexample, Dependency, InvariantProof, Proof, Refutation, Role, RulePlace, Step,
+};
 pub use shape::{Key, Shape, check, json_schema};
 pub use testing::shape as policy_test_shape;
 pub use yaml::{Node, NodeKind, documents};

@@ -32,8 +32,6 @@ mod tests;
 mod transfer;
 mod zones;
 
-use std::sync::Arc;
-
 use meshbridge_topic::{TooManyStates, TopicFilter};
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Example};
@@ -47,7 +45,9 @@ pub(crate) use subjects::{Subject, SubjectKey, is_within, items, leaves, subject
 pub(crate) use transfer::{Ways, parts};
 pub(crate) use zones::{Pairs, Zones, bits, zone};
 
-pub use report::{Basis, Counterexample, Dependency, Proof, Refutation, Role, RulePlace, Step};
+pub use report::{
+    Basis, Counterexample, Dependency, InvariantProof, Proof, Refutation, Role, RulePlace, Step,
+};
 
 /// Answers a question about a program.
 pub(crate) fn prove(program: &Program, question: &Never) -> Proof {
@@ -59,9 +59,15 @@ pub(crate) fn prove(program: &Program, question: &Never) -> Proof {
 
 impl Program {
     /// Every invariant with its proof, in the order of their names.
-    pub fn prove_invariants(&self) -> Vec<(Arc<str>, Proof)> {
-        let proofs = invariants(self);
-        proofs.into_iter().map(|(invariant, proof)| (Arc::clone(&invariant.name), proof)).collect()
+    pub fn prove_invariants(&self) -> Vec<InvariantProof> {
+        let told = |(invariant, proof): (&Invariant, Proof)| InvariantProof {
+            name: invariant.name.to_string(),
+            layer: invariant.layer.name().to_string(),
+            span: invariant.span.clone(),
+            must_hold: invariant.must_hold,
+            proof,
+        };
+        invariants(self).into_iter().map(told).collect()
     }
 
     /// Whether values of the classes can be seen in `to` that begin in `from`; any zone where one is left out. Classes
@@ -140,7 +146,7 @@ fn problem(invariant: &Invariant, proof: &Proof) -> Option<Diagnostic> {
             }))
         }
         Proof::Refuted(refutation) => {
-            let Refutation { counterexample, relay_only } = &**refutation;
+            let Refutation { counterexample, relay_only, .. } = &**refutation;
             let (first, last) = (counterexample.steps.first()?, counterexample.steps.last()?);
             let message = format!(
                 "invariant `{}` is not proved: {} of {} can see {} of {}{}",

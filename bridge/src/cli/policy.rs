@@ -8,6 +8,7 @@ mod decrypt;
 mod detect;
 mod explain;
 mod keygen;
+mod prove;
 mod sarif;
 mod sign;
 mod sources;
@@ -37,6 +38,8 @@ pub(super) enum Command {
     Test(test::Arguments),
     /// Tell why an event passes or does not, or what a diagnostic code means
     Explain(explain::Arguments),
+    /// Prove the invariants of policies, or ask whether personal data can be seen where they must not be
+    Prove(prove::Arguments),
     /// Make a key that signs bundles, or one for data
     Keygen(keygen::Arguments),
     /// Check and test the policies of a layer, and sign them as a bundle
@@ -63,6 +66,7 @@ pub(super) fn run(command: &Command) -> Outcome {
         Command::Check(arguments) => check::run(arguments),
         Command::Test(arguments) => test::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
+        Command::Prove(arguments) => prove::run(arguments),
         Command::Keygen(arguments) => keygen::run(arguments),
         Command::Sign(arguments) => sign::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),

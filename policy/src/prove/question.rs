@@ -199,46 +199,54 @@ impl<'b, 'q> Search<'b, 'q> {
         Ok(())
     }
 
-    fn proof(self) -> Proof {
+    fn proof(mut self) -> Proof {
         let relay_only = self.direct.is_none();
-        match self.direct.or(self.relayed) {
-            Some(counterexample) => Proof::Refuted(Box::new(Refutation { counterexample, relay_only })),
-            None => {
-                let program = self.borders.program;
-                let federation = &program.federation;
-                let documents: Vec<_> =
-                    program.classifications.iter().filter(|one| says_what_topics_hold(one)).collect();
-                let unknown: Vec<String> = federation
-                    .zones
-                    .iter()
-                    .filter(|zone| !documents.iter().any(|document| document.layer.speaks_for(zone)))
-                    .map(|zone| zone.name.clone())
-                    .collect();
-                let mut rests_on = Vec::new();
-                if !documents.is_empty() {
-                    let documents = documents.iter().map(|document| document.name.to_string()).collect();
-                    rests_on.push(Basis::Classification { documents });
-                }
-                if !unknown.is_empty() {
-                    rests_on.push(Basis::NothingKnown { zones: unknown });
-                }
-                if self.is_somewhere {
-                    rests_on.push(Basis::Detectors);
-                } else if self.is_field {
-                    rests_on.push(Basis::DeclaredFields);
-                }
-                let keys = self.forms.keys_met();
-                if !keys.is_empty() {
-                    rests_on.push(Basis::Keys { keys });
-                }
-                rests_on.push(Basis::Bridges);
-                rests_on.push(Basis::SameTopic);
-                if !self.question.relay {
-                    rests_on.push(Basis::NoRelay);
-                }
-                Proof::Proved { rests_on }
-            }
+        match self.direct.take().or(self.relayed.take()) {
+            Some(counterexample) => Proof::Refuted(Box::new(Refutation {
+                certain: counterexample.is_certain(),
+                counterexample,
+                relay_only,
+                mesh_rests_on: if relay_only { self.bases(false) } else { Vec::new() },
+            })),
+            None => Proof::Proved { rests_on: self.bases(self.question.relay) },
         }
+    }
+
+    /// What is taken for granted where nothing was found, with zones that publish again or without.
+    fn bases(&self, relay: bool) -> Vec<Basis> {
+        let program = self.borders.program;
+        let federation = &program.federation;
+        let documents: Vec<_> =
+            program.classifications.iter().filter(|one| says_what_topics_hold(one)).collect();
+        let unknown: Vec<String> = federation
+            .zones
+            .iter()
+            .filter(|zone| !documents.iter().any(|document| document.layer.speaks_for(zone)))
+            .map(|zone| zone.name.clone())
+            .collect();
+        let mut rests_on = Vec::new();
+        if !documents.is_empty() {
+            let documents = documents.iter().map(|document| document.name.to_string()).collect();
+            rests_on.push(Basis::Classification { documents });
+        }
+        if !unknown.is_empty() {
+            rests_on.push(Basis::NothingKnown { zones: unknown });
+        }
+        if self.is_somewhere {
+            rests_on.push(Basis::Detectors);
+        } else if self.is_field {
+            rests_on.push(Basis::DeclaredFields);
+        }
+        let keys = self.forms.keys_met();
+        if !keys.is_empty() {
+            rests_on.push(Basis::Keys { keys });
+        }
+        rests_on.push(Basis::Bridges);
+        rests_on.push(Basis::SameTopic);
+        if !relay {
+            rests_on.push(Basis::NoRelay);
+        }
+        rests_on
     }
 }
 

@@ -30,6 +30,19 @@ impl Proof {
     }
 }
 
+/// An invariant of the policies, and whether it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InvariantProof {
+    pub name: String,
+    pub layer: String,
+    /// Of its name.
+    pub span: Span,
+    /// Unproved it refuses the policies; else it is only told of (`onUnproven: warn`).
+    pub must_hold: bool,
+    pub proof: Proof,
+}
+
 /// What a proof takes for granted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", tag = "basis")]
@@ -70,7 +83,7 @@ impl fmt::Display for Basis {
                 f.write_str("every bridge on the way runs this digest or a later one and is not compromised")
             }
             Basis::SameTopic => f.write_str("nobody moves data to another topic by hand"),
-            Basis::NoRelay => f.write_str("no zone publishes again what it received, as the question says"),
+            Basis::NoRelay => f.write_str("no zone publishes again what it received"),
         }
     }
 }
@@ -80,8 +93,13 @@ impl fmt::Display for Basis {
 #[serde(rename_all = "camelCase")]
 pub struct Refutation {
     pub counterexample: Counterexample,
+    /// It happens to every event that passes the checks, see [`Counterexample::is_certain`].
+    pub certain: bool,
     /// Only if a zone publishes again what it received; the mesh itself is proved.
     pub relay_only: bool,
+    /// What the proof of the mesh itself rests on, with `relay_only`; empty else.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mesh_rests_on: Vec<Basis>,
 }
 
 /// A shortest way of a value to where it must not be seen.
@@ -198,6 +216,8 @@ impl fmt::Display for Refutation {
                 f,
                 "  the mesh itself is proved; this takes a zone that publishes again what it received"
             )?;
+            let bases = &self.mesh_rests_on;
+            bases.iter().try_for_each(|basis| writeln!(f, "    proved as far as: {basis}"))?;
         }
         if let Some(field) = &one.field {
             writeln!(f, "  at {field}")?;

@@ -63,7 +63,7 @@ fn asked(rules: &str, never: &str) -> Proof {
     let policies = format!("{}---\n{}", document("base", "federation", rules), invariant(never));
     let mut proofs = program(&policies, CLASSES).prove_invariants();
     assert_eq!(proofs.len(), 1);
-    proofs.remove(0).1
+    proofs.remove(0).proof
 }
 
 #[track_caller]
@@ -169,7 +169,7 @@ fn a_waived_rule_is_not_relied_on() {
     let waiver = "apiVersion: meshbridge/v1\nkind: Waiver\nmetadata: {name: w, layer: federation}\nspec: {rule: base/d, match: {topics: [\"orders.eu.**\"]}, expires: \"2027-01-01T00:00:00Z\", reason: r}\n";
     let policies = format!("{}---\n{waiver}---\n{}", document("base", "federation", &rules), invariant(CARD));
     let proofs = program(&policies, CLASSES).prove_invariants();
-    let Proof::Refuted(found) = &proofs[0].1 else { panic!("{}", proofs[0].1) };
+    let Proof::Refuted(found) = &proofs[0].proof else { panic!("{}", proofs[0].proof) };
     assert_eq!(found.counterexample.topic, "orders.eu");
     assert_eq!(found.counterexample.depends_on[0].place.rule, "base/d");
 }
@@ -333,7 +333,7 @@ fn subscribers_are_asked_about_after_all_borders() {
 fn where_no_classification_speaks_everything_may_be_anywhere() {
     let policies = format!("{}---\n{}", document("base", "federation", ALL), invariant(CARD));
     let proofs = program(&policies, "").prove_invariants();
-    assert!(!proofs[0].1.is_proved());
+    assert!(!proofs[0].proof.is_proved());
 }
 
 #[test]
@@ -343,10 +343,10 @@ fn inner_layers_narrow_and_residency_stops() {
         "    - {name: home, match: {topics: [\"orders.**\"]}, residency: {allow: {jurisdictions: [EU]}}}\n";
     let never = "{classes: [payment.card], discloses: [value], match: {from: {jurisdictions: [EU]}}, except: {same: [jurisdiction]}}";
     let policies = format!("{base}---\n{}---\n{}", document("eu", "region/eu", eu), invariant(never));
-    assert!(program(&policies, CLASSES).prove_invariants()[0].1.is_proved());
+    assert!(program(&policies, CLASSES).prove_invariants()[0].proof.is_proved());
     let narrow = "    - {name: only, match: {topics: [\"catalog.**\"], at: [egress, transit]}, permit: {}}\n";
     let policies = format!("{base}---\n{}---\n{}", document("eu", "region/eu", narrow), invariant(never));
-    assert!(program(&policies, CLASSES).prove_invariants()[0].1.is_proved());
+    assert!(program(&policies, CLASSES).prove_invariants()[0].proof.is_proved());
 }
 
 #[test]

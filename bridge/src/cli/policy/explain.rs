@@ -143,8 +143,8 @@ fn zone(federation: &Federation, name: &str) -> Result<ZoneIndex, Failure> {
     })
 }
 
-/// Policies with errors decide nothing, so they explain nothing.
-fn refuse(problems: Vec<meshbridge_policy::Diagnostics>) -> Outcome {
+/// Policies with errors decide nothing, so they explain and prove nothing.
+pub(super) fn refuse(problems: Vec<meshbridge_policy::Diagnostics>) -> Outcome {
     eprintln!("the policies have errors; nothing is judged by them:");
     check::print(&together(problems), Report::Text)?;
     Err(Failure::No)
