@@ -1,7 +1,5 @@
-//! What can be said of policies without an event: rules without effect, what zones may learn, and how two editions
-//! differ. The same machinery as the proofs: all topics and all pairs of zones at once.
+//! What can be said of policies without an event: rules without effect, and what zones may learn. The same machinery as the proofs: all topics and all pairs of zones at once.
 
-mod diff;
 mod effects;
 mod findings;
 mod learn;
@@ -13,7 +11,6 @@ use meshbridge_topic::TopicFilter;
 use crate::program::Program;
 use crate::prove::RulePlace;
 
-pub use diff::{Change, ChangeKind};
 pub(crate) use learn::Learners;
 
 /// What the conditions of a rule cost at worst, in steps.
@@ -49,11 +46,6 @@ impl Program {
             .collect();
         costs.sort_by(|a, b| (b.steps, &a.place.rule).cmp(&(a.steps, &b.place.rule)));
         costs
-    }
-
-    /// What another edition changes, each with an example; this one is the old.
-    pub fn diff(&self, new: &Program) -> Vec<Change> {
-        diff::diff(self, new)
     }
 
     /// Whether `learner` is told that `owner` wants a filter (POLICY §3): some topic of it could pass from the learner to

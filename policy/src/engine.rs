@@ -35,8 +35,7 @@ use crate::model::{Action, Context};
 use crate::program::{ClassId, Program};
 use crate::protect::Randomness;
 
-#[cfg(test)]
-pub(crate) use attributes::is_met;
+pub(crate) use attributes::{Ends, is_met};
 pub use carriers::ZoneSet;
 use evaluation::Evaluation;
 pub(crate) use evaluation::is_protect;

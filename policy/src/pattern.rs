@@ -48,6 +48,30 @@ impl Pattern {
         Ok(Pattern(Arc::new(Compiled::ByZones { parts, zones, slots })))
     }
 
+    /// The expression as it is between two zones; `None` where one lacks an attribute that it names.
+    pub(crate) fn between(&self, from: &Zone, to: &Zone) -> Option<String> {
+        match &*self.0 {
+            Compiled::Same(regex) => Some(regex.as_str().to_owned()),
+            Compiled::ByZones { parts, .. } => {
+                insert(parts, |of_to, name| if of_to { to.attribute(name) } else { from.attribute(name) })
+            }
+        }
+    }
+
+    /// As it is written.
+    pub(crate) fn text(&self) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(plain) => plain.clone(),
+            Part::Zone { of_to, attribute } => {
+                format!("${{{}.{attribute}}}", if *of_to { "to" } else { "from" })
+            }
+        };
+        match &*self.0 {
+            Compiled::Same(regex) => regex.as_str().to_owned(),
+            Compiled::ByZones { parts, .. } => parts.iter().map(part).collect(),
+        }
+    }
+
     pub(crate) fn depends_on_destination(&self) -> bool {
         match &*self.0 {
             Compiled::Same(_) => false,

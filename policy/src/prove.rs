@@ -28,7 +28,7 @@ mod reach;
 mod report;
 mod subjects;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transfer;
 mod zones;
 
@@ -40,9 +40,9 @@ use crate::model::{Disclosure, Invariant, Match, Never};
 use crate::program::Program;
 
 pub(crate) use borders::{Applied, Borders, Here};
-pub(crate) use forms::described;
-pub(crate) use subjects::{Subject, SubjectKey, is_within, items, leaves, subjects_anywhere};
-pub(crate) use transfer::{Ways, parts};
+pub(crate) use forms::{described, facets};
+pub(crate) use subjects::{Concern, Cover, Leaf, concern, is_within, items, leaves};
+pub(crate) use transfer::Ways;
 pub(crate) use zones::{Pairs, Zones, bits, zone};
 
 pub use report::{

@@ -14,6 +14,8 @@ pub(crate) struct Schema {
     /// As the policies name it.
     name: String,
     validator: jsonschema::Validator,
+    /// SHA-256 of the file.
+    digest: [u8; 32],
 }
 
 impl fmt::Debug for Schema {
@@ -23,6 +25,25 @@ impl fmt::Debug for Schema {
 }
 
 impl Schema {
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// Places where the data fail, as JSON pointers, and whether something is missing there; the first few.
+    pub(crate) fn places(&self, data: &Value) -> Vec<(String, bool)> {
+        let place = |problem: jsonschema::ValidationError<'_>| {
+            let at = problem.instance_path().to_string();
+            match problem.kind() {
+                jsonschema::error::ValidationErrorKind::Required { property } => {
+                    let name = property.as_str().unwrap_or_default().replace('~', "~0").replace('/', "~1");
+                    (format!("{at}/{name}"), true)
+                }
+                _ => (at, false),
+            }
+        };
+        self.validator.iter_errors(data).take(4).map(place).collect()
+    }
+
     /// Where the data fail first, as a JSON pointer with the keyword; never a value.
     pub(crate) fn first_problem(&self, data: &Value) -> Option<String> {
         let problem = self.validator.iter_errors(data).next()?;
@@ -108,7 +129,11 @@ impl Schemas {
             .with_retriever(Local(self.files.clone()));
         let validator =
             options.build(&value).map_err(|problem| format!("`{shown}` is no JSON Schema: {problem}"))?;
-        let schema = Arc::new(Schema { name: shown.to_owned(), validator });
+        let schema = Arc::new(Schema {
+            name: shown.to_owned(),
+            validator,
+            digest: Sha256::digest(text.as_bytes()).into(),
+        });
         compiled.insert(path.to_owned(), Arc::clone(&schema));
         Ok(schema)
     }

@@ -6,6 +6,7 @@
 mod check;
 mod decrypt;
 mod detect;
+mod diff;
 mod explain;
 mod keygen;
 mod prove;
@@ -14,6 +15,7 @@ mod sign;
 mod sources;
 mod test;
 mod verify;
+mod why_not;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -38,8 +40,12 @@ pub(super) enum Command {
     Test(test::Arguments),
     /// Tell why an event passes or does not, or what a diagnostic code means
     Explain(explain::Arguments),
+    /// Tell the smallest changes of an event, or of the policies, with which it would pass
+    WhyNot(why_not::Arguments),
     /// Prove the invariants of policies, or ask whether personal data can be seen where they must not be
     Prove(prove::Arguments),
+    /// Compare two editions of policies: what passes, what is seen and what is checked in one and not in the other
+    Diff(diff::Arguments),
     /// Make a key that signs bundles, or one for data
     Keygen(keygen::Arguments),
     /// Check and test the policies of a layer, and sign them as a bundle
@@ -66,7 +72,9 @@ pub(super) fn run(command: &Command) -> Outcome {
         Command::Check(arguments) => check::run(arguments),
         Command::Test(arguments) => test::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
+        Command::WhyNot(arguments) => why_not::run(arguments),
         Command::Prove(arguments) => prove::run(arguments),
+        Command::Diff(arguments) => diff::run(arguments),
         Command::Keygen(arguments) => keygen::run(arguments),
         Command::Sign(arguments) => sign::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),

@@ -19,6 +19,7 @@ mod limits;
 mod malformed;
 mod peers;
 mod policies;
+mod policy_diff;
 mod policy_proofs;
 mod policy_tools;
 mod quotas;

@@ -434,3 +434,38 @@ fn decrypt_needs_the_key_and_changes_nothing_without() -> Result<()> {
     ensure!(decrypt(&text(nothing.path()))?.code == 3, "no keys");
     Ok(())
 }
+
+fn why_not(extra: &[&str], event: &Value) -> Result<Output> {
+    let place = text(&acme());
+    let mut arguments = vec!["policy", "why-not", "--policies", &place, "--now", "2026-11-20T10:00:00Z", "-"];
+    arguments.extend(extra);
+    meshbridge_with_input(&arguments, &event.to_string(), SOON)
+}
+
+#[test]
+fn the_smallest_changes_that_help_are_told() -> Result<()> {
+    let way = ["--from", "eu-1", "--to", "us-1", "--topic"];
+    let settled = [&way[..], &["payments.settled.v1"]].concat();
+    let passing = why_not(&settled, &payment())?;
+    ensure!(passing.code == 0 && passing.stdout.contains("passes already"), "{passing:?}");
+    let mut event = payment();
+    for name in ["traceparent", "dataschema"] {
+        event.as_object_mut().context("an object")?.remove(name);
+    }
+    let output = why_not(&settled, &event)?;
+    ensure!(output.code == 0, "{output:?}");
+    insta::assert_snapshot!("why_not_event", redacted(&output.stdout));
+    let output = why_not(&[&settled[..], &["--output", "json"]].concat(), &event)?;
+    insta::assert_snapshot!("why_not_json", redacted(&output.stdout));
+    let told: Value = serde_json::from_str(&output.stdout)?;
+    ensure!(told["stoppedBy"][0] == "federation-baseline/traceparent-required", "{told}");
+    ensure!(told["event"][0]["event"].as_array().is_some_and(|edits| edits.len() == 2), "{told}");
+    ensure!(told["policy"][0]["policy"][0]["owner"] == "platform@acme.example", "{told}");
+    let mut event = payment();
+    event["type"] = json!("com.acme.kyc.person.updated");
+    let output = why_not(&[&way[..], &["kyc.person.v1"]].concat(), &event)?;
+    ensure!(output.code == 0, "{output:?}");
+    insta::assert_snapshot!("why_not_policy", redacted(&output.stdout));
+    ensure!(why_not(&way[..4], &event)?.code == 2, "no topic");
+    Ok(())
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::effects::{Where, does_at_least, effects, example, forgotten, name};
 use crate::diagnostics::{Diagnostic, Diagnostics, Example, Span};
-use crate::model::{Action, Context, Mode, ProtectItem, Rule};
+use crate::model::{Context, Mode, ProtectItem, Rule};
 use crate::program::Program;
 use crate::protection::Protection;
 use crate::prove::{Applied, Borders, Here, Ways, items, zone};
@@ -236,18 +236,4 @@ fn carriers(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
             problems.push(problem.help("deny it `at: transit` for this zone, if the zone is no go-between"));
         }
     }
-}
-
-/// Whether the rule's effect hangs on the event.
-pub(super) fn asks_the_event(rule: &Rule) -> bool {
-    rule.matcher.has_conditions()
-        || rule.except.as_ref().is_some_and(crate::model::Match::has_conditions)
-        || matches!(
-            rule.action,
-            Action::Require { .. }
-                | Action::Validate(_)
-                | Action::Structure(_)
-                | Action::Forbid(_)
-                | Action::Limit(_)
-        )
 }

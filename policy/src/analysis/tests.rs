@@ -3,7 +3,6 @@
 use meshbridge_topic::{Topic, TopicFilter};
 use proptest::prelude::*;
 
-use super::ChangeKind;
 use crate::model::{Action, Context, Mode, Rule, Truth};
 use crate::{Federation, Program, SourceFile, compile};
 
@@ -138,45 +137,6 @@ fn rules_with_conditions_have_a_cost() {
     let costs = program(&format!("{ALL}{rule}")).costs();
     assert_eq!(costs.len(), 1);
     assert!(costs[0].steps > 0 && costs[0].place.rule == "base/w");
-}
-
-#[track_caller]
-fn changes(old: &str, new: &str, expected: &[ChangeKind]) -> Vec<super::Change> {
-    let found = program(old).diff(&program(new));
-    let kinds: Vec<ChangeKind> = found.iter().map(|one| one.kind).collect();
-    assert_eq!(kinds, expected, "{found:#?}");
-    found
-}
-
-#[test]
-fn editions_differ_in_what_passes_and_in_what_is_seen() {
-    use ChangeKind::{ChangedCheck, NewlyAllowed, NewlyBlocked, Stronger, Weaker};
-    let base = "    - {name: p, match: {topics: [\"a.**\"]}, permit: {}}\n";
-    changes(base, base, &[]);
-    // Carriers come with the destinations.
-    let more = format!(
-        "{base}    - {{name: q, match: {{topics: [\"b.**\"], from: {{zones: [eu-1]}}}}, permit: {{}}}}\n"
-    );
-    let found = changes(base, &more, &[NewlyAllowed, NewlyAllowed]);
-    assert_eq!((found[0].topic.as_str(), found[0].from.as_str()), ("b", "eu-1"));
-    assert!(found[0].rules.iter().any(|rule| rule.rule == "base/q"));
-    changes(&more, base, &[NewlyBlocked, NewlyBlocked]);
-    let protect = |form: &str| {
-        format!(
-            "{base}    - {{name: r, match: {{topics: [\"a.**\"]}}, protect: [{{classes: [payment.card], as: {form}}}]}}\n"
-        )
-    };
-    changes(&protect("mask, keep: {last: 2}"), &protect("mask, keep: {last: 4}"), &[Weaker]);
-    changes(&protect("mask, keep: {last: 4}"), &protect("redact"), &[Stronger]);
-    let found = changes(&protect("redact"), base, &[Weaker]);
-    assert_eq!(found[0].after, "the value itself");
-    changes(&protect("encrypt, key: one"), &protect("hash"), &[Weaker]);
-    let check = |most: u32| {
-        format!("{base}    - {{name: l, match: {{topics: [\"a.**\"]}}, limit: {{eventBytes: {most}}}}}\n")
-    };
-    changes(&check(10), &check(20), &[ChangedCheck]);
-    changes(&check(10), base, &[Weaker]);
-    changes(base, &check(10), &[Stronger]);
 }
 
 #[test]

@@ -36,6 +36,12 @@ impl Glob {
         Glob(text.split('*').map(str::to_owned).collect())
     }
 
+    /// A text that matches.
+    pub(crate) fn sample(&self) -> String {
+        let text = self.0.concat();
+        if text.is_empty() && self.0.len() > 1 { "x".to_owned() } else { text }
+    }
+
     pub(crate) fn is_match(&self, text: &str) -> bool {
         let [first, middle @ .., last] = self.0.as_slice() else {
             return self.0.first().is_some_and(|only| only == text);

@@ -275,8 +275,14 @@ impl<'p> Borders<'p> {
         }
     }
 
+    /// Layers that must permit in a context where they speak.
+    pub(crate) fn gate_layers(&self, context: Context) -> impl Iterator<Item = &Layer> {
+        let narrows = move |(_, contexts): &&(Layer, u8)| contexts & context.bit() != 0;
+        self.permitting.iter().filter(narrows).map(|(layer, _)| layer)
+    }
+
     /// Pairs in whose crossing a layer speaks.
-    fn spoken(&self, layer: &Layer, context: Context) -> Pairs {
+    pub(crate) fn spoken(&self, layer: &Layer, context: Context) -> Pairs {
         let (all, of_layer) = (Zones::all(self.count), self.layer(layer));
         match context {
             Context::Publish | Context::Egress | Context::Subscribe => {

@@ -166,31 +166,12 @@ pub(crate) fn subjects<'q>(borders: &Borders<'q>, here: &Here, leaves: &[Leaf<'q
     found.into_values().collect()
 }
 
-/// Every leaf as a value that may stand anywhere, whatever the Classification says: for comparing rules. Not grouped.
-pub(crate) fn subjects_anywhere<'q>(
-    borders: &Borders<'q>,
-    here: &Here,
-    leaves: &[Leaf<'q>],
-) -> Vec<Subject<'q>> {
-    let anywhere = |leaf: &Leaf<'q>| {
-        let concerns = items(borders, &here.rules).map(|(_, item)| concern(item, leaf, None)).collect();
-        let key = SubjectKey {
-            starts: Zones::all(borders.count),
-            declared: Zones::none(borders.count),
-            is_declared_to_all: false,
-            concerns,
-        };
-        Subject { leaf: *leaf, place: None, key }
-    };
-    leaves.iter().map(anywhere).collect()
-}
-
 /// A document about the attributes of events alone says nothing of topics.
 pub(crate) fn says_what_topics_hold(document: &Classification) -> bool {
     !document.topics.is_empty()
 }
 
-fn concern(item: &ProtectItem, leaf: &Leaf<'_>, place: Option<&Path>) -> Concern {
+pub(crate) fn concern(item: &ProtectItem, leaf: &Leaf<'_>, place: Option<&Path>) -> Concern {
     let demand = &item.demand;
     let is_named = match leaf {
         Leaf::Known(class) => demand.classes.contains(*class),

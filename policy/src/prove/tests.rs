@@ -1,6 +1,6 @@
 //! What is proved and what is not, case by case; `oracle` compares with concrete runs of the engine.
 
-mod oracle;
+pub(crate) mod oracle;
 
 use super::{Proof, Refutation};
 use crate::{Federation, Program, SourceFile, compile};

@@ -174,17 +174,6 @@ fn merged(parts: Vec<Part>) -> Vec<(Option<Protection>, Pairs)> {
     merged
 }
 
-/// Pairs with what is certainly done to the subject between them in the contexts.
-pub(crate) fn parts(
-    borders: &Borders<'_>,
-    rules: &[Applied],
-    key: &SubjectKey,
-    contexts: &[Context],
-    pairs: Pairs,
-) -> Vec<(Option<Protection>, Pairs)> {
-    merged(split(borders, rules, key, contexts, pairs))
-}
-
 /// Splits pairs by what is done to the subject between them in the contexts.
 fn split(
     borders: &Borders<'_>,

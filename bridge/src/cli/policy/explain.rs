@@ -1,12 +1,12 @@
 //! `meshbridge policy explain`: why an event passes or does not, and what a code means.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::error::ErrorKind;
 use meshbridge_policy::explain::{Values, explain};
 use meshbridge_policy::testing::{Case, TestKeys};
-use meshbridge_policy::{Context, Federation, ZoneIndex, codes, compile};
+use meshbridge_policy::{Context, Federation, Program, ZoneIndex, codes, compile};
 use meshbridge_topic::Topic;
 use time::OffsetDateTime;
 
@@ -22,6 +22,18 @@ pub(in crate::cli) struct Arguments {
     /// An event as JSON, `-` for stdin; or a code such as P0203
     #[arg(value_name = "EVENT|CODE")]
     what: PathBuf,
+    #[command(flatten)]
+    way: Way,
+    /// Show values as they were before they were protected; their shape only by default
+    #[arg(long)]
+    show_values: bool,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+/// An event on its way, and the policies it is judged by.
+#[derive(Debug, clap::Args)]
+pub(super) struct Way {
     /// The zone where it is published
     #[arg(long, value_name = "ZONE")]
     from: Option<String>,
@@ -48,17 +60,12 @@ pub(in crate::cli) struct Arguments {
     /// The time to judge at, as 2026-01-31T12:00:00Z; now by default
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     now: Option<OffsetDateTime>,
-    /// Show values as they were before they were protected; their shape only by default
-    #[arg(long)]
-    show_values: bool,
     /// Directories with the policies
     #[arg(long, value_name = "DIR", default_value = ".")]
     policies: Vec<PathBuf>,
     /// The federation document, where it is elsewhere
     #[arg(long, value_name = "FILE")]
     federation: Option<PathBuf>,
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    output: Format,
 }
 
 fn parse_context(text: &str) -> Result<Context, String> {
@@ -95,45 +102,52 @@ fn page(code: &str, output: Format) -> Outcome {
 }
 
 fn event(arguments: &Arguments) -> Outcome {
-    let (Some(from), Some(to), Some(topic)) = (&arguments.from, &arguments.to, &arguments.topic) else {
-        let what = "an event is explained on its way: give --from, --to and --topic";
-        return Err(Failure::Usage(clap::Error::raw(
-            ErrorKind::MissingRequiredArgument,
-            format!("{what}\n"),
-        )));
-    };
-    let event = read_event(&arguments.what)?;
-    let sources = match sources::read(&arguments.policies, arguments.federation.as_deref()) {
-        Ok(sources) => sources,
-        Err(NoSources::Federation(problems)) => return refuse(vec![problems]),
-        Err(NoSources::Failed(failure)) => return Err(failure),
-    };
-    let now = arguments.now.unwrap_or_else(OffsetDateTime::now_utc);
-    let program = match compile(&sources.files, &sources.federation, Some(now)) {
-        Ok(compiled) => compiled.program,
-        Err(problems) => return refuse(vec![problems]),
-    };
-    let federation = program.federation();
-    let via = arguments.via.iter().map(|name| zone(federation, name)).collect::<Result<_, _>>()?;
-    let case = Case {
-        from: zone(federation, from)?,
-        to: zone(federation, to)?,
-        via,
-        at: arguments.at.clone(),
-        publisher: arguments.publisher.clone(),
-        subscriber: arguments.subscriber.clone(),
-        hops: arguments.hops,
-        now,
-        topic: topic.clone(),
-        event,
-    };
+    let (program, case) = arguments.way.load("an event is explained", &arguments.what)?;
     let values = if arguments.show_values { Values::Shown } else { Values::Masked };
-    let explanation = explain(&program, &case, &TestKeys::of(federation), values);
+    let explanation = explain(&program, &case, &TestKeys::of(program.federation()), values);
     match arguments.output {
         Format::Text => print!("{explanation}"),
         Format::Json => print_json(&explanation)?,
     }
     Ok(())
+}
+
+impl Way {
+    /// The policies, and the event in them. `what` says what is done, for who leaves something out.
+    pub(super) fn load(&self, what: &str, event: &Path) -> Result<(Program, Case), Failure> {
+        let (Some(from), Some(to), Some(topic)) = (&self.from, &self.to, &self.topic) else {
+            return Err(Failure::Usage(clap::Error::raw(
+                ErrorKind::MissingRequiredArgument,
+                format!("{what} on its way: give --from, --to and --topic\n"),
+            )));
+        };
+        let event = read_event(event)?;
+        let sources = match sources::read(&self.policies, self.federation.as_deref()) {
+            Ok(sources) => sources,
+            Err(NoSources::Federation(problems)) => return Err(refused(vec![problems])),
+            Err(NoSources::Failed(failure)) => return Err(failure),
+        };
+        let now = self.now.unwrap_or_else(OffsetDateTime::now_utc);
+        let program = match compile(&sources.files, &sources.federation, Some(now)) {
+            Ok(compiled) => compiled.program,
+            Err(problems) => return Err(refused(vec![problems])),
+        };
+        let federation = program.federation();
+        let via = self.via.iter().map(|name| zone(federation, name)).collect::<Result<_, _>>()?;
+        let case = Case {
+            from: zone(federation, from)?,
+            to: zone(federation, to)?,
+            via,
+            at: self.at.clone(),
+            publisher: self.publisher.clone(),
+            subscriber: self.subscriber.clone(),
+            hops: self.hops,
+            now,
+            topic: topic.clone(),
+            event,
+        };
+        Ok((program, case))
+    }
 }
 
 fn zone(federation: &Federation, name: &str) -> Result<ZoneIndex, Failure> {
@@ -143,9 +157,8 @@ fn zone(federation: &Federation, name: &str) -> Result<ZoneIndex, Failure> {
     })
 }
 
-/// Policies with errors decide nothing, so they explain and prove nothing.
-pub(super) fn refuse(problems: Vec<meshbridge_policy::Diagnostics>) -> Outcome {
+/// Policies with errors decide nothing, so they explain, prove and compare nothing.
+pub(super) fn refused(problems: Vec<meshbridge_policy::Diagnostics>) -> Failure {
     eprintln!("the policies have errors; nothing is judged by them:");
-    check::print(&together(problems), Report::Text)?;
-    Err(Failure::No)
+    check::print(&together(problems), Report::Text).err().unwrap_or(Failure::No)
 }

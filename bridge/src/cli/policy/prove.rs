@@ -50,7 +50,7 @@ fn parse_class(text: &str) -> Result<String, String> {
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let sources = match sources::read(&arguments.directories, arguments.federation.as_deref()) {
         Ok(sources) => sources,
-        Err(NoSources::Federation(problems)) => return explain::refuse(vec![problems]),
+        Err(NoSources::Federation(problems)) => return Err(explain::refused(vec![problems])),
         Err(NoSources::Failed(failure)) => return Err(failure),
     };
     // Asked before the policies are compiled: whatever is wrong with them, a misspelled zone is no question.
@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let to = zone(&sources.federation, "--to", arguments.to.as_deref())?;
     let program = match compile(&sources.files, &sources.federation, Some(OffsetDateTime::now_utc())) {
         Ok(compiled) => compiled.program,
-        Err(problems) => return explain::refuse(vec![problems]),
+        Err(problems) => return Err(explain::refused(vec![problems])),
     };
     if arguments.classes.is_empty() && from.is_none() && to.is_none() {
         invariants(&program, arguments.output)

@@ -18,11 +18,11 @@ use crate::prove::zones::zone;
 use crate::testing::TestKeys;
 use crate::{Federation, Program, Proof, Randomness, Request, Scratch, SourceFile, Verdict, compile};
 
-const ZONES: [&str; 4] = ["z-a", "z-b", "z-c", "z-d"];
-const TOPICS: [&str; 3] = ["a.b", "a.x.b", "c"];
-const COLORS: [Option<&str>; 3] = [None, Some("red"), Some("blue")];
+pub(crate) const ZONES: [&str; 4] = ["z-a", "z-b", "z-c", "z-d"];
+pub(crate) const TOPICS: [&str; 3] = ["a.b", "a.x.b", "c"];
+pub(crate) const COLORS: [Option<&str>; 3] = [None, Some("red"), Some("blue")];
 
-const FEDERATION: &str = r#"
+pub(crate) const FEDERATION: &str = r#"
 apiVersion: meshbridge/v1
 kind: Federation
 metadata: {name: test}
@@ -40,7 +40,7 @@ spec:
     wide: {use: encrypt, version: 1, zones: [z-a, z-b, z-c, z-d]}
 "#;
 
-const CLASSES: &str = r#"
+pub(crate) const CLASSES: &str = r#"
 apiVersion: meshbridge/v1
 kind: Classification
 metadata: {name: data, layer: federation}
@@ -52,17 +52,17 @@ spec:
 "#;
 
 /// What is looked for: class, place and text. The address stands where no path leads but one to all of the data.
-const VALUES: [(&str, &str, &str); 3] = [
+pub(crate) const VALUES: [(&str, &str, &str); 3] = [
     ("payment.card", "card", "4111 1111 1111 1111"),
     ("contact.email", "note", "ana.li@example.com"),
     ("person.birth-date", "born", "1987-03-14"),
 ];
 
-fn is_held(class: &str, topic: &str) -> bool {
+pub(crate) fn is_held(class: &str, topic: &str) -> bool {
     class != "person.birth-date" || topic == "c"
 }
 
-fn any_match(contexts: bool) -> impl Strategy<Value = String> {
+pub(crate) fn any_match(contexts: bool) -> impl Strategy<Value = String> {
     let topics = prop::sample::select(vec![
         "\"**\"",
         "\"**\"",
@@ -135,7 +135,7 @@ fn any_item() -> impl Strategy<Value = String> {
     (what, form).prop_map(|(what, form)| format!("{{{what}, {form}}}"))
 }
 
-fn any_rule() -> impl Strategy<Value = String> {
+pub(crate) fn any_rule() -> impl Strategy<Value = String> {
     let except = prop::option::weighted(0.3, any_match(false));
     let permit = Just("permit: {}".to_owned());
     let stop = prop::sample::select(vec![
@@ -170,14 +170,23 @@ fn policy(name: &str, layer: &str, rules: &[String]) -> SourceFile {
 }
 
 fn program(layers: &[(&'static str, Vec<String>)], waiver: Option<&str>) -> Option<Program> {
+    program_of(FEDERATION, CLASSES, layers, waiver)
+}
+
+pub(crate) fn program_of(
+    federation: &str,
+    classes: &str,
+    layers: &[(&'static str, Vec<String>)],
+    waiver: Option<&str>,
+) -> Option<Program> {
     let file = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.to_owned() };
-    let federation = Federation::parse(&file("federation.yaml", FEDERATION)).expect("a valid document");
+    let federation = Federation::parse(&file("federation.yaml", federation)).expect("a valid document");
     // Most rules are about what passes, so something has to.
     let all = [
         "match: {topics: [\"**\"], same: [cloud]}, permit: {}".to_owned(),
         "match: {topics: [\"a.**\"]}, permit: {}".to_owned(),
     ];
-    let mut files = vec![file("classes.yaml", CLASSES), policy("base", "federation", &all)];
+    let mut files = vec![file("classes.yaml", classes), policy("base", "federation", &all)];
     files.extend(
         layers.iter().enumerate().map(|(at, (layer, rules))| policy(&format!("p{at}"), layer, rules)),
     );
@@ -195,10 +204,10 @@ fn program(layers: &[(&'static str, Vec<String>)], waiver: Option<&str>) -> Opti
 }
 
 /// Keys as one zone holds them.
-struct Held<'a> {
-    program: &'a Program,
-    all: &'a TestKeys,
-    zone: usize,
+pub(crate) struct Held<'a> {
+    pub(crate) program: &'a Program,
+    pub(crate) all: &'a TestKeys,
+    pub(crate) zone: usize,
 }
 
 impl KeyRing for Held<'_> {
@@ -210,7 +219,12 @@ impl KeyRing for Held<'_> {
 }
 
 /// What a text that stands for a value shows in a zone; `None` where it is gone.
-fn shown(text: Option<&str>, original: &str, program: &Program, zone_at: usize) -> BTreeSet<Disclosure> {
+pub(crate) fn shown(
+    text: Option<&str>,
+    original: &str,
+    program: &Program,
+    zone_at: usize,
+) -> BTreeSet<Disclosure> {
     let holds = |text: &str| {
         let label = text.split('_').nth(1).unwrap_or_default();
         let keys = program.keys();
@@ -237,7 +251,7 @@ fn shown(text: Option<&str>, original: &str, program: &Program, zone_at: usize) 
 }
 
 /// An event with the values of some classes.
-fn event(color: Option<&str>, classes: &[usize]) -> Event {
+pub(crate) fn event(color: Option<&str>, classes: &[usize]) -> Event {
     let mut builder = EventBuilder::new("1", "/s", "t");
     if let Some(color) = color {
         builder = builder.attribute("color", AttributeValue::String(color));
@@ -248,7 +262,7 @@ fn event(color: Option<&str>, classes: &[usize]) -> Event {
     builder.data_json(Bytes::from(data)).build().expect("a valid event")
 }
 
-fn text_of(event: &Event, name: &str) -> Option<String> {
+pub(crate) fn text_of(event: &Event, name: &str) -> Option<String> {
     let value: serde_json::Value = serde_json::from_slice(event.data_bytes()).ok()?;
     // By path the whole of the data may have become one text.
     if let serde_json::Value::String(text) = value {

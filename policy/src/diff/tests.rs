@@ -1,0 +1,250 @@
+//! Claims about differences.
+
+mod oracle;
+
+use super::{Change, ChangeKind, Diff, Effect};
+use crate::{Federation, Program, SourceFile, compile};
+
+const FEDERATION: &str = r#"
+apiVersion: meshbridge/v1
+kind: Federation
+metadata: {name: test}
+spec:
+  zones:
+    eu-1: {region: eu, jurisdiction: EU, cloud: c-1}
+    eu-2: {region: eu, jurisdiction: EU, cloud: c-2}
+    us-1: {region: us, jurisdiction: US, cloud: c-1}
+  bridges: [{id: a, zone: eu-1}, {id: b, zone: eu-2}, {id: c, zone: us-1}]
+  keys:
+    one: {use: encrypt, version: 1, zones: [eu-1, eu-2]}
+"#;
+
+const BASE: &str = "    - {name: p, match: {topics: [\"a.**\"]}, permit: {}}\n";
+
+fn program_of(federation: &str, rules: &str, more: &str) -> Program {
+    let file = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.to_owned() };
+    let federation = Federation::parse(&file("federation.yaml", federation)).expect("a valid document");
+    let base = format!(
+        "apiVersion: meshbridge/v1\nkind: Policy\nmetadata: {{name: base, layer: federation}}\nspec:\n  rules:\n{rules}{more}"
+    );
+    compile(&[file("base.yaml", &base)], &federation, None)
+        .map(|compiled| compiled.program)
+        .unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn program(rules: &str) -> Program {
+    program_of(FEDERATION, rules, "")
+}
+
+fn base(rule: &str) -> String {
+    format!("{BASE}    - {{name: r, {rule}}}\n")
+}
+
+#[track_caller]
+fn diff(old: &str, new: &str, expected: &[ChangeKind]) -> Diff {
+    let found = program(old).diff(&program(new));
+    let kinds: Vec<ChangeKind> = found.changes.iter().map(|one| one.kind).collect();
+    assert_eq!(kinds, expected, "{found}");
+    found
+}
+
+#[track_caller]
+fn only(old: &str, new: &str, expected: ChangeKind) -> Change {
+    let mut found = diff(old, new, &[expected]);
+    found.changes.remove(0)
+}
+
+#[test]
+fn the_same_policies_do_not_differ() {
+    assert!(diff(BASE, BASE, &[]).is_no_looser());
+    let rule = base("match: {topics: [\"a.x\"], event: {color: red}}, deny: {}");
+    diff(&rule, &rule, &[]);
+}
+
+#[test]
+fn a_permit_is_newly_allowed_wherever_it_opens_and_told_once() {
+    let more = format!(
+        "{BASE}    - {{name: q, match: {{topics: [\"b.**\"], from: {{zones: [eu-1]}}}}, permit: {{}}}}\n"
+    );
+    let change = only(BASE, &more, ChangeKind::NewlyAllowed);
+    assert!(change.is_certain && change.example.judged, "{change}");
+    assert_eq!(change.places, ["sent", "arrives", "carried"]);
+    assert_eq!((change.example.topic.as_str(), change.example.from.as_str()), ("b", "eu-1"));
+    assert_eq!(change.pair_count, 2);
+    assert!(change.after.iter().any(|line| line.rule == "base/q" && line.span.is_some()), "{change}");
+    assert!(change.before.iter().any(|line| line.rule == "default-deny@federation"), "{change}");
+    let change = only(&more, BASE, ChangeKind::NewlyBlocked);
+    assert!(!change.is_looser() && change.is_certain, "{change}");
+}
+
+#[test]
+fn what_hangs_on_a_condition_says_on_which() {
+    let deny = base("match: {topics: [\"a.x\"], event: {color: red}}, deny: {}");
+    let change = only(&deny, BASE, ChangeKind::NewlyAllowed);
+    assert_eq!(change.depends_on.len(), 1, "one condition at three borders: {change}");
+    assert!(change.depends_on[0].when.contains("color") && !change.is_certain, "{change}");
+    assert!(change.example.judged && change.example.event["color"] == "red", "{change}");
+    let permit = base("match: {topics: [\"b\"], event: {color: \"gr*\"}}, permit: {}");
+    let change = only(BASE, &permit, ChangeKind::NewlyAllowed);
+    assert!(change.example.judged && change.example.event["color"] == "gr", "{change}");
+    assert!(!change.depends_on.is_empty(), "{change}");
+}
+
+#[test]
+fn a_condition_that_stays_changes_nothing() {
+    let deny = "    - {name: c, match: {topics: [\"**\"], event: {color: red}}, deny: {}}\n";
+    let more = format!("{BASE}{deny}    - {{name: q, match: {{topics: [\"b\"]}}, permit: {{}}}}\n");
+    let change = only(&format!("{BASE}{deny}"), &more, ChangeKind::NewlyAllowed);
+    assert!(change.is_certain, "{change}");
+    // Another rule with the same condition, elsewhere: what it says is what counts.
+    let renamed = deny.replace("name: c", "name: d");
+    diff(&format!("{BASE}{deny}"), &format!("{BASE}{renamed}"), &[]);
+}
+
+#[test]
+fn a_protection_that_shows_more_is_weaker() {
+    let protect = |form: &str| {
+        base(&format!("match: {{topics: [\"a.**\"]}}, protect: [{{classes: [payment.card], as: {form}}}]"))
+    };
+    let change =
+        only(&protect("mask, keep: {last: 2}"), &protect("mask, keep: {last: 4}"), ChangeKind::Weaker);
+    assert!(change.what.contains("payment.card") && change.what.contains("last 4 kept now"), "{change}");
+    assert!(change.is_certain, "{change}");
+    only(&protect("mask, keep: {last: 4}"), &protect("redact"), ChangeKind::Stronger);
+    let change = only(&protect("redact"), BASE, ChangeKind::Weaker);
+    assert!(change.what.ends_with("the value itself now"), "{change}");
+    assert_eq!(change.before[0].rule, "base/r");
+    // Neither shows no more than the other.
+    diff(&protect("encrypt, key: one"), &protect("hash"), &[ChangeKind::Weaker, ChangeKind::Stronger]);
+}
+
+#[test]
+fn a_protected_place_counts_as_well() {
+    let rule = base("match: {topics: [\"a.**\"]}, protect: [{fields: [\"$.data.memo\"], as: redact}]");
+    let change = only(&rule, BASE, ChangeKind::Weaker);
+    assert!(change.what.contains("$.data.memo") && change.is_certain, "{change}");
+}
+
+#[test]
+fn a_key_that_more_zones_hold_shows_them_the_value() {
+    let rule = base(
+        "match: {topics: [\"a.**\"], from: {regions: [eu]}}, protect: [{classes: [payment.iban], as: encrypt, key: one}]",
+    );
+    let wider = FEDERATION.replace("zones: [eu-1, eu-2]}", "zones: [eu-1, eu-2, us-1]}");
+    let found = program(&rule).diff(&program_of(&wider, &rule, ""));
+    let [change] = found.changes.as_slice() else { panic!("{found}") };
+    assert_eq!(change.kind, ChangeKind::Weaker);
+    assert!(change.pairs.iter().all(|pair| pair.to == "us-1"), "{change}");
+    let back = program_of(&wider, &rule, "").diff(&program(&rule));
+    assert!(back.is_no_looser() && back.count(ChangeKind::Stronger) == 1, "{back}");
+}
+
+#[test]
+fn checks_are_put_in_an_order_where_they_have_one() {
+    let limit = |most: u32| base(&format!("match: {{topics: [\"a.**\"]}}, limit: {{eventBytes: {most}}}"));
+    let effect = |old: &str, new: &str| only(old, new, ChangeKind::ChangedCheck).effect;
+    assert_eq!(effect(&limit(100), &limit(200)), Some(Effect::Looser));
+    assert_eq!(effect(&limit(200), &limit(100)), Some(Effect::Tighter));
+    assert_eq!(effect(&limit(100), BASE), Some(Effect::Looser));
+    assert_eq!(effect(BASE, &limit(100)), Some(Effect::Tighter));
+    let require = |values: &str| {
+        base(&format!(
+            "match: {{topics: [\"a.**\"]}}, require: {{attributes: {{color: {{enum: [{values}]}}}}}}"
+        ))
+    };
+    assert_eq!(effect(&require("red"), &require("red, blue")), Some(Effect::Looser));
+    assert_eq!(effect(&require("red"), &require("blue")), Some(Effect::Either));
+    let pattern = |text: &str| {
+        base(&format!(
+            "match: {{topics: [\"a.**\"]}}, require: {{attributes: {{color: {{pattern: \"{text}\"}}}}}}"
+        ))
+    };
+    assert_eq!(effect(&pattern("^r"), &pattern("^b")), Some(Effect::Either));
+    let forbid =
+        |classes: &str| base(&format!("match: {{topics: [\"a.**\"]}}, forbid: {{classes: [{classes}]}}"));
+    assert_eq!(effect(&forbid("payment, secret"), &forbid("payment")), Some(Effect::Looser));
+    let change = only(&limit(300), BASE, ChangeKind::ChangedCheck);
+    assert!(change.is_looser() && change.example.judged, "{change}");
+    assert!(change.example.event.to_string().len() > 300, "{change}");
+}
+
+#[test]
+fn what_is_forbidden_to_a_recipient_is_forbidden_to_a_carrier() {
+    let forbid = base("match: {topics: [\"a.**\"], at: egress}, forbid: {classes: [payment]}");
+    let change = only(&forbid, BASE, ChangeKind::ChangedCheck);
+    assert_eq!((change.effect, change.places.as_slice()), (Some(Effect::Looser), &["sent", "carried"][..]));
+    // No other check of egress is asked of carriers.
+    let limit = base("match: {topics: [\"a.**\"], at: egress}, limit: {eventBytes: 300}");
+    assert_eq!(only(&limit, BASE, ChangeKind::ChangedCheck).places, ["sent"]);
+}
+
+#[test]
+fn a_zone_that_comes_or_goes_is_told() {
+    let wider = FEDERATION
+        .replace("  bridges:", "    cn-1: {region: cn, jurisdiction: CN, cloud: c-1}\n  bridges:")
+        .replace("{id: c, zone: us-1}]", "{id: c, zone: us-1}, {id: d, zone: cn-1}]");
+    let (small, large) = (program(BASE), program_of(&wider, BASE, ""));
+    let found = small.diff(&large);
+    let [change] = found.changes.as_slice() else { panic!("{found}") };
+    assert_eq!((change.kind, change.pair_count), (ChangeKind::NewlyAllowed, 6));
+    assert!(change.before.iter().any(|line| line.rule == "zone cn-1"), "{change}");
+    let found = large.diff(&small);
+    assert_eq!(found.count(ChangeKind::NewlyBlocked), 1, "{found}");
+    assert!(found.is_no_looser(), "{found}");
+}
+
+#[test]
+fn a_rule_in_shadow_is_none() {
+    let deny = base("match: {topics: [\"a.x\"]}, deny: {}");
+    let change = only(&deny, &deny.replace("deny: {}", "deny: {}, mode: shadow"), ChangeKind::NewlyAllowed);
+    assert!(change.is_certain && change.after.iter().any(|line| line.rule == "base/r"), "{change}");
+}
+
+#[test]
+fn a_waiver_lets_through_while_it_is_in_force() {
+    let deny = base("match: {topics: [\"a.x\"]}, deny: {}");
+    let waiver = "---\napiVersion: meshbridge/v1\nkind: Waiver\nmetadata: {name: w, layer: federation}\nspec: {rule: base/r, match: {topics: [\"a.x\"]}, expires: \"2999-01-01T00:00:00Z\", reason: r}\n";
+    let found = program(&deny).diff(&program_of(FEDERATION, &deny, waiver));
+    let [change] = found.changes.as_slice() else { panic!("{found}") };
+    assert_eq!(change.kind, ChangeKind::NewlyAllowed);
+    assert!(change.depends_on.iter().any(|one| one.when.contains("2999")), "{change}");
+}
+
+#[test]
+fn obligations_that_are_met_no_more_are_told() {
+    let classes = |values: &str| {
+        format!(
+            "---\napiVersion: meshbridge/v1\nkind: Classification\nmetadata: {{name: data, layer: federation}}\nspec: {{attributes: {{dataclassification: [{values}]}}}}\n"
+        )
+    };
+    let of = |values: &str| program_of(FEDERATION, BASE, &classes(values));
+    let found = of("public").diff(&of("public, internal"));
+    let [change] = found.changes.as_slice() else { panic!("{found}") };
+    assert_eq!((change.kind, change.effect), (ChangeKind::ChangedCheck, Some(Effect::Looser)));
+    assert!(change.what.contains("internal") && !found.is_no_looser(), "{change}");
+    assert!(of("public, internal").diff(&of("public")).is_no_looser());
+}
+
+#[test]
+fn many_zones_make_few_entries() {
+    let zones: String = (0..40)
+        .map(|at| format!("    z-{at}: {{region: r-{}, jurisdiction: EU, cloud: c}}\n", at % 4))
+        .collect();
+    let federation = format!(
+        "apiVersion: meshbridge/v1\nkind: Federation\nmetadata: {{name: test}}\nspec:\n  zones:\n{zones}  bridges: [{{id: a, zone: z-0}}]\n"
+    );
+    let more =
+        format!("{BASE}    - {{name: q, match: {{topics: [\"b.*\", \"c.*\", \"d\"]}}, permit: {{}}}}\n");
+    let found = program_of(&federation, BASE, "").diff(&program_of(&federation, &more, ""));
+    let [change] = found.changes.as_slice() else { panic!("{found}") };
+    assert_eq!((change.pair_count, change.topic_count), (40 * 39, 3));
+    assert!(change.pairs.len() <= 10 && found.to_string().lines().count() < 12, "{found}");
+}
+
+#[test]
+fn markdown_quotes_whatever_policies_say() {
+    let rule = base("match: {topics: [\"a.**\"], event: {color: \"`|<b>`\"}}, deny: {}");
+    let text = program(&rule).diff(&program(BASE)).markdown();
+    assert!(text.starts_with("## Policy changes\n") && text.contains("`` "), "{text}");
+    assert!(text.contains("**Something is newly allowed or weaker.**"), "{text}");
+}
