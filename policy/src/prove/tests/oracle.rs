@@ -299,6 +299,7 @@ impl Runs<'_> {
             buckets: None,
             keys: &ring,
             randomness: &randomness,
+            released: &[],
             trace: false,
         };
         match self.program.decide(&request, &mut self.scratch).verdict {
@@ -327,6 +328,7 @@ impl Runs<'_> {
                 buckets: None,
                 keys: &ring,
                 randomness: &randomness,
+                released: &[],
                 trace: false,
             };
             let carriers = self.program.carriers(&request, &form, &mut self.scratch);
