@@ -14,6 +14,7 @@
 mod api;
 mod exchange;
 mod groups;
+mod held;
 mod local;
 mod receiver;
 mod removal;
@@ -265,7 +266,10 @@ impl Core {
                 let Some(event) = self.state.events.get(&body) else { return };
                 let local = event.local_open;
                 for bridge in event.destinations.clone() {
-                    self.peers.entry(bridge.clone()).or_default().sender.unsent.insert(body);
+                    let sender = &mut self.peers.entry(bridge.clone()).or_default().sender;
+                    if !sender.held.contains(body) {
+                        sender.unsent.insert(body);
+                    }
                     fresh.insert(bridge);
                 }
                 if local {
