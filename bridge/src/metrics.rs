@@ -99,6 +99,8 @@ pub(crate) struct Metrics {
     audit_queued_bytes: IntGauge,
     audit_state: IntGauge,
     pub(crate) tasks: IntGauge,
+    pub(crate) quarantine_held: IntGauge,
+    quarantine_ended: IntCounterVec,
     pending: prometheus::IntGaugeVec,
     pub(crate) unbalanced: IntGauge,
     pub(crate) producer_window: IntGauge,
@@ -266,6 +268,15 @@ impl Metrics {
                 "meshbridge_tasks",
                 "Tasks that live now; what connections, links and subscriptions hold.",
             ),
+            quarantine_held: gauge(
+                "meshbridge_quarantine_held",
+                "Pairs of own events and a destination that a rule holds until a person decides.",
+            ),
+            quarantine_ended: counters(
+                "meshbridge_quarantine_ended_total",
+                "Held pairs that a person released or refused, or that nobody decided about in time.",
+                &["how"],
+            ),
             pending: register(
                 &registry,
                 prometheus::IntGaugeVec::new(
@@ -395,6 +406,10 @@ impl Metrics {
 
     pub(crate) fn on_out_of_order(&self) {
         self.out_of_order.inc();
+    }
+
+    pub(crate) fn on_quarantine_ended(&self, how: &str) {
+        self.quarantine_ended.with_label_values(&[how]).inc();
     }
 
     pub(crate) fn set_pending(&self, destination: &str, pairs: u64) {

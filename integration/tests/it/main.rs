@@ -20,6 +20,7 @@ mod malformed;
 mod peers;
 mod policies;
 mod policy_tools;
+mod quarantine;
 mod quotas;
 mod reload;
 mod restart;
