@@ -46,6 +46,8 @@ enum Waiting {
     Taken {
         key: EventKey,
         prev: u64,
+        /// The number that it is offered after: `prev`, or one before it.
+        after: u64,
         body: Option<u64>,
     },
     /// Outcomes for this origin may be told up to here.
@@ -280,7 +282,9 @@ impl Core {
                 self.on_skipped_durable(&origin, run, lane, &ranges)
             }
             Waiting::Effect(effect) => self.actions.push_back(Action::Effect(effect)),
-            Waiting::Taken { key, prev, body } => self.on_taken_durable(&key, prev, body, now),
+            Waiting::Taken { key, prev, after, body } => {
+                self.on_taken_durable(&key, (prev, after), body, now)
+            }
             Waiting::Outcomes { origin, spool, upto } => {
                 if self.state.sources.get(&origin).map_or(0, Source::spool) != spool {
                     return;

@@ -115,7 +115,7 @@ impl Inner {
                     waiters.push((at, self.durable.waiters.add(&one.key, body, remote, own, *unchosen)));
                 }
                 for (bridge, _) in &plan.held {
-                    core.hold(body, forwarding.bridge(*bridge).0);
+                    core.hold(body, forwarding.bridge(*bridge).0, std::time::Instant::now());
                 }
                 for (bridge, reason) in left_out.get(at).into_iter().flatten() {
                     self.parts.metrics.on_left_out(reason.name());

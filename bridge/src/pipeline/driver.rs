@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use meshbridge_delivery::{Action, Alarm, Choices, ClockDoubt, Effect, GroupEnd, Message, Outcome};
 use meshbridge_event::Event;
-use meshbridge_routing::wire::{GroupTarget, Relay, data::payload_digest, encode_groups, encode_hops};
+use meshbridge_routing::wire::{
+    GroupTarget, Relay, data::payload_digest, encode_after, encode_groups, encode_hops,
+};
 use meshbridge_routing::{BridgeId, Forwarding};
 use meshbridge_spool::fail_point;
 use smallvec::SmallVec;
@@ -219,9 +221,12 @@ impl Inner {
             Err(_) if self.durable.view(|core| !core.state().events.contains_key(&body)) => return,
             Err(problem) => return self.on_unreadable(body, to, &problem),
         };
-        let (choices, attempts) = self.durable.view(|core| {
+        let (choices, attempts, after) = self.durable.view(|core| {
             let event = core.state().events.get(&body);
-            (event.and_then(|event| event.choices.clone()), event.map_or(0, |event| event.attempts))
+            let choices = event.and_then(|event| event.choices.clone());
+            let follows = |(bridge, _): &(BridgeId, u64)| Some((bridge.clone(), core.follows(body, bridge)?));
+            let after: SmallVec<[(BridgeId, u64); 1]> = to.iter().filter_map(follows).collect();
+            (choices, event.map_or(0, |event| event.attempts), after)
         });
         let mut forms: SmallVec<[(Form, FrameDestinations); 2]> = SmallVec::new();
         for (bridge, prev) in to {
@@ -245,6 +250,10 @@ impl Inner {
         for (Form { payload, carriers }, destinations) in forms {
             let extension =
                 choices.as_ref().and_then(|choices| groups_of(forwarding, choices, attempts, &destinations));
+            let mine = |(bridge, _): &&(BridgeId, u64)| {
+                destinations.iter().any(|one| forwarding.bridge(one.bridge).0 == bridge)
+            };
+            let after: SmallVec<[(BridgeId, u64); 1]> = after.iter().filter(mine).cloned().collect();
             let hop_limit = forwarding.default_hop_limit(&set_of(&destinations));
             let frame = Outbound {
                 hop_limit,
@@ -255,7 +264,10 @@ impl Inner {
                     payload,
                     policy: generation.program.digest(),
                     carriers,
-                    extensions: extension.into_iter().chain([encode_hops(hop_limit)]).collect(),
+                    extensions: [extension, encode_after(&after), Some(encode_hops(hop_limit))]
+                        .into_iter()
+                        .flatten()
+                        .collect(),
                 }),
                 destinations,
                 since: now,

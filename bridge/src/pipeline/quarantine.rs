@@ -186,7 +186,7 @@ impl Inner {
             self.durable.with(|core| core.not_sent(body, destination, outcome, Instant::now()));
             return;
         }
-        if !self.durable.with(|core| core.hold(body, destination)) {
+        if !self.durable.with(|core| core.hold(body, destination, Instant::now())) {
             return;
         }
         let zone = self.parts.forwarding.load().index_of(destination).map(|index| {
@@ -347,11 +347,9 @@ impl Inner {
             });
             gone.iter().for_each(|id| quarantine.unlist(id.body, &id.destination));
         }
-        if quarantine.ruled.load(Ordering::Acquire) > 0 {
-            let mut rulings = lock(&quarantine.rulings);
-            if let Err(problem) = rulings.tidy() {
-                error!(%problem, "The file of what people said of quarantined events cannot be written");
-            }
+        // Also when the last one has gone.
+        if let Err(problem) = lock(&quarantine.rulings).tidy() {
+            error!(%problem, "The file of what people said of quarantined events cannot be written");
         }
     }
 }

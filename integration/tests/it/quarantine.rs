@@ -23,6 +23,7 @@ metadata: {name: gate, layer: zone/west}
 spec:
   rules:
     - {name: look-first, match: {at: egress, topics: ["orders.held.**"]}, deny: {}, onViolation: quarantine, message: "somebody looks at ${topic}"}
+    - {name: suspects, match: {at: egress, topics: ["orders.mixed"], when: 'event.type == "suspect"'}, deny: {}, onViolation: quarantine}
     - {name: never, match: {at: egress, topics: ["orders.held.never"]}, deny: {}, onViolation: dead-letter}
 "#;
 /// Of the federation, at the same border.
@@ -234,6 +235,31 @@ async fn a_release_is_not_forgotten_by_a_crash_before_the_destination_can_be_rea
     let all = held(&mesh.zone("west"))?;
     ensure!(all.len() == 1 && all[0]["eventId"] == other.id, "{all:?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_in_the_way_of_nobody_behind_it() -> Result<()> {
+    let mesh = mesh("zone/west", "").await?;
+    let of = |ty: &str| Draft { ty: ty.to_owned(), ..Draft::new(json!({})) };
+    let all = ["fine", "suspect", "suspect", "fine", "fine"].map(of);
+    for event in &all {
+        // One lane, for topic and source are the same.
+        publish(&mesh.zone("west"), "orders.mixed", event, "").await?;
+    }
+    let seen = read_until(&mesh, &all[4].id).await?;
+    ensure!(seen == [0, 3, 4].map(|at: usize| all[at].id.clone()), "{seen:?}");
+    let entry = until_held(&mesh, &all[2].id).await?;
+    mesh.kill("west")?;
+    mesh.restart("west").await?;
+    mesh.connected().await?;
+    // A later run of the origin does not wait for what it holds of an earlier one.
+    let later = of("fine");
+    publish(&mesh.zone("west"), "orders.mixed", &later, "").await?;
+    ensure!(read_until(&mesh, &later.id).await? == [later.id]);
+    until_held(&mesh, &all[1].id).await?;
+    ruled(&mesh.zone("west"), "release", &entry, "not suspect after all")?;
+    ensure!(read_until(&mesh, &all[2].id).await? == [all[2].id.clone()]);
+    until_account(&mesh, &json!({"sent": 6, "delivered": 5, "pending": 1})).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,9 @@
 //! Pairs that are kept back: pending as before, and not handed out until they are let go (POLICY §3, quarantine).
 //!
 //! Nothing of this is in the log. After a restart every unsettled pair is handed out again, and whoever judges it then
-//! holds it again. A held pair keeps its number, so its destination has a hole in the lane; what comes behind it there
-//! waits [`super::Config::order_hold`] at most. What was accepted in a later run does not wait for it at all.
+//! holds it again. A held pair keeps its number, so its destination has a hole in the lane. What comes behind it is told
+//! which number it may follow instead ([`Core::follows`]), and does not wait: not for [`super::Config::order_hold`], and not
+//! at all where it was accepted in a later run.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -45,10 +46,32 @@ impl Held {
     }
 }
 
+/// Held numbers in a row that are passed over. What comes behind more of them waits as behind any hole.
+const ROW_MAX: usize = 1_024;
+
 impl Core {
+    /// The number that this event may be offered after at the destination, where those between it and `prev` are held.
+    pub fn follows(&self, body: u64, destination: &BridgeId) -> Option<u64> {
+        let held = &self.peers.get(destination)?.sender.held;
+        if held.places.is_empty() {
+            return None;
+        }
+        let key = &self.state.events.get(&body)?.key;
+        let numbers = self.state.destinations.get(destination)?.lanes.get(&(key.run, key.lane))?;
+        let prev = numbers.get(&key.seq)?.prev;
+        let mut after = prev;
+        for _ in 0..ROW_MAX {
+            match numbers.get(&after).filter(|before| held.contains(before.body)) {
+                Some(before) => after = before.prev,
+                None => return (after != prev).then_some(after),
+            }
+        }
+        None
+    }
+
     /// Keeps a pair back. If its frame was handed out, it has not left. `false` where the pair is settled, or about to
     /// be ended.
-    pub fn hold(&mut self, body: u64, destination: &BridgeId) -> bool {
+    pub fn hold(&mut self, body: u64, destination: &BridgeId, now: Instant) -> bool {
         let Some(event) = self.state.events.get(&body) else { return false };
         let key = &event.key;
         let state = self.state.destinations.get(destination);
@@ -62,6 +85,8 @@ impl Core {
         }
         sender.take_out(body);
         sender.held.insert(body, place);
+        // Its place in the window is another one's.
+        self.pump(vec![destination.clone()], now);
         true
     }
 

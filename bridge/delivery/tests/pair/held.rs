@@ -9,11 +9,22 @@ use smallvec::SmallVec;
 
 use super::{STEP, end, event, id};
 
+/// What somebody says of a pair that is handed out.
+#[derive(Clone, Copy)]
+enum Judge {
+    Send,
+    Hold,
+    Deny,
+}
+
 /// Two ends over a network that loses nothing, and what came out of them.
 struct Pair {
     near: Core,
     far: Core,
     now: Instant,
+    /// The far end hears after which number it may offer an event.
+    tells: bool,
+    judge: Judge,
     /// Numbers that left the near end, and those that were offered at the far one.
     sent: Vec<u64>,
     offered: Vec<u64>,
@@ -25,7 +36,8 @@ impl Pair {
         let (mut near, mut far) = (end("near", 1, now), end("far", 2, now));
         near.on_reachable(&id("far"), true, now);
         far.on_reachable(&id("near"), true, now);
-        let mut pair = Pair { near, far, now, sent: Vec::new(), offered: Vec::new() };
+        let mut pair =
+            Pair { near, far, now, tells: true, judge: Judge::Send, sent: Vec::new(), offered: Vec::new() };
         pair.pass(Duration::from_secs(1));
         pair
     }
@@ -34,7 +46,7 @@ impl Pair {
     fn publish(&mut self, number: u64, hold: bool) -> u64 {
         let (admitted, _) = self.near.accept(vec![event(number)], 1);
         let body = admitted[0].body.expect("it is new");
-        assert!(!hold || self.near.hold(body, &id("far")));
+        assert!(!hold || self.near.hold(body, &id("far"), self.now));
         body
     }
 
@@ -70,7 +82,14 @@ impl Pair {
             match action {
                 Action::Append(append) => self.near.on_committed(append.ticket, self.now),
                 Action::Message { message, .. } => told.push((true, message)),
-                Action::Send { body, to } => self.arrive(body, to[0].1),
+                Action::Send { body, to } => match self.judge {
+                    Judge::Send => self.arrive(body, to[0].1),
+                    Judge::Hold => assert!(self.near.hold(body, &id("far"), self.now)),
+                    Judge::Deny => {
+                        let outcome = Outcome::Denied("a/rule".into());
+                        self.near.not_sent(body, &id("far"), outcome, self.now);
+                    }
+                },
                 _ => {}
             }
         }
@@ -96,7 +115,9 @@ impl Pair {
         busy
     }
 
+    /// Told or not, as by a destination that does not know what it is told.
     fn arrive(&mut self, body: u64, prev: u64) {
+        let after = self.near.follows(body, &id("far")).filter(|_| self.tells).unwrap_or(prev);
         let key = self.near.state().events.get(&body).expect("kept").key.clone();
         self.sent.push(key.seq);
         if self.far.classify(&key, self.now) == Arrival::New {
@@ -111,7 +132,7 @@ impl Pair {
                 attempts: 0,
                 returned: Vec::new(),
             };
-            self.far.take(arrived, 1);
+            self.far.take_after(arrived, after, 1);
         }
     }
 
@@ -136,7 +157,8 @@ fn a_held_pair_is_pending_until_it_is_let_go_and_sent_once_then() {
     pair.pass(Duration::from_secs(5));
     assert_eq!((&*pair.sent, &*pair.offered), (&[1][..], &[1][..]));
     assert_eq!(pair.account(), (1, 1, 0, 0));
-    assert!(!pair.near.hold(held, &id("far")), "what has ended cannot be held");
+    let now = pair.now;
+    assert!(!pair.near.hold(held, &id("far"), now), "what has ended cannot be held");
 }
 
 #[test]
@@ -151,8 +173,28 @@ fn what_was_held_before_its_frame_left_was_never_sent() {
 }
 
 #[test]
-fn others_of_its_lane_wait_no_longer_than_order_does() {
+fn others_of_its_lane_do_not_wait_for_it() {
     let mut pair = Pair::new();
+    pair.publish(1, false);
+    let held = [pair.publish(2, true), pair.publish(3, true)];
+    pair.publish(4, false);
+    pair.publish(5, false);
+    pair.pass(Duration::from_secs(1));
+    assert_eq!(pair.offered, [1, 4, 5], "at once, and in order among themselves");
+    assert_eq!(pair.account(), (5, 3, 0, 2), "the held ones are not settled by those behind them");
+    pair.near.let_go(held[1], &id("far"), pair.now);
+    pair.pass(Duration::from_secs(1));
+    pair.publish(6, false);
+    pair.near.end_pair(held[0], &id("far"), Outcome::Denied("a/rule".into()), pair.now);
+    pair.pass(Duration::from_secs(5));
+    assert_eq!(pair.offered, [1, 4, 5, 3, 6]);
+    assert_eq!(pair.account(), (6, 5, 1, 0));
+}
+
+#[test]
+fn others_of_its_lane_wait_no_longer_than_order_does_where_nobody_tells_them() {
+    let mut pair = Pair::new();
+    pair.tells = false;
     pair.publish(1, false);
     let held = pair.publish(2, true);
     pair.publish(3, false);
@@ -175,7 +217,8 @@ fn a_held_pair_of_an_earlier_run_stops_no_later_one() {
     pair.restart_near();
     // Nobody knows any more that it was held: it is handed out, judged and held again.
     assert!(!pair.near.is_held(held, &id("far")));
-    assert!(pair.near.hold(held, &id("far")));
+    let now = pair.now;
+    assert!(pair.near.hold(held, &id("far"), now));
     pair.publish(2, false);
     pair.pass(Duration::from_secs(5));
     assert_eq!((pair.offered.len(), pair.account()), (1, (2, 1, 0, 1)));
@@ -183,4 +226,25 @@ fn a_held_pair_of_an_earlier_run_stops_no_later_one() {
     pair.near.let_all_go(now);
     pair.pass(Duration::from_secs(5));
     assert_eq!((pair.offered.len(), pair.account()), (2, (2, 2, 0, 0)));
+}
+
+/// Far more than the first window.
+const MANY: u64 = 1_000;
+
+#[test]
+fn what_is_kept_back_makes_room_for_what_comes_behind_it() {
+    for (judge, denied, open) in [(Judge::Hold, 0, MANY), (Judge::Deny, MANY, 0)] {
+        let mut pair = Pair::new();
+        pair.judge = judge;
+        for number in 1..=MANY {
+            pair.publish(number, false);
+        }
+        pair.pass(Duration::from_secs(1));
+        assert_eq!(pair.account(), (MANY, 0, denied, open));
+        assert_eq!(pair.near.held().map(|(_, bodies)| bodies.len() as u64).sum::<u64>(), open);
+        pair.judge = Judge::Send;
+        pair.publish(MANY + 1, false);
+        pair.pass(Duration::from_secs(1));
+        assert_eq!(pair.offered, [MANY + 1]);
+    }
 }
