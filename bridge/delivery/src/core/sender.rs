@@ -446,6 +446,8 @@ impl Core {
             }
         }
         self.end_pair(body, destination, outcome, now);
+        // Its place in the window is another one's: where nothing was sent, no receipt will say so.
+        self.pump(vec![destination.clone()], now);
     }
 
     fn send_fences(&mut self, destination: &BridgeId) {
