@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use meshbridge_integration::{Draft, Mesh, Node, Output, Plan, eventually, http, meshbridge, throughout};
+use meshbridge_integration::{
+    Draft, Member, Mesh, Node, Offers, Output, Plan, eventually, http, meshbridge, throughout,
+};
 use serde_json::{Value, json};
 
 use crate::delivery::{make, next, open, settle};
@@ -345,9 +347,14 @@ async fn a_release_takes_the_layer_of_the_rule_and_waives_no_other() -> Result<(
     ruled(&west, "release", &allowed, "looks fine")?;
     until_account(&mesh, &json!({"sent": 2, "deadLettered": 1, "pending": 1})).await?;
     let key = percent(allowed["key"].as_str().context("a key")?);
-    let trace = west.admin().json(&format!("/v1/events/{key}")).await?;
     let expected = json!([{"destination": FAR, "state": "dead-lettered", "why": "gate/never"}]);
-    ensure!(trace["destinations"] == expected, "{trace}");
+    // Told when it is durable.
+    eventually("its end is told", WITHIN, || async {
+        let trace = west.admin().json(&format!("/v1/events/{key}")).await?;
+        ensure!(trace["destinations"] == expected, "{trace}");
+        Ok(())
+    })
+    .await?;
 
     // Who may release what the one rule holds meets the next one.
     let text = fs::read_to_string(&west.config)?;
@@ -363,6 +370,81 @@ async fn a_release_takes_the_layer_of_the_rule_and_waives_no_other() -> Result<(
     })
     .await
     .with_context(|| mesh.story())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_releases_is_known_by_the_token_of_the_admin_port() -> Result<()> {
+    let mesh = mesh("zone/west", "").await?;
+    let west = mesh.zone("west");
+    let event = Draft::new(json!({}));
+    publish(&west, "orders.held.one", &event, "").await?;
+    let entry = until_held(&mesh, &event.id).await?;
+    mesh.kill("west")?;
+    let [officer, clerk] = [(); 2].map(|()| format!("{:032x}", rand::random::<u128>()));
+    let tokens = json!({"tokens": [{"token": officer, "principal": "officer"}, {"token": clerk, "principal": "clerk"}]});
+    fs::write(west.config.with_file_name("tokens.yaml"), tokens.to_string())?;
+    let text = fs::read_to_string(&west.config)?;
+    let known = "tokens: tokens.yaml, releasers: {officer: [zone/west], clerk: [region/eu-west]}";
+    fs::write(&west.config, text.replace("releasers: {anonymous: [zone/west]}", known))?;
+    mesh.start_failing("west", "")?;
+    let files = [("officer", &officer), ("clerk", &clerk)].map(|(name, token)| {
+        let path = west.config.with_file_name(format!("{name}.token"));
+        fs::write(&path, token).map(|()| path.display().to_string())
+    });
+    let [officer, clerk] = files;
+    let (officer, clerk) = (officer?, clerk?);
+    eventually("it is held again", WITHIN, || async {
+        let output = quarantine(&west, &["list", "--token-file", &clerk])?;
+        ensure!(output.stdout.contains("gate/look-first"), "{output:?}");
+        Ok(())
+    })
+    .await?;
+    let id = entry["id"].as_str().context("an id")?;
+    let output = quarantine(&west, &["release", id, "--reason", "x", "--token-file", &clerk])?;
+    let refused = "`clerk` may not release what rule `gate/look-first` holds: that takes a principal of layer `zone/west`";
+    ensure!(output.code == 1 && output.stderr.contains(refused), "{output:?}");
+    let output = quarantine(&west, &["release", id, "--reason", "x", "--token-file", &officer])?;
+    ensure!(output.code == 0 && output.stdout == "released: 1\n", "{output:?}");
+    ensure!(read_until(&mesh, &event.id).await? == [event.id.clone()]);
+    let records = rulings(&west).await?;
+    ensure!(records.len() == 1 && records[0]["principal"] == "officer", "{records:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_for_a_group_waits_at_its_bridge_for_a_person() -> Result<()> {
+    let mesh = mesh("zone/west", "").await?;
+    let east = mesh.zone("east");
+    let url = format!("{}/v1/subscriptions/box", east.http);
+    ensure!(http().delete(url).send().await?.status().is_success());
+    let offers = Offers::default();
+    let member = Member::join(&east, "one", "workers", "filter=orders.**", Duration::ZERO, &offers).await?;
+    let west = mesh.zone("west");
+    eventually("the member is known", WITHIN, || async {
+        let sets = west.admin().json("/v1/interest").await?["sets"].take();
+        ensure!(
+            sets.to_string().contains("\"live\":true") && !sets.to_string().contains("\"live\":false"),
+            "{sets}"
+        );
+        Ok(())
+    })
+    .await?;
+    let event = Draft::new(json!({}));
+    let reply = publish(&west, "orders.held.one", &event, "").await?;
+    ensure!(reply["held"] == json!([{"destination": FAR, "by": "gate/look-first"}]), "{reply}");
+    let entry = until_held(&mesh, &event.id).await?;
+    ensure!(offers.snapshot().is_empty());
+    ruled(&west, "release", &entry, "let it work")?;
+    eventually("a member has it", WITHIN, || async {
+        ensure!(offers.acknowledged() == 1, "{offers:?}");
+        Ok(())
+    })
+    .await
+    .with_context(|| mesh.story())?;
+    offers.check(&[event.id])?;
+    until_account(&mesh, &json!({"sent": 1, "delivered": 1, "pending": 0})).await?;
+    drop(member);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
