@@ -204,7 +204,7 @@ impl Metrics {
             ),
             out_of_order: counter(
                 "meshbridge_events_out_of_order_total",
-                "Events offered although an earlier one of their lane was missing; moves after a wait of 60 seconds.",
+                "Events offered although an earlier one of their lane was missing, after a wait of 60 seconds, or after a later one, as what was held.",
             ),
             group_moves: counter(
                 "meshbridge_group_moves_total",

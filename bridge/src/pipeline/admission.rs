@@ -136,7 +136,7 @@ impl Inner {
             let held = held_of(forwarding, &plan, &remote);
             if let Some(body) = one.body {
                 if !held.is_empty() {
-                    self.list_held(generation, forwarding, principal, body, &plan);
+                    self.list_held(generation, forwarding, principal, (body, &one.key), &plan);
                 }
                 if unchosen > 0 {
                     // A member may have come while it was admitted.

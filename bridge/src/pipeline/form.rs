@@ -9,6 +9,7 @@ use meshbridge_routing::{BridgeId, CarrierSet, Forwarding};
 
 use super::Inner;
 use super::judge::{Asked, Refusal, Verdict};
+use super::quarantine::HeldId;
 use super::stored::Stored;
 use crate::policy_store::Generation;
 
@@ -77,7 +78,8 @@ impl Inner {
             // It counts as sent and lost: the core sends it again, and then the rate is asked again.
             Verdict::Wait(_) => None,
             Verdict::Stop(refusal) if refusal.holds() => {
-                self.hold_back(generation, stored, body, bridge, &refusal, publisher);
+                let id = HeldId { body, destination: bridge.clone() };
+                self.hold_back(generation, stored, id, &refusal, publisher);
                 None
             }
             Verdict::Stop(refusal) => {

@@ -27,7 +27,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use meshbridge_delivery::Outcome;
-use meshbridge_policy::shown;
 use meshbridge_routing::{BridgeId, EventKey, Forwarding};
 use tracing::{error, info};
 
@@ -36,8 +35,8 @@ use super::plan::Planned;
 use super::stored::Stored;
 use super::{Inner, Principal, lock};
 use crate::policy_store::Generation;
-pub(super) use listed::HeldPair;
-use listed::{HeldId, Listed};
+use listed::Listed;
+pub(super) use listed::{HeldId, HeldPair};
 pub(crate) use people::{HeldView, RulingRefused, Which};
 use rulings::Rulings;
 
@@ -141,31 +140,17 @@ impl Inner {
         generation: &Generation,
         forwarding: &Forwarding,
         principal: &Principal,
-        body: u64,
+        (body, key): (u64, &EventKey),
         plan: &Planned,
     ) {
         for (bridge, refusal) in &plan.held {
             let (destination, zone) = forwarding.bridge(*bridge);
-            let pair = |key: &EventKey, since_ms, size_bytes| {
-                let mut pair = HeldPair {
-                    key: key.clone(),
-                    zone: zone.to_string(),
-                    rule: Arc::default(),
-                    layer: String::new(),
-                    message: None,
-                    since_ms,
-                    size_bytes,
-                    topic: shown(plan.topic.as_str()),
-                    id: shown(plan.event.id()),
-                    source: shown(plan.event.source()),
-                    ty: shown(plan.event.ty()),
-                    publisher: Some(Arc::clone(&principal.0)),
-                };
-                pair.hold_by(refusal);
-                pair
+            let pair = HeldPair {
+                zone: zone.to_string(),
+                publisher: Some(Arc::clone(&principal.0)),
+                ..HeldPair::new(key, &plan.topic, &plan.event, refusal)
             };
-            let id = HeldId { body, destination: destination.clone() };
-            self.list_if_held(generation, id, pair);
+            self.list_if_held(generation, HeldId { body, destination: destination.clone() }, pair);
         }
     }
 
@@ -174,59 +159,39 @@ impl Inner {
         &self,
         generation: &Generation,
         stored: &Stored,
-        body: u64,
-        destination: &BridgeId,
+        id: HeldId,
         refusal: &Refusal,
         publisher: Option<Arc<str>>,
     ) {
-        let quarantine = &self.parts.quarantine;
+        let HeldId { body, destination } = &id;
         let known = (stored.key.clone(), destination.clone());
-        let refused = lock(&quarantine.rulings).refused(&known).map(people::outcome_of);
+        let refused = lock(&self.parts.quarantine.rulings).refused(&known).map(people::outcome_of);
         if let Some(outcome) = refused {
-            self.durable.with(|core| core.not_sent(body, destination, outcome, Instant::now()));
+            self.durable.with(|core| core.not_sent(*body, destination, outcome, Instant::now()));
             return;
         }
-        if !self.durable.with(|core| core.hold(body, destination, Instant::now())) {
+        if !self.durable.with(|core| core.hold(*body, destination, Instant::now())) {
             return;
         }
-        let zone = self.parts.forwarding.load().index_of(destination).map(|index| {
-            let forwarding = self.parts.forwarding.load();
-            forwarding.bridge(index).1.to_string()
-        });
-        let pair = |key: &EventKey, since_ms, size_bytes| {
-            let mut pair = HeldPair {
-                key: key.clone(),
-                zone: zone.unwrap_or_default(),
-                rule: Arc::default(),
-                layer: String::new(),
-                message: None,
-                since_ms,
-                size_bytes,
-                topic: shown(stored.topic.as_str()),
-                id: shown(stored.event.id()),
-                source: shown(stored.event.source()),
-                ty: shown(stored.event.ty()),
-                publisher,
-            };
-            pair.hold_by(refusal);
-            pair
+        let forwarding = self.parts.forwarding.load();
+        let zone = forwarding.index_of(destination).map(|index| forwarding.bridge(index).1.to_string());
+        let pair = HeldPair {
+            zone: zone.unwrap_or_default(),
+            publisher,
+            ..HeldPair::new(&stored.key, &stored.topic, &stored.event, refusal)
         };
-        self.list_if_held(generation, HeldId { body, destination: destination.clone() }, pair);
+        self.list_if_held(generation, id, pair);
     }
 
-    fn list_if_held(
-        &self,
-        generation: &Generation,
-        id: HeldId,
-        pair: impl FnOnce(&EventKey, u64, u32) -> HeldPair,
-    ) {
+    fn list_if_held(&self, generation: &Generation, id: HeldId, mut pair: HeldPair) {
         let HeldId { body, destination } = id.clone();
         let found = self.durable.view(|core| {
             let event = core.state().events.get(&body).filter(|_| core.is_held(body, &destination))?;
-            Some((event.key.clone(), event.at, event.size))
+            Some((event.at, event.size))
         });
-        let Some((key, since_ms, size_bytes)) = found else { return };
-        self.parts.quarantine.list(id, pair(&key, since_ms, size_bytes));
+        let Some((since_ms, size_bytes)) = found else { return };
+        (pair.since_ms, pair.size_bytes) = (since_ms, size_bytes);
+        self.parts.quarantine.list(id, pair);
         // The driver may have looked for other policies before this was held.
         if self.parts.policies.active().number != generation.number {
             self.durable.with(|core| core.let_go(body, &destination, Instant::now()));
@@ -240,12 +205,14 @@ impl Inner {
         if quarantine.generation.swap(generation, Ordering::AcqRel) != generation {
             self.durable.with(|core| core.let_all_go(now));
         }
-        let before = lock(&quarantine.looked).replace(now);
-        if let Some(before) = before.filter(|at| now < *at + LOOK_EVERY) {
-            *lock(&quarantine.looked) = Some(before);
-            return;
-        }
-        if before.is_none() {
+        let is_first = {
+            let mut looked = lock(&quarantine.looked);
+            if looked.is_some_and(|at| now < at + LOOK_EVERY) {
+                return;
+            }
+            looked.replace(now).is_none()
+        };
+        if is_first {
             self.forget_ended_rulings();
         }
         if let Some(damage) = lock(&quarantine.damage).take() {

@@ -260,7 +260,7 @@ async fn what_is_held_is_in_the_way_of_nobody_behind_it() -> Result<()> {
     ensure!(read_until(&mesh, &later.id).await? == [later.id]);
     until_held(&mesh, &all[1].id).await?;
     ruled(&mesh.zone("west"), "release", &entry, "not suspect after all")?;
-    ensure!(read_until(&mesh, &all[2].id).await? == [all[2].id.clone()]);
+    ensure!(read_until(&mesh, &all[2].id).await? == std::slice::from_ref(&all[2].id));
     until_account(&mesh, &json!({"sent": 6, "delivered": 5, "pending": 1})).await
 }
 
@@ -405,7 +405,7 @@ async fn who_releases_is_known_by_the_token_of_the_admin_port() -> Result<()> {
     ensure!(output.code == 1 && output.stderr.contains(refused), "{output:?}");
     let output = quarantine(&west, &["release", id, "--reason", "x", "--token-file", &officer])?;
     ensure!(output.code == 0 && output.stdout == "released: 1\n", "{output:?}");
-    ensure!(read_until(&mesh, &event.id).await? == [event.id.clone()]);
+    ensure!(read_until(&mesh, &event.id).await? == std::slice::from_ref(&event.id));
     let records = rulings(&west).await?;
     ensure!(records.len() == 1 && records[0]["principal"] == "officer", "{records:?}");
     Ok(())

@@ -355,12 +355,15 @@ impl Core {
             let lanes = &mut peer.lanes;
             let reach = lanes.offered.get(&(run, lane)).map_or(0, IntervalSet::cumulative);
             let next = lanes.held.range((run, lane, 0)..=(run, lane, reach)).next().map(|(at, _)| *at);
-            let Some(all) = next.and_then(|at| lanes.held.remove(&at)) else { return };
+            let Some(mut all) = next.and_then(|at| lanes.held.remove(&at)) else { return };
             let offered = lanes.offered.entry((run, lane)).or_default();
+            // Several may wait for one number, where their origin holds back, or held back, what lies between.
+            all.sort_by_key(|held| held.key.seq);
             for held in all {
+                let late = offered.contains(held.key.seq);
                 offered.insert(held.prev.min(held.key.seq - 1) + 1, held.key.seq);
                 if let Some(body) = held.body {
-                    self.actions.push_back(Action::Ready { body, out_of_order: false });
+                    self.actions.push_back(Action::Ready { body, out_of_order: late });
                 }
             }
         }

@@ -8,7 +8,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use meshbridge_event::Event;
+use meshbridge_policy::shown;
 use meshbridge_routing::{BridgeId, EventKey};
+use meshbridge_topic::Topic;
 
 use super::super::judge::Refusal;
 
@@ -17,9 +20,9 @@ pub(super) const LISTED_MAX: usize = 10_000;
 
 /// Names a held pair: `<body>@<bridge>`. In the order in which the events were accepted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct HeldId {
-    pub(super) body: u64,
-    pub(super) destination: BridgeId,
+pub(in crate::pipeline) struct HeldId {
+    pub(in crate::pipeline) body: u64,
+    pub(in crate::pipeline) destination: BridgeId,
 }
 
 impl fmt::Display for HeldId {
@@ -60,10 +63,22 @@ pub(in crate::pipeline) struct HeldPair {
 }
 
 impl HeldPair {
-    pub(super) fn hold_by(&mut self, refusal: &Refusal) {
-        self.rule = refusal.by.as_str().into();
-        self.layer.clone_from(&refusal.layer);
-        self.message.clone_from(&refusal.message);
+    /// When it was accepted and how large it is the core knows.
+    pub(super) fn new(key: &EventKey, topic: &Topic, event: &Event, refusal: &Refusal) -> HeldPair {
+        HeldPair {
+            key: key.clone(),
+            zone: String::new(),
+            rule: refusal.by.as_str().into(),
+            layer: refusal.layer.clone(),
+            message: refusal.message.clone(),
+            since_ms: 0,
+            size_bytes: 0,
+            topic: shown(topic.as_str()),
+            id: shown(event.id()),
+            source: shown(event.source()),
+            ty: shown(event.ty()),
+            publisher: None,
+        }
     }
 }
 
@@ -102,5 +117,54 @@ impl Listed {
     /// In order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&HeldId, &HeldPair)> {
         self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshbridge_routing::Run;
+
+    use super::*;
+
+    fn id(body: u64) -> HeldId {
+        HeldId { body, destination: BridgeId::parse("far").expect("an id") }
+    }
+
+    fn pair(rule: &str) -> HeldPair {
+        let origin = BridgeId::parse("near").expect("an id");
+        HeldPair {
+            key: EventKey { origin, run: Run { epoch: 1, nonce: 1 }, lane: 0, seq: 1 },
+            zone: String::new(),
+            rule: rule.into(),
+            layer: String::new(),
+            message: None,
+            since_ms: 0,
+            size_bytes: 0,
+            topic: String::new(),
+            id: String::new(),
+            source: String::new(),
+            ty: String::new(),
+            publisher: None,
+        }
+    }
+
+    #[test]
+    fn a_full_list_takes_news_of_what_it_has_and_nothing_else() {
+        let mut listed = Listed::default();
+        assert!((0..LISTED_MAX as u64).all(|body| listed.insert(id(body), pair("a/one"))));
+        assert!(!listed.insert(id(LISTED_MAX as u64), pair("a/one")) && listed.room() == 0);
+        assert!(listed.insert(id(7), pair("b/two")), "the same pair, held by another rule");
+        assert_eq!((listed.len(), listed.get(&id(7)).map(|pair| &*pair.rule)), (LISTED_MAX, Some("b/two")));
+        assert!(listed.remove(&id(3)) && listed.insert(id(LISTED_MAX as u64), pair("a/one")));
+    }
+
+    #[test]
+    fn an_id_survives_its_text() {
+        for body in [0, 31, u64::MAX] {
+            assert_eq!(id(body).to_string().parse(), Ok(id(body)));
+        }
+        for text in ["", "1f", "@far", "1f@", "zz@far", "1f@far@far", "11111111111111111@far"] {
+            assert!(text.parse::<HeldId>().is_err(), "{text}");
+        }
     }
 }
