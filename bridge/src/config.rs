@@ -1,6 +1,7 @@
 //! `kind: Bridge`: one node's own configuration, as users write it and as the bridge uses it.
 
 mod audit_log;
+mod listeners;
 mod quarantine;
 mod webhooks;
 
@@ -17,6 +18,7 @@ use crate::link::PeerAddress;
 use crate::listeners::{ListenerKind, ListenerSettings, TlsFiles};
 use crate::pipeline::{QuarantineOptions, Quota, Quotas};
 
+use listeners::{ADMIN, LISTENER};
 use webhooks::WebhookConfig;
 
 /// Files of the spool at least: what is written, what is ready, the reserve.
@@ -29,36 +31,6 @@ static DATA_KEY: Shape = Shape::Map(&[
         "file with the version in use, as `meshbridge policy keygen` writes it",
     ),
     Key::optional("older", &Shape::Dict(&Shape::Text), "version: file, for reading what older keys made"),
-]);
-
-static CLIENT_TLS: Shape = Shape::Map(&[
-    Key::required("certificate", &Shape::Text, "PEM file with the server's chain, leaf first"),
-    Key::required("key", &Shape::Text, "PEM file with its private key"),
-    Key::optional("clientCa", &Shape::Text, "PEM file; clients must then present a certificate signed by it"),
-]);
-
-const LISTEN: Key = Key::required("listen", &Shape::Text, "address:port");
-const TLS: Key = Key::optional("tls", &CLIENT_TLS, "without it the listener is cleartext");
-const TOKENS: Key =
-    Key::optional("tokens", &Shape::Text, "file with bearer tokens: a list of {token, principal}");
-const ORIGINS: Key = Key::optional(
-    "origins",
-    &Shape::List { of: &Shape::Text, non_empty: false },
-    "web origins that may open a WebSocket",
-);
-
-static LISTENER: Shape = Shape::Map(&[LISTEN, TLS, TOKENS, ORIGINS]);
-
-static ADMIN: Shape = Shape::Map(&[
-    LISTEN,
-    TLS,
-    TOKENS,
-    ORIGINS,
-    Key::optional(
-        "releasers",
-        &quarantine::RELEASERS,
-        "principal: layers whose rules it may release quarantined events from; nobody by default",
-    ),
 ]);
 
 static SPEC: Shape = Shape::Map(&[

@@ -419,6 +419,10 @@ impl World {
             self.effect(node, effect)?;
         }
         self.start_clock(node);
+        if self.report.held > 0 {
+            // What it had offered before a held number it does not know any more: then that one comes unmarked.
+            self.nodes[node].last_offered.clear();
+        }
         let epoch = self.nodes[node].disk.epoch;
         let highest = self.epochs.entry(node).or_default();
         if epoch <= *highest {
