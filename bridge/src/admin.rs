@@ -1,5 +1,5 @@
 //! The admin port: health, metrics and the state of the bridge as JSON. It changes nothing
-//! but dead letters, and whether other bridges are drained or removed.
+//! but dead letters, what is held in quarantine, and whether other bridges are drained or removed.
 //!
 //! On loopback it answers without credentials, so a page in a browser on the same machine is the outsider to keep
 //! out: `Host` must name the loopback and `Origin`, where there is one, too (RELIABILITY G13). Anywhere else the
@@ -8,6 +8,7 @@
 mod delivery;
 mod guard;
 mod peers;
+mod quarantine;
 mod state;
 mod views;
 
@@ -43,6 +44,9 @@ pub(crate) fn router(state: Arc<AdminState>, guard: HostGuard) -> Router {
         .route("/v1/dlq", get(delivery::dead_letters))
         .route("/v1/dlq/replay", post(delivery::replay))
         .route("/v1/dlq/purge", post(delivery::purge))
+        .route("/v1/quarantine", get(quarantine::list))
+        .route("/v1/quarantine/release", post(quarantine::release))
+        .route("/v1/quarantine/refuse", post(quarantine::refuse))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .with_state(state)

@@ -41,7 +41,7 @@ use crate::journal::{self, Journal};
 use crate::link::{ConfiguredLink, Direction, Links, PeerEndpoint, SessionContext, accept_peers, dial_peer};
 use crate::listeners;
 use crate::metrics::Metrics;
-use crate::pipeline::{Pipeline, PipelineParts, Webhooks};
+use crate::pipeline::{Pipeline, PipelineParts, Quarantine, Webhooks};
 use crate::policy_store::PolicyStore;
 use crate::router_task::{self, Command, RouterTask};
 use crate::sealing::Sealing;
@@ -95,6 +95,8 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     let audit = AuditLog::open(&node.data_dir.join(audit::DIRECTORY), node.audit, redact);
     let audit = Arc::new(audit.context("cannot keep the log of decisions")?);
     let reset_seed = data.secret("reset-key").context("cannot use the data directory")?;
+    let quarantine = Quarantine::open(&node.data_dir, node.quarantine.clone())
+        .context("cannot read what people said of quarantined events")?;
     let opened = journal::open(&node.data_dir.join("spool"), node.spool, &bridge, accept_missing)?;
     let damaged = journal::report(&opened.recovered, &opened.lost);
     let run = opened.recovered.run;
@@ -160,6 +162,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
             router: router_handle.clone(),
             sealing,
             audit: Arc::clone(&audit),
+            quarantine,
             metrics: Arc::clone(&metrics),
         },
         core,

@@ -41,7 +41,7 @@ use std::time::Duration;
 pub(crate) use format::Checkpoint;
 pub(crate) use open::OpenAuditError;
 pub(crate) use queue::{Figures, QUEUE_BYTES_MAX, State};
-pub(crate) use record::{EventName, Finding, Record, Redact, Rule, Verdict};
+pub(crate) use record::{EventName, Finding, Record, Redact, Rule, Ruling, Verdict};
 pub(crate) use walk::{Broken, Entry, Report, WalkError, walk};
 pub(crate) use watch::AuditWatch;
 

@@ -8,6 +8,7 @@ mod demo;
 mod federation;
 mod peers;
 mod policy;
+mod quarantine;
 mod run;
 mod spool;
 mod up;
@@ -55,6 +56,9 @@ enum Command {
     /// Work with dead letters
     #[command(subcommand)]
     Dlq(client::DlqCommand),
+    /// Work with quarantined events: look at what rules hold until a person decides, release it, refuse it
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// Look into a spool without changing it
     #[command(subcommand)]
     Spool(spool::Command),
@@ -122,6 +126,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Delivery(arguments) => client::delivery(&arguments),
         Command::Trace(arguments) => client::trace(&arguments),
         Command::Dlq(command) => client::dlq(&command),
+        Command::Quarantine(command) => quarantine::run(&command),
         Command::Spool(command) => spool::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Cert(command) => cert::run(&command),

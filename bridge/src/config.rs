@@ -1,6 +1,8 @@
 //! `kind: Bridge`: one node's own configuration, as users write it and as the bridge uses it.
 
 mod audit_log;
+mod listeners;
+mod quarantine;
 mod webhooks;
 
 use std::net::SocketAddr;
@@ -14,8 +16,9 @@ use meshbridge_routing::{BridgeId, ZoneName};
 use crate::data_keys::DataKeyFile;
 use crate::link::PeerAddress;
 use crate::listeners::{ListenerKind, ListenerSettings, TlsFiles};
-use crate::pipeline::{Quota, Quotas};
+use crate::pipeline::{QuarantineOptions, Quota, Quotas};
 
+use listeners::{ADMIN, LISTENER};
 use webhooks::WebhookConfig;
 
 /// Files of the spool at least: what is written, what is ready, the reserve.
@@ -28,23 +31,6 @@ static DATA_KEY: Shape = Shape::Map(&[
         "file with the version in use, as `meshbridge policy keygen` writes it",
     ),
     Key::optional("older", &Shape::Dict(&Shape::Text), "version: file, for reading what older keys made"),
-]);
-
-static CLIENT_TLS: Shape = Shape::Map(&[
-    Key::required("certificate", &Shape::Text, "PEM file with the server's chain, leaf first"),
-    Key::required("key", &Shape::Text, "PEM file with its private key"),
-    Key::optional("clientCa", &Shape::Text, "PEM file; clients must then present a certificate signed by it"),
-]);
-
-static LISTENER: Shape = Shape::Map(&[
-    Key::required("listen", &Shape::Text, "address:port"),
-    Key::optional("tls", &CLIENT_TLS, "without it the listener is cleartext"),
-    Key::optional("tokens", &Shape::Text, "file with bearer tokens: a list of {token, principal}"),
-    Key::optional(
-        "origins",
-        &Shape::List { of: &Shape::Text, non_empty: false },
-        "web origins that may open a WebSocket",
-    ),
 ]);
 
 static SPEC: Shape = Shape::Map(&[
@@ -93,7 +79,7 @@ static SPEC: Shape = Shape::Map(&[
         ]),
         "where clients reach this bridge",
     ),
-    Key::required("admin", &LISTENER, "health, metrics and state; loopback, or mutual TLS"),
+    Key::required("admin", &ADMIN, "health, metrics and state; loopback, or mutual TLS"),
     Key::required(
         "policy",
         &Shape::Map(&[
@@ -159,6 +145,7 @@ static SPEC: Shape = Shape::Map(&[
         ]),
         "how much may wait",
     ),
+    Key::optional("quarantine", &quarantine::SHAPE, "events that rules hold until a person decides"),
     Key::optional("webhooks", &webhooks::SHAPE, "pushing to the webhooks of subscriptions"),
     Key::optional(
         "limits",
@@ -257,6 +244,7 @@ pub(crate) struct Node {
     pub(crate) spool: SpoolSettings,
     pub(crate) audit: crate::audit::Options,
     pub(crate) quotas: Quotas,
+    pub(crate) quarantine: QuarantineOptions,
     pub(crate) webhooks: WebhookConfig,
     pub(crate) tls: PeerTls,
     pub(crate) peering_listen: SocketAddr,
@@ -423,6 +411,7 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
         policy_directories: directories.iter().filter_map(Yaml::text).map(|dir| base.join(dir)).collect(),
         http: client("http")?,
         grpc: client("grpc")?,
+        quarantine: quarantine::lower(spec.get("quarantine"), section("admin")?, &federation)?,
         admin: lower_listener(section("admin")?, base).context("listener `admin`")?,
         event_bytes_max: limit("eventBytes", meshbridge_event::limits::EVENT_BYTES_MAX),
         batch_bytes_max: limit("batchBytes", meshbridge_event::limits::BATCH_BYTES_MAX),

@@ -99,6 +99,8 @@ pub(crate) struct Metrics {
     audit_queued_bytes: IntGauge,
     audit_state: IntGauge,
     pub(crate) tasks: IntGauge,
+    pub(crate) quarantine_held: IntGauge,
+    quarantine_ended: IntCounterVec,
     pending: prometheus::IntGaugeVec,
     pub(crate) unbalanced: IntGauge,
     pub(crate) producer_window: IntGauge,
@@ -202,7 +204,7 @@ impl Metrics {
             ),
             out_of_order: counter(
                 "meshbridge_events_out_of_order_total",
-                "Events offered although an earlier one of their lane was missing; moves after a wait of 60 seconds.",
+                "Events offered although an earlier one of their lane was missing, after a wait of 60 seconds, or after a later one, as what was held.",
             ),
             group_moves: counter(
                 "meshbridge_group_moves_total",
@@ -265,6 +267,15 @@ impl Metrics {
             tasks: gauge(
                 "meshbridge_tasks",
                 "Tasks that live now; what connections, links and subscriptions hold.",
+            ),
+            quarantine_held: gauge(
+                "meshbridge_quarantine_held",
+                "Pairs of own events and a destination that a rule holds until a person decides.",
+            ),
+            quarantine_ended: counters(
+                "meshbridge_quarantine_ended_total",
+                "Held pairs that a person released or refused, or that nobody decided about in time.",
+                &["how"],
             ),
             pending: register(
                 &registry,
@@ -395,6 +406,10 @@ impl Metrics {
 
     pub(crate) fn on_out_of_order(&self) {
         self.out_of_order.inc();
+    }
+
+    pub(crate) fn on_quarantine_ended(&self, how: &str) {
+        self.quarantine_ended.with_label_values(&[how]).inc();
     }
 
     pub(crate) fn set_pending(&self, destination: &str, pairs: u64) {

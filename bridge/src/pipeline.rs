@@ -18,6 +18,7 @@ mod dead_letters;
 mod dedup;
 mod driver;
 mod durable;
+mod form;
 mod forward;
 mod groups;
 mod intake;
@@ -34,6 +35,7 @@ mod parking;
 mod plan;
 mod principal;
 mod push;
+mod quarantine;
 mod quotas;
 mod recent;
 mod reception;
@@ -62,6 +64,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use principal::Principal;
 pub(crate) use push::Webhooks;
+pub(crate) use quarantine::{HeldView, Quarantine, QuarantineOptions, RulingRefused, Which};
 pub(crate) use quotas::{Quota, Quotas};
 pub(crate) use recent::{DEAD_LETTERS_MAX, DeadLetter, rfc3339};
 pub(crate) use settings::{OnRetry, Wished};
@@ -112,6 +115,8 @@ pub(crate) struct Accepted {
     pub(crate) destinations: Vec<BridgeId>,
     /// Interested bridges that a rule keeps it from.
     pub(crate) denied: Vec<Denied>,
+    /// Of the destinations, those that it does not go to before a person has decided.
+    pub(crate) held: Vec<Held>,
     /// Interested bridges that it does not go to for another reason.
     pub(crate) left_out: Vec<(BridgeId, LeftOut)>,
     /// The publisher has said this before; the key is that of the first time.
@@ -122,7 +127,15 @@ pub(crate) struct Accepted {
 
 impl Accepted {
     fn new(key: EventKey, destinations: Vec<BridgeId>, denied: Vec<Denied>) -> Accepted {
-        Accepted { key, destinations, denied, left_out: Vec::new(), duplicate: false, reached: None }
+        Accepted {
+            key,
+            destinations,
+            denied,
+            held: Vec::new(),
+            left_out: Vec::new(),
+            duplicate: false,
+            reached: None,
+        }
     }
 }
 
@@ -157,6 +170,14 @@ pub(crate) struct Denied {
     /// The rule, `<policy>/<rule>` or `default-deny@<layer>`.
     pub(crate) by: String,
     pub(crate) disposition: String,
+}
+
+/// A destination that is pending until a person has decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) destination: BridgeId,
+    /// The rule, `<policy>/<rule>`.
+    pub(crate) by: String,
 }
 
 /// Why a batch was not taken; nothing of it was.
@@ -212,6 +233,7 @@ pub(crate) struct PipelineParts {
     pub(crate) router: RouterHandle,
     pub(crate) sealing: Sealing,
     pub(crate) audit: Arc<AuditLog>,
+    pub(crate) quarantine: Quarantine,
     pub(crate) metrics: Arc<Metrics>,
 }
 

@@ -87,6 +87,7 @@ fn decide(criterion: &mut Criterion) {
                 buckets: None,
                 keys: &keys,
                 randomness: &randomness,
+                released: &[],
                 trace: false,
             };
             program.decide(&request, &mut scratch).verdict

@@ -21,6 +21,7 @@ mod reception;
 mod scratch;
 
 use std::fmt;
+use std::sync::Arc;
 
 use meshbridge_event::{DataKind, Event};
 use meshbridge_topic::Topic;
@@ -64,6 +65,9 @@ pub struct Request<'a> {
     pub keys: &'a dyn KeyRing,
     /// The same randomness makes the same bytes.
     pub randomness: &'a Randomness,
+    /// Ids of rules that a person has released this event from: for it and these zones they are waived. What carries it
+    /// on the way is judged with them all the same.
+    pub released: &'a [Arc<str>],
     /// Whether the report lists every rule that applied.
     pub trace: bool,
 }

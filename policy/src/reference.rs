@@ -38,10 +38,7 @@ pub(crate) fn said(program: &Program, request: &Request<'_>, facts: &impl crate:
         if applies == Truth::No || (applies == Truth::Unknown && rule.is_permit()) {
             continue;
         }
-        let is_waived = program.waivers.iter().any(|waiver| {
-            *waiver.rule == *rule.id && waiver.expires > request.now && holds(&waiver.matcher) == Truth::Yes
-        });
-        if is_waived {
+        if is_waived(program, request, rule, &holds) {
             said.waived.push(rule.id.to_string());
             continue;
         }
@@ -87,6 +84,19 @@ pub(crate) fn said(program: &Program, request: &Request<'_>, facts: &impl crate:
     said
 }
 
+/// By a document, or because a person has released the event from the rule.
+fn is_waived(
+    program: &Program,
+    request: &Request<'_>,
+    rule: &Rule,
+    holds: &impl Fn(&Match) -> Truth,
+) -> bool {
+    let by_document = program.waivers.iter().any(|waiver| {
+        *waiver.rule == *rule.id && waiver.expires > request.now && holds(&waiver.matcher) == Truth::Yes
+    });
+    by_document || !rule.is_permit() && request.released.contains(&rule.id)
+}
+
 /// The event without the optional attributes that fail.
 fn stripped(
     program: &Program,
@@ -101,9 +111,7 @@ fn stripped(
         let excepted = rule.except.as_ref().map_or(Truth::No, holds);
         let applies = rule.speaks(&program.federation, request.context, request.from, request.to)
             && holds(&rule.matcher).and(excepted.not()) == Truth::Yes;
-        let is_waived = program.waivers.iter().any(|waiver| {
-            *waiver.rule == *rule.id && waiver.expires > request.now && holds(&waiver.matcher) == Truth::Yes
-        });
+        let is_waived = is_waived(program, request, rule, holds);
         if rule.on_violation != OnViolation::Strip || !applies || is_waived {
             continue;
         }

@@ -8,6 +8,7 @@
 //! ```
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod after;
 mod codec;
 mod control;
 pub mod data;
@@ -17,6 +18,7 @@ mod notice;
 mod relay;
 mod table;
 
+pub use after::{AFTER_EXTENSION, decode_after, encode_after};
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use control::{Delta, Head, Message, SnapshotChunk};
 pub use groups::{FRAME_GROUPS_MAX, GROUPS_EXTENSION, GroupTarget, decode_groups, encode_groups};

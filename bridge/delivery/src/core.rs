@@ -14,6 +14,7 @@
 mod api;
 mod exchange;
 mod groups;
+mod held;
 mod local;
 mod receiver;
 mod removal;
@@ -45,6 +46,8 @@ enum Waiting {
     Taken {
         key: EventKey,
         prev: u64,
+        /// The number that it is offered after: `prev`, or one before it.
+        after: u64,
         body: Option<u64>,
     },
     /// Outcomes for this origin may be told up to here.
@@ -265,7 +268,10 @@ impl Core {
                 let Some(event) = self.state.events.get(&body) else { return };
                 let local = event.local_open;
                 for bridge in event.destinations.clone() {
-                    self.peers.entry(bridge.clone()).or_default().sender.unsent.insert(body);
+                    let sender = &mut self.peers.entry(bridge.clone()).or_default().sender;
+                    if !sender.held.contains(body) {
+                        sender.unsent.insert(body);
+                    }
                     fresh.insert(bridge);
                 }
                 if local {
@@ -276,7 +282,9 @@ impl Core {
                 self.on_skipped_durable(&origin, run, lane, &ranges)
             }
             Waiting::Effect(effect) => self.actions.push_back(Action::Effect(effect)),
-            Waiting::Taken { key, prev, body } => self.on_taken_durable(&key, prev, body, now),
+            Waiting::Taken { key, prev, after, body } => {
+                self.on_taken_durable(&key, (prev, after), body, now)
+            }
             Waiting::Outcomes { origin, spool, upto } => {
                 if self.state.sources.get(&origin).map_or(0, Source::spool) != spool {
                     return;

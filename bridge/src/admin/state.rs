@@ -64,6 +64,7 @@ impl AdminState {
         for account in self.pipeline.accounts().0 {
             self.metrics.set_pending(&account.destination, account.pending);
         }
+        self.metrics.quarantine_held.set(number(self.pipeline.held_pairs() as u64));
         self.pipeline.audit();
     }
 }

@@ -110,15 +110,32 @@ pub(crate) struct Record<'a> {
     pub(crate) generation: [u8; 32],
     /// Nanoseconds that it took to decide.
     pub(crate) cost: u64,
-    /// Who published or subscribes, as authenticated.
+    /// Who published or subscribes, or who ruled, as authenticated.
     pub(crate) principal: Option<&'a str>,
+    /// A person has said this, or nobody has in time.
+    pub(crate) ruling: Option<Ruling<'a>>,
+}
+
+/// What became of a quarantined event, and why.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ruling<'a> {
+    /// `release`, `refuse` or `timeout`.
+    pub(crate) what: &'a str,
+    /// The event's key.
+    pub(crate) key: &'a str,
+    pub(crate) destination: &'a str,
+    pub(crate) reason: Option<&'a str>,
 }
 
 impl Record<'_> {
     /// A plain permit may be left out; not one that edited the event, that only a waiver made, or that a warning is about.
     /// Shadow rules are trials on live traffic and are sampled with it.
     pub(super) fn must_be_kept(&self) -> bool {
-        self.verdict != Verdict::Forward || self.edited || !self.waived.is_empty() || !self.warned.is_empty()
+        self.verdict != Verdict::Forward
+            || self.edited
+            || self.ruling.is_some()
+            || !self.waived.is_empty()
+            || !self.warned.is_empty()
     }
 
     /// The canonical body: a JSON object with its keys in this order and empty ones left out.
@@ -155,6 +172,12 @@ impl Record<'_> {
             generation: hex(&self.generation),
             cost: self.cost,
             principal: self.principal.map(|principal| clip(principal, TEXT_BYTES_MAX)),
+            ruling: self.ruling.map(|ruling| WrittenRuling {
+                what: clip(ruling.what, NAME_BYTES_MAX),
+                key: clip(ruling.key, NAME_BYTES_MAX),
+                destination: clip(ruling.destination, NAME_BYTES_MAX),
+                reason: ruling.reason.map(|reason| redact.text(reason, TEXT_BYTES_MAX)),
+            }),
         };
         let body = serde_json::to_vec(&written).expect("strings and numbers are JSON");
         debug_assert!(body.starts_with(DECISION));
@@ -194,6 +217,17 @@ struct Written<'a> {
     cost: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     principal: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ruling: Option<WrittenRuling<'a>>,
+}
+
+#[derive(Serialize)]
+struct WrittenRuling<'a> {
+    what: Cow<'a, str>,
+    key: Cow<'a, str>,
+    destination: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize)]

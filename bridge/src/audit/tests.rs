@@ -54,6 +54,7 @@ pub(super) fn denial(id: &str) -> Record<'_> {
         generation: [0xab; 32],
         cost: 12,
         principal: None,
+        ruling: None,
     }
 }
 

@@ -425,7 +425,12 @@ fn end_dead_letters(arguments: &DlqArguments, what: &str) -> Outcome {
     Ok(())
 }
 
-fn show(arguments: &AdminArguments, answer: &Value, list: &str, columns: &[&str]) -> Outcome {
+/// As it may stand in a path or a query.
+pub(super) fn escaped(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+pub(super) fn show(arguments: &AdminArguments, answer: &Value, list: &str, columns: &[&str]) -> Outcome {
     if arguments.output == Output::Json {
         println!("{answer:#}");
         return Ok(());

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::client::{AdminArguments, fetch, peers as links, post};
+use super::client::{AdminArguments, escaped, fetch, peers as links, post};
 use super::{Failure, Outcome, Output};
 
 /// How often a drained bridge is looked at.
@@ -116,8 +116,4 @@ fn print(arguments: &AdminArguments, answer: &Value, columns: &[&str]) {
         let value = answer[*column].as_str().map_or_else(|| answer[*column].to_string(), str::to_owned);
         println!("{column:10} {value}");
     }
-}
-
-fn escaped(bridge: &str) -> String {
-    percent_encoding::utf8_percent_encode(bridge, percent_encoding::NON_ALPHANUMERIC).to_string()
 }

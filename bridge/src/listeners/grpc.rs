@@ -39,7 +39,7 @@ pub(super) mod api {
 
 use api::meshbridge::v1::bridge_server::{Bridge, BridgeServer};
 use api::meshbridge::v1::{
-    Ack, Denied, Ended, LeftOut, PublishBatchReply, PublishBatchRequest, PublishReply, PublishRequest,
+    Ack, Denied, Ended, Held, LeftOut, PublishBatchReply, PublishBatchRequest, PublishReply, PublishRequest,
     SubscribeRequest,
 };
 
@@ -153,6 +153,11 @@ fn reply(accepted: &Accepted) -> PublishReply {
             })
             .collect(),
         duplicate: accepted.duplicate,
+        held: accepted
+            .held
+            .iter()
+            .map(|held| Held { destination: held.destination.to_string(), by: held.by.clone() })
+            .collect(),
         left_out: accepted
             .left_out
             .iter()

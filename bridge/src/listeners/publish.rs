@@ -158,6 +158,13 @@ pub(super) fn reply(accepted: &Accepted) -> serde_json::Value {
     let destinations: Vec<&str> = accepted.destinations.iter().map(|bridge| bridge.as_str()).collect();
     let mut reply =
         serde_json::json!({"key": accepted.key.to_string(), "destinations": destinations, "denied": denied});
+    if !accepted.held.is_empty() {
+        let held = accepted
+            .held
+            .iter()
+            .map(|held| serde_json::json!({"destination": held.destination.as_str(), "by": held.by}));
+        reply["held"] = held.collect();
+    }
     if !accepted.left_out.is_empty() {
         let left_out = accepted.left_out.iter().map(
             |(bridge, reason)| serde_json::json!({"destination": bridge.as_str(), "reason": reason.name()}),

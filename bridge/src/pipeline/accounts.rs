@@ -12,6 +12,8 @@ use serde::Serialize;
 use super::membership::standing_name;
 use super::{Inner, Pipeline, lock};
 
+/// Why a pair is pending that waits for a person.
+const QUARANTINED: &str = "quarantined";
 /// Ends of pairs that `trace` can still tell.
 const ENDS_MAX: usize = 50_000;
 
@@ -191,11 +193,14 @@ impl Pipeline {
                 for (bridge, destination) in &state.destinations {
                     let awaited = destination.awaiting.get(&(key.run, key.lane));
                     let stored = awaited.is_some_and(|set| set.contains(key.seq));
-                    let pending = destination.pending(key.run, key.lane, key.seq).is_some();
+                    let pending = destination.pending(key.run, key.lane, key.seq);
+                    let held = pending.is_some_and(|pending| core.is_held(pending.body, bridge));
+                    let pending = pending.is_some();
                     let local = *bridge == state.own && kept.is_some_and(|event| event.local_open);
                     if stored || pending || local {
                         let word = if pending { "pending" } else { "stored" };
-                        pairs.push(PairView { destination: bridge.to_string(), state: word, why: None });
+                        let why = held.then(|| QUARANTINED.to_owned());
+                        pairs.push(PairView { destination: bridge.to_string(), state: word, why });
                     }
                 }
             } else if state.sources.get(&key.origin).is_some_and(|source| source.has(key)) && ended.is_empty()

@@ -16,7 +16,7 @@ use super::plan::Planned;
 use super::quotas::Full;
 use super::stored::Stored;
 use super::waiters::{AckLevel, Waiting};
-use super::{Accepted, Inner, Principal, PublishRefused, lock};
+use super::{Accepted, Held, Inner, Principal, PublishRefused, lock};
 use crate::link::FrameDestinations;
 use crate::metrics::DropReason;
 use crate::policy_store::Generation;
@@ -114,6 +114,9 @@ impl Inner {
                     let own = local.then(|| self.parts.own.clone());
                     waiters.push((at, self.durable.waiters.add(&one.key, body, remote, own, *unchosen)));
                 }
+                for (bridge, _) in &plan.held {
+                    core.hold(body, forwarding.bridge(*bridge).0, std::time::Instant::now());
+                }
                 for (bridge, reason) in left_out.get(at).into_iter().flatten() {
                     self.parts.metrics.on_left_out(reason.name());
                     // A removed bridge is one without interest, whatever a neighbour still says.
@@ -130,7 +133,11 @@ impl Inner {
         });
         let results = admitted.into_iter().zip(planned).zip(targets.into_iter().zip(left_out));
         let accepted = results.map(|((one, plan), ((remote, local, unchosen), left_out))| {
-            if one.body.is_some() {
+            let held = held_of(forwarding, &plan, &remote);
+            if let Some(body) = one.body {
+                if !held.is_empty() {
+                    self.list_held(generation, forwarding, principal, (body, &one.key), &plan);
+                }
                 if unchosen > 0 {
                     // A member may have come while it was admitted.
                     self.unchosen.changed();
@@ -139,7 +146,7 @@ impl Inner {
                     let destination = forwarding.bridge(*bridge).0;
                     self.on_refused_here(&one.key, &plan.topic, &plan.event, destination.as_str(), refusal);
                 }
-                if !plan.variants.is_empty() {
+                if !plan.variants.is_empty() || !held.is_empty() {
                     lock(&self.recent).insert(one.key.clone(), plan.topic.clone(), plan.event.clone());
                 }
             }
@@ -147,6 +154,7 @@ impl Inner {
             let duplicate = one.is_duplicate();
             let left_out = named_ones(left_out);
             Accepted {
+                held,
                 duplicate,
                 left_out,
                 ..Accepted::new(one.key, own.into_iter().chain(remote).collect(), plan.denied)
@@ -156,6 +164,15 @@ impl Inner {
         self.parts.metrics.on_published(events, unrouted);
         Ok(Admission { accepted, ticket, waiters })
     }
+}
+
+/// Destinations that it does not go to before a person has decided, as the publisher hears of them.
+fn held_of(forwarding: &Forwarding, plan: &Planned, remote: &[BridgeId]) -> Vec<Held> {
+    let held = plan.held.iter().map(|(bridge, refusal)| Held {
+        destination: forwarding.bridge(*bridge).0.clone(),
+        by: refusal.by.clone(),
+    });
+    held.filter(|held| remote.contains(&held.destination)).collect()
 }
 
 /// Consumer groups that wait for a bridge with a member.
@@ -181,7 +198,7 @@ fn new_event(
     {
         choices.groups_only.push(own.clone());
     }
-    let indices = plan.variants.iter().flat_map(|variant| &variant.destinations).filter(|_| !over);
+    let indices = plan.pending().filter(|_| !over);
     NewEvent {
         producer: producer(&principal.0, plan.event.source(), plan.event.id()),
         lane: lane_of(plan.topic.as_str(), partition(&plan.event)),
@@ -189,7 +206,7 @@ fn new_event(
         payload: plan.event.encoded().clone(),
         expires: end.unwrap_or(0),
         retain_delivered: topic.retain == Retain::Delivered,
-        destinations: indices.map(|index| forwarding.bridge(*index).0.clone()).collect(),
+        destinations: indices.map(|index| forwarding.bridge(index).0.clone()).collect(),
         groups: if over { SmallVec::new() } else { groups.iter().chain(&plan.here).copied().collect() },
         local: (plain_here || !plan.here.is_empty()) && !over,
         choices,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use meshbridge_delivery::{Arrival as Known, Arrived, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::{Context, ZoneIndex};
-use meshbridge_routing::wire::{NoticeKind, data::payload_digest, decode_groups, hops_crossed};
+use meshbridge_routing::wire::{NoticeKind, data::payload_digest, decode_after, decode_groups, hops_crossed};
 use meshbridge_routing::{BridgeId, EventKey, Forwarding, GroupName, ZoneName};
 use meshbridge_spool::fail_point;
 use meshbridge_topic::Topic;
@@ -47,6 +47,9 @@ impl Pipeline {
 
 /// The event as it is kept, or how it ends.
 type Judged = Result<(Arrived, Arc<Stored>), Outcome>;
+
+/// Its predecessor as far as what is settled goes, and the number that it may be offered after.
+type Follows = (u64, u64);
 
 /// A frame for this bridge, of a known origin and with whole bytes.
 #[derive(Debug)]
@@ -143,18 +146,18 @@ impl Inner {
         let wall = self.durable.wall();
         fail_point!("destination.before-append");
         self.durable.with(|core| {
-            for (key, prev, verdict) in taken {
+            for (key, (prev, after), verdict) in taken {
                 // Another link may have brought it meanwhile.
                 if core.classify(&key, now) != Known::New {
                     continue;
                 }
                 match verdict {
                     Ok((arrived, stored)) => {
-                        if let Some(body) = core.take(arrived, wall) {
+                        if let Some(body) = core.take_after(arrived, after, wall) {
                             lock(&self.durable.cache).insert(body, stored);
                         }
                     }
-                    Err(outcome) => core.refuse(key, prev, outcome),
+                    Err(outcome) => core.refuse_after(key, prev, after, outcome),
                 }
             }
         });
@@ -162,11 +165,17 @@ impl Inner {
     }
 
     /// `None` where a rate has no room: the origin offers the event again.
-    fn judge_here(&self, generation: &Generation, one: Here) -> Option<(EventKey, u64, Judged)> {
+    fn judge_here(&self, generation: &Generation, one: Here) -> Option<(EventKey, Follows, Judged)> {
         let Here { frame, prev, zone, event } = one;
         let body = &frame.body;
         let key = body.key.clone();
         let hops = hops_crossed(&body.extensions, frame.hop_limit);
+        let after = decode_after(&body.extensions, &self.parts.own).unwrap_or_else(|problem| {
+            // It waits for its predecessor, as ever.
+            warn!(%key, %problem, "What an event may follow cannot be read");
+            None
+        });
+        let follows = (prev, after.unwrap_or(prev));
         let event = match self.judge_arrival(generation, Context::Ingress, &zone, &body.topic, &event, hops) {
             Verdict::Pass(edited) => edited.unwrap_or(event),
             Verdict::Wait(_) => {
@@ -175,7 +184,7 @@ impl Inner {
             }
             Verdict::Stop(refusal) => {
                 self.refuse(Context::Ingress, &frame, &refusal);
-                return Some((key, prev, Err(refusal.outcome())));
+                return Some((key, follows, Err(refusal.outcome())));
             }
         };
         let left = frame.expires.map(|expires| expires.saturating_duration_since(Instant::now()));
@@ -194,7 +203,7 @@ impl Inner {
         };
         let (topic, judged) = (body.topic.clone(), Some(generation.number));
         let stored = Stored { key: key.clone(), topic, event, expires, judged, forms: None };
-        Some((key, prev, Ok((arrived, Arc::new(stored)))))
+        Some((key, follows, Ok((arrived, Arc::new(stored)))))
     }
 
     /// Who here is to have the event.

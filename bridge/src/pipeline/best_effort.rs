@@ -98,6 +98,7 @@ impl Inner {
         forwarding: &Forwarding,
         mut planned: Vec<Planned>,
     ) -> Result<Vec<Accepted>, PublishRefused> {
+        planned.iter_mut().for_each(|plan| plan.refuse_held(forwarding));
         let left_out = self.take_out(forwarding, &mut planned);
         self.check_room(forwarding, &planned)?;
         let now = Instant::now();

@@ -9,16 +9,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use meshbridge_delivery::{Action, Alarm, Choices, ClockDoubt, Effect, GroupEnd, Outcome};
 use meshbridge_event::Event;
-use meshbridge_policy::Context;
-use meshbridge_routing::wire::{GroupTarget, data::payload_digest, encode_groups, encode_hops};
-use meshbridge_routing::{BridgeId, CarrierSet, Forwarding};
+use meshbridge_routing::wire::{
+    GroupTarget, data::payload_digest, encode_after, encode_groups, encode_hops,
+};
+use meshbridge_routing::{BridgeId, Forwarding};
 use meshbridge_spool::fail_point;
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::admission::{partition, set_of};
-use super::judge::{Asked, Refusal, Verdict};
+use super::form::Form;
+use super::judge::Verdict;
 use super::named::Lane;
 use super::stored::Stored;
 use super::subscriptions::Delivery;
@@ -82,22 +84,6 @@ impl Pipeline {
     }
 }
 
-/// The event as a destination gets it.
-struct Form {
-    payload: Bytes,
-    /// Zones that may see it on its way.
-    carriers: CarrierSet,
-}
-
-impl Form {
-    /// Forms of one class share their bytes.
-    fn is_shared_with(&self, other: &Form) -> bool {
-        self.payload.as_ptr() == other.payload.as_ptr()
-            && self.payload.len() == other.payload.len()
-            && self.carriers == other.carriers
-    }
-}
-
 impl Inner {
     fn execute_all(&self) {
         // What the core wanted when it was made.
@@ -138,6 +124,7 @@ impl Inner {
             self.on_clock(clock.doubt());
             self.tick_membership();
             self.tick_named(now);
+            self.tick_quarantine(wall, now);
         }
     }
 
@@ -177,10 +164,11 @@ impl Inner {
             Effect::Ended { key, destination, outcome } => {
                 self.parts.metrics.on_ended(outcome.name());
                 self.ends.note(key, destination, outcome);
+                self.parts.quarantine.on_ended(key, destination);
             }
             Effect::Unchosen { .. } => self.unchosen.changed(),
             Effect::Moved { from, to, .. } => self.ends.note_moved(from, to),
-            Effect::Settled { .. } => {}
+            Effect::Settled { body, destination } => self.parts.quarantine.on_settled(*body, destination),
         }
     }
 
@@ -231,9 +219,12 @@ impl Inner {
             Err(_) if self.durable.view(|core| !core.state().events.contains_key(&body)) => return,
             Err(problem) => return self.on_unreadable(body, to, &problem),
         };
-        let (choices, attempts) = self.durable.view(|core| {
+        let (choices, attempts, after) = self.durable.view(|core| {
             let event = core.state().events.get(&body);
-            (event.and_then(|event| event.choices.clone()), event.map_or(0, |event| event.attempts))
+            let choices = event.and_then(|event| event.choices.clone());
+            let follows = |(bridge, _): &(BridgeId, u64)| Some((bridge.clone(), core.follows(body, bridge)?));
+            let after: SmallVec<[(BridgeId, u64); 1]> = to.iter().filter_map(follows).collect();
+            (choices, event.map_or(0, |event| event.attempts), after)
         });
         let mut forms: SmallVec<[(Form, FrameDestinations); 2]> = SmallVec::new();
         for (bridge, prev) in to {
@@ -257,6 +248,10 @@ impl Inner {
         for (Form { payload, carriers }, destinations) in forms {
             let extension =
                 choices.as_ref().and_then(|choices| groups_of(forwarding, choices, attempts, &destinations));
+            let mine = |(bridge, _): &&(BridgeId, u64)| {
+                destinations.iter().any(|one| forwarding.bridge(one.bridge).0 == bridge)
+            };
+            let after: SmallVec<[(BridgeId, u64); 1]> = after.iter().filter(mine).cloned().collect();
             let hop_limit = forwarding.default_hop_limit(&set_of(&destinations));
             let frame = Outbound {
                 hop_limit,
@@ -267,7 +262,10 @@ impl Inner {
                     payload,
                     policy: generation.program.digest(),
                     carriers,
-                    extensions: extension.into_iter().chain([encode_hops(hop_limit)]).collect(),
+                    extensions: [extension, encode_after(&after), Some(encode_hops(hop_limit))]
+                        .into_iter()
+                        .flatten()
+                        .collect(),
                 }),
                 destinations,
                 since: now,
@@ -276,58 +274,6 @@ impl Inner {
             fail_point!("origin.before-send");
             self.forward(forwarding, frame, None);
             fail_point!("origin.after-send");
-        }
-    }
-
-    /// The bytes this destination may have; `None` where a rule forbids it now, which ends the pair.
-    fn form_for(
-        &self,
-        generation: &Generation,
-        forwarding: &Forwarding,
-        stored: &Stored,
-        body: u64,
-        bridge: &BridgeId,
-    ) -> Option<Form> {
-        let index = forwarding.index_of(bridge)?;
-        if let Some((number, forms)) = &stored.forms
-            && *number == generation.number
-            && let Some(form) = forms.iter().find(|form| !form.waits && form.destinations.contains(&index))
-        {
-            return Some(Form { payload: form.event.encoded().clone(), carriers: form.carriers.clone() });
-        }
-        let (_, zone) = forwarding.bridge(index);
-        if *zone == self.parts.own_zone {
-            return Some(Form { payload: stored.event.encoded().clone(), carriers: CarrierSet::All });
-        }
-        let program = &generation.program;
-        let asked = program.zone(zone.as_str()).map(|to| Asked {
-            context: Context::Egress,
-            from: self.parts.own_zone_index,
-            to,
-            topic: &stored.topic,
-            event: &stored.event,
-            publisher: None,
-            subscriber: None,
-            hops: 0,
-        });
-        let verdict = match &asked {
-            None => Verdict::Stop(Refusal::unknown_zone()),
-            Some(asked) => self.judge(generation, asked),
-        };
-        match verdict {
-            Verdict::Pass(edited) => {
-                let form = edited.unwrap_or_else(|| stored.event.clone());
-                let carriers =
-                    asked.map_or(CarrierSet::All, |asked| self.carriers(generation, &asked, &form));
-                Some(Form { payload: form.encoded().clone(), carriers })
-            }
-            // It counts as sent and lost: the core sends it again, and then the rate is asked again.
-            Verdict::Wait(_) => None,
-            Verdict::Stop(refusal) => {
-                self.on_refused_here(&stored.key, &stored.topic, &stored.event, bridge.as_str(), &refusal);
-                self.durable.with(|core| core.not_sent(body, bridge, refusal.outcome(), Instant::now()));
-                None
-            }
         }
     }
 

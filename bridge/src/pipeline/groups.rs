@@ -104,6 +104,17 @@ impl Inner {
                 }
                 // Every bridge with a member is behind a rule: that is how it ends, and who hears of it.
                 None if !refusals.is_empty() && refusals.len() == candidates.len() => {
+                    // A person may let it go to the best of those that are not simply forbidden.
+                    if let Some(at) = refusals.iter().position(|(_, refusal)| refusal.holds()) {
+                        let (bridge, refusal) = refusals.swap_remove(at);
+                        let id = forwarding.bridge(bridge).0.clone();
+                        if !plan.plain.contains(bridge) && !choices.groups_only.contains(&id) {
+                            choices.groups_only.push(id.clone());
+                        }
+                        choices.chosen.push((id, name));
+                        plan.hold(bridge, refusal);
+                        continue;
+                    }
                     for (bridge, refusal) in refusals {
                         if !plan.plain.contains(bridge) {
                             plan.refuse(forwarding, bridge, refusal);
@@ -127,7 +138,8 @@ impl Inner {
         if plan.variants.iter().any(|variant| variant.destinations.contains(&bridge)) {
             return Ok(());
         }
-        if let Some((_, refusal)) = plan.refused.iter().find(|(known, _)| *known == bridge) {
+        let stopped = || plan.refused.iter().chain(&plan.held);
+        if let Some((_, refusal)) = stopped().find(|(known, _)| *known == bridge) {
             return Err(refusal.clone());
         }
         let zone = forwarding.bridge(bridge).1;
@@ -257,19 +269,25 @@ impl Inner {
         let candidates = self.candidates(&forwarding, name, &here, &remote, &stored.event);
         let ready: SmallVec<[Candidate; 4]> = candidates.iter().copied().filter(|one| one.ready).collect();
         let mut refusals: SmallVec<[Refusal; 2]> = SmallVec::new();
+        let mut holding = None;
         let chosen = ready.iter().find(|candidate| match candidate.at {
             Place::Here(_) => true,
             Place::There(bridge) => {
                 match self.may_leave(&generation, &forwarding, bridge, &stored.topic, &stored.event) {
                     Ok(()) => true,
                     Err(refusal) => {
+                        if refusal.holds() {
+                            holding.get_or_insert(**candidate);
+                        }
                         refusals.push(refusal);
                         false
                     }
                 }
             }
         });
-        let Some(chosen) = chosen else {
+        // Where every bridge is behind a rule, one that only a person can open is where it waits.
+        let held = holding.filter(|_| refusals.len() == candidates.len());
+        let Some(chosen) = chosen.copied().or(held) else {
             return self.nobody_for(body, name, &candidates, refusals);
         };
         let choice = match chosen.at {

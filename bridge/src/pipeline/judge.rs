@@ -84,6 +84,8 @@ pub(super) enum Cause {
 
 /// The disposition that keeps no copy; under every other one its origin keeps the event.
 pub(super) const REJECT: &str = "reject";
+/// The one that leaves it to a person.
+const QUARANTINE: &str = "quarantine";
 
 impl Refusal {
     /// A zone that the federation document does not have: nothing is known of it, so nothing goes there.
@@ -107,6 +109,11 @@ impl Refusal {
     /// Whether its origin keeps the event.
     pub(super) fn keeps(&self) -> bool {
         self.disposition != REJECT
+    }
+
+    /// Whether its origin holds the event until a person decides. Only what a document says can be released.
+    pub(super) fn holds(&self) -> bool {
+        self.disposition == QUARANTINE && self.rule.is_some()
     }
 
     /// How the pair of the event and its destination ends.
@@ -177,9 +184,20 @@ impl Inner {
 
     /// Judges an event, records and counts the decision; a stop is logged with the rule, never with anything of the payload.
     pub(super) fn judge(&self, generation: &Generation, asked: &Asked<'_>) -> Verdict {
+        self.judge_released(generation, asked, &[])
+    }
+
+    /// The same, without the rules that a person has released the event from.
+    pub(super) fn judge_released(
+        &self,
+        generation: &Generation,
+        asked: &Asked<'_>,
+        released: &[Arc<str>],
+    ) -> Verdict {
         let begun = Instant::now();
-        let decision =
-            self.with_request(asked, |request, scratch| generation.program.decide(request, scratch));
+        let decision = self.with_request(asked, |request, scratch| {
+            generation.program.decide(&Request { released, ..*request }, scratch)
+        });
         self.record(generation, asked, &decision, begun.elapsed());
         self.note(asked.context, generation, decision)
     }
@@ -217,6 +235,7 @@ impl Inner {
             buckets: Some(&self.buckets),
             keys: &*self.parts.keys,
             randomness: &randomness,
+            released: &[],
             trace: false,
         };
         SCRATCH.with_borrow_mut(|scratch| ask(&request, scratch))

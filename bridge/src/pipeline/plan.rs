@@ -22,6 +22,8 @@ pub(super) struct Planned {
     /// One for each different set of bytes that leaves.
     pub(super) variants: SmallVec<[Variant; 2]>,
     pub(super) refused: Vec<(BridgeIndex, Refusal)>,
+    /// Destinations that it is for, and does not go to until a person has decided.
+    pub(super) held: Vec<(BridgeIndex, Refusal)>,
     pub(super) denied: Vec<Denied>,
     /// Bridges that it would go to without consumer groups.
     pub(super) plain: DestinationSet,
@@ -43,6 +45,25 @@ impl Planned {
             disposition: refusal.disposition.to_owned(),
         });
         self.refused.push((bridge, refusal));
+    }
+
+    pub(super) fn hold(&mut self, bridge: BridgeIndex, refusal: Refusal) {
+        if !self.held.iter().any(|(known, _)| *known == bridge) {
+            self.held.push((bridge, refusal));
+        }
+    }
+
+    /// For a class of delivery without a place to hold anything: what would be held is refused.
+    pub(super) fn refuse_held(&mut self, forwarding: &Forwarding) {
+        for (bridge, refusal) in std::mem::take(&mut self.held) {
+            self.refuse(forwarding, bridge, refusal);
+        }
+    }
+
+    /// Every bridge that it will be pending with.
+    pub(super) fn pending(&self) -> impl Iterator<Item = BridgeIndex> + '_ {
+        let planned = self.variants.iter().flat_map(|variant| variant.destinations.iter().copied());
+        planned.chain(self.held.iter().map(|(bridge, _)| *bridge))
     }
 }
 
@@ -93,7 +114,7 @@ impl Inner {
         let mut home: SmallVec<[BridgeIndex; 4]> = SmallVec::new();
         let mut variants: SmallVec<[Variant; 2]> = SmallVec::new();
         let mut class_variant: SmallVec<[usize; 4]> = SmallVec::new();
-        let mut refused = Vec::new();
+        let (mut refused, mut held) = (Vec::new(), Vec::new());
         for bridge in destinations.iter() {
             let (_, zone) = forwarding.bridge(bridge);
             if zone == own {
@@ -157,6 +178,7 @@ impl Inner {
             });
             match &classes[at].1 {
                 Verdict::Pass(_) | Verdict::Wait(_) => variants[class_variant[at]].destinations.push(bridge),
+                Verdict::Stop(refusal) if refusal.holds() => held.push((bridge, refusal.clone())),
                 Verdict::Stop(refusal) => refused.push((bridge, refusal.clone())),
             }
         }
@@ -175,6 +197,6 @@ impl Inner {
         let local = self.subscriptions.wants(&topic);
         let plain = destinations.clone();
         let (groups, here, choices) = (SmallVec::new(), SmallVec::new(), None);
-        Planned { topic, event, local, variants, refused, denied, plain, groups, here, choices }
+        Planned { topic, event, local, variants, refused, held, denied, plain, groups, here, choices }
     }
 }

@@ -66,9 +66,9 @@ impl Inner {
         let mut adding: SmallVec<[(BridgeIndex, Used, bool); 16]> = SmallVec::new();
         for (plan, topic) in planned.iter().zip(topics) {
             let refuse = topic.on_destination_full == OnDestinationFull::Refuse;
-            for index in plan.variants.iter().flat_map(|variant| &variant.destinations) {
-                let at = adding.iter().position(|(known, ..)| known == index).unwrap_or_else(|| {
-                    adding.push((*index, Used::default(), false));
+            for index in plan.pending() {
+                let at = adding.iter().position(|(known, ..)| *known == index).unwrap_or_else(|| {
+                    adding.push((index, Used::default(), false));
                     adding.len() - 1
                 });
                 let (_, used, strict) = &mut adding[at];

@@ -10,7 +10,8 @@ use smallvec::SmallVec;
 
 use super::Inner;
 use super::judge::{Asked, Refusal, Verdict as Outcome};
-use crate::audit::{EventName, Finding, Record, Rule, Verdict};
+use super::quarantine::HeldPair;
+use crate::audit::{EventName, Finding, Record, Rule, Ruling, Verdict};
 use crate::policy_store::Generation;
 
 type Few<T> = SmallVec<[T; 4]>;
@@ -86,6 +87,24 @@ impl Inner {
         self.parts.audit.record(&Record { verdict: Verdict::Reject, by, ..record });
     }
 
+    /// What a person said of a held event, or that nobody said anything in time.
+    pub(super) fn record_ruling_of(
+        &self,
+        verdict: Verdict,
+        held: &HeldPair,
+        principal: Option<&str>,
+        ruling: Ruling<'_>,
+    ) {
+        let generation = self.parts.policies.active();
+        let own = self.parts.own_zone_index;
+        let to = generation.program.zone(&held.zone).unwrap_or(own);
+        let name = EventName { id: &held.id, source: &held.source, kind: &held.ty };
+        let by = Some(Rule { rule: &held.rule, layer: &held.layer, place: None });
+        let (event, ruling) = (Some(name), Some(ruling));
+        let record = blank(&generation, Context::Egress, own, to, &held.topic);
+        self.parts.audit.record(&Record { verdict, event, by, principal, ruling, ..record });
+    }
+
     /// A filter that was refused to a subscriber.
     pub(super) fn record_filter(
         &self,
@@ -137,6 +156,7 @@ fn blank<'a>(
         generation: program.digest(),
         cost: 0,
         principal: None,
+        ruling: None,
     }
 }
 

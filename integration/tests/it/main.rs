@@ -22,6 +22,7 @@ mod policies;
 mod policy_diff;
 mod policy_proofs;
 mod policy_tools;
+mod quarantine;
 mod quotas;
 mod reload;
 mod restart;

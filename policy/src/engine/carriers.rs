@@ -54,13 +54,27 @@ impl Program {
     }
 
     fn may_carry(&self, request: &Request<'_>, zone: ZoneIndex, form: &Event, scratch: &mut Scratch) -> bool {
-        let transit = Request { context: Context::Transit, to: zone, event: form, trace: false, ..*request };
+        let transit = Request {
+            context: Context::Transit,
+            to: zone,
+            event: form,
+            released: &[],
+            trace: false,
+            ..*request
+        };
         match self.decide(&transit, scratch).verdict {
             Verdict::Forward { event: None } => {}
             // Also a note in `govwarn` would be an edit; transit makes none.
             _ => return false,
         }
-        let towards = Request { context: Context::Egress, to: zone, buckets: None, trace: false, ..*request };
+        let towards = Request {
+            context: Context::Egress,
+            to: zone,
+            buckets: None,
+            released: &[],
+            trace: false,
+            ..*request
+        };
         let plan = scratch.plan(self, &towards);
         if !plan.has_restrictions {
             return true;

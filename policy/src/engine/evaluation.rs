@@ -21,6 +21,8 @@ use crate::protect::{Survey, Surveyor};
 
 /// The attribute that names rules in `mode: warn` whose `onViolation` is `annotate`. Set by bridges only.
 pub(crate) const GOVWARN: &str = "govwarn";
+/// How a report names the waiver that a person's release is.
+const RELEASED: &str = "released";
 /// Rules that it names; further ones are in the decision log only.
 const GOVWARN_RULES_MAX: usize = 16;
 /// Findings that a report lists.
@@ -154,7 +156,7 @@ impl<'a> Evaluation<'a> {
                 Truth::Unknown if rule.is_permit() => continue,
                 truth => truth == Truth::Unknown,
             };
-            if let Some(waiver) = self.waiver(candidate) {
+            if let Some(waiver) = self.waiver(candidate).or_else(|| self.release(rule)) {
                 report.waived.push((RuleRef::of(rule), waiver));
                 continue;
             }
@@ -186,6 +188,13 @@ impl<'a> Evaluation<'a> {
             .iter()
             .find(in_force)
             .map(|at| std::sync::Arc::clone(&self.program.waivers[*at as usize].name))
+    }
+
+    /// What stands for the waiver where a person has released the event from the rule. A permit is nothing to be
+    /// released from.
+    fn release(&self, rule: &Rule) -> Option<std::sync::Arc<str>> {
+        let is_released = !rule.is_permit() && self.request.released.iter().any(|id| **id == *rule.id);
+        is_released.then(|| RELEASED.into())
     }
 
     /// Phase 2: the event without the optional attributes that fail, where there are such.

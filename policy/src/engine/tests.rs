@@ -172,6 +172,7 @@ fn every_case(program: &Program, mut check: impl FnMut(&Request<'_>)) {
                         buckets: None,
                         keys: &NoKeys,
                         randomness: &randomness,
+                        released: &[],
                         trace: false,
                     });
                 }
@@ -204,13 +205,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn the_engine_decides_as_the_reference_does(all in policies(layer()), waiver in any_waiver()) {
+    fn the_engine_decides_as_the_reference_does(
+        all in policies(layer()),
+        waiver in any_waiver(),
+        released in prop::collection::vec((0..3_usize, 0..3_usize), 0..3),
+    ) {
         let mut files = files(&all);
         files.extend(waiver);
+        let released: Vec<std::sync::Arc<str>> =
+            released.into_iter().map(|(policy, rule)| format!("p{policy}/r{rule}").into()).collect();
         let Some(program) = program(&files) else { return Ok(()) };
         let mut scratch = Scratch::new();
         let mut wrong = None;
         every_case(&program, |request| {
+            let request = &Request { released: &released, ..*request };
             let facts = EventFacts::new(request, program.federation(), None);
             let mut said = reference::said(&program, request, &facts);
             let decision = program.decide(request, &mut scratch);

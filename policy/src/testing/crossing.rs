@@ -175,6 +175,7 @@ pub(crate) fn request<'a>(
         buckets: None,
         keys,
         randomness,
+        released: &[],
         trace: true,
     }
 }

@@ -224,13 +224,20 @@ impl Core {
     /// Takes an event that [`Core::classify`] calls new, and gives the id of its body; `None` where it was only for
     /// groups that have no member here.
     pub fn take(&mut self, event: Arrived, wall: u64) -> Option<u64> {
+        let after = event.prev;
+        self.take_after(event, after, wall)
+    }
+
+    /// As [`Core::take`], for an event that is to be offered after this number of its lane already: its origin holds back
+    /// those between it and `prev`.
+    pub fn take_after(&mut self, event: Arrived, after: u64, wall: u64) -> Option<u64> {
         let Arrived { key, prev, topic, payload, expires, groups, groups_only, attempts, returned } = event;
         if groups_only && groups.is_empty() {
             // D9: no member, and nobody else: the origin moves it on.
             if !bug(Bug::ReturnUntold) {
                 self.return_at_arrival(0, &key, returned, attempts);
             }
-            self.refuse(key, prev, Outcome::Moved);
+            self.refuse_after(key, prev, after, Outcome::Moved);
             return None;
         }
         let body = self.state.next_body;
@@ -250,16 +257,21 @@ impl Core {
             lanes.changed.insert(place);
             lanes.due = Some(lanes.due.unwrap_or_else(std::time::Instant::now));
         }
-        self.then(Waiting::Taken { key, prev, body: Some(body) });
+        self.then(Waiting::Taken { key, prev, after: after.min(prev), body: Some(body) });
         Some(body)
     }
 
     /// Ends an event that [`Core::classify`] calls new without keeping it.
     pub fn refuse(&mut self, key: EventKey, prev: u64, outcome: Outcome) {
+        self.refuse_after(key, prev, prev, outcome);
+    }
+
+    /// As [`Core::refuse`], for one that waits for this number of its lane only.
+    pub fn refuse_after(&mut self, key: EventKey, prev: u64, after: u64, outcome: Outcome) {
         let origin = key.origin.clone();
         let number = self.next_outcome(&origin);
         self.write(Record::Ended { key: key.clone(), prev, number, outcome }, Bytes::new());
-        self.then(Waiting::Taken { key, prev, body: None });
+        self.then(Waiting::Taken { key, prev, after: after.min(prev), body: None });
         self.outcome_added(&origin);
     }
 
@@ -275,7 +287,13 @@ impl Core {
         self.then(Waiting::Outcomes { origin: origin.clone(), spool, upto });
     }
 
-    pub(super) fn on_taken_durable(&mut self, key: &EventKey, prev: u64, body: Option<u64>, now: Instant) {
+    pub(super) fn on_taken_durable(
+        &mut self,
+        key: &EventKey,
+        (prev, after): (u64, u64),
+        body: Option<u64>,
+        now: Instant,
+    ) {
         let (delay, most) = (self.config.receipt_delay, self.config.receipt_events);
         let closed = self.state.sources.get(&key.origin).is_some_and(|source| source.is_closed(key.run));
         let lanes = &mut self.peers.entry(key.origin.clone()).or_default().lanes;
@@ -287,7 +305,7 @@ impl Core {
         lanes.events += 1;
         let at = if lanes.events >= most { now } else { now + delay };
         lanes.due(at);
-        self.offer_in_order(key, prev, body, now);
+        self.offer_in_order(key, after, body, now);
     }
 
     /// Offers the event, and those that waited for it; or lets it wait until everything before it has been offered
@@ -337,12 +355,15 @@ impl Core {
             let lanes = &mut peer.lanes;
             let reach = lanes.offered.get(&(run, lane)).map_or(0, IntervalSet::cumulative);
             let next = lanes.held.range((run, lane, 0)..=(run, lane, reach)).next().map(|(at, _)| *at);
-            let Some(all) = next.and_then(|at| lanes.held.remove(&at)) else { return };
+            let Some(mut all) = next.and_then(|at| lanes.held.remove(&at)) else { return };
             let offered = lanes.offered.entry((run, lane)).or_default();
+            // Several may wait for one number, where their origin holds back, or held back, what lies between.
+            all.sort_by_key(|held| held.key.seq);
             for held in all {
+                let late = offered.contains(held.key.seq);
                 offered.insert(held.prev.min(held.key.seq - 1) + 1, held.key.seq);
                 if let Some(body) = held.body {
-                    self.actions.push_back(Action::Ready { body, out_of_order: false });
+                    self.actions.push_back(Action::Ready { body, out_of_order: late });
                 }
             }
         }

@@ -8,6 +8,7 @@ use meshbridge_routing::BridgeId;
 use roaring::RoaringTreemap;
 use smallvec::SmallVec;
 
+use super::held::Held;
 use super::{Action, Core, Peer, Waiting};
 use crate::bugs::{Bug, bug};
 use crate::message::{FENCES_MAX, FenceItem, Message, Receipt};
@@ -54,6 +55,8 @@ pub(super) struct Sender {
     threshold: u64,
     /// Something waits for the window, so there is a reason for it to grow.
     is_limited: bool,
+    /// Durable, and kept back by whoever sends.
+    pub(super) held: Held,
     /// Left this process at least once.
     pub(super) touched: RoaringTreemap,
     /// Outcomes noted durably.
@@ -80,6 +83,7 @@ impl Default for Sender {
             window: WINDOW_FIRST,
             threshold: u64::MAX,
             is_limited: false,
+            held: Held::default(),
             touched: RoaringTreemap::new(),
             outcomes_noted: 0,
             fenced: BTreeMap::new(),
@@ -97,6 +101,7 @@ impl Sender {
     pub(super) fn on_settled(&mut self, body: u64) {
         self.unsent.remove(body);
         self.touched.remove(body);
+        self.held.remove(body);
         self.fenced.remove(&body);
         if let Some(flight) = self.flight.remove(&body) {
             self.flight_bytes -= flight.bytes;
@@ -126,6 +131,21 @@ impl Sender {
         self.flight_bytes = 0;
         self.progress_at = None;
         (self.window, self.threshold) = (WINDOW_FIRST, u64::MAX);
+    }
+
+    /// A frame that was handed out has not left after all.
+    pub(super) fn take_out(&mut self, body: u64) {
+        self.unsent.remove(body);
+        if let Some(flight) = self.flight.remove(&body) {
+            self.flight_bytes -= flight.bytes;
+            if flight.first {
+                self.touched.remove(body);
+            }
+        }
+    }
+
+    pub(super) fn is_fenced(&self, body: u64) -> bool {
+        self.fenced.contains_key(&body)
     }
 
     /// It left this process at least once.
@@ -188,11 +208,11 @@ impl Core {
                 let Some(event) = self.state.events.get(&body) else { continue };
                 let key = &event.key;
                 let Some(pending) = destination.pending(key.run, key.lane, key.seq) else { continue };
-                if sender.fenced.contains_key(&body) {
+                if sender.fenced.contains_key(&body) || sender.held.contains(body) {
                     continue;
                 }
                 // The numbers of a new run say nothing about the order to those of an older one.
-                if destination.has_older(key.run, key.lane) {
+                if destination.has_older(key.run, key.lane, |run, lane| sender.held.in_lane(run, lane)) {
                     blocked.push(body);
                     if blocked.len() >= LOOK_BEYOND {
                         break;
@@ -387,6 +407,7 @@ impl Core {
     /// when the destination has said so (D7).
     pub fn end_pair(&mut self, body: u64, destination: &BridgeId, outcome: Outcome, now: Instant) {
         let sender = &mut self.peers.entry(destination.clone()).or_default().sender;
+        sender.held.remove(body);
         if bug(Bug::FenceSkipped) || body >= self.first_body && !sender.touched.contains(body) {
             sender.unsent.remove(body);
             return self.end_unsent(body, destination, outcome);
@@ -425,6 +446,8 @@ impl Core {
             }
         }
         self.end_pair(body, destination, outcome, now);
+        // Its place in the window is another one's: where nothing was sent, no receipt will say so.
+        self.pump(vec![destination.clone()], now);
     }
 
     fn send_fences(&mut self, destination: &BridgeId) {

@@ -90,10 +90,10 @@ impl Destination {
         self.lanes.get(&(run, lane))?.get(&seq).copied()
     }
 
-    /// Whether something of an earlier run of this lane is unsettled.
-    pub fn has_older(&self, run: Run, lane: u8) -> bool {
+    /// Whether something of an earlier run of this lane is unsettled, beside what is held.
+    pub fn has_older(&self, run: Run, lane: u8, held: impl Fn(Run, u8) -> usize) -> bool {
         let before = self.lanes.range(..(run, 0));
-        before.rev().any(|((_, other), numbers)| *other == lane && !numbers.is_empty())
+        before.rev().any(|((earlier, other), numbers)| *other == lane && numbers.len() > held(*earlier, lane))
     }
 
     pub fn uses(&self, run: Run) -> bool {

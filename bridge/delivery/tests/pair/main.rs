@@ -1,5 +1,6 @@
 //! Two ends alone: what a sender does about what the network did not carry.
 
+mod held;
 mod hole;
 mod patience;
 

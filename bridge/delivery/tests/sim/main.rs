@@ -69,6 +69,22 @@ fn partitions_of_both_and_of_one_direction_heal_without_help() {
 }
 
 #[test]
+fn what_is_kept_back_for_a_while_is_neither_lost_nor_repeated() {
+    let faults = Faults {
+        loss: 5,
+        repeat: 5,
+        jitter_ms: 50,
+        crashes: 4,
+        partitions: 2,
+        expiries: 10,
+        holds: 30,
+        ..Faults::default()
+    };
+    let total = run(150, &faults);
+    assert!(total.held > 3_000 && total.out_of_order > 0 && total.expired > 50, "{total:?}");
+}
+
+#[test]
 fn receipts_may_be_lost_alone() {
     let total =
         run(100, &Faults { message_loss: 70, repeat: 10, jitter_ms: 300, crashes: 2, ..Faults::default() });

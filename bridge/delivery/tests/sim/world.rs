@@ -30,6 +30,8 @@ enum Packet {
     Frame {
         key: EventKey,
         prev: u64,
+        /// It may be offered after this one.
+        after: u64,
         payload: Vec<u8>,
         /// When its life is over, by the time of the world.
         dies: Option<u64>,
@@ -57,6 +59,13 @@ enum Step {
         node: usize,
         life: u64,
         body: u64,
+    },
+    /// Somebody has decided about what was kept back.
+    LetGo {
+        node: usize,
+        life: u64,
+        body: u64,
+        to: usize,
     },
     Crash,
     Start {
@@ -269,6 +278,7 @@ impl World {
                 self.start(node)?;
             }
         }
+        self.let_all_go()?;
         self.tell_reachability()
     }
 
@@ -278,6 +288,7 @@ impl World {
             Step::Arrive { from, to, packet } => self.arrive(from, to, packet),
             Step::Commit { node, life, ticket } => self.commit(node, life, ticket),
             Step::Acknowledge { node, life, body } => self.acknowledge(node, life, body),
+            Step::LetGo { node, life, body, to } => self.let_go(node, life, body, to),
             Step::Crash => {
                 let node = self.rng.random_range(0..self.nodes.len());
                 self.crash(node)
@@ -408,6 +419,10 @@ impl World {
             self.effect(node, effect)?;
         }
         self.start_clock(node);
+        if self.report.held > 0 {
+            // What it had offered before a held number it does not know any more: then that one comes unmarked.
+            self.nodes[node].last_offered.clear();
+        }
         let epoch = self.nodes[node].disk.epoch;
         let highest = self.epochs.entry(node).or_default();
         if epoch <= *highest {

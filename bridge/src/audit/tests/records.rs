@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde_json::json;
+
 use super::*;
 use crate::audit::format::BODY_BYTES_MAX;
 
@@ -128,8 +130,14 @@ fn a_permit_that_is_not_chosen_is_not_even_looked_at() {
     for verdict in [Verdict::Reject, Verdict::DeadLetter, Verdict::Quarantine, Verdict::Hold] {
         assert_eq!(log.record(&Record { verdict, ..permit("c") }), Recorded::Kept);
     }
+    let ruling = Ruling { what: "release", key: "a:1-0:0:1", destination: "b", reason: Some("checked") };
+    assert_eq!(log.record(&Record { ruling: Some(ruling), ..permit("d") }), Recorded::Kept);
     log.close();
-    assert_eq!(ids(&walked(directory.path()).1), ["a", "b", "c", "c", "c", "c"]);
+    let entries = walked(directory.path()).1;
+    assert_eq!(ids(&entries), ["a", "b", "c", "c", "c", "c", "d"]);
+    let told = entries.iter().find(|entry| entry["event"]["id"] == "d").expect("kept");
+    let expected = json!({"what": "release", "key": "a:1-0:0:1", "destination": "b", "reason": "checked"});
+    assert_eq!(told["ruling"], expected);
 }
 
 #[test]
@@ -167,6 +175,7 @@ fn texts_and_lists_from_outside_are_bounded_and_say_so() {
         shadowed: &names,
         waived: &names,
         principal: Some(&long),
+        ruling: Some(Ruling { what: &long, key: &long, destination: &long, reason: Some(&long) }),
         ..denial("")
     };
     let body = record.encode(&Redact::new(|_| None));

@@ -313,6 +313,7 @@ impl Runs<'_> {
             buckets: None,
             keys: &ring,
             randomness: &randomness,
+            released: &[],
             trace: false,
         };
         match self.program.decide(&request, &mut self.scratch).verdict {
@@ -341,6 +342,7 @@ impl Runs<'_> {
                 buckets: None,
                 keys: &ring,
                 randomness: &randomness,
+                released: &[],
                 trace: false,
             };
             let carriers = self.program.carriers(&request, &form, &mut self.scratch);

@@ -38,12 +38,21 @@ impl World {
         }
         for (bridge, prev) in to {
             let to = self.node_of(bridge);
+            if self.holds_back(node, body, bridge)? {
+                let life = self.nodes[node].lives;
+                let ms = self.rng.random_range(100..6_000);
+                self.at(ms, Step::LetGo { node, life, body, to });
+                continue;
+            }
+            let core = self.nodes[node].core.as_ref().ok_or("sent by nobody")?;
+            let after = core.follows(body, bridge).unwrap_or(*prev);
             self.send(
                 node,
                 to,
                 Packet::Frame {
                     key: key.clone(),
                     prev: *prev,
+                    after,
                     payload: payload.clone(),
                     dies,
                     group: choices.as_ref().is_some_and(|c| c.groups_at(bridge).next().is_some()),
@@ -51,6 +60,40 @@ impl World {
                     attempts,
                 },
             );
+        }
+        Ok(())
+    }
+
+    /// Whether somebody keeps this pair back now; each time anew, as after a restart.
+    fn holds_back(&mut self, node: usize, body: u64, bridge: &BridgeId) -> Result<bool, String> {
+        if self.faults.holds == 0 || self.rng.random_range(0..100) >= self.faults.holds {
+            return Ok(false);
+        }
+        let now = self.instant();
+        let core = self.nodes[node].core.as_mut().ok_or("held by nobody")?;
+        // What has settled or is being ended since it was handed out need not be sent either.
+        self.report.held += u64::from(core.hold(body, bridge, now));
+        Ok(true)
+    }
+
+    pub(super) fn let_go(&mut self, node: usize, life: u64, body: u64, to: usize) -> Result<(), String> {
+        let (now, bridge) = (self.instant(), self.nodes[to].id.clone());
+        if self.nodes[node].lives == life
+            && let Some(core) = self.nodes[node].core.as_mut()
+        {
+            core.let_go(body, &bridge, now);
+            self.drain(node)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn let_all_go(&mut self) -> Result<(), String> {
+        let now = self.instant();
+        for node in 0..self.nodes.len() {
+            if let Some(core) = self.nodes[node].core.as_mut() {
+                core.let_all_go(now);
+            }
+            self.drain(node)?;
         }
         Ok(())
     }

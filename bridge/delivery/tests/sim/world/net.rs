@@ -16,7 +16,7 @@ impl World {
         let Some(core) = self.nodes[to].core.as_mut() else { return Ok(()) };
         match packet {
             Packet::Frame { dies: Some(dies), .. } if dies <= self.now => self.report.packets_lost += 1,
-            Packet::Frame { key, prev, payload, dies, group: chosen, alone, attempts } => {
+            Packet::Frame { key, prev, after, payload, dies, group: chosen, alone, attempts } => {
                 if self.no_room.contains(&to) {
                     // As a bridge does that is full: not taken, and the origin hears of it by its credit.
                     self.report.packets_lost += 1;
@@ -32,7 +32,7 @@ impl World {
                     let groups_only = alone;
                     let left = |dies| Duration::from_millis(dies - self.now);
                     let expires = dies.map_or(0, |dies| reading.end_of(left(dies)));
-                    core.take(
+                    core.take_after(
                         Arrived {
                             key,
                             prev,
@@ -44,6 +44,7 @@ impl World {
                             attempts,
                             returned,
                         },
+                        after,
                         wall,
                     );
                 } else {

@@ -31,6 +31,8 @@ pub struct Faults {
     pub expiries: u32,
     /// Per cent of events that a consumer group wants, alone or beside others.
     pub groups: u32,
+    /// Per cent of frames that somebody keeps back for a while, at the moment when they would be sent.
+    pub holds: u32,
     /// Comings and goings of its members.
     pub members: u32,
     /// Disks of the first bridge, which is nobody's destination, replaced by blank ones.
@@ -69,6 +71,7 @@ pub struct Report {
     pub expired: u64,
     pub members_left: u64,
     pub moved: u64,
+    pub held: u64,
     pub taken_back: u64,
     pub origin_wipes: u64,
     /// Pairs of these that a destination had, and those that nobody had.
@@ -101,6 +104,7 @@ impl Report {
         self.expired += other.expired;
         self.members_left += other.members_left;
         self.moved += other.moved;
+        self.held += other.held;
         self.taken_back += other.taken_back;
         self.origin_wipes += other.origin_wipes;
         self.orphans += other.orphans;
