@@ -29,6 +29,7 @@ mod named_api;
 mod named_connection;
 mod named_table;
 mod notices;
+mod observe;
 mod pace;
 mod parking;
 mod plan;
@@ -70,6 +71,7 @@ use crate::audit::AuditLog;
 use crate::journal::{Journal, JournalFigures};
 use crate::link::Links;
 use crate::metrics::Metrics;
+use crate::observers::Observers;
 use crate::policy_store::{Generation, PolicyStore};
 use crate::router_task::{Command, RouterHandle};
 use crate::sealing::Sealing;
@@ -211,6 +213,8 @@ pub(crate) struct PipelineParts {
     pub(crate) router: RouterHandle,
     pub(crate) sealing: Sealing,
     pub(crate) audit: Arc<AuditLog>,
+    /// Who looks on while events are judged.
+    pub(crate) observers: Arc<Observers>,
     pub(crate) metrics: Arc<Metrics>,
 }
 

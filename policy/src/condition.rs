@@ -109,7 +109,7 @@ impl<'a> EventFacts<'a> {
     }
 }
 
-fn has_duplicates(tape: &Tape<'_>) -> bool {
+pub(crate) fn has_duplicates(tape: &Tape<'_>) -> bool {
     let mut keys: Vec<Cow<'_, str>> = Vec::new();
     (0..).zip(tape.nodes()).filter(|(_, node)| node.kind == Kind::Object).any(|(at, _)| {
         keys.clear();

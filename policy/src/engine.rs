@@ -13,12 +13,14 @@
 
 mod attributes;
 mod carriers;
+mod certain;
 mod checks;
 mod evaluation;
 mod limit;
 mod protecting;
 mod reception;
 mod scratch;
+mod view;
 
 use std::fmt;
 
@@ -35,9 +37,9 @@ use crate::model::{Action, Context};
 use crate::program::{ClassId, Program};
 use crate::protect::Randomness;
 
-#[cfg(test)]
 pub(crate) use attributes::is_met;
 pub use carriers::ZoneSet;
+pub(crate) use certain::{Certain, CertainForm, InPart, OnRecord};
 use evaluation::Evaluation;
 pub(crate) use evaluation::is_protect;
 pub use scratch::Scratch;

@@ -181,6 +181,7 @@ impl Inner {
         let decision =
             self.with_request(asked, |request, scratch| generation.program.decide(request, scratch));
         self.record(generation, asked, &decision, begun.elapsed());
+        self.observe(generation, asked, &decision);
         self.note(asked.context, generation, decision)
     }
 

@@ -19,6 +19,7 @@ mod limits;
 mod malformed;
 mod peers;
 mod policies;
+mod policy_live;
 mod policy_tools;
 mod quotas;
 mod reload;
