@@ -6,6 +6,7 @@
 mod capture;
 mod watch;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,8 +14,11 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
 use meshbridge_topic::TopicFilter;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::{AdminState, error};
 use crate::observers::FILTERS_MAX;
@@ -31,8 +35,14 @@ const GLANCE_EVERY: Duration = Duration::from_millis(500);
 /// Lines that are there are sent together, up to about this many bytes.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// Some lines of an answer.
-type Chunk = Result<Bytes, std::convert::Infallible>;
+/// How long a reader may take nothing before its place is given to another one.
+const STALLED_MAX: Duration = Duration::from_secs(60);
+
+/// Who makes the lines of an answer.
+trait Source: Sized + Send + 'static {
+    /// The next lines, and the source again where more may follow.
+    fn chunk(self) -> impl Future<Output = (Bytes, Option<Self>)> + Send;
+}
 
 /// Until when an answer goes on.
 struct Clock {
@@ -69,9 +79,28 @@ fn ticks(after: Duration, every: Duration) -> Interval {
     ticks
 }
 
-fn lines(chunks: impl futures_util::Stream<Item = Chunk> + Send + 'static) -> Response {
+/// An answer that goes on. Its task ends by itself: when the source does (which notices that the bridge stops), when the
+/// reader goes away, or when it has taken nothing for too long. A body alone would not notice the last, for nobody asks
+/// it for more.
+fn lines(source: impl Source) -> Response {
+    let (chunks, body) = mpsc::channel(1);
+    tokio::spawn(feed(source, chunks, STALLED_MAX));
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
-    (headers, Body::from_stream(chunks)).into_response()
+    (headers, Body::from_stream(ReceiverStream::new(body).map(Ok::<_, Infallible>))).into_response()
+}
+
+async fn feed<S: Source>(source: S, chunks: mpsc::Sender<Bytes>, patience: Duration) {
+    let mut left = Some(source);
+    while let Some(source) = left {
+        let (chunk, more) = tokio::select! {
+            next = source.chunk() => next,
+            () = chunks.closed() => return,
+        };
+        if !matches!(tokio::time::timeout(patience, chunks.send(chunk)).await, Ok(Ok(()))) {
+            return;
+        }
+        left = more;
+    }
 }
 
 #[allow(clippy::result_large_err)]
@@ -92,4 +121,37 @@ fn filters(texts: &[String]) -> Result<Vec<TopicFilter>, Response> {
         TopicFilter::parse(text).map_err(|problem| invalid(&format!("`{text}` is no filter: {problem}")))
     };
     texts.iter().map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines without end; tells when it is gone.
+    struct Endless {
+        _alive: mpsc::Sender<()>,
+    }
+
+    impl Source for Endless {
+        async fn chunk(self) -> (Bytes, Option<Self>) {
+            (Bytes::from_static(b"{}\n"), Some(self))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_or_goes_away_gives_its_place_back() {
+        let (alive, mut gone) = mpsc::channel(1);
+        let (chunks, mut body) = mpsc::channel(1);
+        tokio::spawn(feed(Endless { _alive: alive }, chunks, Duration::from_millis(20)));
+        assert!(body.recv().await.is_some());
+        // Nothing is taken any more, and `body` is still there.
+        assert_eq!(gone.recv().await, None);
+        assert!(body.recv().await.is_some(), "what was sent before can still be read");
+
+        let (alive, mut gone) = mpsc::channel(1);
+        let (chunks, body) = mpsc::channel(1);
+        tokio::spawn(feed(Endless { _alive: alive }, chunks, STALLED_MAX));
+        drop(body);
+        assert_eq!(gone.recv().await, None);
+    }
 }

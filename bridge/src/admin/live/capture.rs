@@ -11,7 +11,7 @@ use meshbridge_policy::{Randomness, Request, Scratch};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{CHUNK_BYTES, Chunk, Clock, filters, lines, push, read};
+use super::{CHUNK_BYTES, Clock, Source, filters, lines, push, read};
 use crate::admin::{AdminState, error};
 use crate::observers::{CaptureWish, Capturing, Observation};
 
@@ -65,7 +65,7 @@ pub(in crate::admin) async fn capture(State(state): State<Arc<AdminState>>, body
         events_max: wish.events.unwrap_or(EVENTS_MAX).clamp(1, EVENTS_MAX),
         scratch: Scratch::new(),
     };
-    lines(futures_util::stream::unfold(Some(live), |live| async { live?.chunk().await }))
+    lines(live)
 }
 
 struct Live {
@@ -78,13 +78,12 @@ struct Live {
     scratch: Scratch,
 }
 
-impl Live {
-    /// The next lines; nothing follows those of the end.
-    async fn chunk(mut self) -> Option<(Chunk, Option<Live>)> {
+impl Source for Live {
+    async fn chunk(mut self) -> (Bytes, Option<Live>) {
         let mut text = String::new();
         if let Some(header) = self.header.take() {
             push(&mut text, &header);
-            return Some((Ok(text.into()), Some(self)));
+            return (text.into(), Some(self));
         }
         let ended = tokio::select! {
             observation = self.capturing.next() => {
@@ -101,11 +100,13 @@ impl Live {
                 Some(why)
             }
         };
-        let Some(why) = ended else { return Some((Ok(text.into()), Some(self))) };
+        let Some(why) = ended else { return (text.into(), Some(self)) };
         push(&mut text, &self.writer.end(self.capturing.missed(), why));
-        Some((Ok(text.into()), None))
+        (text.into(), None)
     }
+}
 
+impl Live {
     fn wants_more(&self) -> bool {
         self.writer.entries() < self.events_max
     }

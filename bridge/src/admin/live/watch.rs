@@ -10,7 +10,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use tokio::time::Interval;
 
-use super::{CHUNK_BYTES, Chunk, Clock, SECONDS_MAX, filters, lines, push, read, ticks};
+use super::{CHUNK_BYTES, Clock, SECONDS_MAX, Source, filters, lines, push, read, ticks};
 use crate::admin::{AdminState, error};
 use crate::observers::{WatchWish, Watching};
 
@@ -45,7 +45,7 @@ pub(in crate::admin) async fn watch(State(state): State<Arc<AdminState>>, body: 
     };
     let every = Duration::from_secs(wish.every_seconds.unwrap_or(SUMMARY_SECONDS).clamp(1, SECONDS_MAX));
     let live = Live { watching, clock: Clock::new(state, wish.seconds), summaries: ticks(every, every) };
-    lines(futures_util::stream::unfold(Some(live), |live| async { live?.chunk().await }))
+    lines(live)
 }
 
 struct Live {
@@ -54,9 +54,8 @@ struct Live {
     summaries: Interval,
 }
 
-impl Live {
-    /// The next lines; nothing follows those of the end.
-    async fn chunk(mut self) -> Option<(Chunk, Option<Live>)> {
+impl Source for Live {
+    async fn chunk(mut self) -> (Bytes, Option<Live>) {
         let mut text = String::new();
         tokio::select! {
             line = self.watching.next() => {
@@ -71,9 +70,9 @@ impl Live {
                     push(&mut text, &line);
                 }
                 push(&mut text, &self.watching.summary(Some(end)).to_line());
-                return Some((Ok(text.into()), None));
+                return (text.into(), None);
             }
         }
-        Some((Ok(text.into()), Some(self)))
+        (text.into(), Some(self))
     }
 }
