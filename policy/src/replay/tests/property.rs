@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Rules that read, check, protect and strip the same few places. Two sets of rules are two choices out of these.
-const RULES: [&str; 30] = [
+const RULES: [&str; 31] = [
     OPEN,
     CARDS,
     NO_CARDS,
@@ -34,6 +34,7 @@ const RULES: [&str; 30] = [
     r#"{name: traced, match: {topics: ["**"]}, require: {attributes: {traceparent: {}}}}"#,
     r#"{name: subject, match: {topics: ["**"]}, require: {attributes: {subject: {pattern: "[a-z]+"}}}, onViolation: reject}"#,
     r#"{name: strip-subject, match: {topics: ["**"]}, require: {attributes: {subject: {presence: optional, enum: [gold]}}}, onViolation: strip}"#,
+    r#"{name: maybe-subject, match: {topics: ["**"]}, require: {attributes: {subject: {presence: optional, pattern: "[a-z]+"}}}, onViolation: reject}"#,
     r#"{name: small, match: {topics: ["**"]}, limit: {eventBytes: 180}}"#,
     r#"{name: tiny, match: {topics: ["**"]}, limit: {dataBytes: 60}}"#,
     r#"{name: total, match: {topics: ["**"]}, validate: {checks: [{cel: "event.data.?total.orValue(0) < 1000", message: m}]}}"#,
