@@ -7,6 +7,7 @@
 
 mod delivery;
 mod guard;
+mod live;
 mod peers;
 mod quarantine;
 mod state;
@@ -22,6 +23,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 
 pub(crate) use guard::HostGuard;
+pub(crate) use live::{CaptureParameters, WatchParameters};
 pub(crate) use state::AdminState;
 
 /// The routes of the admin port.
@@ -37,6 +39,8 @@ pub(crate) fn router(state: Arc<AdminState>, guard: HostGuard) -> Router {
         .route("/v1/routes", get(views::routes))
         .route("/v1/interest", get(views::interest))
         .route("/v1/policy", get(views::policy))
+        .route("/v1/policy/watch", post(live::watch))
+        .route("/v1/policy/capture", post(live::capture))
         .route("/v1/deadletters", get(views::dead_letters))
         .route("/v1/delivery", get(delivery::accounts))
         .route("/v1/events/{key}", get(delivery::event))

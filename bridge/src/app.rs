@@ -41,6 +41,7 @@ use crate::journal::{self, Journal};
 use crate::link::{ConfiguredLink, Direction, Links, PeerEndpoint, SessionContext, accept_peers, dial_peer};
 use crate::listeners;
 use crate::metrics::Metrics;
+use crate::observers::Observers;
 use crate::pipeline::{Pipeline, PipelineParts, Quarantine, Webhooks};
 use crate::policy_store::PolicyStore;
 use crate::router_task::{self, Command, RouterTask};
@@ -147,6 +148,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
         }
     }
     let forwarding = Arc::new(ArcSwap::new(router.forwarding()));
+    let observers = Arc::new(Observers::default());
     let pipeline = Pipeline::new(
         PipelineParts {
             own: bridge.clone(),
@@ -156,13 +158,14 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
             bridges: members(&node)?.into_keys().collect(),
             quotas: node.quotas,
             policies: Arc::clone(&policies),
-            keys,
+            keys: Arc::clone(&keys),
             forwarding: Arc::clone(&forwarding),
             links: Arc::clone(&links),
             router: router_handle.clone(),
             sealing,
             audit: Arc::clone(&audit),
             quarantine,
+            observers: Arc::clone(&observers),
             metrics: Arc::clone(&metrics),
         },
         core,
@@ -187,6 +190,9 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
         policies: Arc::clone(&policies),
         router: router_handle.clone(),
         metrics: Arc::clone(&metrics),
+        observers,
+        keys: Arc::clone(&keys),
+        zone_index: own_zone_index,
         listeners_up: AtomicBool::new(false),
         draining: AtomicBool::new(false),
     });

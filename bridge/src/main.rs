@@ -15,6 +15,7 @@ mod journal;
 mod link;
 mod listeners;
 mod metrics;
+mod observers;
 mod pipeline;
 mod policy_store;
 mod router_task;

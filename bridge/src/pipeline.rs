@@ -30,6 +30,7 @@ mod named_api;
 mod named_connection;
 mod named_table;
 mod notices;
+mod observe;
 mod pace;
 mod parking;
 mod plan;
@@ -74,6 +75,7 @@ use crate::audit::AuditLog;
 use crate::journal::{Journal, JournalFigures};
 use crate::link::Links;
 use crate::metrics::Metrics;
+use crate::observers::Observers;
 use crate::policy_store::{Generation, PolicyStore};
 use crate::router_task::{Command, RouterHandle};
 use crate::sealing::Sealing;
@@ -234,6 +236,8 @@ pub(crate) struct PipelineParts {
     pub(crate) sealing: Sealing,
     pub(crate) audit: Arc<AuditLog>,
     pub(crate) quarantine: Quarantine,
+    /// Who looks on while events are judged.
+    pub(crate) observers: Arc<Observers>,
     pub(crate) metrics: Arc<Metrics>,
 }
 

@@ -51,6 +51,11 @@ impl Admin {
         Admin { base: base.to_owned() }
     }
 
+    /// Its address, as commands take it.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// Status and body of a path.
     pub async fn text(&self, path: &str) -> Result<(u16, String)> {
         let response =

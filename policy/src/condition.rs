@@ -110,7 +110,7 @@ impl<'a> EventFacts<'a> {
     }
 }
 
-fn has_duplicates(tape: &Tape<'_>) -> bool {
+pub(crate) fn has_duplicates(tape: &Tape<'_>) -> bool {
     // Room for the keys of an ordinary object.
     let mut keys: SmallVec<[Cow<'_, str>; 32]> = SmallVec::new();
     (0..).zip(tape.nodes()).filter(|(_, node)| node.kind == Kind::Object).any(|(at, _)| {

@@ -13,12 +13,14 @@
 
 mod attributes;
 mod carriers;
+mod certain;
 mod checks;
 mod evaluation;
 mod limit;
 mod protecting;
 mod reception;
 mod scratch;
+mod view;
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use crate::protect::Randomness;
 
 pub(crate) use attributes::{Ends, is_met};
 pub use carriers::ZoneSet;
+pub(crate) use certain::{Certain, CertainForm, InPart, OnRecord};
 use evaluation::Evaluation;
 pub(crate) use evaluation::is_protect;
 pub use scratch::Scratch;

@@ -16,6 +16,7 @@
 //! add up what they require and meet what they protect, so an inner layer cannot loosen an outer one.
 
 mod analysis;
+pub mod capture;
 mod classes;
 pub mod codes;
 mod compile;
@@ -43,6 +44,7 @@ mod protection;
 mod prove;
 #[cfg(test)]
 mod reference;
+pub mod replay;
 mod schema;
 mod shape;
 pub mod testing;
@@ -61,6 +63,7 @@ pub use documents::classification::shape as classification_shape;
 pub use documents::invariant::shape as invariant_shape;
 pub use documents::policy::shape as policy_shape;
 pub use documents::waiver::shape as waiver_shape;
+pub use duration::parse as parse_duration;
 pub use engine::{Concern, Request, Scratch, ZoneSet, personal_class, shown};
 pub use federation::{
     BridgeEntry, Federation, FederationLink, SigningKey, ZoneIndex, shape as federation_shape,

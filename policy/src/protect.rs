@@ -28,12 +28,14 @@ mod value;
 pub use decrypt::{DecryptReport, decrypt};
 pub use seal::Randomness;
 
+#[cfg(test)]
+pub(crate) use apply::Unprotectable;
 pub(crate) use apply::{CannotProtect, apply};
 pub(crate) use demand::{Claim, Declared, Demand};
+pub(crate) use listed::GOVPROTECTED;
 pub(crate) use numbering::Numbering;
+pub(crate) use seal::{derive, framed, mix};
 pub(crate) use survey::{Survey, Surveyor};
-#[cfg(test)]
-pub(crate) use {apply::Unprotectable, listed::GOVPROTECTED};
 
 /// Where an event goes: what pseudonyms of a narrower scope than the federation are bound to.
 #[derive(Clone, Copy, Debug)]

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use meshbridge_policy::{MapKeyRing, ZoneIndex};
 use serde::Serialize;
 
 use crate::link::Links;
 use crate::metrics::Metrics;
+use crate::observers::Observers;
 use crate::pipeline::Pipeline;
 use crate::policy_store::PolicyStore;
 use crate::router_task::RouterHandle;
@@ -21,6 +23,10 @@ pub(crate) struct AdminState {
     pub(crate) policies: Arc<PolicyStore>,
     pub(crate) router: RouterHandle,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) observers: Arc<Observers>,
+    /// Keys for data that this bridge holds.
+    pub(crate) keys: Arc<MapKeyRing>,
+    pub(crate) zone_index: ZoneIndex,
     pub(crate) listeners_up: AtomicBool,
     pub(crate) draining: AtomicBool,
 }

@@ -12,7 +12,7 @@ use super::{Failure, Outcome, Output, block_on};
 
 /// How to reach a bridge that wants to know who is there.
 #[derive(Debug, clap::Args)]
-struct Credentials {
+pub(super) struct Credentials {
     /// File with a bearer token
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -25,7 +25,7 @@ struct Credentials {
 }
 
 impl Credentials {
-    fn client(&self) -> anyhow::Result<reqwest::Client> {
+    pub(super) fn client(&self) -> anyhow::Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).no_proxy();
         if let Some(path) = &self.ca {
             let pem = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -38,7 +38,10 @@ impl Credentials {
         Ok(builder.build()?)
     }
 
-    fn authorise(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::RequestBuilder> {
+    pub(super) fn authorise(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> anyhow::Result<reqwest::RequestBuilder> {
         let Some(path) = &self.token_file else { return Ok(request) };
         let token =
             std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -171,7 +174,7 @@ fn read_data(data: &str) -> anyhow::Result<String> {
     }
 }
 
-fn unreachable(url: &str, problem: reqwest::Error) -> Failure {
+pub(super) fn unreachable(url: &str, problem: reqwest::Error) -> Failure {
     Failure::Unreachable(anyhow!(problem).context(format!("no answer from {url}")))
 }
 

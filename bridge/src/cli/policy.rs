@@ -3,22 +3,27 @@
 //! Exit codes: 0 yes or done; 1 the answer is no; 2 the command line is wrong; 3 something given cannot be read; 4 a fault
 //! of our own. What is asked for goes to stdout, everything else to stderr.
 
+mod capture;
 mod check;
 mod decrypt;
 mod detect;
 mod diff;
 mod explain;
 mod keygen;
+mod live;
 mod prove;
+mod replay;
 mod sarif;
 mod sign;
 mod sources;
 mod test;
 mod verify;
+mod watch;
 mod why_not;
 
 use std::io::Read as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::ValueEnum;
@@ -56,6 +61,12 @@ pub(super) enum Command {
     Detect(detect::Arguments),
     /// Put the sealed values back into an event, with the keys that sealed them
     Decrypt(decrypt::Arguments),
+    /// See live what rules in warn and shadow would do at a running bridge, with rates per rule
+    Watch(watch::Arguments),
+    /// Record events as a running bridge judges them, as their destinations see them or sealed
+    Capture(capture::Arguments),
+    /// Tell which recorded events would fare otherwise under other policies; exit code 1 where more would pass
+    Replay(replay::Arguments),
 }
 
 /// How a command prints its data.
@@ -80,11 +91,19 @@ pub(super) fn run(command: &Command) -> Outcome {
         Command::Verify(arguments) => verify::run(arguments),
         Command::Detect(arguments) => detect::run(arguments),
         Command::Decrypt(arguments) => decrypt::run(arguments),
+        Command::Watch(arguments) => watch::run(arguments),
+        Command::Capture(arguments) => capture::run(arguments),
+        Command::Replay(arguments) => replay::run(arguments),
     }
 }
 
 fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
     OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "write it like 2026-01-31T12:00:00Z".to_owned())
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let parsed = meshbridge_policy::parse_duration(text).filter(|duration| !duration.is_zero());
+    parsed.ok_or_else(|| "write it like 30s, 5m or 1h".to_owned())
 }
 
 /// A name of the federation document: it becomes part of file names and of protected values.

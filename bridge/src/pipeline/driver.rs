@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use meshbridge_delivery::{Action, Alarm, Choices, ClockDoubt, Effect, GroupEnd, Outcome};
 use meshbridge_event::Event;
-use meshbridge_routing::wire::{
-    GroupTarget, data::payload_digest, encode_after, encode_groups, encode_hops,
-};
+use meshbridge_routing::wire::{GroupTarget, data::payload_digest, encode_after, encode_groups, encode_hops};
 use meshbridge_routing::{BridgeId, Forwarding};
 use meshbridge_spool::fail_point;
 use smallvec::SmallVec;

@@ -199,6 +199,7 @@ impl Inner {
             generation.program.decide(&Request { released, ..*request }, scratch)
         });
         self.record(generation, asked, &decision, begun.elapsed());
+        self.observe(generation, asked, &decision);
         self.note(asked.context, generation, decision)
     }
 

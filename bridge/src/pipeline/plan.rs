@@ -145,6 +145,7 @@ impl Inner {
             }
             if let Some((_, verdict)) = known.map(|at| &classes[at]).filter(|_| is_new_zone) {
                 self.record_alike(generation, &asked, verdict);
+                self.observe_alike(generation, &asked, verdict);
             }
             let at = known.unwrap_or_else(|| {
                 let verdict = self.judge(generation, &asked);

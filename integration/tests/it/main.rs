@@ -20,6 +20,7 @@ mod malformed;
 mod peers;
 mod policies;
 mod policy_diff;
+mod policy_live;
 mod policy_proofs;
 mod policy_tools;
 mod quarantine;

@@ -198,7 +198,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Phase 2: the event without the optional attributes that fail, where there are such.
-    fn strip(&self, live: &[Live<'a>]) -> Option<Event> {
+    pub(super) fn strip(&self, live: &[Live<'a>]) -> Option<Event> {
         let mut names: SmallVec<[&str; 4]> = SmallVec::new();
         for one in live.iter().filter(|one| one.rule.mode == Mode::Enforce && !one.is_error) {
             if one.rule.on_violation == OnViolation::Strip {

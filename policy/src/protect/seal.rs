@@ -25,7 +25,7 @@ use crate::protection::{BASE32, SALT_BYTES, SEAL_BLOCK_BYTES, Scope};
 pub struct Randomness([u8; 32]);
 
 impl Randomness {
-    pub fn new(bytes: [u8; 32]) -> Randomness {
+    pub const fn new(bytes: [u8; 32]) -> Randomness {
         Randomness(bytes)
     }
 }
@@ -92,10 +92,9 @@ pub(crate) fn seal(
     plain.resize(plain.len().next_multiple_of(SEAL_BLOCK_BYTES), 0);
     // The bytes of the evaluation are mixed with all that is sealed: were they ever used twice, equal salts would
     // still mean equal plaintexts.
-    let mixer = hmac::Key::new(hmac::HMAC_SHA256, &randomness.0);
     for attempt in 0_u32.. {
-        let parts = [&number.to_be_bytes()[..], &attempt.to_be_bytes(), secret, &associated, &plain];
-        let mixed = hmac::sign(&mixer, &framed(&parts));
+        let mixed =
+            mix(randomness, &[&number.to_be_bytes(), &attempt.to_be_bytes(), secret, &associated, &plain]);
         let salt = &mixed.as_ref()[..SALT_BYTES];
         let mut sealed = salt.to_vec();
         let mut body = plain.clone();
@@ -130,6 +129,11 @@ pub(crate) fn unseal(
     let end = plain.iter().rposition(|byte| *byte != 0).filter(|end| plain[*end] == 0x80)?;
     let (kind, value) = plain[..end].split_first()?;
     Some((Kind::of_byte(*kind)?, String::from_utf8(value.to_vec()).ok()?))
+}
+
+/// Bytes that differ wherever the randomness or one of the parts does.
+pub(crate) fn mix(randomness: &Randomness, parts: &[&[u8]]) -> hmac::Tag {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &randomness.0), &framed(parts))
 }
 
 fn value_key(secret: &[u8; SECRET_BYTES], salt: &[u8]) -> LessSafeKey {
@@ -174,7 +178,7 @@ pub(crate) fn derive(secret: &[u8], salt: &[u8], info: &[u8]) -> [u8; 32] {
 }
 
 /// Parts with their lengths before them, so that no two lists of parts give the same bytes.
-fn framed(parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn framed(parts: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
     for part in parts {
         out.extend_from_slice(&(part.len() as u64).to_be_bytes());

@@ -74,7 +74,7 @@ fn tell(report: &DecryptReport) {
 }
 
 /// Every file whose name is that of a key; others may lie beside them.
-fn read_keys(directory: &Path) -> anyhow::Result<MapKeyRing> {
+pub(super) fn read_keys(directory: &Path) -> anyhow::Result<MapKeyRing> {
     let mut ring = MapKeyRing::new();
     let mut count = 0;
     let entries =
