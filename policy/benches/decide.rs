@@ -93,6 +93,7 @@ fn measure(c: &mut Criterion, group: &str, name: impl std::fmt::Display, program
         buckets: None,
         keys: &NoKeys,
         randomness: &randomness,
+        released: &[],
         trace: false,
     };
     let mut scratch = Scratch::new();

@@ -277,6 +277,7 @@ fn request<'a>(
         buckets: None,
         keys,
         randomness: &RANDOMNESS,
+        released: &[],
         trace: false,
     })
 }

@@ -73,6 +73,7 @@ fn allocations(rules: &[&str]) -> u64 {
         buckets: None,
         keys: &NoKeys,
         randomness: &randomness,
+        released: &[],
         trace: false,
     };
     let mut scratch = Scratch::new();

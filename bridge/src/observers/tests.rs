@@ -64,6 +64,7 @@ impl World {
             buckets: None,
             keys: &MapKeyRing::new(),
             randomness: &Randomness::new([0; 32]),
+            released: &[],
             trace: false,
         };
         let Decision { verdict, report } = program.decide(&request, &mut Scratch::new());

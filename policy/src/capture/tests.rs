@@ -74,6 +74,7 @@ fn captured(sealed: bool, topic: &str, event: &Event) -> (Reader, String) {
         buckets: None,
         keys: &keys,
         randomness: &Randomness::new([3; 32]),
+        released: &[],
         trace: false,
     };
     let mut scratch = Scratch::new();

@@ -79,6 +79,7 @@ fn record(program: &Program, case: &Case<'_>) -> Entry {
         buckets: None,
         keys: &keys,
         randomness: &Randomness::new([9; 32]),
+        released: &[],
         trace: false,
     };
     let mut scratch = Scratch::new();

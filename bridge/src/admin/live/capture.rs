@@ -128,6 +128,7 @@ impl Live {
             buckets: None,
             keys: &*self.clock.state.keys,
             randomness: &randomness,
+            released: &[],
             trace: false,
         };
         let recorded = Recorded {

@@ -119,6 +119,7 @@ impl<'a> Run<'a> {
             buckets: None,
             keys: &self.keys,
             randomness: &randomness,
+            released: &[],
             trace: false,
         };
         answer(self.program, &request, &mut self.scratch)

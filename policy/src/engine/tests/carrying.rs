@@ -25,6 +25,7 @@ fn carriers(rules: &[&str]) -> ZoneSet {
         buckets: None,
         keys: &NoKeys,
         randomness: &randomness,
+        released: &[],
         trace: false,
     };
     let mut scratch = Scratch::new();
