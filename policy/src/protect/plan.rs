@@ -249,7 +249,8 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
                 self.edits.replace(range, |out| quoted(&made.text, out));
                 self.note_value(node, demanded.label, made.form);
             }
-            _ if is_empty => {}
+            // Nothing is in it. What the list says of it, it goes on saying.
+            _ if is_empty => return Ok(()),
             _ => {
                 let empty = if self.tape.node(node).kind == Kind::Object { "{}" } else { "[]" };
                 self.edits.replace(range, |out| out.push_str(empty));

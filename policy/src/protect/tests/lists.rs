@@ -148,3 +148,13 @@ fn entries_of_a_later_version_protect_in_an_unknown_way() {
     let seen = show(&world.once(&event, &[by_class("payment", LAST_FOUR)]));
     assert!(seen.starts_with(r#"{"card": "[redacted:payment.card]"}"#), "{seen}");
 }
+
+#[test]
+fn of_two_members_with_one_name_each_keeps_what_is_listed_of_it() {
+    let world = World::new();
+    let first = [by_field("$.data..s", Protection::Redact), by_field("$.data", Protection::Hash)];
+    let once = world.once(&json(r#"{"s":[],"s":[1]}"#), &first);
+    assert_eq!(list(&once), "/data/s*2 - redact");
+    let given = world.once(&once, &[by_field("$.data..s", SEALED)]);
+    assert_eq!(list(&given), "/data/s - encrypt:fields.1,/data/s*2 - redact");
+}
