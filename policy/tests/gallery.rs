@@ -1,4 +1,5 @@
-//! The ready-made policies are living documents: they compile without a warning, and their tests pass.
+//! The ready-made policies are living documents: they compile without a warning, their invariants are proved, and their
+//! tests pass.
 
 use std::fs;
 use std::path::Path;
@@ -31,6 +32,8 @@ fn load(directory: &Path) -> (Program, Vec<SourceFile>) {
     let now = datetime!(2026-11-20 10:00 UTC);
     let compiled = compile(&files, &federation, Some(now)).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(compiled.warnings.is_empty(), "{}", compiled.warnings);
+    let unproved = compiled.program.unproved();
+    assert!(unproved.is_empty(), "{}: {unproved}", directory.display());
     (compiled.program, files)
 }
 
