@@ -193,14 +193,18 @@ impl Search<'_> {
         known
     }
 
+    fn passes_with(&mut self, step: &Step, program: &Program, case: &Case) -> bool {
+        made(step, program, case).is_some_and(|(other, case)| {
+            self.judge(other.as_ref().unwrap_or(program), &case).arrived.is_some()
+        })
+    }
+
     fn singles(&mut self, program: &Program, case: &Case, stop: &Crossing, answer: &mut WhyNot) {
         for step in self.steps(program, case, stop) {
             if self.tries == 0 {
                 return;
             }
-            if let Some((other, case)) = made(&step, program, case)
-                && self.judge(other.as_ref().unwrap_or(program), &case).arrived.is_some()
-            {
+            if self.passes_with(&step, program, case) {
                 answer.add(&[step]);
             }
         }
@@ -224,10 +228,13 @@ impl Search<'_> {
                 if self.tries == 0 {
                     return;
                 }
-                if let Some((last, case)) = made(&second, after, &next)
-                    && self.judge(last.as_ref().unwrap_or(after), &case).arrived.is_some()
-                {
-                    answer.add(&[first.clone(), second]);
+                if self.passes_with(&second, after, &next) {
+                    // What only came into view by the first may be enough by itself.
+                    if self.passes_with(&second, program, case) {
+                        answer.add(&[second]);
+                    } else {
+                        answer.add(&[first.clone(), second]);
+                    }
                 }
             }
         }
@@ -235,12 +242,13 @@ impl Search<'_> {
 
     /// Takes the change of the event that leaves the fewest stops, again and again.
     fn greedy(&mut self, program: &Program, case: Case) -> Option<(Vec<Edit>, Case)> {
+        let start = case.clone();
         let mut case = case;
         let mut edits = Vec::new();
         let mut crossing = self.judge(program, &case);
         for _ in 0..STEPS_MAX {
             if crossing.arrived.is_some() {
-                return Some((edits, case));
+                break;
             }
             let stop = self.stop(program, &case, crossing);
             let mut best: Option<(Edit, Case, Crossing)> = None;
@@ -262,7 +270,31 @@ impl Search<'_> {
             edits.push(edit);
             (case, crossing) = (next, came);
         }
-        crossing.arrived.is_some().then_some((edits, case))
+        crossing.arrived.is_some().then(|| self.needed(program, start, edits, case))
+    }
+
+    /// The edits without those that later ones made needless.
+    fn needed(
+        &mut self,
+        program: &Program,
+        start: Case,
+        mut edits: Vec<Edit>,
+        made: Case,
+    ) -> (Vec<Edit>, Case) {
+        let mut made = made;
+        let mut at = 0;
+        while at < edits.len() && edits.len() > 1 {
+            let others = edits.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, edit)| edit);
+            let fewer = others.into_iter().try_fold(start.clone(), |case, edit| edit.apply(&case));
+            match fewer.filter(|case| (self.may_be_on)(&case.topic)) {
+                Some(case) if self.judge(program, &case).arrived.is_some() => {
+                    edits.remove(at);
+                    made = case;
+                }
+                _ => at += 1,
+            }
+        }
+        (edits, made)
     }
 }
 

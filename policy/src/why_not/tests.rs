@@ -229,6 +229,19 @@ fn an_obligation_is_met_by_another_value_or_by_listing_it() {
     );
 }
 
+/// Two topics in turn, where the second is enough.
+#[test]
+fn what_a_later_step_makes_needless_is_not_told() {
+    let layers = vec![("region/r-2", vec!["match: {topics: [a.b]}, permit: {}".to_owned()])];
+    let program = program_of(FOUR, CLASSES, &layers, None).expect("valid");
+    let zone = |at: usize| program.zone(ZONES[at]).expect("a zone");
+    let case =
+        Case { from: zone(1), to: zone(3), ..self::case_of(&program, TOPICS[2], event_of(COLORS[0], &[0])) };
+    let answer = why_not(&program, &case, &TestKeys::of(program.federation()));
+    assert_verified(&program, &case, &answer);
+    assert!(!answer.event.is_empty() && answer.event.iter().all(|fix| fix.event.len() == 1), "{answer}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -249,6 +249,19 @@ pub(crate) fn shown(
     }
 }
 
+/// A token or a hash.
+fn is_digest(text: &str) -> bool {
+    text.starts_with("tok_") || text.starts_with("sha256_")
+}
+
+/// What a mask or a ladder left of a value.
+fn is_part(text: &str, original: &str) -> bool {
+    !text.contains(original)
+        && !is_digest(text)
+        && !text.starts_with("enc_")
+        && !text.starts_with("[redacted")
+}
+
 /// An event with the values of some classes.
 pub(crate) fn event(color: Option<&str>, classes: &[usize]) -> Event {
     let mut builder = EventBuilder::new("1", "/s", "t");
@@ -412,7 +425,8 @@ fn observe(program: &Program, keys: &TestKeys) -> Observed {
         let topic = Topic::parse(text).expect("a topic");
         let held: Vec<usize> = (0..VALUES.len()).filter(|class| is_held(VALUES[*class].0, text)).collect();
         for origin in 0..ZONES.len() {
-            let facts = |sight: &Sight| {
+            let mut of_parts: BTreeSet<String> = BTreeSet::new();
+            let mut facts = |published: &Event, sight: &Sight| {
                 let mut facts = Vec::new();
                 // What a zone can open it sees; that there is a cipher says nothing of what is in it.
                 let readable = opened(&sight.event, program, keys, sight.zone);
@@ -420,7 +434,19 @@ fn observe(program: &Program, keys: &TestKeys) -> Observed {
                 for class in held.iter().filter(|_| sight.zone != origin) {
                     let (_, field, original) = VALUES[*class];
                     let text = text_of(readable, field);
-                    let shows = shown(text.as_deref(), original, program, sight.zone);
+                    let mut shows = shown(text.as_deref(), original, program, sight.zone);
+                    if let Some(text) = text.filter(|text| is_digest(text)) {
+                        if text_of(published, field).is_some_and(|before| is_part(&before, original)) {
+                            of_parts.insert(text.clone());
+                        }
+                        // Who can confirm a guess at what was digested confirms the part that was left of the value.
+                        if of_parts.contains(&text) && shows.remove(&Disclosure::Value) {
+                            shows.insert(Disclosure::Partial);
+                        }
+                        if of_parts.contains(&text) {
+                            shows.remove(&Disclosure::Link);
+                        }
+                    }
                     facts.extend(shows.into_iter().map(|one| (*class, origin, topic_at, sight.zone, one)));
                 }
                 facts
@@ -430,7 +456,7 @@ fn observe(program: &Program, keys: &TestKeys) -> Observed {
                 // Alone, so that nothing depends on what is done for another class.
                 for class in &held {
                     for sight in runs.publish(origin, &topic, &event(*color, &[*class])) {
-                        let facts = facts(&sight);
+                        let facts = facts(&event(*color, &[*class]), &sight);
                         if !sight.delivered {
                             observed.each[color_at].extend(facts.iter().filter(|fact| fact.0 == *class));
                             observed.direct.extend(facts.iter().filter(|fact| fact.0 == *class));
@@ -445,9 +471,9 @@ fn observe(program: &Program, keys: &TestKeys) -> Observed {
                 for (from, event) in layer {
                     for sight in runs.publish(from, &topic, &event) {
                         match (depth, sight.delivered) {
-                            (0, true) => observed.delivered.extend(facts(&sight)),
-                            (0, false) => observed.direct.extend(facts(&sight)),
-                            (_, false) => observed.relayed.extend(facts(&sight)),
+                            (0, true) => observed.delivered.extend(facts(&event, &sight)),
+                            (0, false) => observed.direct.extend(facts(&event, &sight)),
+                            (_, false) => observed.relayed.extend(facts(&event, &sight)),
                             (_, true) => {}
                         }
                         if sight.delivered || !seen.insert((sight.zone, sight.event.encoded().to_vec())) {
@@ -573,6 +599,17 @@ fn a_cipher_of_what_was_redacted_before_shows_nothing() {
     let rules = [
         "match: {topics: [\"**\"]}, protect: [{classes: [payment.card], as: redact}]",
         "match: {topics: [\"**\"]}, protect: [{fields: [\"$.data\"], as: encrypt, key: seal}]",
+    ];
+    let program = program(&[("federation", rules.map(str::to_owned).to_vec())], None).expect("valid");
+    check(&program).expect("nothing is seen that is proved");
+}
+
+/// A declared field whose value was masked and whose list an application lost becomes a token of what the mask left.
+#[test]
+fn a_token_of_a_masked_value_shows_no_more_than_the_mask() {
+    let rules = [
+        "match: {topics: [\"**\"], from: {regions: [r-1]}}, protect: [{classes: [\"*\"], as: pseudonymise, key: tokens}]",
+        "match: {topics: [\"**\"], from: {clouds: [c-1]}, to: {clouds: [c-2]}}, protect: [{fields: [\"$.data.card\"], as: mask, keep: {last: 4}}]",
     ];
     let program = program(&[("federation", rules.map(str::to_owned).to_vec())], None).expect("valid");
     check(&program).expect("nothing is seen that is proved");
