@@ -183,7 +183,11 @@ impl PolicyStore {
             tokio::select! {
                 kicked = kick.recv() => if kicked.is_none() { return },
                 Some(()) = told.recv() => {
-                    tokio::time::sleep(SETTLE).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(SETTLE) => {}
+                        // Who asks by signal has finished writing.
+                        kicked = kick.recv() => if kicked.is_none() { return },
+                    }
                     while told.try_recv().is_ok() {}
                 }
             }

@@ -1,5 +1,7 @@
 //! Policies are replaced while the bridges run, all or nothing.
 
+mod under_load;
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
