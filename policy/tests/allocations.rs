@@ -109,4 +109,6 @@ fn what_passes_allocates_nothing() {
     ] {
         assert_eq!(allocations(rules), 0, "{rules:?}");
     }
+    // The counter counts: computed text is owned.
+    assert!(allocations(&[", when: 'event.type.lowerAscii() == \"t\"'}, deny: {}"]) > 0);
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use meshbridge_detect::tape::push_name;
 use meshbridge_event::Event;
 use serde_json::Value;
 
@@ -143,26 +144,4 @@ fn masked(value: &Value) -> Value {
         Value::Array(items) => format!("list of {}", items.len()).into(),
         Value::Object(members) => format!("object of {}", members.len()).into(),
     }
-}
-
-/// As paths of findings are written, so that the two can be compared.
-fn push_name(path: &mut String, name: &str) {
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-    if name.starts_with(|c: char| c.is_alphabetic() || c == '_') && name.chars().all(is_plain) {
-        path.push('.');
-        path.push_str(name);
-        return;
-    }
-    path.push_str("['");
-    for c in name.chars() {
-        match c {
-            '\'' | '\\' => {
-                path.push('\\');
-                path.push(c);
-            }
-            c if c.is_control() => _ = write!(path, "\\u{:04x}", u32::from(c)),
-            c => path.push(c),
-        }
-    }
-    path.push_str("']");
 }

@@ -36,7 +36,8 @@ impl Tape<'_> {
     }
 }
 
-fn push_name(path: &mut String, name: &str) {
+/// Adds a member to a path, as [`Tape::path`] writes it.
+pub fn push_name(path: &mut String, name: &str) {
     let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
     if name.starts_with(|c: char| c.is_alphabetic() || c == '_') && name.chars().all(is_plain) {
         path.push('.');
