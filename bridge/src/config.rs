@@ -76,6 +76,7 @@ static SPEC: Shape = Shape::Map(&[
         &Shape::Map(&[
             Key::optional("http", &LISTENER, "HTTP: publish, server-sent events, WebSocket"),
             Key::optional("grpc", &LISTENER, "gRPC: meshbridge.v1.Bridge"),
+            Key::optional("nats", &LISTENER, "clients of NATS; subjects are topics"),
         ]),
         "where clients reach this bridge",
     ),
@@ -253,6 +254,7 @@ pub(crate) struct Node {
     pub(crate) data_keys: Vec<DataKeyFile>,
     http: Option<Listener>,
     grpc: Option<Listener>,
+    nats: Option<Listener>,
     admin: Listener,
     event_bytes_max: usize,
     batch_bytes_max: usize,
@@ -299,7 +301,11 @@ impl Node {
 
     /// The listeners for clients.
     pub(crate) fn client_listeners(&self) -> anyhow::Result<Vec<ListenerSettings>> {
-        let kinds = [(&self.http, ListenerKind::Http), (&self.grpc, ListenerKind::Grpc)];
+        let kinds = [
+            (&self.http, ListenerKind::Http),
+            (&self.grpc, ListenerKind::Grpc),
+            (&self.nats, ListenerKind::Nats),
+        ];
         Ok(kinds
             .into_iter()
             .filter_map(|(listener, kind)| Some(self.settings(listener.as_ref()?, kind)))
@@ -411,6 +417,7 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
         policy_directories: directories.iter().filter_map(Yaml::text).map(|dir| base.join(dir)).collect(),
         http: client("http")?,
         grpc: client("grpc")?,
+        nats: client("nats")?,
         quarantine: quarantine::lower(spec.get("quarantine"), section("admin")?, &federation)?,
         admin: lower_listener(section("admin")?, base).context("listener `admin`")?,
         event_bytes_max: limit("eventBytes", meshbridge_event::limits::EVENT_BYTES_MAX),

@@ -16,6 +16,7 @@ mod connection;
 mod grpc;
 mod http;
 mod limits;
+mod nats;
 mod places;
 mod publish;
 mod stream;
@@ -36,6 +37,7 @@ use crate::pipeline::Pipeline;
 pub(crate) enum ListenerKind {
     Http,
     Grpc,
+    Nats,
     Admin,
 }
 
@@ -66,6 +68,7 @@ impl BoundListener {
     /// Serves clients until `stop`, then lets open requests end.
     pub(crate) async fn serve(self, pipeline: Pipeline, stop: CancellationToken) {
         let router: Router = match self.settings().kind {
+            ListenerKind::Nats => return nats::serve(self, pipeline, stop).await,
             ListenerKind::Grpc => grpc::router(pipeline, self.settings(), stop.clone()).await,
             ListenerKind::Http | ListenerKind::Admin => http::router(pipeline, self.settings(), stop.clone()),
         };

@@ -347,6 +347,11 @@ impl Metrics {
         self.verdicts.with_label_values(&[context, layer, rule, verdict]).inc();
     }
 
+    /// Events that a verdict was given for by that of another one.
+    pub(crate) fn on_forwarded_alike(&self, context: &str, events: u64) {
+        self.verdicts.with_label_values(&[context, "", "", "forward"]).inc_by(events);
+    }
+
     /// No rule has anything to ask of the topic in a context inside the zone.
     pub(crate) fn on_passed(&self, context: meshbridge_policy::Context) {
         match context {

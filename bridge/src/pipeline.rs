@@ -14,6 +14,7 @@ mod accounts;
 mod admission;
 mod arrival;
 mod best_effort;
+mod client;
 mod dead_letters;
 mod dedup;
 mod driver;
@@ -42,11 +43,14 @@ mod recent;
 mod reception;
 mod record;
 mod relays;
+mod replies;
 mod sealed;
 mod settings;
+mod sharing;
 mod stored;
 mod subscriptions;
 mod todo;
+mod trains;
 mod waiters;
 
 use std::collections::HashMap;
@@ -63,13 +67,16 @@ use meshbridge_spool::fail_point;
 use meshbridge_topic::{Topic, TopicFilter};
 use tokio::sync::oneshot;
 
+pub(crate) use client::{Client, Tagged};
 pub(crate) use principal::Principal;
 pub(crate) use push::Webhooks;
 pub(crate) use quarantine::{HeldView, Quarantine, QuarantineOptions, RulingRefused, Which};
 pub(crate) use quotas::{Quota, Quotas};
 pub(crate) use recent::{DEAD_LETTERS_MAX, DeadLetter, rfc3339};
+pub(crate) use replies::is_reply;
 pub(crate) use settings::{OnRetry, Wished};
-pub(crate) use subscriptions::{Delivery, SubscriptionEnd};
+pub(crate) use subscriptions::{Delivery, Entry, Queued, SubscriptionEnd, TrainDelivery};
+pub(crate) use trains::TrainTaken;
 
 use crate::audit::AuditLog;
 use crate::journal::{Journal, JournalFigures};
@@ -100,6 +107,7 @@ use groups::Unchosen;
 use named_table::NamedTable;
 use parking::Parking;
 use recent::{DeadLetters, RecentlySent};
+use replies::Replies;
 use subscriptions::{Subscriber, Subscriptions};
 
 /// What a client publishes.
@@ -260,6 +268,7 @@ struct Inner {
     /// The link towards each bridge, as the delivery core was told.
     ways: Mutex<HashMap<BridgeId, Option<LinkId>>>,
     subscriptions: Subscriptions,
+    replies: Replies,
     sequencer: Mutex<Sequencer>,
     dedup: Mutex<Dedup>,
     parking: Mutex<Parking>,
@@ -284,7 +293,6 @@ impl Pipeline {
     pub(crate) fn new(parts: PipelineParts, core: Core, journal: Journal) -> Pipeline {
         Pipeline {
             inner: Arc::new(Inner {
-                parts,
                 durable: Durable::new(core, journal),
                 ends: Ends::default(),
                 named: NamedTable::default(),
@@ -293,6 +301,7 @@ impl Pipeline {
                 webhooks: OnceLock::new(),
                 ways: Mutex::default(),
                 subscriptions: Subscriptions::default(),
+                replies: Replies::new(parts.own.clone()),
                 sequencer: Mutex::default(),
                 dedup: Mutex::default(),
                 parking: Mutex::default(),
@@ -303,6 +312,7 @@ impl Pipeline {
                 draining: AtomicBool::new(false),
                 resumed: AtomicBool::new(false),
                 resumed_now: tokio::sync::Notify::new(),
+                parts,
             }),
         }
     }
@@ -396,6 +406,11 @@ impl Pipeline {
         if !self.inner.resumed.load(Ordering::Acquire) {
             resumed.await;
         }
+    }
+
+    /// The names of this bridge and of its zone.
+    pub(crate) fn names(&self) -> (String, String) {
+        (self.inner.parts.own.to_string(), self.inner.parts.own_zone.to_string())
     }
 
     /// Ends all subscriptions and takes no more events.

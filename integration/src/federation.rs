@@ -27,6 +27,7 @@ pub struct Node {
     pub zone: String,
     pub http: String,
     pub grpc: String,
+    pub nats: String,
     pub admin: String,
     pub peer: String,
     pub pid: u32,

@@ -119,9 +119,9 @@ impl Mesh {
             COMMAND_WITHIN,
         )?;
         ensure!(made.code == 0, "{}", made.stderr);
-        let mut ports_of: BTreeMap<&str, [u16; 4]> = BTreeMap::new();
+        let mut ports_of: BTreeMap<&str, [u16; 5]> = BTreeMap::new();
         for zone in &plan.zones {
-            let mut own = [0; 4];
+            let mut own = [0; 5];
             for port in &mut own {
                 *port = ports::reserve()?;
             }
@@ -378,7 +378,7 @@ fn prepare(
     base: &Path,
     zone: &str,
     plan: &Plan,
-    [peer, http, grpc, admin]: [u16; 4],
+    [peer, http, grpc, nats, admin]: [u16; 5],
     dialled: &[(&str, SocketAddr)],
     rigging: &Rigging,
 ) -> Result<Node> {
@@ -409,6 +409,7 @@ spec:
 {peers}  listeners:
     http: {{listen: \"127.0.0.1:{http}\"}}
     grpc: {{listen: \"127.0.0.1:{grpc}\"}}
+    nats: {{listen: \"127.0.0.1:{nats}\"}}
   admin: {{listen: \"127.0.0.1:{admin}\"}}
   policy: {{directories: [policies]}}
   spool: {{{spool}}}
@@ -420,6 +421,7 @@ spec:
         zone: zone.to_owned(),
         http: format!("http://127.0.0.1:{http}"),
         grpc: format!("http://127.0.0.1:{grpc}"),
+        nats: format!("nats://127.0.0.1:{nats}"),
         admin: format!("http://127.0.0.1:{admin}"),
         peer: format!("127.0.0.1:{peer}"),
         pid: 0,

@@ -25,6 +25,8 @@ pub struct Setup<'a> {
     pub http: &'a str,
     /// Rest of the section `grpc`.
     pub grpc: &'a str,
+    /// The same for its listener of NATS.
+    pub nats: &'a str,
     /// The section `limits`, without its braces.
     pub limits: &'a str,
     /// The section `webhooks`, without its braces.
@@ -35,7 +37,7 @@ pub struct Setup<'a> {
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Setup { ip: "127.0.0.1", http: "", grpc: "", limits: "", webhooks: "", audit: "" }
+        Setup { ip: "127.0.0.1", http: "", grpc: "", nats: "", limits: "", webhooks: "", audit: "" }
     }
 }
 
@@ -59,6 +61,8 @@ pub struct Single {
     pub http: String,
     /// `host:port` of its gRPC listener.
     pub grpc: String,
+    /// Of its listener of NATS.
+    pub nats: String,
     /// `host:port` where peers reach it.
     pub peer: String,
     admin: String,
@@ -213,7 +217,7 @@ enum Started {
 }
 
 async fn start(directory: TempDir, setup: Setup<'_>) -> Result<Started> {
-    let (config, [http, grpc, admin, peer]) = write_config(directory.path(), setup)?;
+    let (config, [http, grpc, nats, admin, peer]) = write_config(directory.path(), setup)?;
     let log = fs::File::create(directory.path().join("bridge.log"))?;
     let child = Command::new(binary())
         .arg("run")
@@ -225,7 +229,7 @@ async fn start(directory: TempDir, setup: Setup<'_>) -> Result<Started> {
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()?;
-    let mut single = Single { child, directory, http, grpc, peer, admin: format!("http://{admin}") };
+    let mut single = Single { child, directory, http, grpc, nats, peer, admin: format!("http://{admin}") };
     let ready = single.admin();
     let deadline = std::time::Instant::now() + READY_WITHIN;
     loop {
@@ -243,15 +247,15 @@ async fn start(directory: TempDir, setup: Setup<'_>) -> Result<Started> {
     }
 }
 
-/// The configuration, on ports that are free now: HTTP, gRPC, admin, peering.
-fn write_config(base: &Path, setup: Setup<'_>) -> Result<(PathBuf, [String; 4])> {
-    let Setup { ip, http, grpc, limits, webhooks, audit } = setup;
-    let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
-    let mut ports = [0; 3];
+/// The configuration, on ports that are free now: HTTP, gRPC, NATS, admin, peering.
+fn write_config(base: &Path, setup: Setup<'_>) -> Result<(PathBuf, [String; 5])> {
+    let Setup { ip, http, grpc, nats, limits, webhooks, audit } = setup;
+    let held = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0"));
+    let mut ports = [0; 4];
     for (port, listener) in ports.iter_mut().zip(held) {
         *port = listener?.local_addr()?.port();
     }
-    let [http_port, grpc_port, admin_port] = ports;
+    let [http_port, grpc_port, nats_port, admin_port] = ports;
     let peer_port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
     let text = format!(
         "apiVersion: meshbridge/v1
@@ -265,6 +269,7 @@ spec:
   listeners:
     http: {{listen: \"{ip}:{http_port}\"{http}}}
     grpc: {{listen: \"{ip}:{grpc_port}\"{grpc}}}
+    nats: {{listen: \"127.0.0.1:{nats_port}\"{nats}}}
   admin: {{listen: \"127.0.0.1:{admin_port}\"}}
   policy: {{directories: [policies]}}
   limits: {{{limits}}}
@@ -275,7 +280,7 @@ spec:
     );
     let config = base.join("bridge.yaml");
     fs::write(&config, text)?;
-    let all = [http_port, grpc_port, admin_port, peer_port];
+    let all = [http_port, grpc_port, nats_port, admin_port, peer_port];
     Ok((config, all.map(|port| format!("127.0.0.1:{port}"))))
 }
 

@@ -11,6 +11,7 @@
 //!
 //! Nothing depends on the order of rules or files. Any stop beats any permit.
 
+mod alike;
 mod attributes;
 mod carriers;
 mod certain;

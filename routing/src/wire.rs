@@ -17,6 +17,7 @@ mod hops;
 mod notice;
 mod relay;
 mod table;
+mod train;
 
 pub use after::{AFTER_EXTENSION, decode_after, encode_after};
 pub(crate) use codec::{Reader, Writer};
@@ -26,6 +27,7 @@ pub use hops::{HOPS_EXTENSION, encode_hops, hops_crossed};
 pub use notice::{Notice, NoticeKind};
 pub use relay::Relay;
 pub use table::{Entry, RecvTable, SendTable, TableAnnounce, TableFull, TableGap};
+pub use train::{TRAIN_EXTENSION, decode_train, encode_train};
 
 /// Bytes of one control message, its length prefix not counted. A longer one ends the link.
 pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;

@@ -133,19 +133,8 @@ impl EventBuilder {
     /// Data whose kind is told by the content type and by the bytes themselves: JSON that parses is JSON, a text type
     /// in UTF-8 is text, everything else is binary. Nothing is lost either way.
     pub fn data_by_content_type(self, content_type: Option<&str>, bytes: Bytes) -> EventBuilder {
-        if bytes.is_empty() {
-            return self;
-        }
-        if is_json_content_type(content_type) {
-            let json = serde_json::from_slice::<&serde_json::value::RawValue>(&bytes).is_ok();
-            return if json { self.data_json(bytes) } else { self.data_binary(bytes) };
-        }
-        let is_text =
-            content_type.is_some_and(|t| t.get(..5).is_some_and(|t| t.eq_ignore_ascii_case("text/")));
-        if is_text && std::str::from_utf8(&bytes).is_ok() {
-            return self.data_text(bytes);
-        }
-        self.data_binary(bytes)
+        let kind = data_kind(content_type, &bytes);
+        self.data(kind, bytes)
     }
 
     /// Data of the kind it had: what an edit puts in place of it.
@@ -197,4 +186,17 @@ impl EventBuilder {
         Event::decode(Bytes::from(buffer))
             .map_err(|_| attribute("data", "it is not of the kind it is said to be"))
     }
+}
+
+/// The kind of data that has this content type: see [`EventBuilder::data_by_content_type`].
+pub fn data_kind(content_type: Option<&str>, bytes: &[u8]) -> DataKind {
+    if bytes.is_empty() {
+        return DataKind::None;
+    }
+    if is_json_content_type(content_type) {
+        let is_json = serde_json::from_slice::<&serde_json::value::RawValue>(bytes).is_ok();
+        return if is_json { DataKind::Json } else { DataKind::Binary };
+    }
+    let is_text = content_type.is_some_and(|t| t.get(..5).is_some_and(|t| t.eq_ignore_ascii_case("text/")));
+    if is_text && std::str::from_utf8(bytes).is_ok() { DataKind::Text } else { DataKind::Binary }
 }

@@ -130,36 +130,7 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Layout, DecodeError> {
     }
     let data_kind = DataKind::from_byte(data_kind).ok_or(DecodeError::Data)?;
     let count = usize::from(u16::from_be_bytes([high, low]));
-    if count > ATTRIBUTES_MAX {
-        return Err(DecodeError::TooManyAttributes);
-    }
-    let (mut id, mut source, mut ty, mut content_type) = (None, None, None, None);
-    let mut names: [&str; ATTRIBUTES_MAX] = [""; ATTRIBUTES_MAX];
-    let mut at = HEADER_BYTES;
-    for seen in 0..count {
-        let attribute = read_attribute(bytes, at)?;
-        check_name(attribute.name).map_err(|_| DecodeError::Attribute)?;
-        check_value(attribute.name, attribute.value).map_err(|_| DecodeError::Attribute)?;
-        if names.iter().take(seen).any(|name| *name == attribute.name) {
-            return Err(DecodeError::Duplicate);
-        }
-        if let Some(slot) = names.get_mut(seen) {
-            *slot = attribute.name;
-        }
-        let is_text = attribute.value.as_str().is_some();
-        match attribute.name {
-            "id" if is_text => id = Some(attribute.range),
-            "source" if is_text => source = Some(attribute.range),
-            "type" if is_text => ty = Some(attribute.range),
-            "datacontenttype" if is_text => content_type = Some(attribute.range),
-            "id" | "source" | "type" | "datacontenttype" => return Err(DecodeError::Attribute),
-            _ => {}
-        }
-        at = attribute.end;
-        if at > ATTRIBUTES_BYTES_MAX + HEADER_BYTES + ATTRIBUTES_MAX * ATTRIBUTE_HEADER_BYTES {
-            return Err(DecodeError::TooManyAttributes);
-        }
-    }
+    let Head { id, source, ty, content_type, end: at } = Head::read(bytes, HEADER_BYTES, count)?;
     let data = bytes.get(at..).unwrap_or_default();
     let fits = match data_kind {
         DataKind::None => data.is_empty(),
@@ -174,5 +145,52 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Layout, DecodeError> {
             Ok(Layout { data_kind, count, id, source, ty, content_type, data_start: at })
         }
         _ => Err(DecodeError::Required),
+    }
+}
+
+/// Where attributes lie that mean something to the encoding itself.
+pub(crate) struct Head {
+    pub(crate) id: Option<Range<usize>>,
+    pub(crate) source: Option<Range<usize>>,
+    pub(crate) ty: Option<Range<usize>>,
+    pub(crate) content_type: Option<Range<usize>>,
+    /// Behind the last attribute.
+    pub(crate) end: usize,
+}
+
+impl Head {
+    /// Checks `count` attributes from `at` on.
+    pub(crate) fn read(bytes: &[u8], mut at: usize, count: usize) -> Result<Head, DecodeError> {
+        if count > ATTRIBUTES_MAX {
+            return Err(DecodeError::TooManyAttributes);
+        }
+        let start = at;
+        let (mut id, mut source, mut ty, mut content_type) = (None, None, None, None);
+        let mut names: [&str; ATTRIBUTES_MAX] = [""; ATTRIBUTES_MAX];
+        for seen in 0..count {
+            let attribute = read_attribute(bytes, at)?;
+            check_name(attribute.name).map_err(|_| DecodeError::Attribute)?;
+            check_value(attribute.name, attribute.value).map_err(|_| DecodeError::Attribute)?;
+            if names.iter().take(seen).any(|name| *name == attribute.name) {
+                return Err(DecodeError::Duplicate);
+            }
+            if let Some(slot) = names.get_mut(seen) {
+                *slot = attribute.name;
+            }
+            let is_text = attribute.value.as_str().is_some();
+            match attribute.name {
+                "id" if is_text => id = Some(attribute.range),
+                "source" if is_text => source = Some(attribute.range),
+                "type" if is_text => ty = Some(attribute.range),
+                "datacontenttype" if is_text => content_type = Some(attribute.range),
+                "id" | "source" | "type" | "datacontenttype" => return Err(DecodeError::Attribute),
+                _ => {}
+            }
+            at = attribute.end;
+            if at > start + ATTRIBUTES_BYTES_MAX + ATTRIBUTES_MAX * ATTRIBUTE_HEADER_BYTES {
+                return Err(DecodeError::TooManyAttributes);
+            }
+        }
+        Ok(Head { id, source, ty, content_type, end: at })
     }
 }

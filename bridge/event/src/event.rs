@@ -87,7 +87,7 @@ impl Event {
     }
 
     /// All attributes but `specversion`, in the order the producer had them.
-    pub fn attributes(&self) -> impl Iterator<Item = (&str, AttributeValue<'_>)> {
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, AttributeValue<'_>)> + Clone {
         let mut at = HEADER_BYTES;
         (0..self.layout.count).map_while(move |_| {
             let attribute = encoding::read_attribute(&self.bytes, at).ok()?;

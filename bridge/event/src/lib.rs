@@ -18,8 +18,10 @@ pub mod json;
 pub mod limits;
 #[cfg(feature = "sdk")]
 pub mod sdk;
+mod train;
 
 pub use attribute::{AttributeKind, AttributeValue, is_reserved_name};
-pub use builder::{EventBuilder, InvalidEvent};
+pub use builder::{EventBuilder, InvalidEvent, data_kind};
 pub use encoding::DecodeError;
 pub use event::{DataKind, Event, is_json_content_type};
+pub use train::{EventTrain, TrainItem, TrainWriter};

@@ -13,3 +13,7 @@ pub const ATTRIBUTES_BYTES_MAX: usize = 32 << 10;
 /// A batch as it arrives.
 pub const BATCH_BYTES_MAX: usize = 4 << 20;
 pub const BATCH_EVENTS_MAX: usize = 1_024;
+/// Events of one train.
+pub const TRAIN_EVENTS_MAX: usize = 4_096;
+/// A train as it is encoded; one event of the largest size fits.
+pub const TRAIN_BYTES_MAX: usize = EVENT_BYTES_HARD_MAX;

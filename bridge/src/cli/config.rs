@@ -96,6 +96,7 @@ fn render_command(arguments: &RenderArguments) -> Outcome {
         peer: format!("[::]:{port}"),
         http: "127.0.0.1:8080".to_owned(),
         grpc: "127.0.0.1:8081".to_owned(),
+        nats: "127.0.0.1:4222".to_owned(),
         admin: "127.0.0.1:9090".to_owned(),
         peers,
         small: false,
@@ -115,6 +116,7 @@ pub(super) struct Addresses {
     pub(super) peer: String,
     pub(super) http: String,
     pub(super) grpc: String,
+    pub(super) nats: String,
     pub(super) admin: String,
     pub(super) peers: Vec<(String, String)>,
     /// Small files of the spool: many bridges on one machine, for trying out.
@@ -149,10 +151,10 @@ pub(super) fn render(
         .collect();
     let dialled =
         if dialled.is_empty() { "  peers: []\n".to_owned() } else { format!("  peers:\n{dialled}") };
-    let Addresses { peer, http, grpc, admin, small, .. } = addresses;
+    let Addresses { peer, http, grpc, nats, admin, small, .. } = addresses;
     let spool = if *small { "  spool: {segmentMiB: 8, sizeMiB: 1024}\n" } else { "" };
     let text = format!(
-        "apiVersion: meshbridge/v1\nkind: Bridge\nmetadata: {{name: {bridge}}}\nspec:\n  zone: {zone}\n  federation: federation.yaml\n  dataDirectory: data\n{spool}  tls: {{certificate: tls/cert.pem, key: tls/key.pem, ca: tls/ca.pem}}\n  peering: {{listen: \"{peer}\"}}\n{dialled}  listeners:\n    http: {{listen: \"{http}\"}}\n    grpc: {{listen: \"{grpc}\"}}\n  admin: {{listen: \"{admin}\"}}\n  policy: {{directories: [policies]}}\n"
+        "apiVersion: meshbridge/v1\nkind: Bridge\nmetadata: {{name: {bridge}}}\nspec:\n  zone: {zone}\n  federation: federation.yaml\n  dataDirectory: data\n{spool}  tls: {{certificate: tls/cert.pem, key: tls/key.pem, ca: tls/ca.pem}}\n  peering: {{listen: \"{peer}\"}}\n{dialled}  listeners:\n    http: {{listen: \"{http}\"}}\n    grpc: {{listen: \"{grpc}\"}}\n    nats: {{listen: \"{nats}\"}}\n  admin: {{listen: \"{admin}\"}}\n  policy: {{directories: [policies]}}\n"
     );
     write_file(&out.join("bridge.yaml"), &text)
 }

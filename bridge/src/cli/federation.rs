@@ -28,6 +28,7 @@ pub(super) struct BridgeLine {
     pub(super) zone: String,
     pub(super) http: String,
     pub(super) grpc: String,
+    pub(super) nats: String,
     pub(super) admin: String,
     pub(super) peer: String,
     pub(super) pid: u32,
@@ -77,6 +78,7 @@ impl LocalFederation {
                     peer: own.peer.clone(),
                     http: own.http.clone(),
                     grpc: own.grpc.clone(),
+                    nats: own.nats.clone(),
                     admin: own.admin.clone(),
                     peers,
                     small: true,
@@ -100,6 +102,7 @@ impl LocalFederation {
                 zone: bridge.zone.clone(),
                 http: format!("http://{}", addresses.http),
                 grpc: format!("http://{}", addresses.grpc),
+                nats: format!("nats://{}", addresses.nats),
                 admin: format!("http://{}", addresses.admin),
                 peer: addresses.peer.clone(),
                 pid: child.id().unwrap_or_default(),
@@ -235,19 +238,21 @@ struct Ports {
     peer: String,
     http: String,
     grpc: String,
+    nats: String,
     admin: String,
-    _held: (UdpSocket, [TcpListener; 3]),
+    _held: (UdpSocket, [TcpListener; 4]),
 }
 
 impl Ports {
     fn reserve() -> anyhow::Result<Ports> {
         let udp = UdpSocket::bind("127.0.0.1:0").context("no free port")?;
         let tcp = || TcpListener::bind("127.0.0.1:0").context("no free port");
-        let held = [tcp()?, tcp()?, tcp()?];
+        let held = [tcp()?, tcp()?, tcp()?, tcp()?];
         Ok(Ports {
             peer: udp.local_addr()?.to_string(),
             http: held[0].local_addr()?.to_string(),
             grpc: held[1].local_addr()?.to_string(),
+            nats: held[3].local_addr()?.to_string(),
             admin: held[2].local_addr()?.to_string(),
             _held: (udp, held),
         })

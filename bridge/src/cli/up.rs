@@ -9,7 +9,7 @@ use super::{Failure, Outcome, block_on, federation_file, stop_signal};
 
 /// Runs every bridge of DIR/federation.yaml as its own process, on free loopback ports with development certificates.
 ///
-/// Prints one JSON line per bridge when it is ready (bridge, zone, http, grpc, admin, peer, pid, config), then
+/// Prints one JSON line per bridge when it is ready (bridge, zone, http, grpc, nats, admin, peer, pid, config), then
 /// {"ready":true} once all links are up. Stops them all on SIGINT or SIGTERM. DIR is not written to: each bridge works
 /// on a rendered copy, whose `policies` directory is the one to edit for a reload.
 #[derive(Debug, clap::Args)]

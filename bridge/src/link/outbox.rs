@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
+use meshbridge_routing::wire::decode_train;
 use meshbridge_routing::{BridgeIndex, CarrierSet, EventKey};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
@@ -61,6 +62,11 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
+    /// How many events it holds.
+    pub(crate) fn events(&self) -> u32 {
+        decode_train(&self.body.extensions).unwrap_or(1)
+    }
+
     pub(crate) fn queued_bytes(&self) -> usize {
         self.body.payload.len() + FRAME_OVERHEAD_BYTES
     }

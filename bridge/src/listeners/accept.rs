@@ -1,12 +1,13 @@
 //! The accept loop of all listeners: who may connect, how many, and how fast.
 
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
 use governor::{Quota, RateLimiter};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,9 +17,9 @@ use tracing::{debug, info};
 use super::ListenerSettings;
 use super::auth::Authenticator;
 use super::certificates::ListenerCertificates;
-use super::connection::{Host, serve};
+use super::connection::{Door, Host, serve};
 use super::limits as limit;
-use super::places::Places;
+use super::places::{Place, Places};
 
 /// Why a listener could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,20 @@ impl BoundListener {
 
     /// Serves `router` until `stop`. Each request carries the client's principal as an extension.
     pub(crate) async fn serve_router(self, router: Router, stop: CancellationToken) {
+        self.serve_connections(stop, move |door, stream, remote, place| {
+            serve(Arc::new(Host { router: router.clone(), door }), stream, remote, place)
+        })
+        .await;
+    }
+
+    /// Gives each connection that may be to `serve` until `stop`, then lets open ones end.
+    pub(super) async fn serve_connections<F>(
+        self,
+        stop: CancellationToken,
+        serve: impl Fn(Arc<Door>, TcpStream, SocketAddr, Place) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let BoundListener { listener, settings, certificates, authenticator } = self;
         let (address, kind) = (settings.address, settings.kind);
         info!(%address, ?kind, tls = certificates.is_some(), "Listening");
@@ -83,8 +98,7 @@ impl BoundListener {
         let rate = RateLimiter::keyed(
             Quota::per_second(limit::RATE_PER_SOURCE).allow_burst(limit::BURST_PER_SOURCE),
         );
-        let host = Arc::new(Host {
-            router,
+        let door = Arc::new(Door {
             certificates,
             authenticator,
             handshakes: Semaphore::new(limit::HANDSHAKES_MAX),
@@ -115,7 +129,7 @@ impl BoundListener {
                 continue;
             }
             let Some(place) = places.take() else { continue };
-            connections.spawn(serve(Arc::clone(&host), stream, remote, place));
+            connections.spawn(serve(Arc::clone(&door), stream, remote, place));
         }
         // The address is free for the next process while open requests end.
         drop(listener);

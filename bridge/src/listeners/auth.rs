@@ -44,12 +44,25 @@ pub(super) enum Unauthorised {
     NamelessCertificate,
     #[error("the bearer token is not known")]
     UnknownToken,
+    #[error("the user is not known, or the password is another one")]
+    UnknownUser,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TokenFile {
+    #[serde(default)]
     tokens: Vec<TokenEntry>,
+    #[serde(default)]
+    users: Vec<UserEntry>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserEntry {
+    user: String,
+    password: String,
+    principal: String,
 }
 
 #[derive(serde::Deserialize)]
@@ -115,7 +128,32 @@ impl Authenticator {
         }
     }
 
+    /// The same for protocols with a name and a password, or a bare token, in their first message.
+    pub(super) fn principal_of_login(
+        &self,
+        shown: &Shown,
+        token: Option<&str>,
+        user: Option<(&str, &str)>,
+    ) -> Result<Principal, Unauthorised> {
+        match (token, user) {
+            (Some(token), _) => self.by_token(token).ok_or(Unauthorised::UnknownToken),
+            (None, Some((user, password))) => {
+                self.by_digest(&of_user(user, password)).ok_or(Unauthorised::UnknownUser)
+            }
+            (None, None) => self.principal(shown, &HeaderMap::new()),
+        }
+    }
+
+    /// Nobody has to show anything.
+    pub(super) fn is_open(&self) -> bool {
+        self.open
+    }
+
     fn by_token(&self, token: &str) -> Option<Principal> {
+        self.by_digest(blake3::hash(token.as_bytes()).as_bytes())
+    }
+
+    fn by_digest(&self, digest: &[u8; 32]) -> Option<Principal> {
         let path = self.file.as_ref()?;
         let mut held = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         if held.1.elapsed() >= RECHECK {
@@ -130,7 +168,7 @@ impl Authenticator {
                 }
             }
         }
-        held.0.by_digest.get(blake3::hash(token.as_bytes()).as_bytes()).cloned()
+        held.0.by_digest.get(digest).cloned()
     }
 }
 
@@ -140,8 +178,8 @@ fn read_tokens(path: &Path) -> Result<Tokens, String> {
         std::fs::read_to_string(path).map_err(|problem| format!("cannot read `{shown}`: {problem}"))?;
     let file: TokenFile = serde_saphyr::from_str(&text)
         .map_err(|_| format!("`{shown}` is not `tokens:` with a list of {{token, principal}}"))?;
-    if file.tokens.len() > TOKENS_MAX {
-        return Err(format!("`{shown}` has more than {TOKENS_MAX} tokens"));
+    if file.tokens.len() + file.users.len() > TOKENS_MAX {
+        return Err(format!("`{shown}` has more than {TOKENS_MAX} tokens and users"));
     }
     let mut by_digest = std::collections::HashMap::new();
     for entry in file.tokens {
@@ -151,8 +189,26 @@ fn read_tokens(path: &Path) -> Result<Tokens, String> {
         let digest = *blake3::hash(entry.token.as_bytes()).as_bytes();
         by_digest.insert(digest, Principal(Arc::from(entry.principal)));
     }
+    for UserEntry { user, password, principal } in file.users {
+        if password.len() < 16 || user.is_empty() || principal.is_empty() || principal.len() > 256 {
+            return Err(format!(
+                "`{shown}`: a user has a name, a password of at least 16 characters, and a principal of 1 to 256"
+            ));
+        }
+        by_digest.insert(of_user(&user, &password), Principal(Arc::from(principal)));
+    }
     let modified = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
     Ok(Tokens { by_digest, modified })
+}
+
+/// Stands for a name with its password; no token has it, for none holds the lengths.
+fn of_user(user: &str, password: &str) -> [u8; 32] {
+    let mut hash = blake3::Hasher::new_derive_key("meshbridge user and password");
+    for part in [user, password] {
+        hash.update(&(part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    *hash.finalize().as_bytes()
 }
 
 /// The principal of a client certificate: its one URI name. A common name is not looked at (RELIABILITY G1).

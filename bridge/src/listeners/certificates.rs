@@ -162,6 +162,8 @@ fn server_config(files: &TlsFiles, kind: ListenerKind, optional: bool) -> anyhow
     config.alpn_protocols = match kind {
         ListenerKind::Grpc => vec![b"h2".to_vec()],
         ListenerKind::Http | ListenerKind::Admin => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        // TLS begins in the middle of the protocol, which has no name for it.
+        ListenerKind::Nats => Vec::new(),
     };
     config.max_early_data_size = 0;
     // A resumed session would not have its client's certificate looked at again (RELIABILITY G2).

@@ -33,10 +33,16 @@ use super::places::{Place, TooMany};
 use super::stream::{Answering, HeadClock, Stream};
 use crate::pipeline::Principal;
 
-/// What the connections of a listener share.
+/// What the connections of a listener of HTTP share.
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) router: Router,
+    pub(super) door: Arc<Door>,
+}
+
+/// What lets the connections of a listener in.
+#[derive(Debug)]
+pub(super) struct Door {
     pub(super) certificates: Option<Arc<ListenerCertificates>>,
     pub(super) authenticator: Authenticator,
     pub(super) handshakes: Semaphore,
@@ -47,12 +53,12 @@ pub(super) struct Host {
 /// Serves one client until it leaves, breaks a rule, or the listener stops.
 pub(super) async fn serve(host: Arc<Host>, stream: TcpStream, remote: SocketAddr, place: Place) {
     let _ = stream.set_nodelay(true);
-    let Some(certificates) = &host.certificates else {
+    let Some(certificates) = &host.door.certificates else {
         return run(&host, stream, remote, place, Shown::Nothing, None).await;
     };
     let acceptor = TlsAcceptor::from(certificates.current());
     let handshake = async {
-        let _turn = host.handshakes.acquire().await.ok()?;
+        let _turn = host.door.handshakes.acquire().await.ok()?;
         Some(tokio::time::timeout(limit::HANDSHAKE_MAX, acceptor.accept(stream)).await)
     };
     match handshake.await {
@@ -102,17 +108,17 @@ async fn run<S>(
         let client = Arc::clone(&client);
         async move { Ok::<_, Infallible>(client.answer(request).await) }
     });
-    let builder = builder(host.kind);
+    let builder = builder(host.door.kind);
     let connection = builder.serve_connection_with_upgrades(stream, TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);
     let mut overdue = std::pin::pin!(clock.overdue());
-    let mut old = std::pin::pin!(grown_old(host.kind));
+    let mut old = std::pin::pin!(grown_old(host.door.kind));
     let mut leaving = false;
     let outcome = loop {
         tokio::select! {
             outcome = connection.as_mut() => break outcome,
             () = overdue.as_mut() => return debug!(%remote, "Request head took too long"),
-            () = host.stop.cancelled(), if !leaving => {}
+            () = host.door.stop.cancelled(), if !leaving => {}
             () = old.as_mut(), if !leaving => {}
         }
         leaving = true;
@@ -127,7 +133,7 @@ async fn run<S>(
 async fn grown_old(kind: ListenerKind) {
     match kind {
         ListenerKind::Grpc => tokio::time::sleep(limit::GRPC_CONNECTION_AGE_MAX).await,
-        ListenerKind::Http | ListenerKind::Admin => std::future::pending().await,
+        ListenerKind::Http | ListenerKind::Nats | ListenerKind::Admin => std::future::pending().await,
     }
 }
 
@@ -142,7 +148,7 @@ fn builder(kind: ListenerKind) -> Builder<TokioExecutor> {
         .max_buf_size(limit::BUFFER_BYTES);
     let streams = match kind {
         ListenerKind::Grpc => limit::GRPC_CALLS,
-        ListenerKind::Http | ListenerKind::Admin => limit::H2_STREAMS,
+        ListenerKind::Http | ListenerKind::Nats | ListenerKind::Admin => limit::H2_STREAMS,
     };
     builder
         .http2()
@@ -182,7 +188,7 @@ impl Client {
                 let request = request.map(Body::new);
                 self.host.router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
             }
-            Err(refused) => refused.response(self.host.kind),
+            Err(refused) => refused.response(self.host.door.kind),
         };
         let http1 = version < Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS;
         if http1 && number >= limit::REQUESTS_PER_CONNECTION {
@@ -192,7 +198,7 @@ impl Client {
     }
 
     fn admit(&self, request: &Request<Incoming>) -> Result<Principal, NotAdmitted> {
-        let principal = self.host.authenticator.principal(&self.shown, request.headers())?;
+        let principal = self.host.door.authenticator.principal(&self.shown, request.headers())?;
         if principal != Principal::anonymous() {
             self.introduce(&principal)?;
         }

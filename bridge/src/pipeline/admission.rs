@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 use super::plan::Planned;
 use super::quotas::Full;
+use super::replies::is_reply;
 use super::stored::Stored;
 use super::waiters::{AckLevel, Waiting};
 use super::{Accepted, Held, Inner, Principal, PublishRefused, lock};
@@ -45,7 +46,9 @@ impl Inner {
     ) -> Result<Admission, PublishRefused> {
         let options = generation.program.delivery(self.parts.own_zone_index);
         let topics: Vec<TopicDelivery> = planned.iter().map(|plan| options.for_topic(&plan.topic)).collect();
-        if topics.iter().all(|topic| topic.class == DeliveryClass::BestEffort) {
+        if topics.iter().all(|topic| topic.class == DeliveryClass::BestEffort)
+            || planned.iter().all(|plan| is_reply(&plan.topic))
+        {
             let accepted = self.admit_best_effort(generation, forwarding, planned)?;
             return Ok(Admission { accepted, ticket: 0, waiters: Vec::new() });
         }

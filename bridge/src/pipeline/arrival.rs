@@ -7,7 +7,9 @@ use std::time::Instant;
 use meshbridge_delivery::{Arrival as Known, Arrived, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::{Context, ZoneIndex};
-use meshbridge_routing::wire::{NoticeKind, data::payload_digest, decode_after, decode_groups, hops_crossed};
+use meshbridge_routing::wire::{
+    NoticeKind, data::payload_digest, decode_after, decode_groups, decode_train, hops_crossed,
+};
 use meshbridge_routing::{BridgeId, EventKey, Forwarding, GroupName, ZoneName};
 use meshbridge_spool::fail_point;
 use meshbridge_topic::Topic;
@@ -92,12 +94,15 @@ impl Inner {
         if frame.expires.is_some_and(|expires| expires <= Instant::now()) {
             return self.drop_frame(&frame, DropReason::Expired);
         }
-        let Ok(event) = Event::decode(body.payload.clone()) else {
-            return self.drop_frame(&frame, DropReason::Damaged);
-        };
         let Some(zone) =
             forwarding.index_of(&body.key.origin).map(|index| forwarding.bridge(index).1.clone())
         else {
+            return self.drop_frame(&frame, DropReason::Damaged);
+        };
+        if decode_train(&body.extensions).is_some() {
+            return self.arrive_train(generation, forwarding, neighbour, &zone, frame, here);
+        }
+        let Ok(event) = Event::decode(body.payload.clone()) else {
             return self.drop_frame(&frame, DropReason::Damaged);
         };
         if let Some(prev) = here {
@@ -235,7 +240,7 @@ impl Inner {
         wanted
     }
 
-    fn receive_best_effort(
+    pub(super) fn receive_best_effort(
         &self,
         generation: &Generation,
         origin_zone: &ZoneName,
@@ -259,7 +264,7 @@ impl Inner {
     }
 
     /// Others behind this bridge are destinations: it carries the frame, if its policies let it.
-    fn carry(
+    pub(super) fn carry(
         &self,
         generation: &Generation,
         forwarding: &Forwarding,

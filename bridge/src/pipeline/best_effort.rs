@@ -49,13 +49,19 @@ impl Default for Sequencer {
 
 impl Sequencer {
     pub(super) fn next(&mut self, lane: u8) -> u64 {
+        self.next_run(lane, 1)
+    }
+
+    /// The first of `count` numbers that follow each other.
+    pub(super) fn next_run(&mut self, lane: u8, count: u64) -> u64 {
         let numbers = &mut self.lanes[usize::from(lane)];
-        numbers.last += 1;
-        numbers.last
+        let first = numbers.last + 1;
+        numbers.last += count;
+        first
     }
 
     /// Replaces the last number meant for `bridge`, and gives the one before.
-    fn replace_last_for(&mut self, lane: u8, bridge: BridgeIndex, seq: u64) -> u64 {
+    pub(super) fn replace_last_for(&mut self, lane: u8, bridge: BridgeIndex, seq: u64) -> u64 {
         let last_for = &mut self.lanes[usize::from(lane)].last_for;
         let at = usize::from(bridge.0);
         if last_for.len() <= at {

@@ -32,6 +32,11 @@ impl Lane {
         self.ranges.range(..=seq).next_back().is_some_and(|(_, end)| *end >= seq)
     }
 
+    /// Whether none of these was taken.
+    fn is_clear(&self, from: u64, to: u64) -> bool {
+        self.ranges.range(..=to).next_back().is_none_or(|(_, end)| *end < from)
+    }
+
     fn insert(&mut self, from: u64, to: u64) {
         let mut start = from;
         let mut end = to;
@@ -61,6 +66,17 @@ struct RunState {
     used: u64,
 }
 
+/// What a run of numbers was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// New, and taken.
+    All,
+    /// Some are new: each has to be asked for.
+    Partly,
+    /// Taken before.
+    None,
+}
+
 /// The numbers this bridge has taken, of all origins.
 #[derive(Debug, Default)]
 pub(crate) struct Dedup {
@@ -69,8 +85,13 @@ pub(crate) struct Dedup {
 }
 
 impl Dedup {
-    /// `true` the first time a key is seen. `prev` must be below the key's own number, or the range is its own only.
+    /// `true` the first time a key is seen; see [`Self::take_run`].
     pub(crate) fn take(&mut self, key: &EventKey, prev: u64) -> bool {
+        self.take_run(key, 1, prev) == Taken::All
+    }
+
+    /// Takes `count` numbers from the key's on, where all of them are new. `prev` must be below the key's own number, or the range is its own only.
+    pub(crate) fn take_run(&mut self, key: &EventKey, count: u64, prev: u64) -> Taken {
         self.clock += 1;
         if !self.runs.contains_key(&(key.origin.clone(), key.run)) && self.runs.len() >= RUNS_MAX {
             self.forget_oldest();
@@ -81,13 +102,15 @@ impl Dedup {
             used: clock,
         });
         run.used = clock;
-        let Some(lane) = run.lanes.get_mut(usize::from(key.lane)) else { return false };
-        if lane.contains(key.seq) {
-            return false;
+        let Some(lane) = run.lanes.get_mut(usize::from(key.lane)) else { return Taken::None };
+        let Some(last) = key.seq.checked_add(count.max(1) - 1) else { return Taken::None };
+        if !lane.is_clear(key.seq, last) {
+            let all = (key.seq..=last).all(|seq| lane.contains(seq));
+            return if all { Taken::None } else { Taken::Partly };
         }
         let from = if prev < key.seq { prev + 1 } else { key.seq };
-        lane.insert(from, key.seq);
-        true
+        lane.insert(from, last);
+        Taken::All
     }
 
     fn forget_oldest(&mut self) {

@@ -47,7 +47,8 @@ impl Inner {
 
     /// Counts a copy that ends here, and tells the origin.
     pub(super) fn drop_frame(&self, frame: &Outbound, reason: DropReason) {
-        self.parts.metrics.on_dropped(reason, frame.destinations.len() as u64);
+        let copies = frame.destinations.len() as u64;
+        self.parts.metrics.on_dropped(reason, copies * u64::from(frame.events()));
         let kind = NoticeKind::Dropped { reason: reason.name().to_owned() };
         self.notify_origin(&frame.body.key, kind);
     }

@@ -151,6 +151,22 @@ pub(super) fn passes(
     SCRATCH.with_borrow_mut(|scratch| program.passes(context, from, to, topic, scratch))
 }
 
+/// Whether one verdict is that of all events of the topic which differ in `id` and data only.
+pub(super) fn judges_alike(
+    program: &Program,
+    context: Context,
+    from: ZoneIndex,
+    to: ZoneIndex,
+    topic: &Topic,
+) -> bool {
+    SCRATCH.with_borrow_mut(|scratch| program.judges_alike(context, from, to, topic, scratch))
+}
+
+/// Whether such events have the same carriers.
+pub(super) fn carries_alike(program: &Program, from: ZoneIndex, to: ZoneIndex, topic: &Topic) -> bool {
+    SCRATCH.with_borrow_mut(|scratch| program.carries_alike(from, to, topic, scratch))
+}
+
 fn cause(program: &Program, stopped: &Stopped) -> Cause {
     let concern = |rule| program.concern(rule);
     match (concern(&stopped.by), stopped.retry_after) {

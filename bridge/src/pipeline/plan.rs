@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::judge::{Asked, Refusal, Verdict, class};
 use super::principal::Principal;
+use super::replies::{is_reply, origin};
 use super::{Denied, Inner, Publication};
 use crate::policy_store::Generation;
 
@@ -92,11 +93,32 @@ impl Inner {
             .map(|publication| {
                 destinations.clear();
                 let mut groups = SmallVec::new();
-                forwarding.match_topic(&publication.topic, &mut destinations, &mut groups);
+                if is_reply(&publication.topic) {
+                    self.destination_of_reply(forwarding, &publication.topic, &mut destinations);
+                } else {
+                    forwarding.match_topic(&publication.topic, &mut destinations, &mut groups);
+                }
                 let planned = self.plan_one(generation, forwarding, publisher, publication, &destinations);
                 Planned { groups, ..planned }
             })
             .collect()
+    }
+
+    /// A reply goes to the one bridge that its topic names, whoever is interested.
+    fn destination_of_reply(&self, forwarding: &Forwarding, reply: &Topic, set: &mut DestinationSet) {
+        let index = origin(reply).and_then(|origin| forwarding.index_of(&origin));
+        if let Some(index) = index.filter(|index| *index != forwarding.own()) {
+            set.insert(index);
+        }
+    }
+
+    /// Whether somebody here waits for it.
+    pub(super) fn wants_here(&self, topic: &Topic) -> bool {
+        if !is_reply(topic) {
+            return self.subscriptions.wants(topic);
+        }
+        let place = self.replies.open(topic).and_then(|place| Topic::parse(&place).ok());
+        place.is_some_and(|place| self.subscriptions.wants(&place))
     }
 
     fn plan_one(
@@ -195,7 +217,7 @@ impl Inner {
                 disposition: refusal.disposition.to_owned(),
             })
             .collect();
-        let local = self.subscriptions.wants(&topic);
+        let local = self.wants_here(&topic);
         let plain = destinations.clone();
         let (groups, here, choices) = (SmallVec::new(), SmallVec::new(), None);
         Planned { topic, event, local, variants, refused, held, denied, plain, groups, here, choices }

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use tracing::info;
 
 use super::judge::{Asked, REJECT, Refusal, Verdict, passes};
+use super::replies::is_reply;
 use super::subscriptions::Delivery;
 use super::{Inner, Principal};
 use crate::metrics::DropReason;
@@ -55,6 +56,9 @@ impl Inner {
 
     /// To the subscriptions without memory, as far as their principals may have it; gives how many have it now.
     pub(super) fn hand_out(&self, delivery: &Arc<Delivery>) -> u32 {
+        if is_reply(&delivery.topic) {
+            return self.hand_out_reply(delivery);
+        }
         let generation = self.parts.policies.active();
         let from = self.zone_of(&generation, &delivery.key);
         let is_open = from.is_some_and(|from| self.is_open(&generation, from, &delivery.topic));
@@ -76,6 +80,18 @@ impl Inner {
         metrics.on_delivered(u64::from(offered.delivered));
         metrics.on_dropped(DropReason::SlowSubscriber, u64::from(offered.overflowed));
         metrics.on_dropped(DropReason::Withheld, u64::from(offered.withheld));
+        offered.delivered
+    }
+
+    /// To who waits for it at the place that its topic seals. What a client asked for, no rule keeps from it here.
+    fn hand_out_reply(&self, delivery: &Delivery) -> u32 {
+        let place = self.replies.open(&delivery.topic).and_then(|place| Topic::parse(&place).ok());
+        let Some(topic) = place else { return 0 };
+        let (key, event) = (delivery.key.clone(), delivery.event.clone());
+        let offered =
+            self.subscriptions.deliver(&Arc::new(Delivery { body: delivery.body, key, topic, event }));
+        self.parts.metrics.on_delivered(u64::from(offered.delivered));
+        self.parts.metrics.on_dropped(DropReason::SlowSubscriber, u64::from(offered.overflowed));
         offered.delivered
     }
 
@@ -117,7 +133,7 @@ impl Inner {
     }
 
     /// Whether everybody here may have events of the topic as they are.
-    fn is_open(&self, generation: &Generation, from: ZoneIndex, topic: &Topic) -> bool {
+    pub(super) fn is_open(&self, generation: &Generation, from: ZoneIndex, topic: &Topic) -> bool {
         let own = self.parts.own_zone_index;
         passes(&generation.program, Context::Subscribe, own, own, topic)
             && self.passes(generation, Context::Deliver, from, topic)

@@ -4,15 +4,17 @@
 //! subscriber without a durable cursor that cannot keep up must hear of it, not miss events in silence.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use meshbridge_event::Event;
+use bytes::Bytes;
+use meshbridge_event::{Event, EventTrain};
 use meshbridge_routing::EventKey;
 use meshbridge_topic::{FilterTrie, Topic, TopicFilter};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::Principal;
+use super::sharing::Groups;
 
 /// One event on its way to subscribers of this bridge; shared by all of them.
 #[derive(Debug)]
@@ -32,7 +34,7 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    fn push(&self, body: u64, delivered: bool) {
+    pub(super) fn push(&self, body: u64, delivered: bool) {
         self.list.lock().unwrap_or_else(PoisonError::into_inner).push((body, delivered));
         self.some.notify_one();
     }
@@ -53,8 +55,74 @@ pub(crate) enum SubscriptionEnd {
     Draining,
 }
 
+/// Events of one topic on their way to subscribers of this bridge, of class best-effort; shared by all of them.
 #[derive(Debug)]
-struct Queue {
+pub(crate) struct TrainDelivery {
+    /// Of the first; the others have the numbers that follow.
+    pub(crate) key: EventKey,
+    pub(crate) topic: Topic,
+    pub(crate) train: EventTrain,
+}
+
+impl TrainDelivery {
+    /// Its events, each for itself.
+    pub(crate) fn deliveries(&self) -> impl Iterator<Item = Arc<Delivery>> + '_ {
+        self.train.events().zip(self.key.seq..).map(|(event, seq)| {
+            let key = EventKey { seq, ..self.key.clone() };
+            Arc::new(Delivery { body: None, key, topic: self.topic.clone(), event })
+        })
+    }
+}
+
+/// What waits in a queue.
+#[derive(Clone, Debug)]
+pub(crate) enum Queued {
+    One(Arc<Delivery>),
+    Train(Arc<TrainDelivery>),
+    /// What the connection itself has to say, in its place among the events.
+    Note(Bytes),
+}
+
+impl Queued {
+    fn bytes(&self) -> usize {
+        ENTRY_OVERHEAD_BYTES
+            + match self {
+                Queued::One(delivery) => delivery.event.encoded().len(),
+                Queued::Train(delivery) => delivery.train.encoded().len(),
+                Queued::Note(text) => text.len(),
+            }
+    }
+
+    fn events(&self) -> u32 {
+        match self {
+            Queued::One(_) => 1,
+            Queued::Train(delivery) => u32::try_from(delivery.train.len()).unwrap_or(u32::MAX),
+            Queued::Note(_) => 0,
+        }
+    }
+}
+
+/// An entry of a queue, with the tags of the filters that it came by; none where the reader has given no tags.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) what: Queued,
+    pub(crate) tags: Tags,
+}
+
+impl Entry {
+    /// In the spool, where the event is.
+    pub(super) fn body(&self) -> Option<u64> {
+        match &self.what {
+            Queued::One(delivery) => delivery.body,
+            Queued::Train(_) | Queued::Note(_) => None,
+        }
+    }
+}
+
+pub(crate) type Tags = SmallVec<[u64; 2]>;
+
+#[derive(Debug)]
+pub(super) struct Queue {
     principal: Principal,
     state: Mutex<QueueState>,
     ready: Notify,
@@ -63,7 +131,7 @@ struct Queue {
 
 #[derive(Debug, Default)]
 struct QueueState {
-    events: VecDeque<Arc<Delivery>>,
+    entries: VecDeque<Entry>,
     bytes: usize,
     end: Option<SubscriptionEnd>,
 }
@@ -72,45 +140,120 @@ struct QueueState {
 const ENTRY_OVERHEAD_BYTES: usize = 256;
 
 impl Queue {
+    pub(super) fn new(principal: &Principal, bytes_max: usize) -> Queue {
+        Queue { principal: principal.clone(), state: Mutex::default(), ready: Notify::new(), bytes_max }
+    }
+
     fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `false` when the subscription has ended, now or before.
-    fn push(&self, delivery: Arc<Delivery>) -> bool {
-        let size = delivery.event.encoded().len() + ENTRY_OVERHEAD_BYTES;
+    /// `None` when the subscription has ended, now or before; else whether the queue is more than half full.
+    pub(super) fn push(&self, what: Queued, tags: Tags) -> Option<bool> {
+        let size = what.bytes();
         let mut state = self.lock();
         if state.end.is_some() {
-            return false;
+            return None;
         }
         // One event always fits, however large: a bound below the event size must not starve a fast reader.
-        if state.bytes + size > self.bytes_max && !state.events.is_empty() {
+        if state.bytes + size > self.bytes_max && !state.entries.is_empty() {
             state.end = Some(SubscriptionEnd::Overflow);
             drop(state);
             self.ready.notify_one();
-            return false;
+            return None;
         }
         state.bytes += size;
-        state.events.push_back(delivery);
+        let is_first = state.entries.is_empty();
+        state.entries.push_back(Entry { what, tags });
+        let is_pressed = state.bytes > self.bytes_max / 2;
         drop(state);
-        self.ready.notify_one();
-        true
+        if is_first {
+            self.ready.notify_one();
+        }
+        Some(is_pressed)
     }
 
-    fn end(&self, why: SubscriptionEnd) {
+    pub(super) fn end(&self, why: SubscriptionEnd) {
         self.lock().end.get_or_insert(why);
         self.ready.notify_one();
+    }
+
+    /// What waits, out of turn.
+    pub(super) fn take_rest(&self) -> VecDeque<Entry> {
+        std::mem::take(&mut self.lock().entries)
+    }
+
+    /// Moves everything that waits into `entries`; waits while there is nothing. Cancel-safe.
+    pub(super) async fn take_all(&self, entries: &mut VecDeque<Entry>) -> Result<(), SubscriptionEnd> {
+        loop {
+            {
+                let mut state = self.lock();
+                if !state.entries.is_empty() {
+                    std::mem::swap(&mut state.entries, entries);
+                    state.bytes = 0;
+                    return Ok(());
+                }
+                if let Some(end) = state.end {
+                    return Err(end);
+                }
+            }
+            // `notify_one` stores a permit, so a push between the check and this await is not missed.
+            self.ready.notified().await;
+        }
     }
 }
 
 type SubscriberId = u64;
 
+/// Who holds a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Holder {
+    One {
+        queue: SubscriberId,
+        tag: u64,
+    },
+    /// One member of a group, in turn.
+    Group(u32),
+}
+
+/// Without a tag of its own.
+const NO_TAG: u64 = u64::MAX;
+
 #[derive(Debug, Default)]
 struct Table {
-    trie: FilterTrie<SubscriberId>,
+    trie: FilterTrie<Holder>,
     queues: HashMap<SubscriberId, Arc<Queue>>,
+    groups: Groups,
     next: SubscriberId,
     closed: bool,
+}
+
+type Chosen = SmallVec<[(SubscriberId, u64); 16]>;
+
+impl Table {
+    /// Who gets an event of the topic, by queue; a member of each group among them. `spreads`: another event of the topic
+    /// may go to another member.
+    fn chosen(&self, topic: &Topic, spreads: &mut bool) -> Chosen {
+        let mut chosen = Chosen::new();
+        self.trie.for_each_match(topic, |holder| match *holder {
+            Holder::One { queue, tag } => chosen.push((queue, tag)),
+            Holder::Group(group) => {
+                *spreads |= self.groups.members(group) > 1;
+                chosen.extend(self.groups.choose(group));
+            }
+        });
+        chosen.sort_unstable();
+        chosen.dedup();
+        chosen
+    }
+
+    /// Calls `offer` once per queue, with its tags.
+    fn for_each_queue(&self, chosen: &Chosen, mut offer: impl FnMut(&Queue, Tags)) {
+        for of_queue in chosen.chunk_by(|a, b| a.0 == b.0) {
+            let Some(queue) = of_queue.first().and_then(|(id, _)| self.queues.get(id)) else { continue };
+            offer(queue, of_queue.iter().map(|(_, tag)| *tag).filter(|tag| *tag != NO_TAG).collect());
+        }
+    }
 }
 
 /// All live subscriptions. Read-locked once per batch by the data path, written when a client comes or goes.
@@ -127,9 +270,31 @@ pub(crate) struct Offered {
     pub(crate) overflowed: u32,
     /// Subscriptions that may not have it.
     pub(crate) withheld: u32,
+    /// Some reader is far behind.
+    pub(crate) pressed: bool,
+}
+
+impl Offered {
+    fn count(&mut self, events: u32, pushed: Option<bool>) {
+        match pushed {
+            Some(is_pressed) => {
+                self.delivered += events;
+                self.pressed |= is_pressed;
+            }
+            None => self.overflowed += events,
+        }
+    }
 }
 
 impl Subscriptions {
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Registers a subscriber; `None` once [`Self::drain`] was called.
     pub(crate) fn insert(
         &self,
@@ -138,44 +303,95 @@ impl Subscriptions {
         bytes_max: usize,
         finished: &Arc<Finished>,
     ) -> Option<Subscriber> {
-        let queue = Arc::new(Queue {
-            principal: principal.clone(),
-            state: Mutex::default(),
-            ready: Notify::new(),
-            bytes_max,
-        });
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let (id, queue) = self.attach(principal, bytes_max)?;
+        let mut table = self.write();
+        for filter in filters {
+            table.trie.insert(filter, Holder::One { queue: id, tag: NO_TAG });
+        }
+        drop(table);
+        let unpacked = VecDeque::new();
+        Some(Subscriber { id, queue, unpacked, current: None, finished: Arc::clone(finished) })
+    }
+
+    pub(crate) fn remove(&self, subscriber: &Subscriber, filters: &[TopicFilter]) {
+        let mut table = self.write();
+        for filter in filters {
+            table.trie.remove(filter, &Holder::One { queue: subscriber.id, tag: NO_TAG });
+        }
+        table.queues.remove(&subscriber.id);
+    }
+
+    /// A queue without filters yet; `None` once [`Self::drain`] was called.
+    pub(super) fn attach(
+        &self,
+        principal: &Principal,
+        bytes_max: usize,
+    ) -> Option<(SubscriberId, Arc<Queue>)> {
+        let queue = Arc::new(Queue::new(principal, bytes_max));
+        let mut table = self.write();
         if table.closed {
             return None;
         }
         let id = table.next;
         table.next += 1;
-        for filter in filters {
-            table.trie.insert(filter, id);
-        }
         table.queues.insert(id, Arc::clone(&queue));
-        Some(Subscriber { id, queue, current: None, finished: Arc::clone(finished) })
+        Some((id, queue))
     }
 
-    pub(crate) fn remove(&self, subscriber: &Subscriber, filters: &[TopicFilter]) {
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        for filter in filters {
-            table.trie.remove(filter, &subscriber.id);
+    /// Gives a queue filters, each with its tag and, where it shares the events with others, the name of their group.
+    pub(super) fn hold<'a>(
+        &self,
+        queue: SubscriberId,
+        held: impl Iterator<Item = (u64, &'a TopicFilter, Option<&'a str>)>,
+    ) {
+        let mut table = self.write();
+        for (tag, filter, group) in held {
+            let Table { trie, groups, .. } = &mut *table;
+            match group {
+                None => trie.insert(filter, Holder::One { queue, tag }),
+                Some(name) => {
+                    let (group, is_new) = groups.join(filter, name, (queue, tag));
+                    if is_new {
+                        trie.insert(filter, Holder::Group(group));
+                    }
+                }
+            }
         }
-        table.queues.remove(&subscriber.id);
+    }
+
+    /// Takes filters away again.
+    pub(super) fn release<'a>(
+        &self,
+        queue: SubscriberId,
+        held: impl Iterator<Item = (u64, &'a TopicFilter, Option<&'a str>)>,
+    ) {
+        let mut table = self.write();
+        for (tag, filter, group) in held {
+            let Table { trie, groups, .. } = &mut *table;
+            match group {
+                None => {
+                    trie.remove(filter, &Holder::One { queue, tag });
+                }
+                Some(name) => {
+                    if let Some(group) = groups.leave(filter, name, (queue, tag)) {
+                        trie.remove(filter, &Holder::Group(group));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn detach(&self, queue: SubscriberId) {
+        self.write().queues.remove(&queue);
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.table.read().unwrap_or_else(PoisonError::into_inner).queues.len()
+        self.read().queues.len()
     }
 
     pub(crate) fn wants(&self, topic: &Topic) -> bool {
         let mut found = false;
-        self.table
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .trie
-            .for_each_match(topic, |_| found = true);
+        self.read().trie.for_each_match(topic, |_| found = true);
         found
     }
 
@@ -191,29 +407,40 @@ impl Subscriptions {
         mut form: impl FnMut(&Principal) -> Option<Arc<Delivery>>,
     ) -> Offered {
         let mut offered = Offered::default();
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        let mut ids: SmallVec<[SubscriberId; 16]> = SmallVec::new();
-        table.trie.for_each_match(topic, |id| ids.push(*id));
-        ids.sort_unstable();
-        ids.dedup();
-        for id in &ids {
-            let Some(queue) = table.queues.get(id) else { continue };
-            let Some(delivery) = form(&queue.principal) else {
-                offered.withheld += 1;
-                continue;
-            };
-            if queue.push(delivery) {
-                offered.delivered += 1;
-            } else {
-                offered.overflowed += 1;
-            }
+        let table = self.read();
+        let chosen = table.chosen(topic, &mut false);
+        table.for_each_queue(&chosen, |queue, tags| match form(&queue.principal) {
+            Some(delivery) => offered.count(1, queue.push(Queued::One(delivery), tags)),
+            None => offered.withheld += 1,
+        });
+        offered
+    }
+
+    /// Hands a train over whole where all its events have the same readers; event by event where a group shares them.
+    pub(super) fn deliver_train(&self, delivery: &Arc<TrainDelivery>) -> Offered {
+        let mut offered = Offered::default();
+        let table = self.read();
+        let mut spreads = false;
+        let chosen = table.chosen(&delivery.topic, &mut spreads);
+        if !spreads {
+            let whole = Queued::Train(Arc::clone(delivery));
+            table.for_each_queue(&chosen, |queue, tags| {
+                offered.count(whole.events(), queue.push(whole.clone(), tags));
+            });
+            return offered;
+        }
+        for one in delivery.deliveries() {
+            let chosen = table.chosen(&delivery.topic, &mut spreads);
+            table.for_each_queue(&chosen, |queue, tags| {
+                offered.count(1, queue.push(Queued::One(Arc::clone(&one)), tags));
+            });
         }
         offered
     }
 
     /// Ends every subscription and takes no new ones.
     pub(crate) fn drain(&self) {
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.write();
         table.closed = true;
         for queue in table.queues.values() {
             queue.end(SubscriptionEnd::Draining);
@@ -226,6 +453,8 @@ impl Subscriptions {
 pub(crate) struct Subscriber {
     id: SubscriberId,
     queue: Arc<Queue>,
+    /// Of a train that was taken from the queue.
+    unpacked: VecDeque<Arc<Delivery>>,
     /// Handed out last; taken when the next one is asked for.
     current: Option<u64>,
     finished: Arc<Finished>,
@@ -239,12 +468,23 @@ impl Subscriber {
             self.finished.push(body, true);
         }
         loop {
+            if let Some(delivery) = self.unpacked.pop_front() {
+                return Ok(delivery);
+            }
             {
                 let mut state = self.queue.lock();
-                if let Some(delivery) = state.events.pop_front() {
-                    state.bytes -= delivery.event.encoded().len() + ENTRY_OVERHEAD_BYTES;
-                    self.current = delivery.body;
-                    return Ok(delivery);
+                if let Some(entry) = state.entries.pop_front() {
+                    state.bytes = state.bytes.saturating_sub(entry.what.bytes());
+                    drop(state);
+                    match entry.what {
+                        Queued::One(delivery) => {
+                            self.current = delivery.body;
+                            return Ok(delivery);
+                        }
+                        Queued::Train(train) => self.unpacked.extend(train.deliveries()),
+                        Queued::Note(_) => {}
+                    }
+                    continue;
                 }
                 if let Some(end) = state.end {
                     return Err(end);
@@ -259,145 +499,11 @@ impl Subscriber {
 impl Drop for Subscriber {
     /// To be dropped after its removal from the table: nothing is queued behind it.
     fn drop(&mut self) {
-        let queued = std::mem::take(&mut self.queue.lock().events);
-        let left = self.current.into_iter().chain(queued.iter().filter_map(|delivery| delivery.body));
-        left.for_each(|body| self.finished.push(body, false));
+        let queued = std::mem::take(&mut self.queue.lock().entries);
+        let bodies = queued.iter().filter_map(Entry::body);
+        self.current.into_iter().chain(bodies).for_each(|body| self.finished.push(body, false));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use meshbridge_event::EventBuilder;
-    use meshbridge_routing::{BridgeId, Run};
-
-    use super::*;
-
-    fn delivery(topic: &str, seq: u64, data: usize) -> Arc<Delivery> {
-        let event = EventBuilder::new(&format!("e-{seq}"), "/test", "t")
-            .data_binary(Bytes::from(vec![0; data]))
-            .build()
-            .expect("valid event");
-        let key = EventKey {
-            origin: BridgeId::parse("a").expect("valid id"),
-            run: Run { epoch: 1, nonce: 2 },
-            lane: 0,
-            seq,
-        };
-        Arc::new(Delivery { body: Some(seq), key, topic: Topic::parse(topic).expect("valid topic"), event })
-    }
-
-    /// As the driver does it.
-    fn deliver(subscriptions: &Subscriptions, all: &[Arc<Delivery>]) -> Offered {
-        all.iter().map(|one| subscriptions.deliver(one)).fold(Offered::default(), |sum, one| Offered {
-            delivered: sum.delivered + one.delivered,
-            overflowed: sum.overflowed + one.overflowed,
-            withheld: sum.withheld + one.withheld,
-        })
-    }
-
-    fn filters(all: &[&str]) -> Vec<TopicFilter> {
-        all.iter().map(|f| TopicFilter::parse(f).expect("valid filter")).collect()
-    }
-
-    #[tokio::test]
-    async fn overlapping_filters_of_one_subscriber_deliver_an_event_once() {
-        let subscriptions = Subscriptions::default();
-        let mut reader = subscriptions
-            .insert(&Principal::anonymous(), &filters(&["a.**", "a.b"]), 1 << 20, &Arc::default())
-            .expect("open");
-        let all = [delivery("a.b", 1, 8), delivery("c", 2, 8), delivery("a.c", 3, 8)];
-        let offered = deliver(&subscriptions, &all);
-        assert_eq!(offered, Offered { delivered: 2, ..Offered::default() });
-        assert_eq!(reader.recv().await.map(|d| d.key.seq), Ok(1));
-        assert_eq!(reader.recv().await.map(|d| d.key.seq), Ok(3));
-    }
-
-    #[tokio::test]
-    async fn each_principal_gets_its_own_form_or_nothing() {
-        let subscriptions = Subscriptions::default();
-        let principal = |name: &str| Principal(Arc::from(name));
-        let held = filters(&["a"]);
-        let open = |name: &str| {
-            subscriptions.insert(&principal(name), &held, 1 << 20, &Arc::default()).expect("open")
-        };
-        let (mut one, mut other) = (open("one"), open("other"));
-        let offered = subscriptions.deliver_forms(&Topic::parse("a").expect("topic"), |principal| {
-            (*principal.0 == *"one").then(|| delivery("a", 7, 1))
-        });
-        assert_eq!(offered, Offered { delivered: 1, withheld: 1, overflowed: 0 });
-        subscriptions.drain();
-        assert_eq!(one.recv().await.map(|delivery| delivery.key.seq), Ok(7));
-        assert_eq!(other.recv().await.err(), Some(SubscriptionEnd::Draining));
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_ends_only_its_own_subscription_and_says_so() {
-        let subscriptions = Subscriptions::default();
-        let mut slow = subscriptions
-            .insert(&Principal::anonymous(), &filters(&["**"]), 2_000, &Arc::default())
-            .expect("open");
-        let mut fast = subscriptions
-            .insert(&Principal::anonymous(), &filters(&["**"]), 1 << 20, &Arc::default())
-            .expect("open");
-        let all: Vec<_> = (1..=10).map(|seq| delivery("a", seq, 300)).collect();
-        let offered = deliver(&subscriptions, &all);
-        assert!(offered.overflowed >= 1);
-        let mut got = 0;
-        let end = loop {
-            match slow.recv().await {
-                Ok(_) => got += 1,
-                Err(end) => break end,
-            }
-        };
-        assert!(got < 10);
-        assert_eq!(end, SubscriptionEnd::Overflow);
-        for seq in 1..=10 {
-            assert_eq!(fast.recv().await.map(|d| d.key.seq), Ok(seq));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_removed_subscriber_gets_nothing_and_leaves_no_filter_behind() {
-        let subscriptions = Subscriptions::default();
-        let held = filters(&["a.*", "**"]);
-        let reader =
-            subscriptions.insert(&Principal::anonymous(), &held, 1 << 20, &Arc::default()).expect("open");
-        assert!(subscriptions.wants(&Topic::parse("a.b").expect("topic")));
-        subscriptions.remove(&reader, &held);
-        assert!(!subscriptions.wants(&Topic::parse("a.b").expect("topic")));
-        assert_eq!(subscriptions.deliver(&delivery("a.b", 1, 1)), Offered::default());
-    }
-
-    #[tokio::test]
-    async fn an_event_is_taken_when_the_next_one_is_asked_for_and_what_is_left_was_not() {
-        let subscriptions = Subscriptions::default();
-        let finished: Arc<Finished> = Arc::default();
-        let held = filters(&["**"]);
-        let mut reader =
-            subscriptions.insert(&Principal::anonymous(), &held, 1 << 20, &finished).expect("open");
-        deliver(&subscriptions, &[delivery("a", 1, 1), delivery("a", 2, 1), delivery("a", 3, 1)]);
-        assert!(reader.recv().await.is_ok());
-        assert_eq!(finished.take(), []);
-        assert!(reader.recv().await.is_ok());
-        assert_eq!(finished.take(), [(1, true)]);
-        subscriptions.remove(&reader, &held);
-        drop(reader);
-        assert_eq!(finished.take(), [(2, false), (3, false)]);
-    }
-
-    #[tokio::test]
-    async fn draining_ends_readers_after_what_was_queued() {
-        let subscriptions = Subscriptions::default();
-        let mut reader = subscriptions
-            .insert(&Principal::anonymous(), &filters(&["**"]), 1 << 20, &Arc::default())
-            .expect("open");
-        subscriptions.deliver(&delivery("a", 1, 1));
-        subscriptions.drain();
-        assert!(reader.recv().await.is_ok());
-        assert_eq!(reader.recv().await.err(), Some(SubscriptionEnd::Draining));
-        assert!(
-            subscriptions.insert(&Principal::anonymous(), &filters(&["a"]), 1, &Arc::default()).is_none()
-        );
-    }
-}
+mod tests;

@@ -205,6 +205,38 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
+    fn what_is_judged_alike_gets_one_verdict_whatever_its_id_and_data(stack in policies(layer())) {
+        let Some(program) = program(&files(&stack)) else { return Ok(()) };
+        let mut scratch = Scratch::new();
+        let mut alike = 0;
+        every_case(&program, |request| {
+            let Request { context, from, to, topic, event, .. } = *request;
+            if !program.judges_alike(context, from, to, topic, &mut scratch) {
+                return;
+            }
+            alike += 1;
+            let other = event.to_builder().set_attribute("id", AttributeValue::String("another"));
+            let other = other.data_binary(Bytes::from_static(b"4111 1111 1111 1111")).build().expect("a valid event");
+            let verdict = program.decide(request, &mut scratch).verdict;
+            let of_other = program.decide(&Request { event: &other, ..*request }, &mut scratch).verdict;
+            let shape = |verdict: &Verdict| match verdict {
+                Verdict::Forward { event } => {
+                    let attributes = event.as_ref().map(|event| {
+                        let all = event.attributes().filter(|(name, _)| *name != "id");
+                        all.map(|(name, value)| format!("{name}={}", value.to_text())).collect::<Vec<_>>()
+                    });
+                    format!("forward {attributes:?}")
+                }
+                Verdict::Hold { by, .. } => format!("hold {by}"),
+                Verdict::Stop(stopped) => format!("{:?} {} {:?}", stopped.disposition, stopped.by, stopped.also_by),
+            };
+            assert_eq!(shape(&verdict), shape(&of_other), "{stack:?} {topic} {context:?}");
+        });
+        // Borders without a rule are alike at least.
+        prop_assert!(alike > 0 || stack.iter().any(|(_, rules)| !rules.is_empty()));
+    }
+
+    #[test]
     fn the_engine_decides_as_the_reference_does(
         all in policies(layer()),
         waiver in any_waiver(),

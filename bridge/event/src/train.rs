@@ -1,0 +1,280 @@
+//! Events that differ in `id` and data only, one after the other in one buffer.
+//!
+//! A publisher that sends a burst to one topic repeats itself: the same source, type and extensions, over and over. A
+//! train says them once. What holds for one of its events as far as its attributes go holds for all of them, so a
+//! border judges a train once where no rule looks at `id` or data, and a link moves it as one payload.
+//!
+//! ```text
+//! u8   version, 1
+//! u8   kind of data, as in an event; an event without data has none, whatever this says
+//! u16  number of attributes, without `id`                          big-endian, like all numbers here
+//! u32  number of events
+//! attributes as in an event
+//! then for each event:
+//!   u8   length of the id
+//!   u32  length of the data
+//!   id, data
+//! ```
+
+use bytes::Bytes;
+
+use crate::attribute::{AttributeValue, check_value};
+use crate::encoding::{self, DecodeError, Head, VERSION, write_attribute};
+use crate::event::{DataKind, Event};
+use crate::limits::{
+    ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, EVENT_BYTES_HARD_MAX, TRAIN_BYTES_MAX, TRAIN_EVENTS_MAX,
+};
+
+const HEADER_BYTES: usize = 8;
+const ITEM_HEADER_BYTES: usize = 5;
+/// An id that a train can hold.
+const ID_BYTES_MAX: usize = 255;
+
+/// Events that share all attributes but `id`. Immutable; a clone shares the bytes.
+#[derive(Clone, Debug)]
+pub struct EventTrain {
+    bytes: Bytes,
+    data_kind: DataKind,
+    attributes: usize,
+    /// Where the first event begins.
+    items: usize,
+    len: usize,
+}
+
+/// One event of a train, as far as it differs from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainItem<'a> {
+    pub id: &'a str,
+    pub data: &'a [u8],
+}
+
+impl EventTrain {
+    /// Reads an encoded train without copying it. Never panics, whatever the bytes are.
+    pub fn decode(bytes: Bytes) -> Result<EventTrain, DecodeError> {
+        if bytes.len() > TRAIN_BYTES_MAX {
+            return Err(DecodeError::TooLong);
+        }
+        let [version, data_kind, high, low, a, b, c, d] =
+            *bytes.first_chunk::<HEADER_BYTES>().ok_or(DecodeError::Truncated)?;
+        if version != VERSION {
+            return Err(DecodeError::Version(version));
+        }
+        let data_kind = DataKind::from_byte(data_kind).ok_or(DecodeError::Data)?;
+        let attributes = usize::from(u16::from_be_bytes([high, low]));
+        let len = usize::try_from(u32::from_be_bytes([a, b, c, d])).map_err(|_| DecodeError::TooLong)?;
+        if len == 0 || len > TRAIN_EVENTS_MAX {
+            return Err(DecodeError::TooLong);
+        }
+        let head = Head::read(&bytes, HEADER_BYTES, attributes)?;
+        if head.id.is_some() || head.source.is_none() || head.ty.is_none() {
+            return Err(DecodeError::Required);
+        }
+        if !has_room_for_id(attributes, head.end) {
+            return Err(DecodeError::TooManyAttributes);
+        }
+        let train = EventTrain { bytes, data_kind, attributes, items: head.end, len };
+        train.check_items()?;
+        Ok(train)
+    }
+
+    fn check_items(&self) -> Result<(), DecodeError> {
+        let mut at = self.items;
+        for _ in 0..self.len {
+            let (id, data, end) = self.item_at(at).ok_or(DecodeError::Truncated)?;
+            let id = std::str::from_utf8(id).map_err(|_| DecodeError::Attribute)?;
+            check_id(id).map_err(|_| DecodeError::Attribute)?;
+            if end - at + self.items > EVENT_BYTES_HARD_MAX {
+                return Err(DecodeError::TooLong);
+            }
+            let fits = data.is_empty()
+                || match self.data_kind {
+                    DataKind::None => false,
+                    DataKind::Binary => true,
+                    DataKind::Json | DataKind::Text => std::str::from_utf8(data).is_ok(),
+                };
+            if !fits {
+                return Err(DecodeError::Data);
+            }
+            at = end;
+        }
+        if at == self.bytes.len() { Ok(()) } else { Err(DecodeError::Truncated) }
+    }
+
+    /// Id, data, and where the next event begins.
+    fn item_at(&self, at: usize) -> Option<(&[u8], &[u8], usize)> {
+        let [id, a, b, c, d] = *self.bytes.get(at..)?.first_chunk::<ITEM_HEADER_BYTES>()?;
+        let id_start = at + ITEM_HEADER_BYTES;
+        let data_start = id_start + usize::from(id);
+        let end = data_start.checked_add(usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?)?;
+        Some((self.bytes.get(id_start..data_start)?, self.bytes.get(data_start..end)?, end))
+    }
+
+    /// The encoding; [`EventTrain::decode`] of it gives this train.
+    pub fn encoded(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Number of events, at least one.
+    #[expect(clippy::len_without_is_empty, reason = "a train without events does not exist")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Of the data, where there are any.
+    pub fn data_kind(&self) -> DataKind {
+        self.data_kind
+    }
+
+    /// What differs, in order.
+    pub fn items(&self) -> impl Iterator<Item = TrainItem<'_>> {
+        let mut at = self.items;
+        (0..self.len).map_while(move |_| {
+            let (id, data, end) = self.item_at(at)?;
+            at = end;
+            // Checked when it was read or written.
+            Some(TrainItem { id: std::str::from_utf8(id).ok()?, data })
+        })
+    }
+
+    /// Attributes that all its events have: all but `id` and `specversion`.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, AttributeValue<'_>)> + Clone {
+        let mut at = HEADER_BYTES;
+        (0..self.attributes).map_while(move |_| {
+            let attribute = encoding::read_attribute(&self.bytes, at).ok()?;
+            at = attribute.end;
+            Some((attribute.name, attribute.value))
+        })
+    }
+
+    /// The value of an attribute other than `id` and `specversion`.
+    pub fn attribute(&self, name: &str) -> Option<AttributeValue<'_>> {
+        self.attributes().find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
+
+    pub fn source(&self) -> &str {
+        self.attribute("source").and_then(|value| value.as_str()).unwrap_or_default()
+    }
+
+    /// The attribute `type`.
+    pub fn ty(&self) -> &str {
+        self.attribute("type").and_then(|value| value.as_str()).unwrap_or_default()
+    }
+
+    /// Its first event, whole: what a judge of the whole train is shown.
+    pub fn first(&self) -> Event {
+        let first = self.items().next().unwrap_or(TrainItem { id: "", data: &[] });
+        self.event(first)
+    }
+
+    /// The events, each whole. Copies them.
+    pub fn events(&self) -> impl Iterator<Item = Event> + '_ {
+        self.items().map(|item| self.event(item))
+    }
+
+    /// An event of this train, whole.
+    pub fn event(&self, item: TrainItem<'_>) -> Event {
+        let kind = if item.data.is_empty() { DataKind::None } else { self.data_kind };
+        let attributes = self.bytes.get(HEADER_BYTES..self.items).unwrap_or_default();
+        let size = encoding::HEADER_BYTES + attributes.len() + item.id.len() + 8 + item.data.len();
+        let mut buffer = Vec::with_capacity(size);
+        let count = u16::try_from(self.attributes + 1).expect("at most ATTRIBUTES_MAX");
+        buffer.extend_from_slice(&[VERSION, kind as u8]);
+        buffer.extend_from_slice(&count.to_be_bytes());
+        write_attribute(&mut buffer, "id", AttributeValue::String(item.id));
+        buffer.extend_from_slice(attributes);
+        buffer.extend_from_slice(item.data);
+        Event::decode(Bytes::from(buffer)).expect("every part was checked when the train was read or written")
+    }
+}
+
+/// Whether an event made of these attributes and any id that a train can hold is within the limits of events.
+fn has_room_for_id(attributes: usize, end: usize) -> bool {
+    attributes < ATTRIBUTES_MAX && end - HEADER_BYTES + ID_BYTES_MAX + 8 <= ATTRIBUTES_BYTES_MAX
+}
+
+fn check_id(id: &str) -> Result<(), &'static str> {
+    // What nearly all ids are; the rest is looked at character by character.
+    if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    check_value("id", AttributeValue::String(id))
+}
+
+/// Puts events behind one another while they fit.
+#[derive(Debug)]
+pub struct TrainWriter {
+    buffer: Vec<u8>,
+    data_kind: DataKind,
+    attributes: usize,
+    items: usize,
+    len: usize,
+}
+
+impl TrainWriter {
+    /// A train of events that are like `event` but for `id` and data, without any yet; their data will be of this kind.
+    pub fn like(event: &Event, data_kind: DataKind, capacity: usize) -> TrainWriter {
+        let mut buffer = Vec::with_capacity(capacity);
+        buffer.extend_from_slice(&[VERSION, data_kind as u8]);
+        buffer.extend_from_slice(&[0; 6]);
+        let mut count: u16 = 0;
+        for (name, value) in event.attributes().filter(|(name, _)| *name != "id") {
+            write_attribute(&mut buffer, name, value);
+            count += 1;
+        }
+        // Of `buffer`, which has at least its header.
+        if let Some(place) = buffer.get_mut(2..4) {
+            place.copy_from_slice(&count.to_be_bytes());
+        }
+        let count = usize::from(count);
+        let items = buffer.len();
+        TrainWriter { buffer, data_kind, attributes: count, items, len: 0 }
+    }
+
+    /// Appends an event; `false` where it does not fit, or its id is none that a train can hold: it was not taken. The
+    /// caller vouches that JSON is JSON and text is UTF-8, as for [`crate::EventBuilder::data`].
+    #[must_use]
+    pub fn push(&mut self, id: &str, data: &[u8]) -> bool {
+        let (Ok(id_length), Ok(data_length)) = (u8::try_from(id.len()), u32::try_from(data.len())) else {
+            return false;
+        };
+        let bytes = ITEM_HEADER_BYTES + id.len() + data.len();
+        let is_full = self.len >= TRAIN_EVENTS_MAX || self.buffer.len() + bytes > TRAIN_BYTES_MAX;
+        if is_full || !has_room_for_id(self.attributes, self.items) {
+            return false;
+        }
+        if self.items + bytes > EVENT_BYTES_HARD_MAX || check_id(id).is_err() {
+            return false;
+        }
+        if self.data_kind == DataKind::None && !data.is_empty() {
+            return false;
+        }
+        debug_assert!(id.len() <= ID_BYTES_MAX, "a length of one byte");
+        self.buffer.push(id_length);
+        self.buffer.extend_from_slice(&data_length.to_be_bytes());
+        self.buffer.extend_from_slice(id.as_bytes());
+        self.buffer.extend_from_slice(data);
+        self.len += 1;
+        true
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The train; `None` where it has no event.
+    pub fn finish(mut self) -> Option<EventTrain> {
+        let count = u32::try_from(self.len).ok().filter(|count| *count > 0)?;
+        self.buffer.get_mut(4..8)?.copy_from_slice(&count.to_be_bytes());
+        let TrainWriter { buffer, data_kind, attributes, items, len } = self;
+        Some(EventTrain { bytes: Bytes::from(buffer), data_kind, attributes, items, len })
+    }
+}

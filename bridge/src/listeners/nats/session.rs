@@ -1,0 +1,440 @@
+//! One client: reads its commands, publishes what it sends, and answers.
+//!
+//! ```text
+//!  socket ─► parser ─┬─ PUB, HPUB ─► train or batch ─► pipeline        what one read brought is published together
+//!                    └─ SUB, UNSUB ─► table, pipeline
+//!  pipeline ─► queue ─► outgoing ─► socket                             a task of its own
+//! ```
+//!
+//! Publications of class best-effort that follow each other on one subject, and differ in id and data only, are written
+//! into one train where they lie in the read buffer. Where a link has no room, reading stops: the publisher is held
+//! back by its own socket. Publications of class durable are answered on their reply subject once they are on disk.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use meshbridge_topic::Topic;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+use super::acks::{Acked, Asked, acknowledge};
+use super::batch::{Held, Taken, Trains};
+use super::connect::Connect;
+use super::message::{self, Defaults};
+use super::outgoing::{Subscribed, Subscriptions};
+use super::parser::{Command, Malformed, Parsed, Publish, parse};
+use super::subject;
+use crate::listeners::publish::publication;
+use crate::pipeline::{
+    AckLevel, Client, Publication, PublishRefused, SubscribeRefused, Tagged, TrainTaken, Wish, is_reply,
+};
+
+/// A read buffer begins so small, and grows with what comes.
+const READ_BYTES_MIN: usize = 4 << 10;
+const READ_BYTES_MAX: usize = 256 << 10;
+/// Batches that wait for the disk; then reading stops.
+const WAITING_MAX: usize = 64;
+/// How long a publisher is held back where there is no room, before what it sent is dropped and counted.
+const HELD_MAX: Duration = Duration::from_secs(10);
+/// A client that says nothing is asked this often whether it is there, and is gone after two questions.
+const PING_EVERY: Duration = Duration::from_secs(120);
+/// How long reading pauses where a subscriber of this bridge is far behind.
+const PRESSED: Duration = Duration::from_millis(2);
+/// Subscriptions of one connection.
+const SUBSCRIPTIONS_MAX: usize = 2_000_000;
+/// Subscriptions announced together.
+const SUBSCRIBE_BATCH: usize = 1_024;
+
+/// Why a connection ended; the text is the last thing its client is told, where there is one.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The client left, or its connection broke.
+    Gone,
+    Told(String),
+}
+
+impl From<Malformed> for Ended {
+    fn from(problem: Malformed) -> Ended {
+        Ended::Told(problem.to_string())
+    }
+}
+
+/// What the reader and the writer of a connection share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) client: Client,
+    table: Mutex<Subscriptions>,
+}
+
+impl Shared {
+    pub(super) fn new(client: Client) -> Shared {
+        Shared { client, table: Mutex::default() }
+    }
+
+    pub(super) fn table(&self) -> MutexGuard<'_, Subscriptions> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything it is subscribed to, which it is no more.
+    pub(super) fn take_all(&self) -> Vec<Tagged> {
+        std::mem::take(&mut *self.table()).into_values().map(|known| known.tagged).collect()
+    }
+}
+
+/// The reading side of a connection whose client is known.
+pub(super) struct Session {
+    shared: Arc<Shared>,
+    connect: Connect,
+    payload_max: usize,
+    /// `/nats/<zone>/<principal>`.
+    source: String,
+    trains: Trains,
+    held: Held,
+    /// Batches that wait for the disk.
+    waiting: FuturesUnordered<Acked>,
+    /// Subscriptions that are not announced yet.
+    wanted: Vec<Tagged>,
+    /// Questions without an answer.
+    pings: u32,
+    topics: HashMap<Box<str>, Topic>,
+}
+
+/// Topics remembered by their subjects; beyond it the memory starts anew.
+const TOPICS_MAX: usize = 1_024;
+
+impl Session {
+    pub(super) fn new(shared: Arc<Shared>, connect: Connect, source: String, payload_max: usize) -> Session {
+        Session {
+            shared,
+            connect,
+            payload_max,
+            source,
+            trains: Trains::new(),
+            held: Held::default(),
+            waiting: FuturesUnordered::new(),
+            wanted: Vec::new(),
+            pings: 0,
+            topics: HashMap::new(),
+        }
+    }
+
+    fn client(&self) -> &Client {
+        &self.shared.client
+    }
+
+    fn say(&self, text: &str) {
+        self.client().say(Bytes::copy_from_slice(text.as_bytes()));
+    }
+
+    fn ok(&self) {
+        if self.connect.verbose {
+            self.client().say(Bytes::from_static(b"+OK\r\n"));
+        }
+    }
+
+    /// Serves the client until it leaves or breaks the protocol. `buffer` holds what was read already.
+    pub(super) async fn run(&mut self, reader: &mut (impl AsyncRead + Unpin), mut buffer: BytesMut) -> Ended {
+        let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        let mut wanted = READ_BYTES_MIN;
+        loop {
+            match self.take(&mut buffer).await {
+                Ok(needed) => {
+                    // A full buffer was used up whole: more may come at once than fits.
+                    let needed = needed.max(wanted);
+                    buffer.reserve(needed.saturating_sub(buffer.len()).max(1));
+                }
+                Err(ended) => return ended,
+            }
+            tokio::select! {
+                biased;
+                Some(()) = self.waiting.next(), if !self.waiting.is_empty() => {}
+                read = reader.read_buf(&mut buffer), if self.waiting.len() < WAITING_MAX => match read {
+                    Ok(0) | Err(_) => return Ended::Gone,
+                    Ok(read) => {
+                        if read >= wanted / 2 {
+                            wanted = (wanted * 2).min(READ_BYTES_MAX);
+                        } else if read < wanted / 16 {
+                            wanted = (wanted / 2).max(READ_BYTES_MIN);
+                        }
+                    }
+                },
+                _ = ping.tick() => {
+                    if self.pings >= 2 {
+                        return Ended::Told("Stale Connection".to_owned());
+                    }
+                    self.pings += 1;
+                    self.say("PING\r\n");
+                }
+            }
+        }
+    }
+
+    /// Handles every whole command of the buffer; gives how many bytes the next one needs.
+    async fn take(&mut self, buffer: &mut BytesMut) -> Result<usize, Ended> {
+        let mut used = 0;
+        let needed = loop {
+            let rest = buffer.get(used..).unwrap_or_default();
+            if rest.is_empty() {
+                break 0;
+            }
+            match parse(rest, self.payload_max)? {
+                Parsed::Part(needed) => break needed,
+                Parsed::Whole(command, bytes) => {
+                    self.handle(command).await?;
+                    used += bytes;
+                }
+            }
+        };
+        buffer.advance(used);
+        self.flush().await?;
+        self.announce().await;
+        Ok(needed)
+    }
+
+    async fn handle(&mut self, command: Command<'_>) -> Result<(), Ended> {
+        if !self.wanted.is_empty() && !matches!(command, Command::Subscribe { .. }) {
+            self.announce().await;
+        }
+        match command {
+            Command::Publish(publish) => return self.publish(publish).await,
+            Command::Subscribe { subject, group, sid } => {
+                self.subscribe(subject, group, sid);
+                if self.wanted.len() >= SUBSCRIBE_BATCH {
+                    self.announce().await;
+                }
+            }
+            Command::Unsubscribe { sid, max } => self.unsubscribe(sid, max),
+            Command::Ping => {
+                // What came before it is published when the client reads the answer.
+                self.flush().await?;
+                self.client().say(Bytes::from_static(b"PONG\r\n"));
+                return Ok(());
+            }
+            Command::Pong => {
+                self.pings = 0;
+                return Ok(());
+            }
+            Command::Connect(json) => {
+                // A second one changes what a client wants, not who it is.
+                let connect = serde_json::from_slice(json).map_err(|_| Malformed::Arguments)?;
+                self.connect = connect;
+            }
+            Command::Ignored => return Ok(()),
+        }
+        self.ok();
+        Ok(())
+    }
+
+    async fn publish(&mut self, publish: Publish<'_>) -> Result<(), Ended> {
+        match self.trains.take(&publish) {
+            Taken::Yes => {
+                self.ok();
+                return Ok(());
+            }
+            Taken::Full => self.flush_train().await?,
+            Taken::Other => {}
+        }
+        let topic = match self.topic(publish.subject) {
+            Ok(topic) => topic,
+            Err(problem) => {
+                self.say(&format!("-ERR 'Invalid Publish Subject: {problem}'\r\n"));
+                return Ok(());
+            }
+        };
+        let is_durable = !is_reply(&topic) && self.client().pipeline().is_durable(&topic);
+        let is_request = publish.reply.is_some() && !is_durable;
+        let reply = match publish.reply.filter(|_| is_request) {
+            Some(place) => match self.seal(&topic, place) {
+                Some(reply) => Some(reply),
+                None => {
+                    self.say("-ERR 'Invalid Reply Subject: the subject of the request is too long'\r\n");
+                    return Ok(());
+                }
+            },
+            None => None,
+        };
+        let id = self.trains.next_id();
+        let defaults = Defaults { id: &id, source: &self.source, reply: reply.as_ref() };
+        let payload = Bytes::copy_from_slice(publish.payload);
+        let event = match message::event(publish.headers, payload, &defaults) {
+            Ok(event) => event,
+            Err(problem) => {
+                self.say(&format!("-ERR 'Invalid Event: {}'\r\n", quoted(&problem.message)));
+                return Ok(());
+            }
+        };
+        if let Err(refused) =
+            publication(Some(&topic), event.clone(), self.payload_max.max(event.encoded().len()))
+        {
+            self.say(&format!("-ERR 'Invalid Event: {}'\r\n", quoted(&refused.message)));
+            return Ok(());
+        }
+        if !is_durable && reply.is_none() && !is_reply(&topic) {
+            self.flush().await?;
+            self.trains.begin(&publish, topic, &event);
+        } else {
+            self.flush_train().await?;
+            if self.held.is_full_for(is_durable, &event) {
+                self.flush_held().await?;
+            }
+            let asked = Asked::new(publish.reply, publish.subject);
+            self.held.push(Publication { topic, event }, asked, is_durable);
+        }
+        self.ok();
+        Ok(())
+    }
+
+    fn topic(&mut self, text: &str) -> Result<Topic, subject::InvalidSubject> {
+        if let Some(topic) = self.topics.get(text) {
+            return Ok(topic.clone());
+        }
+        let topic = subject::topic(text)?;
+        if self.topics.len() >= TOPICS_MAX {
+            self.topics.clear();
+        }
+        self.topics.insert(text.into(), topic.clone());
+        Ok(topic)
+    }
+
+    fn seal(&self, topic: &Topic, place: &str) -> Option<Topic> {
+        let place = subject::topic(place).ok()?;
+        self.client().pipeline().reply_topic(topic, &place)
+    }
+
+    async fn flush(&mut self) -> Result<(), Ended> {
+        self.flush_held().await?;
+        self.flush_train().await
+    }
+
+    /// Publishes the train that is being written.
+    async fn flush_train(&mut self) -> Result<(), Ended> {
+        let Some((topic, train)) = self.trains.finish() else { return Ok(()) };
+        let deadline = Instant::now() + HELD_MAX;
+        let mut pause = Duration::from_micros(200);
+        loop {
+            let client = &self.shared.client;
+            match client.pipeline().publish_train(client.principal(), &topic, &train) {
+                Ok(TrainTaken::Whole { pressed, .. }) => {
+                    if pressed {
+                        sleep(PRESSED).await;
+                    }
+                    return Ok(());
+                }
+                Ok(TrainTaken::Apart) => break,
+                Err(PublishRefused::Full { .. }) if Instant::now() < deadline => {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_millis(20));
+                }
+                Err(refused) => return self.refuse(&topic, &refused),
+            }
+        }
+        let batch: Vec<Publication> =
+            train.events().map(|event| Publication { topic: topic.clone(), event }).collect();
+        for part in batch.chunks(super::batch::EVENTS_MAX) {
+            let asked = part.iter().map(|_| Asked::new(None, topic.as_str())).collect();
+            self.publish_now(part.to_vec(), asked).await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes what is held for its own way: requests, replies, and what is durable.
+    async fn flush_held(&mut self) -> Result<(), Ended> {
+        let Some((batch, asked, is_durable)) = self.held.take() else { return Ok(()) };
+        if !is_durable {
+            return self.publish_now(batch, asked).await;
+        }
+        let client = self.shared.client.clone();
+        let mut waiting: Acked = Box::pin(acknowledge(client, batch, asked));
+        // Its place in the order is taken at the first poll.
+        if futures_util::poll!(waiting.as_mut()).is_pending() {
+            self.waiting.push(waiting);
+        }
+        Ok(())
+    }
+
+    /// Class best-effort: the answer does not wait for anything.
+    async fn publish_now(&mut self, batch: Vec<Publication>, asked: Vec<Asked>) -> Result<(), Ended> {
+        let wish = Wish { level: AckLevel::None, ..Wish::default() };
+        let client = self.shared.client.clone();
+        super::acks::publish(&client, batch, asked, wish, self.connect.no_responders && self.connect.headers)
+            .await;
+        Ok(())
+    }
+
+    fn refuse(&self, topic: &Topic, refused: &PublishRefused) -> Result<(), Ended> {
+        match refused {
+            PublishRefused::Draining => Err(Ended::Gone),
+            _ => {
+                debug!(topic = topic.as_str(), %refused, "Publications of a NATS client were dropped");
+                self.say(&format!("-ERR 'Publication dropped: {}'\r\n", quoted(&refused.to_string())));
+                Ok(())
+            }
+        }
+    }
+
+    fn subscribe(&mut self, text: &str, group: Option<&str>, sid: u64) {
+        let filter = match subject::filter(text) {
+            Ok(filter) => filter,
+            Err(problem) => return self.say(&format!("-ERR 'Invalid Subject: {problem}'\r\n")),
+        };
+        let tagged =
+            Tagged { tag: sid, filter, group: group.map(Arc::from), is_private: subject::is_inbox(text) };
+        let mut table = self.shared.table();
+        if table.len() >= SUBSCRIPTIONS_MAX {
+            drop(table);
+            return self.say("-ERR 'maximum subscriptions exceeded'\r\n");
+        }
+        // A sid in use stays with its first subscription, as servers of NATS have it.
+        if table.contains_key(&sid) {
+            return;
+        }
+        table.insert(sid, Subscribed { tagged: tagged.clone(), sent: 0, max: None });
+        drop(table);
+        self.wanted.push(tagged);
+    }
+
+    /// Tells the pipeline of new subscriptions; each that is refused is answered for.
+    async fn announce(&mut self) {
+        if self.wanted.is_empty() {
+            return;
+        }
+        let wanted = std::mem::take(&mut self.wanted);
+        if self.client().subscribe(&wanted).await.is_ok() {
+            return;
+        }
+        for one in wanted {
+            let Err(refused) = self.client().subscribe(std::slice::from_ref(&one)).await else { continue };
+            self.shared.table().remove(&one.tag);
+            let subject = one.filter.as_str();
+            match refused {
+                SubscribeRefused::Denied(_) => {
+                    self.say(&format!("-ERR 'Permissions Violation for Subscription to \"{subject}\"'\r\n"));
+                }
+                other => self.say(&format!("-ERR '{}'\r\n", quoted(&other.to_string()))),
+            }
+        }
+    }
+
+    fn unsubscribe(&mut self, sid: u64, max: Option<u64>) {
+        let mut table = self.shared.table();
+        let Some(known) = table.get_mut(&sid) else { return };
+        known.max = max;
+        if max.is_some_and(|max| known.sent < max) {
+            return;
+        }
+        let gone = table.remove(&sid);
+        drop(table);
+        if let Some(gone) = gone {
+            self.client().unsubscribe(&[gone.tagged]);
+        }
+    }
+}
+
+/// Text for between single quotes, on one line.
+pub(super) fn quoted(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || c == '\'' { ' ' } else { c }).take(512).collect()
+}

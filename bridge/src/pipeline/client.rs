@@ -1,0 +1,115 @@
+//! A connection that holds many subscriptions and reads them all from one queue; each event comes with the tags of the
+//! subscriptions it is for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use meshbridge_topic::TopicFilter;
+use tokio::sync::oneshot;
+
+use super::subscriptions::{Entry, Queue, Queued, Tags};
+use super::{Pipeline, Principal, SubscribeRefused, SubscriptionEnd};
+use crate::router_task::Command;
+
+/// One subscription of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Tagged {
+    pub(crate) tag: u64,
+    pub(crate) filter: TopicFilter,
+    /// Members of a group share the events.
+    pub(crate) group: Option<Arc<str>>,
+    /// Nobody else is to know of it: only events that are handed out here can match.
+    pub(crate) is_private: bool,
+}
+
+/// The connection as the pipeline knows it; dropping it withdraws nothing, [`Client::leave`] does.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pipeline: Pipeline,
+    principal: Principal,
+    id: u64,
+    queue: Arc<Queue>,
+}
+
+impl Pipeline {
+    /// A queue for the subscriptions of a connection; `None` while the bridge stops.
+    pub(crate) fn attach(&self, principal: &Principal, queue_bytes_max: usize) -> Option<Client> {
+        let (id, queue) = self.inner.subscriptions.attach(principal, queue_bytes_max)?;
+        Some(Client { pipeline: self.clone(), principal: principal.clone(), id, queue })
+    }
+}
+
+impl Client {
+    /// Takes all of these or none.
+    pub(crate) async fn subscribe(&self, wanted: &[Tagged]) -> Result<(), SubscribeRefused> {
+        let inner = &self.pipeline.inner;
+        let filters: Vec<TopicFilter> =
+            wanted.iter().filter(|one| !one.is_private).map(|one| one.filter.clone()).collect();
+        inner.may_ask_for(&self.principal, &filters).map_err(SubscribeRefused::Denied)?;
+        // Local first: an event that arrives because of the interest must find its subscriber.
+        inner.subscriptions.hold(self.id, wanted.iter().map(named));
+        if filters.is_empty() {
+            return Ok(());
+        }
+        let (reply, outcome) = oneshot::channel();
+        inner.parts.router.send(Command::Subscribe { filters, reply }).await;
+        let refused = match outcome.await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(full)) => SubscribeRefused::InterestFull(full.to_string()),
+            Err(_) => SubscribeRefused::Draining,
+        };
+        inner.subscriptions.release(self.id, wanted.iter().map(named));
+        Err(refused)
+    }
+
+    pub(crate) fn unsubscribe(&self, gone: &[Tagged]) {
+        let inner = &self.pipeline.inner;
+        inner.subscriptions.release(self.id, gone.iter().map(named));
+        let filters: Vec<TopicFilter> =
+            gone.iter().filter(|one| !one.is_private).map(|one| one.filter.clone()).collect();
+        if !filters.is_empty() {
+            inner.parts.router.send_later(Command::Unsubscribe { filters });
+        }
+    }
+
+    /// The connection has ended; `held` is what it was subscribed to. What waits may still be written where `drains`.
+    pub(crate) fn leave(&self, held: &[Tagged], drains: bool) {
+        self.unsubscribe(held);
+        self.pipeline.inner.subscriptions.detach(self.id);
+        self.queue.end(SubscriptionEnd::Draining);
+        if !drains {
+            let queued = self.queue.take_rest();
+            self.finished(&queued, false);
+        }
+    }
+
+    /// Puts something that the connection has to say behind what waits.
+    pub(crate) fn say(&self, text: Bytes) {
+        // Where the queue has ended the reader is told so, and says no more.
+        self.queue.push(Queued::Note(text), Tags::new());
+    }
+
+    /// What waits, all of it; waits while there is nothing. Cancel-safe.
+    pub(crate) async fn next(&self, entries: &mut VecDeque<Entry>) -> Result<(), SubscriptionEnd> {
+        self.queue.take_all(entries).await
+    }
+
+    /// The events of these entries are with the client, or will not be.
+    pub(crate) fn finished(&self, entries: &VecDeque<Entry>, delivered: bool) {
+        let bodies = entries.iter().filter_map(Entry::body);
+        bodies.for_each(|body| self.pipeline.inner.durable.finished.push(body, delivered));
+    }
+
+    pub(crate) fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+}
+
+fn named(one: &Tagged) -> (u64, &TopicFilter, Option<&str>) {
+    (one.tag, &one.filter, one.group.as_deref())
+}

@@ -1,0 +1,130 @@
+use bytes::Bytes;
+use meshbridge_event::EventBuilder;
+use meshbridge_routing::{BridgeId, Run};
+
+use super::*;
+
+fn delivery(topic: &str, seq: u64, data: usize) -> Arc<Delivery> {
+    let event = EventBuilder::new(&format!("e-{seq}"), "/test", "t")
+        .data_binary(Bytes::from(vec![0; data]))
+        .build()
+        .expect("valid event");
+    let key = EventKey {
+        origin: BridgeId::parse("a").expect("valid id"),
+        run: Run { epoch: 1, nonce: 2 },
+        lane: 0,
+        seq,
+    };
+    Arc::new(Delivery { body: Some(seq), key, topic: Topic::parse(topic).expect("valid topic"), event })
+}
+
+/// As the driver does it.
+fn deliver(subscriptions: &Subscriptions, all: &[Arc<Delivery>]) -> Offered {
+    all.iter().map(|one| subscriptions.deliver(one)).fold(Offered::default(), |sum, one| Offered {
+        delivered: sum.delivered + one.delivered,
+        overflowed: sum.overflowed + one.overflowed,
+        withheld: sum.withheld + one.withheld,
+        pressed: sum.pressed || one.pressed,
+    })
+}
+
+fn filters(all: &[&str]) -> Vec<TopicFilter> {
+    all.iter().map(|f| TopicFilter::parse(f).expect("valid filter")).collect()
+}
+
+#[tokio::test]
+async fn overlapping_filters_of_one_subscriber_deliver_an_event_once() {
+    let subscriptions = Subscriptions::default();
+    let mut reader = subscriptions
+        .insert(&Principal::anonymous(), &filters(&["a.**", "a.b"]), 1 << 20, &Arc::default())
+        .expect("open");
+    let all = [delivery("a.b", 1, 8), delivery("c", 2, 8), delivery("a.c", 3, 8)];
+    let offered = deliver(&subscriptions, &all);
+    assert_eq!(offered, Offered { delivered: 2, ..Offered::default() });
+    assert_eq!(reader.recv().await.map(|d| d.key.seq), Ok(1));
+    assert_eq!(reader.recv().await.map(|d| d.key.seq), Ok(3));
+}
+
+#[tokio::test]
+async fn each_principal_gets_its_own_form_or_nothing() {
+    let subscriptions = Subscriptions::default();
+    let principal = |name: &str| Principal(Arc::from(name));
+    let held = filters(&["a"]);
+    let open =
+        |name: &str| subscriptions.insert(&principal(name), &held, 1 << 20, &Arc::default()).expect("open");
+    let (mut one, mut other) = (open("one"), open("other"));
+    let offered = subscriptions.deliver_forms(&Topic::parse("a").expect("topic"), |principal| {
+        (*principal.0 == *"one").then(|| delivery("a", 7, 1))
+    });
+    assert_eq!(offered, Offered { delivered: 1, withheld: 1, ..Offered::default() });
+    subscriptions.drain();
+    assert_eq!(one.recv().await.map(|delivery| delivery.key.seq), Ok(7));
+    assert_eq!(other.recv().await.err(), Some(SubscriptionEnd::Draining));
+}
+
+#[tokio::test]
+async fn a_full_queue_ends_only_its_own_subscription_and_says_so() {
+    let subscriptions = Subscriptions::default();
+    let mut slow = subscriptions
+        .insert(&Principal::anonymous(), &filters(&["**"]), 2_000, &Arc::default())
+        .expect("open");
+    let mut fast = subscriptions
+        .insert(&Principal::anonymous(), &filters(&["**"]), 1 << 20, &Arc::default())
+        .expect("open");
+    let all: Vec<_> = (1..=10).map(|seq| delivery("a", seq, 300)).collect();
+    let offered = deliver(&subscriptions, &all);
+    assert!(offered.overflowed >= 1);
+    let mut got = 0;
+    let end = loop {
+        match slow.recv().await {
+            Ok(_) => got += 1,
+            Err(end) => break end,
+        }
+    };
+    assert!(got < 10);
+    assert_eq!(end, SubscriptionEnd::Overflow);
+    for seq in 1..=10 {
+        assert_eq!(fast.recv().await.map(|d| d.key.seq), Ok(seq));
+    }
+}
+
+#[tokio::test]
+async fn a_removed_subscriber_gets_nothing_and_leaves_no_filter_behind() {
+    let subscriptions = Subscriptions::default();
+    let held = filters(&["a.*", "**"]);
+    let reader =
+        subscriptions.insert(&Principal::anonymous(), &held, 1 << 20, &Arc::default()).expect("open");
+    assert!(subscriptions.wants(&Topic::parse("a.b").expect("topic")));
+    subscriptions.remove(&reader, &held);
+    assert!(!subscriptions.wants(&Topic::parse("a.b").expect("topic")));
+    assert_eq!(subscriptions.deliver(&delivery("a.b", 1, 1)), Offered::default());
+}
+
+#[tokio::test]
+async fn an_event_is_taken_when_the_next_one_is_asked_for_and_what_is_left_was_not() {
+    let subscriptions = Subscriptions::default();
+    let finished: Arc<Finished> = Arc::default();
+    let held = filters(&["**"]);
+    let mut reader = subscriptions.insert(&Principal::anonymous(), &held, 1 << 20, &finished).expect("open");
+    deliver(&subscriptions, &[delivery("a", 1, 1), delivery("a", 2, 1), delivery("a", 3, 1)]);
+    assert!(reader.recv().await.is_ok());
+    assert_eq!(finished.take(), []);
+    assert!(reader.recv().await.is_ok());
+    assert_eq!(finished.take(), [(1, true)]);
+    subscriptions.remove(&reader, &held);
+    drop(reader);
+    assert_eq!(finished.take(), [(2, false), (3, false)]);
+}
+
+#[tokio::test]
+async fn draining_ends_readers_after_what_was_queued() {
+    let subscriptions = Subscriptions::default();
+    let mut reader = subscriptions
+        .insert(&Principal::anonymous(), &filters(&["**"]), 1 << 20, &Arc::default())
+        .expect("open");
+    subscriptions.deliver(&delivery("a", 1, 1));
+    subscriptions.drain();
+    assert!(reader.recv().await.is_ok());
+    assert_eq!(reader.recv().await.err(), Some(SubscriptionEnd::Draining));
+    assert!(subscriptions.insert(&Principal::anonymous(), &filters(&["a"]), 1, &Arc::default()).is_none());
+}

@@ -1,0 +1,63 @@
+//! Events that no rule can tell apart, so that one verdict is that of all.
+
+use meshbridge_topic::Topic;
+
+use super::Scratch;
+use crate::federation::ZoneIndex;
+use crate::model::{Action, Context, Match};
+use crate::program::Program;
+
+impl Program {
+    /// Whether events of the topic that differ in `id` and data only get the same verdict, from the same publisher and at
+    /// the same time, and with it the same reports: no rule that could apply looks at either, or counts. What stops such
+    /// an event stops the others; what edits one (an attribute is stripped, a warning noted) edits the others alike.
+    pub fn judges_alike(
+        &self,
+        context: Context,
+        from: ZoneIndex,
+        to: ZoneIndex,
+        topic: &Topic,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let plan = scratch.plan_of(self, context, from, to, topic);
+        plan.candidates.iter().all(|candidate| {
+            let rule = &self.rules[candidate.rule as usize];
+            let waivers = candidate.waivers.iter().map(|at| &self.waivers[*at as usize].matcher);
+            let mut conditions =
+                [Some(&rule.matcher), rule.except.as_ref()].into_iter().flatten().chain(waivers);
+            asks_alike(&rule.action) && conditions.all(holds_alike)
+        })
+    }
+
+    /// Whether such events have the same carriers, too.
+    pub fn carries_alike(
+        &self,
+        from: ZoneIndex,
+        to: ZoneIndex,
+        topic: &Topic,
+        scratch: &mut Scratch,
+    ) -> bool {
+        self.federation.zone_indexes().filter(|zone| *zone != from && *zone != to).all(|zone| {
+            [Context::Transit, Context::Egress]
+                .into_iter()
+                .all(|context| self.judges_alike(context, from, zone, topic, scratch))
+        })
+    }
+}
+
+fn asks_alike(action: &Action) -> bool {
+    match action {
+        Action::Permit | Action::Deny | Action::Residency { .. } | Action::Structure(_) => true,
+        Action::Require { attributes, .. } => attributes.iter().all(|one| one.attribute != "id"),
+        // Data, sizes and amounts.
+        Action::Validate(_) | Action::Forbid(_) | Action::Limit(_) | Action::Protect(_) => false,
+    }
+}
+
+fn holds_alike(matcher: &Match) -> bool {
+    let attributes_only = matcher.when.as_ref().is_none_or(|(condition, _)| {
+        let reads = condition.reads();
+        reads.data.is_empty() && !reads.attributes.contains("id")
+    });
+    attributes_only && matcher.event.iter().all(|(name, _)| name != "id")
+}
