@@ -17,6 +17,7 @@ mod identity;
 mod interest;
 mod limits;
 mod malformed;
+mod nats;
 mod peers;
 mod policies;
 mod policy_diff;
