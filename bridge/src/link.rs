@@ -18,6 +18,7 @@ mod dial;
 mod outbox;
 mod quic;
 mod session;
+mod transport;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
@@ -34,8 +35,9 @@ use tracing::{info, warn};
 pub(crate) use accept::accept_peers;
 pub(crate) use dial::{PeerAddress, dial_peer};
 pub(crate) use outbox::{FrameBody, FrameDestination, FrameDestinations, NotQueued, Outbound};
-pub(crate) use quic::{CloseCode, PeerEndpoint};
+pub(crate) use quic::PeerEndpoint;
 pub(crate) use session::{Session, SessionContext};
+pub(crate) use transport::CloseCode;
 pub(crate) use view::PeerView;
 
 use crate::identity::Credentials;

@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::quic;
 use super::session::{Admission, SessionContext};
+use super::transport::Connection;
 use super::{CloseCode, Direction};
 
 /// A whole handshake, and how many run at once (RELIABILITY §5).
@@ -83,7 +83,7 @@ fn source(ip: std::net::IpAddr) -> [u8; 8] {
 async fn handshake(context: &SessionContext, incoming: quinn::Incoming) -> Option<Admission> {
     let remote = incoming.remote_address();
     let connection = match tokio::time::timeout(HANDSHAKE_MAX, incoming).await {
-        Ok(Ok(connection)) => connection,
+        Ok(Ok(connection)) => Connection::Quic(connection),
         Ok(Err(problem)) => {
             warn!(%remote, %problem, "Peer refused, its handshake failed");
             return None;
@@ -97,7 +97,7 @@ async fn handshake(context: &SessionContext, incoming: quinn::Incoming) -> Optio
         Ok(admission) => Some(admission),
         Err((connection, refused)) => {
             warn!(%remote, %refused, "Peer refused");
-            quic::close(&connection, CloseCode::Refused, &refused.to_string());
+            connection.close(CloseCode::Refused, &refused.to_string());
             None
         }
     }

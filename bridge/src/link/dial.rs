@@ -10,7 +10,7 @@ use rand::RngExt;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::quic::{self, DialProblem};
+use super::quic::DialProblem;
 use super::session::{Admission, SessionContext};
 use super::{CloseCode, Direction};
 
@@ -113,7 +113,7 @@ async fn attempt(
         match Admission::check(context, connection, Direction::Dialled, Some(peer)) {
             Ok(admission) => return Ok(admission),
             Err((connection, refused)) => {
-                quic::close(&connection, CloseCode::Refused, &refused.to_string());
+                connection.close(CloseCode::Refused, &refused.to_string());
                 last = AttemptFailed::WrongPeer(remote, peer.clone(), refused.to_string());
             }
         }

@@ -7,12 +7,9 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
-use rustls::pki_types::CertificateDer;
 
+use super::transport::{CloseCode, Connection};
 use crate::identity::{Credentials, peer_client_config, peer_server_config};
-
-/// Data streams in each direction. Fewer than the lanes of a run; a lane always uses the same one.
-pub(crate) const DATA_STREAMS: usize = 4;
 
 const MIB: u32 = 1 << 20;
 
@@ -22,7 +19,8 @@ pub(crate) struct TransportLimits {
     pub(crate) receive_window_bytes: u32,
     pub(crate) stream_receive_window_bytes: u32,
     pub(crate) send_window_bytes: u64,
-    /// Streams of one kind a peer may open: control is one, data are [`DATA_STREAMS`], the rest is room.
+    /// Streams of one kind a peer may open: control is one, data are
+    /// [`DATA_STREAMS`](super::transport::DATA_STREAMS), the rest is room.
     pub(crate) streams_max: u32,
     /// The backstop; the hellos of the control stream notice a silent peer after two seconds.
     pub(crate) idle: Duration,
@@ -141,10 +139,10 @@ impl PeerEndpoint {
         &self,
         address: SocketAddr,
         credentials: &Credentials,
-    ) -> Result<quinn::Connection, DialProblem> {
+    ) -> Result<Connection, DialProblem> {
         let config = client_config(credentials)?;
         // The name is not verified: a bridge's identity is the URI in its certificate.
-        Ok(self.endpoint.connect_with(config, address, "meshbridge")?.await?)
+        Ok(Connection::Quic(self.endpoint.connect_with(config, address, "meshbridge")?.await?))
     }
 
     /// The next handshake somebody began; `None` once the endpoint is closed.
@@ -154,7 +152,7 @@ impl PeerEndpoint {
 
     /// Closes every connection and waits until the peers have heard of it, two seconds at most.
     pub(crate) async fn close(&self, reason: &str) {
-        self.endpoint.close(VarInt::from_u32(CloseCode::Stopping as u32), reason.as_bytes());
+        self.endpoint.close(VarInt::from_u32(u32::from(CloseCode::Stopping as u8)), reason.as_bytes());
         let _ = tokio::time::timeout(Duration::from_secs(2), self.endpoint.wait_idle()).await;
     }
 }
@@ -171,34 +169,4 @@ pub(crate) enum DialProblem {
     /// Nobody answered, or the handshake failed.
     #[error("the handshake failed: {0}")]
     Handshake(#[from] quinn::ConnectionError),
-}
-
-/// What a bridge tells its peer when it closes a connection (`routing/PROTOCOL.md`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum CloseCode {
-    Stopping = 0,
-    /// The certificate is fine, the bridge is not: unknown, denied, or of another zone than documented.
-    Refused = 1,
-    /// A newer session with the same bridge took over.
-    Replaced = 2,
-    /// The peer broke a rule of the protocol.
-    Protocol = 3,
-    /// No hello for two seconds, or a control stream that is not read.
-    Silent = 4,
-    /// The certificate ended, or was put on the deny-list.
-    Identity = 5,
-}
-
-pub(crate) fn close(connection: &quinn::Connection, code: CloseCode, reason: &str) {
-    connection.close(VarInt::from_u32(code as u32), reason.as_bytes());
-}
-
-/// The chain the peer presented in the handshake.
-pub(crate) fn peer_chain(connection: &quinn::Connection) -> Vec<CertificateDer<'static>> {
-    connection
-        .peer_identity()
-        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
-        .map(|chain| *chain)
-        .unwrap_or_default()
 }

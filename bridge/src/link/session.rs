@@ -25,7 +25,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::outbox::Outbox;
-use super::quic::{self, CloseCode, DATA_STREAMS, PeerEndpoint};
+use super::quic::PeerEndpoint;
+use super::transport::{CloseCode, Connection, DATA_STREAMS, RecvStream, SendStream};
 use super::{Direction, Links, SessionFacts, control, data};
 use crate::identity::{Credentials, PeerCertificate, PeerRefused, unix_now};
 use crate::metrics::LinkMetrics;
@@ -73,7 +74,7 @@ pub(crate) enum Refused {
 /// A peer that may have a session: its chain verified, it is listed, and it is who we meant.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    connection: quinn::Connection,
+    connection: Connection,
     facts: SessionFacts,
     certificate: PeerCertificate,
     cost: u32,
@@ -82,16 +83,16 @@ pub(crate) struct Admission {
 impl Admission {
     pub(super) fn check(
         context: &SessionContext,
-        connection: quinn::Connection,
+        connection: Connection,
         direction: Direction,
         expected: Option<&BridgeId>,
-    ) -> Result<Admission, (quinn::Connection, Refused)> {
+    ) -> Result<Admission, (Connection, Refused)> {
         match judge(context, &connection, expected) {
             Ok((certificate, cost)) => {
                 let facts = SessionFacts {
                     peer: certificate.identity.bridge.clone(),
                     direction,
-                    remote: connection.remote_address(),
+                    remote: connection.remote(),
                     since: Instant::now(),
                 };
                 Ok(Admission { connection, facts, certificate, cost })
@@ -101,7 +102,7 @@ impl Admission {
     }
 
     pub(super) fn refuse(self, reason: &str) {
-        quic::close(&self.connection, CloseCode::Refused, reason);
+        self.connection.close(CloseCode::Refused, reason);
     }
 
     /// Runs the session to its end.
@@ -109,8 +110,8 @@ impl Admission {
         let peer = self.facts.peer.clone();
         let open = async {
             match self.facts.direction {
-                Direction::Dialled => self.connection.open_bi().await,
-                Direction::Accepted => self.connection.accept_bi().await,
+                Direction::Dialled => self.connection.open_control().await,
+                Direction::Accepted => self.connection.accept_control().await,
             }
         };
         // The accepting side sees the stream with its first bytes: the hello that the dialling side sends at once.
@@ -143,10 +144,10 @@ impl Admission {
 
 fn judge(
     context: &SessionContext,
-    connection: &quinn::Connection,
+    connection: &Connection,
     expected: Option<&BridgeId>,
 ) -> Result<(PeerCertificate, u32), Refused> {
-    let certificate = PeerCertificate::check(&context.credentials.load(), &quic::peer_chain(connection))?;
+    let certificate = PeerCertificate::check(&context.credentials.load(), &connection.peer_chain())?;
     let bridge = &certificate.identity.bridge;
     if let Some(expected) = expected
         && bridge != expected
@@ -176,7 +177,7 @@ async fn begin(context: &SessionContext, session: &Arc<Session>, cost: u32) {
 async fn run_tasks(
     context: &SessionContext,
     session: &Arc<Session>,
-    (control_send, control_recv): (quinn::SendStream, quinn::RecvStream),
+    (control_send, control_recv): (SendStream, RecvStream),
     queued: mpsc::Receiver<Bytes>,
     stop: CancellationToken,
 ) -> String {
@@ -198,7 +199,7 @@ async fn run_tasks(
         reason = writers => reason,
         reason = data::read_streams(context, session) => reason,
         reason = watch(session) => reason,
-        problem = session.connection.closed() => describe_close(&problem),
+        reason = session.connection.closed() => reason,
         () = stop.cancelled() => "the bridge is stopping".to_owned(),
     }
 }
@@ -224,18 +225,6 @@ async fn expired(certificate: &PeerCertificate, lives: Duration) {
     }
 }
 
-fn describe_close(problem: &quinn::ConnectionError) -> String {
-    match problem {
-        quinn::ConnectionError::ApplicationClosed(close) => {
-            format!(
-                "closed by the peer: {}",
-                String::from_utf8_lossy(&close.reason).chars().take(256).collect::<String>()
-            )
-        }
-        other => other.to_string(),
-    }
-}
-
 /// A live connection with one peer.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -246,7 +235,7 @@ pub(crate) struct Session {
     pub(crate) since: Instant,
     pub(crate) certificate: PeerCertificate,
     pub(crate) outbox: Outbox,
-    pub(super) connection: quinn::Connection,
+    pub(super) connection: Connection,
     pub(super) metrics: LinkMetrics,
     control: mpsc::Sender<Bytes>,
     /// What we have announced to the peer, and what it has announced to us.
@@ -284,11 +273,11 @@ impl Session {
     }
 
     pub(crate) fn close(&self, code: CloseCode, reason: &str) {
-        quic::close(&self.connection, code, reason);
+        self.connection.close(code, reason);
     }
 
-    pub(crate) fn round_trip(&self) -> Duration {
-        self.connection.rtt()
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.connection.round_trip()
     }
 
     pub(super) fn table(&self) -> std::sync::MutexGuard<'_, SendTable> {

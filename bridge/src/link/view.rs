@@ -50,7 +50,7 @@ pub(super) fn of(peer: &BridgeId, link: &LinkState) -> PeerView {
         transport: "quic",
         remote: session.map(|s| s.remote.to_string()).or_else(|| link.address.clone()),
         cost: link.cost,
-        rtt_ms: session.map(|s| s.round_trip().as_secs_f64() * 1e3),
+        rtt_ms: session.and_then(|s| s.round_trip()).map(|rtt| rtt.as_secs_f64() * 1e3),
         up_secs: session.map(|s| s.since.elapsed().as_secs_f64()),
         policy_digest: None,
         queued_bytes: session.map_or(0, |s| s.outbox.queued_bytes()),
