@@ -17,7 +17,7 @@ const WRITE_BYTES: usize = 64 << 10;
 /// Writes what is queued until the session ends.
 pub(super) async fn write(
     session: &Session,
-    mut stream: SendStream,
+    stream: &mut SendStream,
     mut queued: mpsc::Receiver<Bytes>,
 ) -> String {
     let mut buffer = BytesMut::with_capacity(WRITE_BYTES);
@@ -47,8 +47,8 @@ fn put(buffer: &mut BytesMut, message: &Bytes) {
 /// Reads messages and gives each to the part it is for.
 pub(super) async fn read(context: &SessionContext, session: &Session, mut stream: RecvStream) -> String {
     loop {
-        let length = match stream.read_u32().await {
-            Ok(length) => length as usize,
+        let length = match stream.read_length().await {
+            Ok(length) => length,
             Err(problem) => return format!("the control stream ended: {problem}"),
         };
         if length > wire::MESSAGE_BYTES_MAX {

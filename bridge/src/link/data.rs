@@ -10,7 +10,6 @@ use bytes::Bytes;
 use meshbridge_routing::wire::data::{BATCH_BYTES_MAX, BatchWriter, Carriers, Frame, Target, decode_batch};
 use meshbridge_routing::wire::{Entry, RecvTable, SendTable, TableFull};
 use meshbridge_routing::{CarrierSet, EventKey, Forwarding};
-use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 
 use super::control::read_exact;
@@ -92,7 +91,7 @@ fn encode(
     Ok(())
 }
 
-fn put_batch(out: &mut Vec<Bytes>, batch: BatchWriter) {
+pub(super) fn put_batch(out: &mut Vec<Bytes>, batch: BatchWriter) {
     let bytes = batch.finish();
     let length = u32::try_from(bytes.len()).expect("a batch is at most BATCH_BYTES_MAX");
     out.push(Bytes::copy_from_slice(&length.to_be_bytes()));
@@ -156,8 +155,8 @@ pub(super) async fn read_streams(context: &SessionContext, session: &Arc<Session
 
 async fn read_stream(context: &SessionContext, session: &Session, mut stream: RecvStream) -> String {
     loop {
-        let length = match stream.read_u32().await {
-            Ok(length) => length as usize,
+        let length = match stream.read_length().await {
+            Ok(length) => length,
             Err(problem) => return format!("a data stream ended: {problem}"),
         };
         if length > BATCH_BYTES_MAX {

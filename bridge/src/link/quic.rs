@@ -9,7 +9,7 @@ use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 
 use super::transport::{CloseCode, Connection};
-use crate::identity::{Credentials, peer_client_config, peer_server_config};
+use crate::identity::{Credentials, QUIC_ALPN, peer_client_config, peer_server_config};
 
 const MIB: u32 = 1 << 20;
 
@@ -54,7 +54,7 @@ fn transport() -> Arc<TransportConfig> {
 }
 
 fn server_config(credentials: &Credentials) -> Result<ServerConfig, EndpointProblem> {
-    let tls = peer_server_config(credentials)?;
+    let tls = peer_server_config(credentials, QUIC_ALPN)?;
     let crypto = QuicServerConfig::try_from(tls).map_err(|_| EndpointProblem::Suites)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
@@ -66,7 +66,7 @@ fn server_config(credentials: &Credentials) -> Result<ServerConfig, EndpointProb
 }
 
 fn client_config(credentials: &Credentials) -> Result<ClientConfig, EndpointProblem> {
-    let tls = peer_client_config(credentials)?;
+    let tls = peer_client_config(credentials, QUIC_ALPN)?;
     let crypto = QuicClientConfig::try_from(tls).map_err(|_| EndpointProblem::Suites)?;
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(transport());
@@ -102,40 +102,40 @@ pub(crate) enum EndpointProblem {
     Suites,
 }
 
-/// The socket all links of a bridge use, dialled and accepted.
+/// The socket all QUIC links of a bridge use, dialled and accepted.
 #[derive(Clone, Debug)]
-pub(crate) struct PeerEndpoint {
+pub(super) struct QuicEndpoint {
     endpoint: Endpoint,
 }
 
-impl PeerEndpoint {
+impl QuicEndpoint {
     /// Must be called inside a runtime.
-    pub(crate) fn bind(
+    pub(super) fn bind(
         address: SocketAddr,
         credentials: &Credentials,
         reset_seed: &[u8; 32],
-    ) -> Result<PeerEndpoint, EndpointProblem> {
+    ) -> Result<QuicEndpoint, EndpointProblem> {
         let bind = |source| EndpointProblem::Bind { address, source };
         let socket = std::net::UdpSocket::bind(address).map_err(bind)?;
         let runtime = quinn::default_runtime().expect("called inside a tokio runtime");
         let endpoint =
             Endpoint::new(endpoint_config(reset_seed), Some(server_config(credentials)?), socket, runtime)
                 .map_err(bind)?;
-        Ok(PeerEndpoint { endpoint })
+        Ok(QuicEndpoint { endpoint })
     }
 
     /// New credentials for handshakes to come; live connections stay (RELIABILITY G3).
-    pub(crate) fn renew(&self, credentials: &Credentials) -> Result<(), EndpointProblem> {
+    pub(super) fn renew(&self, credentials: &Credentials) -> Result<(), EndpointProblem> {
         self.endpoint.set_server_config(Some(server_config(credentials)?));
         Ok(())
     }
 
-    pub(crate) fn local_addr(&self) -> std::io::Result<SocketAddr> {
+    pub(super) fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.endpoint.local_addr()
     }
 
     /// A handshake with whoever answers at `address`; the caller checks who that was.
-    pub(crate) async fn dial(
+    pub(super) async fn dial(
         &self,
         address: SocketAddr,
         credentials: &Credentials,
@@ -146,12 +146,12 @@ impl PeerEndpoint {
     }
 
     /// The next handshake somebody began; `None` once the endpoint is closed.
-    pub(crate) async fn accept(&self) -> Option<quinn::Incoming> {
+    pub(super) async fn accept(&self) -> Option<quinn::Incoming> {
         self.endpoint.accept().await
     }
 
     /// Closes every connection and waits until the peers have heard of it, two seconds at most.
-    pub(crate) async fn close(&self, reason: &str) {
+    pub(super) async fn close(&self, reason: &str) {
         self.endpoint.close(VarInt::from_u32(u32::from(CloseCode::Stopping as u8)), reason.as_bytes());
         let _ = tokio::time::timeout(Duration::from_secs(2), self.endpoint.wait_idle()).await;
     }
@@ -169,4 +169,7 @@ pub(crate) enum DialProblem {
     /// Nobody answered, or the handshake failed.
     #[error("the handshake failed: {0}")]
     Handshake(#[from] quinn::ConnectionError),
+    /// Nobody answered over TCP, or the peer said why not.
+    #[error("no connection over TCP: {0}")]
+    Tcp(#[from] std::io::Error),
 }

@@ -7,6 +7,7 @@
 //! | data writer, one a stream | a write fails |
 //! | data acceptor, with a reader a stream | the connection ends, or a reader meets a broken batch |
 //! | watch | the peer's certificate ends, the session is a day old, or somebody closed it |
+//! | transport | what it needs beside the streams cannot be had |
 //!
 //! The first task to end ends the session; the others are dropped, which is safe: nothing they hold outlives the
 //! connection except queued frames, and those go back to the pipeline.
@@ -24,9 +25,9 @@ use rand::RngExt;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::endpoint::PeerEndpoint;
 use super::outbox::Outbox;
-use super::quic::PeerEndpoint;
-use super::transport::{CloseCode, Connection, DATA_STREAMS, RecvStream, SendStream};
+use super::transport::{CloseCode, Connection, DATA_STREAMS, RecvStream, SendStream, Transport};
 use super::{Direction, Links, SessionFacts, control, data};
 use crate::identity::{Credentials, PeerCertificate, PeerRefused, unix_now};
 use crate::metrics::LinkMetrics;
@@ -101,8 +102,13 @@ impl Admission {
         }
     }
 
-    pub(super) fn refuse(self, reason: &str) {
-        self.connection.close(CloseCode::Refused, reason);
+    pub(super) fn transport(&self) -> Transport {
+        self.connection.transport()
+    }
+
+    /// Gives the connection back without a session.
+    pub(super) async fn refuse(self, code: CloseCode, reason: &str) {
+        self.connection.refuse(code, reason).await;
     }
 
     /// Runs the session to its end.
@@ -129,16 +135,23 @@ impl Admission {
                 opened
             }
         };
-        let reason = match opened {
-            Ok(Ok(streams)) => run_tasks(&context, &session, streams, queued, stop).await,
-            Ok(Err(problem)) => problem.to_string(),
-            Err(_) => "the peer opened no control stream".to_owned(),
+        let (reason, control) = match opened {
+            Ok(Ok((mut send, recv))) => {
+                let reason = run_tasks(&context, &session, (&mut send, recv), queued, stop).await;
+                (reason, Some(send))
+            }
+            Ok(Err(problem)) => (problem.to_string(), None),
+            Err(_) => ("the peer opened no control stream".to_owned(), None),
         };
         session.close(CloseCode::Stopping, &reason);
         context.links.on_session_end(&session, &reason);
         context.links.on_failure(&peer, &reason);
         context.router.send(Command::LinkDown { link: session.link }).await;
         context.pipeline.redispatch(session.outbox.take_all());
+        // Last: the federation routes around us meanwhile.
+        if let Some(control) = control {
+            control.farewell(&session.connection).await;
+        }
     }
 }
 
@@ -177,7 +190,7 @@ async fn begin(context: &SessionContext, session: &Arc<Session>, cost: u32) {
 async fn run_tasks(
     context: &SessionContext,
     session: &Arc<Session>,
-    (control_send, control_recv): (SendStream, RecvStream),
+    (control_send, control_recv): (&mut SendStream, RecvStream),
     queued: mpsc::Receiver<Bytes>,
     stop: CancellationToken,
 ) -> String {
@@ -200,6 +213,7 @@ async fn run_tasks(
         reason = data::read_streams(context, session) => reason,
         reason = watch(session) => reason,
         reason = session.connection.closed() => reason,
+        reason = session.connection.drive() => reason,
         () = stop.cancelled() => "the bridge is stopping".to_owned(),
     }
 }
@@ -274,6 +288,10 @@ impl Session {
 
     pub(crate) fn close(&self, code: CloseCode, reason: &str) {
         self.connection.close(code, reason);
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.connection.transport()
     }
 
     pub(crate) fn round_trip(&self) -> Option<Duration> {

@@ -31,5 +31,6 @@ mod sealing;
 mod settings;
 mod streams;
 mod tls;
+mod transports;
 mod up;
 mod webhook;
