@@ -172,7 +172,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
         journal,
     );
 
-    let endpoint = PeerEndpoint::bind(node.peering_listen, &credentials.load(), &reset_seed)?;
+    let endpoint = PeerEndpoint::bind(node.peering, &credentials.load(), &reset_seed)?;
     let context = SessionContext {
         own: bridge.clone(),
         federation: Arc::clone(&federation),
@@ -249,13 +249,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     pipeline.start_webhooks(webhooks);
     tasks.spawn(accept_peers(context.clone(), late.clone()));
     for peer in &node.peers {
-        let dial = dial_peer(
-            context.clone(),
-            peer.bridge.clone(),
-            peer.address.clone(),
-            Arc::clone(&resolver),
-            late.clone(),
-        );
+        let dial = dial_peer(context.clone(), peer.clone(), Arc::clone(&resolver), late.clone());
         tasks.spawn(dial);
     }
     for listener in clients {
@@ -356,6 +350,7 @@ fn configured_links(node: &Node) -> anyhow::Result<Vec<ConfiguredLink>> {
             cost: link.cost,
             direction,
             address: dialled.map(|configured| configured.address.to_string()),
+            transport: dialled.map(|configured| configured.transport),
         });
     }
     Ok(links)

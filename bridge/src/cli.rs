@@ -1,6 +1,7 @@
 //! The command line. stdout is data, stderr everything else.
 
 mod audit;
+mod bench;
 mod cert;
 mod client;
 mod config;
@@ -65,6 +66,8 @@ enum Command {
     /// Check and read the log of decisions
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Measure what a link carries on this machine, over each transport
+    Bench(bench::Arguments),
     /// Make certificates for development
     #[command(subcommand)]
     Cert(cert::Command),
@@ -129,6 +132,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Quarantine(command) => quarantine::run(&command),
         Command::Spool(command) => spool::run(&command),
         Command::Audit(command) => audit::run(&command),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Cert(command) => cert::run(&command),
         Command::Policy(command) => policy::run(&command),
         Command::Config(command) => config::run(&command),

@@ -14,7 +14,7 @@ use meshbridge_policy::{Federation, Key, Node as Yaml, Shape, SourceFile, check,
 use meshbridge_routing::{BridgeId, ZoneName};
 
 use crate::data_keys::DataKeyFile;
-use crate::link::PeerAddress;
+use crate::link::{PeerAddress, PeerListen, PeerToDial, TransportChoice};
 use crate::listeners::{ListenerKind, ListenerSettings, TlsFiles};
 use crate::pipeline::{QuarantineOptions, Quota, Quotas};
 
@@ -23,6 +23,8 @@ use webhooks::WebhookConfig;
 
 /// Files of the spool at least: what is written, what is ready, the reserve.
 const SEGMENTS_MIN: u64 = 8;
+/// Rare enough to cost nothing, often enough for the network that was mended at night.
+const QUIC_RETRY_SECS: u64 = 30;
 
 static DATA_KEY: Shape = Shape::Map(&[
     Key::required(
@@ -57,7 +59,15 @@ static SPEC: Shape = Shape::Map(&[
     ),
     Key::required(
         "peering",
-        &Shape::Map(&[Key::required("listen", &Shape::Text, "address:port, UDP")]),
+        &Shape::Map(&[
+            Key::required("listen", &Shape::Text, "address:port, for QUIC over UDP and for TLS over TCP"),
+            Key::optional("tcp", &Shape::Bool, "false: UDP only; true by default"),
+            Key::optional(
+                "quicRetrySecs",
+                &Shape::Integer { min: 1, max: 3_600 },
+                "how often a link that fell back to TCP tries QUIC; 30 by default, more where QUIC comes and goes",
+            ),
+        ]),
         "where peers reach this bridge",
     ),
     Key::optional(
@@ -66,6 +76,11 @@ static SPEC: Shape = Shape::Map(&[
             of: &Shape::Map(&[
                 Key::required("bridge", &Shape::Name, "the peer's id in the federation document"),
                 Key::required("address", &Shape::Text, "host:port"),
+                Key::optional(
+                    "transport",
+                    &Shape::OneOf(&TransportChoice::NAMES),
+                    "auto by default: QUIC, and TCP while QUIC does not get through",
+                ),
             ]),
             non_empty: false,
         },
@@ -205,13 +220,6 @@ pub(crate) enum ConfigProblem {
     Inconsistent(String),
 }
 
-/// A peer that this bridge dials.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    pub(crate) bridge: BridgeId,
-    pub(crate) address: PeerAddress,
-}
-
 #[derive(Clone, Debug)]
 pub(crate) struct PeerTls {
     pub(crate) certificate: PathBuf,
@@ -248,8 +256,8 @@ pub(crate) struct Node {
     pub(crate) quarantine: QuarantineOptions,
     pub(crate) webhooks: WebhookConfig,
     pub(crate) tls: PeerTls,
-    pub(crate) peering_listen: SocketAddr,
-    pub(crate) peers: Vec<Peer>,
+    pub(crate) peering: PeerListen,
+    pub(crate) peers: Vec<PeerToDial>,
     pub(crate) policy_directories: Vec<PathBuf>,
     pub(crate) data_keys: Vec<DataKeyFile>,
     http: Option<Listener>,
@@ -354,6 +362,9 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
     }
     let section = |key: &str| spec.get(key).ok_or_else(|| anyhow!("`{key}` is missing"));
     let tls = section("tls")?;
+    let peering = section("peering")?;
+    let quic_retry = peering.get("quicRetrySecs").and_then(Yaml::integer);
+    let quic_retry = quic_retry.and_then(|secs| u64::try_from(secs).ok()).unwrap_or(QUIC_RETRY_SECS);
     let mut peers = Vec::new();
     for peer in spec.get("peers").map(Yaml::items).unwrap_or_default() {
         let id = text(peer, "bridge");
@@ -361,9 +372,11 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
         if !linked {
             bail!("peer `{id}`: the federation document has no link from `{name}` to it");
         }
-        peers.push(Peer {
+        peers.push(PeerToDial {
             bridge: BridgeId::parse(&id)?,
             address: parse_peer_address(&text(peer, "address"))?,
+            transport: TransportChoice::parse(&text(peer, "transport")).unwrap_or_default(),
+            quic_retry: Duration::from_secs(quic_retry),
         });
     }
     let listeners = spec.get("listeners");
@@ -411,7 +424,10 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
             ca: path(tls, "ca"),
             deny_list: tls.get("denyList").map(|_| path(tls, "denyList")),
         },
-        peering_listen: parse_address(&text(section("peering")?, "listen"))?,
+        peering: PeerListen {
+            address: parse_address(&text(peering, "listen"))?,
+            tcp: peering.get("tcp").and_then(Yaml::boolean).unwrap_or(true),
+        },
         peers,
         data_keys: lower_data_keys(section("policy")?, base),
         policy_directories: directories.iter().filter_map(Yaml::text).map(|dir| base.join(dir)).collect(),

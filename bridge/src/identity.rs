@@ -19,7 +19,7 @@ use rustls::{RootCertStore, crypto::CryptoProvider};
 
 pub(crate) use keyring::CertificateKeyring;
 pub(crate) use spiffe::{BridgeIdentity, IdentityProblem};
-pub(crate) use tls::{peer_client_config, peer_server_config};
+pub(crate) use tls::{QUIC_ALPN, TCP_ALPN, peer_client_config, peer_server_config};
 
 /// The provider every TLS configuration of this program names explicitly; AES suites come first in it.
 pub(crate) fn provider() -> Arc<CryptoProvider> {

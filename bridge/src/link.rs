@@ -3,7 +3,7 @@
 //! ```text
 //!  dial.rs    one task per peer we dial: resolve, connect, run the session, back off, again ──┐
 //!  accept.rs  one task: handshakes that others began ────────────────────────────────────────┤
-//!                                                                                             ▼
+//!             both over endpoint.rs: quic.rs or tcp.rs, which transport.rs makes alike         ▼
 //!  session.rs   control reader ─► router task        control writer ◄─ send_control (bounded)
 //!               data readers   ─► pipeline           data writers   ◄─ Outbox (bounded, per stream)
 //! ```
@@ -12,12 +12,17 @@
 //! looks alive here, and waiting for it to time out would keep the peer away.
 
 mod accept;
+mod bench;
 mod control;
 mod data;
 mod dial;
+mod endpoint;
+mod fallback;
 mod outbox;
 mod quic;
 mod session;
+mod tcp;
+mod transport;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
@@ -32,10 +37,12 @@ use meshbridge_routing::{BridgeId, LinkId, ZoneName};
 use tracing::{info, warn};
 
 pub(crate) use accept::accept_peers;
-pub(crate) use dial::{PeerAddress, dial_peer};
+pub(crate) use bench::{Load, pump, swallow};
+pub(crate) use dial::{PeerAddress, PeerToDial, dial_peer};
+pub(crate) use endpoint::{PeerEndpoint, PeerListen};
 pub(crate) use outbox::{FrameBody, FrameDestination, FrameDestinations, NotQueued, Outbound};
-pub(crate) use quic::{CloseCode, PeerEndpoint};
 pub(crate) use session::{Session, SessionContext};
+pub(crate) use transport::{CloseCode, Transport, TransportChoice};
 pub(crate) use view::PeerView;
 
 use crate::identity::Credentials;
@@ -57,6 +64,8 @@ struct LinkState {
     direction: Direction,
     /// Where we dial, as configured.
     address: Option<String>,
+    /// Where we dial.
+    transport: Option<TransportChoice>,
     dialling: bool,
     session: Option<Arc<Session>>,
     last_error: Option<String>,
@@ -71,6 +80,7 @@ pub(crate) struct ConfiguredLink {
     pub(crate) cost: u32,
     pub(crate) direction: Direction,
     pub(crate) address: Option<String>,
+    pub(crate) transport: Option<TransportChoice>,
 }
 
 /// Every link of this bridge.
@@ -94,6 +104,7 @@ impl Links {
                     cost: link.cost,
                     direction: link.direction,
                     address: link.address,
+                    transport: link.transport,
                     dialling: false,
                     session: None,
                     last_error: None,
@@ -170,7 +181,8 @@ impl Links {
     }
 
     fn on_failure(&self, peer: &BridgeId, problem: &str) {
-        if let Some(link) = self.lock().get_mut(peer) {
+        // What failed beside a session that lives, such as a trial of another transport, is no error of the link.
+        if let Some(link) = self.lock().get_mut(peer).filter(|link| link.session.is_none()) {
             link.last_error = Some(problem.to_owned());
         }
     }
@@ -183,8 +195,7 @@ impl Links {
             link.direction = session.direction;
             link.last_error = None;
             link.dialling = false;
-            link.metrics.up.set(1);
-            link.metrics.sessions.inc();
+            link.metrics.on_up(session.transport());
             link.session.replace(Arc::clone(session))
         };
         self.sessions.rcu(|sessions| {
@@ -192,7 +203,7 @@ impl Links {
             next.insert(session.link, Arc::clone(session));
             next
         });
-        info!(peer = %session.peer, remote = %session.remote, direction = ?session.direction, "Link up");
+        info!(peer = %session.peer, remote = %session.remote, direction = ?session.direction, transport = session.transport().name(), "Link up");
         if let Some(old) = replaced {
             old.close(CloseCode::Replaced, "replaced by a newer session");
         }
@@ -210,7 +221,7 @@ impl Links {
         {
             link.session = None;
             link.last_error = Some(reason.to_owned());
-            link.metrics.up.set(0);
+            link.metrics.on_down();
             info!(peer = %session.peer, %reason, "Link down");
         }
     }

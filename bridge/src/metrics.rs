@@ -6,6 +6,7 @@
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 use crate::audit::Figures;
+use crate::link::Transport;
 
 /// Why an event, or a copy of it, went no further. Each is counted with `intentional`: `true` where a rule or a
 /// promise asked for it, `false` where something was full or broken.
@@ -61,8 +62,24 @@ pub(crate) struct LinkMetrics {
     pub(crate) received_data_bytes: IntCounter,
     pub(crate) received_control_bytes: IntCounter,
     pub(crate) received_events: IntCounter,
-    pub(crate) sessions: IntCounter,
-    pub(crate) up: IntGauge,
+    sessions: IntCounter,
+    up: IntGauge,
+    over: [(Transport, IntGauge); 2],
+}
+
+impl LinkMetrics {
+    pub(crate) fn on_up(&self, transport: Transport) {
+        self.sessions.inc();
+        self.up.set(1);
+        for (other, gauge) in &self.over {
+            gauge.set(i64::from(*other == transport));
+        }
+    }
+
+    pub(crate) fn on_down(&self) {
+        self.up.set(0);
+        self.over.iter().for_each(|(_, gauge)| gauge.set(0));
+    }
 }
 
 /// All metrics of one bridge.
@@ -73,6 +90,7 @@ pub(crate) struct Metrics {
     link_events: IntCounterVec,
     link_sessions: IntCounterVec,
     link_up: prometheus::IntGaugeVec,
+    link_transport: prometheus::IntGaugeVec,
     published: IntCounter,
     delivered: IntCounter,
     unrouted: IntCounter,
@@ -152,6 +170,16 @@ impl Metrics {
                 prometheus::IntGaugeVec::new(
                     Opts::new("meshbridge_link_up", "1 while the link has a live session, else 0."),
                     &["peer"],
+                ),
+            ),
+            link_transport: register(
+                &registry,
+                prometheus::IntGaugeVec::new(
+                    Opts::new(
+                        "meshbridge_link_transport",
+                        "1 for what carries the live session of a link, quic or tcp, else 0.",
+                    ),
+                    &["peer", "transport"],
                 ),
             ),
             published: counter(
@@ -324,6 +352,9 @@ impl Metrics {
             received_events: self.link_events.with_label_values(&[peer, "received"]),
             sessions: self.link_sessions.with_label_values(&[peer]),
             up: self.link_up.with_label_values(&[peer]),
+            over: Transport::ALL.map(|transport| {
+                (transport, self.link_transport.with_label_values(&[peer, transport.name()]))
+            }),
         }
     }
 

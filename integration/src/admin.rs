@@ -16,6 +16,7 @@ pub struct Peer {
     pub bridge: String,
     pub state: String,
     pub direction: String,
+    pub transport: Option<String>,
     pub sent: Traffic,
     pub received: Traffic,
     pub last_error: Option<String>,

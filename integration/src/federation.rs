@@ -56,6 +56,8 @@ impl Node {
 pub struct Options {
     /// Bridges that die are started again.
     pub restart: bool,
+    /// What carries the links, if not the default.
+    pub transport: Option<&'static str>,
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +93,9 @@ impl Federation {
         command.arg("up").arg(&copy).arg("--data-dir").arg(temporary.path().join("data"));
         if options.restart {
             command.arg("--restart");
+        }
+        if let Some(transport) = options.transport {
+            command.args(["--transport", transport]);
         }
         let mut up = command
             .stdin(Stdio::null())

@@ -12,8 +12,10 @@ use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
-use crate::chain;
+use crate::{chain, tls_connect};
 
 /// The link of a liar; closed when dropped.
 #[derive(Debug)]
@@ -29,13 +31,7 @@ impl HostilePeer {
     /// Dials a bridge as whoever the certificate in this directory names.
     pub async fn dial(address: &str, certificate: &Path) -> Result<HostilePeer> {
         let address: SocketAddr = address.parse().context("the address of a bridge")?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let key = PrivateKeyDer::from_pem_file(certificate.join("key.pem"))?;
-        let mut tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-            .with_client_auth_cert(chain(&certificate.join("cert.pem"))?, key)?;
+        let mut tls = as_whoever(certificate)?;
         tls.alpn_protocols = vec![b"meshbridge/1".to_vec()];
         let mut endpoint = Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         endpoint.set_default_client_config(ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?)));
@@ -74,6 +70,21 @@ impl Drop for HostilePeer {
     fn drop(&mut self) {
         self.reader.abort();
     }
+}
+
+/// The same over TCP, on a connection of which nothing has been said yet. `protocol` is its ALPN.
+pub async fn hostile_tcp(address: &str, certificate: &Path, protocol: &[u8]) -> Result<TlsStream<TcpStream>> {
+    tls_connect(address, as_whoever(certificate)?, &[protocol]).await
+}
+
+fn as_whoever(certificate: &Path) -> Result<rustls::ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = PrivateKeyDer::from_pem_file(certificate.join("key.pem"))?;
+    Ok(rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_client_auth_cert(chain(&certificate.join("cert.pem"))?, key)?)
 }
 
 /// A liar does not care who answers.

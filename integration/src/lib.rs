@@ -34,7 +34,7 @@ pub use consumer::{Consumer, Read, Reading};
 pub use eventually::{eventually, throughout};
 pub use faults::{Fault, Schedule, Step};
 pub use federation::{Federation, Node, Options};
-pub use hostile::HostilePeer;
+pub use hostile::{HostilePeer, hostile_tcp};
 pub use ledger::Ledger;
 pub use member::{Member, Offer, Offers};
 pub use mesh::{Mesh, Plan, Rigging};

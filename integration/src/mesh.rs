@@ -78,6 +78,10 @@ pub struct Rigging {
     pub binary: Option<PathBuf>,
     /// The section `spool` of every bridge, without its braces.
     pub spool: String,
+    /// What carries the links, `quic`, `tcp` or `auto`; where nothing is said, what MESHBRIDGE_TRANSPORT says, or the bridges' default.
+    pub transport: Option<&'static str>,
+    /// More keys of the section `peering`, each with a comma in front.
+    pub peering: String,
     /// Where the data directory of a zone is, if not beside the configuration.
     pub data: BTreeMap<String, PathBuf>,
 }
@@ -388,14 +392,17 @@ fn prepare(
     issue(&base.join("ca"), &own.join("tls"), &["--zone", zone, "--bridge", &bridge, "--dns", "127.0.0.1"])?;
     fs::write(own.join("policies/open.yaml"), POLICY)?;
     fs::write(own.join("federation.yaml"), federation(plan))?;
+    let transport =
+        rigging.transport.map(str::to_owned).or_else(|| std::env::var("MESHBRIDGE_TRANSPORT").ok());
+    let transport = transport.map(|name| format!(", transport: {name}")).unwrap_or_default();
     let peers: String = dialled
         .iter()
-        .map(|(to, address)| format!("    - {{bridge: {to}-1, address: \"{address}\"}}\n"))
+        .map(|(to, address)| format!("    - {{bridge: {to}-1, address: \"{address}\"{transport}}}\n"))
         .collect();
     let peers = if peers.is_empty() { "  peers: []\n".to_owned() } else { format!("  peers:\n{peers}") };
     let config = own.join("bridge.yaml");
     let data = rigging.data.get(zone).cloned().unwrap_or_else(|| data_of(&config)).display().to_string();
-    let spool = &rigging.spool;
+    let Rigging { spool, peering, .. } = rigging;
     let text = format!(
         "apiVersion: meshbridge/v1
 kind: Bridge
@@ -405,7 +412,7 @@ spec:
   federation: federation.yaml
   dataDirectory: \"{data}\"
   tls: {{certificate: tls/cert.pem, key: tls/key.pem, ca: ../ca/ca.pem}}
-  peering: {{listen: \"127.0.0.1:{peer}\"}}
+  peering: {{listen: \"127.0.0.1:{peer}\"{peering}}}
 {peers}  listeners:
     http: {{listen: \"127.0.0.1:{http}\"}}
     grpc: {{listen: \"127.0.0.1:{grpc}\"}}

@@ -1,4 +1,4 @@
-//! A faulty wire for UDP, in user space: it stands between two bridges, which dial it instead of each other, and loses, repeats, delays, reorders, throttles
+//! A faulty wire, in user space, for UDP and on the port of the same number for TCP (`streams.rs`): it stands between two bridges, which dial it instead of each other, and loses, repeats, delays, reorders, throttles
 //! or cuts what goes over it, each direction by itself, from a seed, and changed while it runs.
 //!
 //! ```text
@@ -10,21 +10,24 @@
 //! port. A direction holds at most [`QUEUE_BYTES_MAX`]; beyond it packets are dropped and counted, as a router would.
 
 mod line;
+mod streams;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use line::Line;
 pub use line::{QUEUE_BYTES_MAX, Traffic, Weather};
+use streams::Streams;
 
 /// The largest UDP datagram.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
+const PORTS_TRIED: u32 = 16;
 /// With nothing queued the task sleeps until a packet comes.
 const IDLE: Duration = Duration::from_secs(3_600);
 
@@ -47,7 +50,8 @@ impl Way {
 pub struct Relay {
     address: SocketAddr,
     lines: Arc<Lines>,
-    task: JoinHandle<()>,
+    streams: Arc<Streams>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 #[derive(Debug)]
@@ -66,14 +70,18 @@ impl Lines {
 impl Relay {
     /// A relay to `callee` on a free port, faultless at first.
     pub async fn start(callee: SocketAddr, seed: u64) -> Result<Relay> {
-        let front = UdpSocket::bind("127.0.0.1:0").await.context("a port for the relay")?;
+        let (front, listener) = both_fronts().await?;
         let back = UdpSocket::bind("127.0.0.1:0").await.context("a port for the relay")?;
         // Not connected: a connected socket reports a dead bridge as an error of the next packet.
         let address = front.local_addr()?;
         let both = [Line::new(seed), Line::new(!seed)].map(Mutex::new);
         let lines = Arc::new(Lines { both, changed: Notify::new() });
-        let task = tokio::spawn(carry(front, back, callee, Arc::clone(&lines)));
-        Ok(Relay { address, lines, task })
+        let streams = Arc::new(Streams::new());
+        let tasks = [
+            tokio::spawn(carry(front, back, callee, Arc::clone(&lines))),
+            tokio::spawn(streams::carry(listener, callee, Arc::clone(&streams))),
+        ];
+        Ok(Relay { address, lines, streams, tasks })
     }
 
     /// What to dial.
@@ -83,8 +91,29 @@ impl Relay {
 
     /// Changes the weather of one way.
     pub fn set(&self, way: Way, weather: Weather) {
+        self.set_udp(way, weather);
+        self.streams.set(way, weather);
+    }
+
+    /// Changes the weather of one way for UDP alone: a firewall that lets nothing of it through is one that is cut.
+    pub fn set_udp(&self, way: Way, weather: Weather) {
         self.lines.line(way).set(weather);
         self.lines.changed.notify_one();
+    }
+
+    /// Resets all TCP connections that live.
+    pub fn reset(&self) {
+        self.streams.reset();
+    }
+
+    /// Ends one direction of all TCP connections that live; the other goes on.
+    pub fn half_close(&self, way: Way) {
+        self.streams.end(way);
+    }
+
+    /// TCP connections so far.
+    pub fn connections(&self) -> u64 {
+        self.streams.connections()
     }
 
     /// Changes the weather of both ways.
@@ -97,15 +126,29 @@ impl Relay {
         self.set_both(Weather::default());
     }
 
-    /// What has become of the packets of one way.
+    /// What has become of the packets of one way, and of the chunks of its streams.
     pub fn traffic(&self, way: Way) -> Traffic {
-        self.lines.line(way).traffic()
+        let (packets, chunks) = (self.lines.line(way).traffic(), self.streams.traffic(way));
+        Traffic { carried: packets.carried + chunks.carried, cut: packets.cut + chunks.cut, ..packets }
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// A number that is free for both protocols.
+async fn both_fronts() -> Result<(UdpSocket, TcpListener)> {
+    let mut tried = 0;
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.context("a port for the relay")?;
+        match TcpListener::bind(udp.local_addr()?).await {
+            Ok(tcp) => return Ok((udp, tcp)),
+            Err(problem) if tried >= PORTS_TRIED => return Err(problem).context("a port for the relay"),
+            Err(_) => tried += 1,
+        }
     }
 }
 

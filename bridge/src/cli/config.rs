@@ -11,6 +11,7 @@ use meshbridge_policy::{
 use super::cert::write_file;
 use super::{Failure, Outcome, federation_file};
 use crate::config::read_federation;
+use crate::link::TransportChoice;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -99,6 +100,7 @@ fn render_command(arguments: &RenderArguments) -> Outcome {
         nats: "127.0.0.1:4222".to_owned(),
         admin: "127.0.0.1:9090".to_owned(),
         peers,
+        transport: TransportChoice::Auto,
         small: false,
     };
     render(&file, &bridge.id, &bridge.zone, &addresses, &out).map_err(Failure::Input)?;
@@ -119,6 +121,8 @@ pub(super) struct Addresses {
     pub(super) nats: String,
     pub(super) admin: String,
     pub(super) peers: Vec<(String, String)>,
+    /// What carries the links that are dialled.
+    pub(super) transport: TransportChoice,
     /// Small files of the spool: many bridges on one machine, for trying out.
     pub(super) small: bool,
 }
@@ -144,10 +148,15 @@ pub(super) fn render(
         let name = name.strip_prefix("policies-").unwrap_or(&name).to_owned();
         write_file(&policies.join(name), &source.text)?;
     }
+    // What is the default is not written.
+    let transport = match addresses.transport {
+        TransportChoice::Auto => String::new(),
+        other => format!(", transport: {}", other.name()),
+    };
     let dialled: String = addresses
         .peers
         .iter()
-        .map(|(peer, address)| format!("    - {{bridge: {peer}, address: \"{address}\"}}\n"))
+        .map(|(peer, address)| format!("    - {{bridge: {peer}, address: \"{address}\"{transport}}}\n"))
         .collect();
     let dialled =
         if dialled.is_empty() { "  peers: []\n".to_owned() } else { format!("  peers:\n{dialled}") };

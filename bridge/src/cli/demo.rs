@@ -14,6 +14,7 @@ use super::cert::write_file;
 use super::client::SseReader;
 use super::federation::LocalFederation;
 use super::{Failure, Outcome, block_on, stop_signal};
+use crate::link::TransportChoice;
 
 /// Brings up three zones as three processes, publishes orders, payments and HR events, and shows what arrived where,
 /// what was redacted, what was denied and by which rule, and what nobody wanted. Ends by itself.
@@ -100,7 +101,7 @@ async fn show(arguments: &Arguments, directory: &Path) -> anyhow::Result<Option<
     let stopped = stop_signal();
     tokio::pin!(stopped);
     let federation = tokio::select! {
-        started = LocalFederation::start(&file, &data) => started?,
+        started = LocalFederation::start(&file, &data, TransportChoice::Auto) => started?,
         () = &mut stopped => return Ok(None),
     };
     let outcome = tokio::select! {

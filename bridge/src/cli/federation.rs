@@ -13,6 +13,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use super::cert::{Authority, bridge_uri, write_file};
 use super::config::{Addresses, render};
 use crate::config::read_federation;
+use crate::link::TransportChoice;
 
 /// How long a bridge may take until it answers `/readyz`, and the links until they are up.
 const READY_MAX: Duration = Duration::from_secs(20);
@@ -20,6 +21,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// How long bridges get to stop before they are killed.
 const STOP_MAX: Duration = Duration::from_secs(10);
 const CERTIFICATE_HOURS: u32 = 30 * 24;
+/// A number that is free for UDP may be taken for TCP.
+const PORTS_TRIED: usize = 16;
 
 /// A running bridge as `up` prints it.
 #[derive(Clone, Debug, Serialize)]
@@ -54,7 +57,11 @@ pub(super) struct LocalFederation {
 
 impl LocalFederation {
     /// Renders every bridge's directory below `data` and starts them all; returns when each is ready.
-    pub(super) async fn start(federation_file: &Path, data: &Path) -> anyhow::Result<LocalFederation> {
+    pub(super) async fn start(
+        federation_file: &Path,
+        data: &Path,
+        transport: TransportChoice,
+    ) -> anyhow::Result<LocalFederation> {
         let federation = read_federation(federation_file)?;
         let authority = Authority::generate(federation.name(), 365)?;
         let mut ports = BTreeMap::new();
@@ -81,6 +88,7 @@ impl LocalFederation {
                     nats: own.nats.clone(),
                     admin: own.admin.clone(),
                     peers,
+                    transport,
                     small: true,
                 };
                 (bridge.id.clone(), addresses)
@@ -240,16 +248,30 @@ struct Ports {
     grpc: String,
     nats: String,
     admin: String,
-    _held: (UdpSocket, [TcpListener; 4]),
+    _held: (UdpSocket, [TcpListener; 5]),
 }
 
 impl Ports {
     fn reserve() -> anyhow::Result<Ports> {
+        let tries = std::iter::repeat_with(Ports::try_reserve).take(PORTS_TRIED);
+        let mut last = Err(anyhow!("no free port"));
+        for tried in tries {
+            last = tried;
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
+    }
+
+    fn try_reserve() -> anyhow::Result<Ports> {
         let udp = UdpSocket::bind("127.0.0.1:0").context("no free port")?;
         let tcp = || TcpListener::bind("127.0.0.1:0").context("no free port");
-        let held = [tcp()?, tcp()?, tcp()?, tcp()?];
+        // Peers find a bridge under one number, whichever protocol they speak.
+        let peer = udp.local_addr()?;
+        let held = [tcp()?, tcp()?, tcp()?, tcp()?, TcpListener::bind(peer)?];
         Ok(Ports {
-            peer: udp.local_addr()?.to_string(),
+            peer: peer.to_string(),
             http: held[0].local_addr()?.to_string(),
             grpc: held[1].local_addr()?.to_string(),
             nats: held[3].local_addr()?.to_string(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::federation::LocalFederation;
 use super::{Failure, Outcome, block_on, federation_file, stop_signal};
+use crate::link::TransportChoice;
 
 /// Runs every bridge of DIR/federation.yaml as its own process, on free loopback ports with development certificates.
 ///
@@ -22,6 +23,13 @@ pub(super) struct Arguments {
     /// Start a bridge that died again, on the same ports and data, after a second
     #[arg(long)]
     restart: bool,
+    /// What carries the links between the bridges
+    #[arg(long, value_name = "TRANSPORT", default_value = "auto", value_parser = transport)]
+    transport: TransportChoice,
+}
+
+fn transport(text: &str) -> Result<TransportChoice, String> {
+    TransportChoice::parse(text).ok_or_else(|| format!("use one of {}", TransportChoice::NAMES.join(", ")))
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
@@ -30,15 +38,15 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     let temporary = tempfile::Builder::new().prefix("meshbridge-").tempdir();
     let temporary = temporary.map_err(|problem| Failure::Fault(problem.into()))?;
     let data = arguments.data_dir.clone().unwrap_or_else(|| temporary.path().to_owned());
-    block_on(async { work(&file, &data, arguments.restart).await })?.map_err(Failure::Input)
+    block_on(async { work(&file, &data, arguments).await })?.map_err(Failure::Input)
 }
 
-async fn work(file: &std::path::Path, data: &std::path::Path, restart: bool) -> anyhow::Result<()> {
+async fn work(file: &std::path::Path, data: &std::path::Path, arguments: &Arguments) -> anyhow::Result<()> {
     // One for the whole life: a signal that comes between two waits must not be missed.
     let stopped = stop_signal();
     tokio::pin!(stopped);
     let mut federation = tokio::select! {
-        started = LocalFederation::start(file, data) => started?,
+        started = LocalFederation::start(file, data, arguments.transport) => started?,
         () = &mut stopped => return Ok(()),
     };
     for line in federation.lines() {
@@ -62,7 +70,7 @@ async fn work(file: &std::path::Path, data: &std::path::Path, restart: bool) -> 
             () = &mut stopped => break,
         };
         eprintln!("{how}");
-        if restart {
+        if arguments.restart {
             tokio::time::sleep(Duration::from_secs(1)).await;
             match federation.restart(at).await {
                 Ok(line) => print(&serde_json::to_value(line)?),

@@ -16,12 +16,14 @@ use rustls::{
 use super::{Credentials, provider};
 
 /// The application protocol of a link; a peer that offers no version we know ends in a handshake failure.
-pub(crate) const ALPN: &[u8] = b"meshbridge/1";
+pub(crate) const QUIC_ALPN: &[u8] = b"meshbridge/1";
+/// The same over TCP. Another name, so that a connection of the one cannot be passed off as one of the other.
+pub(crate) const TCP_ALPN: &[u8] = b"meshbridge-tcp/1";
 /// Certificates in a chain, leaf included.
 pub(super) const CHAIN_MAX: usize = 4;
 
 /// What an accepting bridge presents and demands.
-pub(crate) fn peer_server_config(own: &Credentials) -> Result<ServerConfig, rustls::Error> {
+pub(crate) fn peer_server_config(own: &Credentials, alpn: &[u8]) -> Result<ServerConfig, rustls::Error> {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&own.roots), provider())
         .build()
         .map_err(|error| rustls::Error::General(error.to_string()))?;
@@ -29,7 +31,7 @@ pub(crate) fn peer_server_config(own: &Credentials) -> Result<ServerConfig, rust
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(OneKey(Arc::clone(&own.key))));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
@@ -38,14 +40,14 @@ pub(crate) fn peer_server_config(own: &Credentials) -> Result<ServerConfig, rust
 
 /// What a dialling bridge presents and demands. Which bridge answered is checked after the handshake, from the
 /// certificate, by the same code that checks it on the accepting side.
-pub(crate) fn peer_client_config(own: &Credentials) -> Result<ClientConfig, rustls::Error> {
+pub(crate) fn peer_client_config(own: &Credentials, alpn: &[u8]) -> Result<ClientConfig, rustls::Error> {
     let verifier = Arc::new(AnyNameInFederation { roots: Arc::clone(&own.roots), provider: provider() });
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_client_cert_resolver(Arc::new(OneKey(Arc::clone(&own.key))));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     Ok(config)

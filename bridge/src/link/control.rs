@@ -4,11 +4,11 @@ use std::sync::PoisonError;
 
 use bytes::{Bytes, BytesMut};
 use meshbridge_routing::wire::{self, Addressee, Notice, Relay, TableAnnounce};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
-use super::quic::CloseCode;
 use super::session::{Session, SessionContext};
+use super::transport::{CloseCode, RecvStream, SendStream};
 use crate::router_task::Command;
 
 /// Messages gathered into one write.
@@ -17,7 +17,7 @@ const WRITE_BYTES: usize = 64 << 10;
 /// Writes what is queued until the session ends.
 pub(super) async fn write(
     session: &Session,
-    mut stream: quinn::SendStream,
+    stream: &mut SendStream,
     mut queued: mpsc::Receiver<Bytes>,
 ) -> String {
     let mut buffer = BytesMut::with_capacity(WRITE_BYTES);
@@ -30,9 +30,6 @@ pub(super) async fn write(
         }
         session.metrics.sent_control_bytes.inc_by(buffer.len() as u64);
         if let Err(problem) = stream.write_all(&buffer).await {
-            return format!("the control stream cannot be written: {problem}");
-        }
-        if let Err(problem) = stream.flush().await {
             return format!("the control stream cannot be written: {problem}");
         }
         buffer.clear();
@@ -48,14 +45,10 @@ fn put(buffer: &mut BytesMut, message: &Bytes) {
 }
 
 /// Reads messages and gives each to the part it is for.
-pub(super) async fn read(
-    context: &SessionContext,
-    session: &Session,
-    mut stream: quinn::RecvStream,
-) -> String {
+pub(super) async fn read(context: &SessionContext, session: &Session, mut stream: RecvStream) -> String {
     loop {
-        let length = match stream.read_u32().await {
-            Ok(length) => length as usize,
+        let length = match stream.read_length().await {
+            Ok(length) => length,
             Err(problem) => return format!("the control stream ended: {problem}"),
         };
         if length > wire::MESSAGE_BYTES_MAX {
@@ -95,7 +88,7 @@ async fn dispatch(context: &SessionContext, session: &Session, message: Bytes) -
 }
 
 /// Reads `length` bytes; memory is taken as they come, not as they are promised (RELIABILITY G8).
-pub(super) async fn read_exact(stream: &mut quinn::RecvStream, length: usize) -> std::io::Result<Bytes> {
+pub(super) async fn read_exact(stream: &mut RecvStream, length: usize) -> std::io::Result<Bytes> {
     let mut buffer = BytesMut::with_capacity(length.min(64 << 10));
     while buffer.len() < length {
         let missing = length - buffer.len();

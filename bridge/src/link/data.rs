@@ -6,17 +6,17 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use meshbridge_routing::wire::data::{BATCH_BYTES_MAX, BatchWriter, Carriers, Frame, Target, decode_batch};
 use meshbridge_routing::wire::{Entry, RecvTable, SendTable, TableFull};
 use meshbridge_routing::{CarrierSet, EventKey, Forwarding};
-use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 
 use super::control::read_exact;
 use super::outbox::{FrameBody, FrameDestination, Outbound};
-use super::quic::{CloseCode, DATA_STREAMS, LIMITS};
+use super::quic::LIMITS;
 use super::session::{Session, SessionContext};
+use super::transport::{CloseCode, DATA_STREAMS, RecvStream};
 use crate::pipeline::{Arrival, Pipeline, WAIT_MAX};
 
 /// Frames gathered into one write, about.
@@ -26,21 +26,23 @@ const TABLE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Writes the frames of one stream until it fails.
 pub(super) async fn write_stream(session: &Session, pipeline: &Pipeline, number: usize) -> String {
-    let mut stream = match session.connection.open_uni().await {
+    let mut stream = match session.connection.open_data(number).await {
         Ok(stream) => stream,
         Err(problem) => return format!("a data stream cannot be opened: {problem}"),
     };
     let mut frames = Vec::new();
+    let mut out = Vec::new();
     loop {
         session.outbox.next_batch(number, WRITE_BYTES, &mut frames).await;
-        let mut out = BytesMut::new();
         let mut sent = 0;
         if let Err(reason) = encode(session, pipeline, &mut frames, &mut out, &mut sent) {
             return reason;
         }
-        session.metrics.sent_data_bytes.inc_by(out.len() as u64);
+        session.metrics.sent_data_bytes.inc_by(out.iter().map(|chunk| chunk.len() as u64).sum());
         session.metrics.sent_events.inc_by(sent);
-        if let Err(problem) = stream.write_all(&out).await {
+        let written = stream.write_chunks(&mut out).await;
+        out.clear();
+        if let Err(problem) = written {
             return format!("a data stream cannot be written: {problem}");
         }
     }
@@ -51,7 +53,7 @@ fn encode(
     session: &Session,
     pipeline: &Pipeline,
     frames: &mut Vec<Outbound>,
-    out: &mut BytesMut,
+    out: &mut Vec<Bytes>,
     sent: &mut u64,
 ) -> Result<(), String> {
     let forwarding = pipeline.forwarding();
@@ -89,10 +91,11 @@ fn encode(
     Ok(())
 }
 
-fn put_batch(out: &mut BytesMut, batch: BatchWriter) {
+pub(super) fn put_batch(out: &mut Vec<Bytes>, batch: BatchWriter) {
     let bytes = batch.finish();
-    out.put_u32(u32::try_from(bytes.len()).expect("a batch is at most BATCH_BYTES_MAX"));
-    out.extend_from_slice(&bytes);
+    let length = u32::try_from(bytes.len()).expect("a batch is at most BATCH_BYTES_MAX");
+    out.push(Bytes::copy_from_slice(&length.to_be_bytes()));
+    out.push(bytes);
 }
 
 fn to_wire(
@@ -135,7 +138,7 @@ pub(super) async fn read_streams(context: &SessionContext, session: &Arc<Session
     let mut readers: JoinSet<String> = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = session.connection.accept_uni() => match accepted {
+            accepted = session.connection.accept_data() => match accepted {
                 Ok(stream) if readers.len() < LIMITS.streams_max as usize => {
                     let (context, session) = (context.clone(), Arc::clone(session));
                     readers.spawn(async move { read_stream(&context, &session, stream).await });
@@ -150,10 +153,10 @@ pub(super) async fn read_streams(context: &SessionContext, session: &Arc<Session
     }
 }
 
-async fn read_stream(context: &SessionContext, session: &Session, mut stream: quinn::RecvStream) -> String {
+async fn read_stream(context: &SessionContext, session: &Session, mut stream: RecvStream) -> String {
     loop {
-        let length = match stream.read_u32().await {
-            Ok(length) => length as usize,
+        let length = match stream.read_length().await {
+            Ok(length) => length,
             Err(problem) => return format!("a data stream ended: {problem}"),
         };
         if length > BATCH_BYTES_MAX {

@@ -10,8 +10,10 @@ use rand::RngExt;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::quic::{self, DialProblem};
+use super::fallback::{Fallback, TRIALS_GOOD, race};
+use super::quic::DialProblem;
 use super::session::{Admission, SessionContext};
+use super::transport::{Connection, Transport, TransportChoice};
 use super::{CloseCode, Direction};
 
 /// The first wait after a failure, and the longest; in between it doubles. Each is drawn from half to the whole.
@@ -35,9 +37,19 @@ impl std::fmt::Display for PeerAddress {
     }
 }
 
+/// A peer that is dialled.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerToDial {
+    pub(crate) bridge: BridgeId,
+    pub(crate) address: PeerAddress,
+    pub(crate) transport: TransportChoice,
+    /// Between two trials of QUIC while the link is on TCP for want of it.
+    pub(crate) quic_retry: Duration,
+}
+
 /// Why an attempt gave no session.
 #[derive(Debug, thiserror::Error)]
-enum AttemptFailed {
+pub(super) enum AttemptFailed {
     #[error("`{0}` cannot be resolved: {1}")]
     Resolve(String, String),
     #[error("`{0}` has no address")]
@@ -50,18 +62,20 @@ enum AttemptFailed {
     WrongPeer(SocketAddr, BridgeId, String),
 }
 
-/// Keeps the link to `peer` up until `stop`. Cancel-safe at every await: a session that is dropped closes itself.
+/// Keeps the link to a peer up until `stop`. Cancel-safe at every await: a session that is dropped closes itself.
 pub(crate) async fn dial_peer(
     context: SessionContext,
-    peer: BridgeId,
-    address: PeerAddress,
+    target: PeerToDial,
     resolver: Arc<TokioResolver>,
     stop: CancellationToken,
 ) {
+    let PeerToDial { bridge: peer, address, .. } = &target;
+    let mut fallback = Fallback::new(target.quic_retry);
     let mut backoff = BACKOFF_MIN;
+    let dialler = Dialler { context: &context, target: &target, resolver: &resolver, stop: &stop };
     loop {
-        context.links.on_dialling(&peer, true);
-        let attempt = attempt(&context, &peer, &address, &resolver);
+        context.links.on_dialling(peer, true);
+        let attempt = dialler.attempt(target.transport, &mut fallback);
         let outcome = tokio::select! {
             () = stop.cancelled() => return,
             outcome = attempt => outcome,
@@ -69,7 +83,8 @@ pub(crate) async fn dial_peer(
         match outcome {
             Ok(admission) => {
                 let began = tokio::time::Instant::now();
-                admission.run(context.clone(), stop.clone()).await;
+                dialler.run(admission, &mut fallback).await;
+                fallback.on_end(std::time::Instant::now());
                 if began.elapsed() >= SETTLED {
                     backoff = BACKOFF_MIN;
                 }
@@ -77,7 +92,7 @@ pub(crate) async fn dial_peer(
             Err(problem) => {
                 let problem = describe(&problem);
                 warn!(%peer, %address, %problem, "Peer not reached, will be dialled again");
-                context.links.on_failure(&peer, &problem);
+                context.links.on_failure(peer, &problem);
             }
         }
         let wait = backoff.mul_f64(rand::rng().random_range(0.5..=1.0));
@@ -89,36 +104,123 @@ pub(crate) async fn dial_peer(
     }
 }
 
-async fn attempt(
-    context: &SessionContext,
-    peer: &BridgeId,
-    address: &PeerAddress,
-    resolver: &TokioResolver,
-) -> Result<Admission, AttemptFailed> {
-    let mut last = AttemptFailed::NoAddress(address.to_string());
-    for remote in resolve(address, resolver).await? {
-        let credentials = context.credentials.load_full();
-        let dial = context.endpoint.dial(remote, &credentials);
-        let connection = match tokio::time::timeout(HANDSHAKE_MAX, dial).await {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(problem)) => {
-                last = AttemptFailed::Dial(remote, problem);
-                continue;
+struct Dialler<'a> {
+    context: &'a SessionContext,
+    target: &'a PeerToDial,
+    resolver: &'a TokioResolver,
+    stop: &'a CancellationToken,
+}
+
+impl Dialler<'_> {
+    /// Runs the session of the link to its end, over QUIC again as soon as that is possible.
+    async fn run(&self, admission: Admission, fallback: &mut Fallback) {
+        let mut is_fallback =
+            self.target.transport == TransportChoice::Auto && admission.transport() == Transport::Tcp;
+        let mut session = Box::pin(admission.run(self.context.clone(), self.stop.clone()));
+        while is_fallback {
+            let better = tokio::select! {
+                () = &mut session => return,
+                better = self.quic_again(fallback) => better,
+            };
+            let mut better = Box::pin(better.run(self.context.clone(), self.stop.clone()));
+            tokio::select! {
+                // Replaced by the newer one.
+                () = &mut session => {
+                    fallback.on_return(&self.target.bridge, std::time::Instant::now());
+                    is_fallback = false;
+                    session = better;
+                }
+                // It did not last until it was a session.
+                () = &mut better => {}
             }
-            Err(_) => {
-                last = AttemptFailed::Timeout(remote);
-                continue;
-            }
-        };
-        match Admission::check(context, connection, Direction::Dialled, Some(peer)) {
-            Ok(admission) => return Ok(admission),
-            Err((connection, refused)) => {
-                quic::close(&connection, CloseCode::Refused, &refused.to_string());
-                last = AttemptFailed::WrongPeer(remote, peer.clone(), refused.to_string());
+        }
+        session.await;
+    }
+
+    /// A connection over QUIC, after as many in a row as make it believable.
+    async fn quic_again(&self, fallback: &mut Fallback) -> Admission {
+        let mut good = 0;
+        loop {
+            tokio::time::sleep(fallback.wait()).await;
+            let mut unused = Fallback::new(Duration::ZERO);
+            match self.attempt(TransportChoice::Only(Transport::Quic), &mut unused).await {
+                Ok(admission) => {
+                    good += 1;
+                    if good >= TRIALS_GOOD {
+                        return admission;
+                    }
+                    admission.refuse(CloseCode::Stopping, "a trial of QUIC").await;
+                }
+                Err(_) => good = 0,
             }
         }
     }
-    Err(last)
+
+    async fn attempt(
+        &self,
+        transport: TransportChoice,
+        fallback: &mut Fallback,
+    ) -> Result<Admission, AttemptFailed> {
+        let PeerToDial { bridge: peer, address, .. } = self.target;
+        let mut last = AttemptFailed::NoAddress(address.to_string());
+        for remote in resolve(address, self.resolver).await? {
+            let connection = match self.connect(transport, fallback, remote).await {
+                Ok(connection) => connection,
+                Err(problem) => {
+                    last = problem;
+                    continue;
+                }
+            };
+            match Admission::check(self.context, connection, Direction::Dialled, Some(peer)) {
+                Ok(admission) => {
+                    fallback.on_connected(peer, admission.transport(), transport);
+                    return Ok(admission);
+                }
+                Err((connection, refused)) => {
+                    connection.close(CloseCode::Refused, &refused.to_string());
+                    last = AttemptFailed::WrongPeer(remote, peer.clone(), refused.to_string());
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect(
+        &self,
+        transport: TransportChoice,
+        fallback: &mut Fallback,
+        remote: SocketAddr,
+    ) -> Result<Connection, AttemptFailed> {
+        if let TransportChoice::Only(transport) = transport {
+            return over(self.context, transport, remote).await;
+        }
+        if fallback.is_blocked() {
+            if let Ok(connection) = over(self.context, Transport::Tcp, remote).await {
+                return Ok(connection);
+            }
+            fallback.forget();
+        }
+        race(self.context, remote).await
+    }
+}
+
+/// A handshake over this transport, five seconds at most.
+pub(super) async fn over(
+    context: &SessionContext,
+    transport: Transport,
+    remote: SocketAddr,
+) -> Result<Connection, AttemptFailed> {
+    let credentials = context.credentials.load_full();
+    let dial = async {
+        match transport {
+            Transport::Quic => context.endpoint.quic().dial(remote, &credentials).await,
+            Transport::Tcp => Ok(context.endpoint.tcp().dial(remote, &credentials).await?.into()),
+        }
+    };
+    match tokio::time::timeout(HANDSHAKE_MAX, dial).await {
+        Ok(connected) => connected.map_err(|problem| AttemptFailed::Dial(remote, problem)),
+        Err(_) => Err(AttemptFailed::Timeout(remote)),
+    }
 }
 
 async fn resolve(address: &PeerAddress, resolver: &TokioResolver) -> Result<Vec<SocketAddr>, AttemptFailed> {

@@ -15,7 +15,7 @@ use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::quic::DATA_STREAMS;
+use super::transport::DATA_STREAMS;
 
 /// Bytes queued for one next hop (RELIABILITY §2, step 5).
 pub(crate) const QUEUE_BYTES_MAX: usize = 64 << 20;

@@ -7,12 +7,9 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
-use rustls::pki_types::CertificateDer;
 
-use crate::identity::{Credentials, peer_client_config, peer_server_config};
-
-/// Data streams in each direction. Fewer than the lanes of a run; a lane always uses the same one.
-pub(crate) const DATA_STREAMS: usize = 4;
+use super::transport::{CloseCode, Connection};
+use crate::identity::{Credentials, QUIC_ALPN, peer_client_config, peer_server_config};
 
 const MIB: u32 = 1 << 20;
 
@@ -22,7 +19,8 @@ pub(crate) struct TransportLimits {
     pub(crate) receive_window_bytes: u32,
     pub(crate) stream_receive_window_bytes: u32,
     pub(crate) send_window_bytes: u64,
-    /// Streams of one kind a peer may open: control is one, data are [`DATA_STREAMS`], the rest is room.
+    /// Streams of one kind a peer may open: control is one, data are
+    /// [`DATA_STREAMS`](super::transport::DATA_STREAMS), the rest is room.
     pub(crate) streams_max: u32,
     /// The backstop; the hellos of the control stream notice a silent peer after two seconds.
     pub(crate) idle: Duration,
@@ -56,7 +54,7 @@ fn transport() -> Arc<TransportConfig> {
 }
 
 fn server_config(credentials: &Credentials) -> Result<ServerConfig, EndpointProblem> {
-    let tls = peer_server_config(credentials)?;
+    let tls = peer_server_config(credentials, QUIC_ALPN)?;
     let crypto = QuicServerConfig::try_from(tls).map_err(|_| EndpointProblem::Suites)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
@@ -68,7 +66,7 @@ fn server_config(credentials: &Credentials) -> Result<ServerConfig, EndpointProb
 }
 
 fn client_config(credentials: &Credentials) -> Result<ClientConfig, EndpointProblem> {
-    let tls = peer_client_config(credentials)?;
+    let tls = peer_client_config(credentials, QUIC_ALPN)?;
     let crypto = QuicClientConfig::try_from(tls).map_err(|_| EndpointProblem::Suites)?;
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(transport());
@@ -104,57 +102,57 @@ pub(crate) enum EndpointProblem {
     Suites,
 }
 
-/// The socket all links of a bridge use, dialled and accepted.
+/// The socket all QUIC links of a bridge use, dialled and accepted.
 #[derive(Clone, Debug)]
-pub(crate) struct PeerEndpoint {
+pub(super) struct QuicEndpoint {
     endpoint: Endpoint,
 }
 
-impl PeerEndpoint {
+impl QuicEndpoint {
     /// Must be called inside a runtime.
-    pub(crate) fn bind(
+    pub(super) fn bind(
         address: SocketAddr,
         credentials: &Credentials,
         reset_seed: &[u8; 32],
-    ) -> Result<PeerEndpoint, EndpointProblem> {
+    ) -> Result<QuicEndpoint, EndpointProblem> {
         let bind = |source| EndpointProblem::Bind { address, source };
         let socket = std::net::UdpSocket::bind(address).map_err(bind)?;
         let runtime = quinn::default_runtime().expect("called inside a tokio runtime");
         let endpoint =
             Endpoint::new(endpoint_config(reset_seed), Some(server_config(credentials)?), socket, runtime)
                 .map_err(bind)?;
-        Ok(PeerEndpoint { endpoint })
+        Ok(QuicEndpoint { endpoint })
     }
 
     /// New credentials for handshakes to come; live connections stay (RELIABILITY G3).
-    pub(crate) fn renew(&self, credentials: &Credentials) -> Result<(), EndpointProblem> {
+    pub(super) fn renew(&self, credentials: &Credentials) -> Result<(), EndpointProblem> {
         self.endpoint.set_server_config(Some(server_config(credentials)?));
         Ok(())
     }
 
-    pub(crate) fn local_addr(&self) -> std::io::Result<SocketAddr> {
+    pub(super) fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.endpoint.local_addr()
     }
 
     /// A handshake with whoever answers at `address`; the caller checks who that was.
-    pub(crate) async fn dial(
+    pub(super) async fn dial(
         &self,
         address: SocketAddr,
         credentials: &Credentials,
-    ) -> Result<quinn::Connection, DialProblem> {
+    ) -> Result<Connection, DialProblem> {
         let config = client_config(credentials)?;
         // The name is not verified: a bridge's identity is the URI in its certificate.
-        Ok(self.endpoint.connect_with(config, address, "meshbridge")?.await?)
+        Ok(Connection::Quic(self.endpoint.connect_with(config, address, "meshbridge")?.await?))
     }
 
     /// The next handshake somebody began; `None` once the endpoint is closed.
-    pub(crate) async fn accept(&self) -> Option<quinn::Incoming> {
+    pub(super) async fn accept(&self) -> Option<quinn::Incoming> {
         self.endpoint.accept().await
     }
 
     /// Closes every connection and waits until the peers have heard of it, two seconds at most.
-    pub(crate) async fn close(&self, reason: &str) {
-        self.endpoint.close(VarInt::from_u32(CloseCode::Stopping as u32), reason.as_bytes());
+    pub(super) async fn close(&self, reason: &str) {
+        self.endpoint.close(VarInt::from_u32(u32::from(CloseCode::Stopping as u8)), reason.as_bytes());
         let _ = tokio::time::timeout(Duration::from_secs(2), self.endpoint.wait_idle()).await;
     }
 }
@@ -171,34 +169,7 @@ pub(crate) enum DialProblem {
     /// Nobody answered, or the handshake failed.
     #[error("the handshake failed: {0}")]
     Handshake(#[from] quinn::ConnectionError),
-}
-
-/// What a bridge tells its peer when it closes a connection (`routing/PROTOCOL.md`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum CloseCode {
-    Stopping = 0,
-    /// The certificate is fine, the bridge is not: unknown, denied, or of another zone than documented.
-    Refused = 1,
-    /// A newer session with the same bridge took over.
-    Replaced = 2,
-    /// The peer broke a rule of the protocol.
-    Protocol = 3,
-    /// No hello for two seconds, or a control stream that is not read.
-    Silent = 4,
-    /// The certificate ended, or was put on the deny-list.
-    Identity = 5,
-}
-
-pub(crate) fn close(connection: &quinn::Connection, code: CloseCode, reason: &str) {
-    connection.close(VarInt::from_u32(code as u32), reason.as_bytes());
-}
-
-/// The chain the peer presented in the handshake.
-pub(crate) fn peer_chain(connection: &quinn::Connection) -> Vec<CertificateDer<'static>> {
-    connection
-        .peer_identity()
-        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
-        .map(|chain| *chain)
-        .unwrap_or_default()
+    /// Nobody answered over TCP, or the peer said why not.
+    #[error("no connection over TCP: {0}")]
+    Tcp(#[from] std::io::Error),
 }

@@ -7,6 +7,7 @@
 //! | data writer, one a stream | a write fails |
 //! | data acceptor, with a reader a stream | the connection ends, or a reader meets a broken batch |
 //! | watch | the peer's certificate ends, the session is a day old, or somebody closed it |
+//! | transport | what it needs beside the streams cannot be had |
 //!
 //! The first task to end ends the session; the others are dropped, which is safe: nothing they hold outlives the
 //! connection except queued frames, and those go back to the pipeline.
@@ -24,8 +25,9 @@ use rand::RngExt;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::endpoint::PeerEndpoint;
 use super::outbox::Outbox;
-use super::quic::{self, CloseCode, DATA_STREAMS, PeerEndpoint};
+use super::transport::{CloseCode, Connection, DATA_STREAMS, RecvStream, SendStream, Transport};
 use super::{Direction, Links, SessionFacts, control, data};
 use crate::identity::{Credentials, PeerCertificate, PeerRefused, unix_now};
 use crate::metrics::LinkMetrics;
@@ -73,7 +75,7 @@ pub(crate) enum Refused {
 /// A peer that may have a session: its chain verified, it is listed, and it is who we meant.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    connection: quinn::Connection,
+    connection: Connection,
     facts: SessionFacts,
     certificate: PeerCertificate,
     cost: u32,
@@ -82,16 +84,16 @@ pub(crate) struct Admission {
 impl Admission {
     pub(super) fn check(
         context: &SessionContext,
-        connection: quinn::Connection,
+        connection: Connection,
         direction: Direction,
         expected: Option<&BridgeId>,
-    ) -> Result<Admission, (quinn::Connection, Refused)> {
+    ) -> Result<Admission, (Connection, Refused)> {
         match judge(context, &connection, expected) {
             Ok((certificate, cost)) => {
                 let facts = SessionFacts {
                     peer: certificate.identity.bridge.clone(),
                     direction,
-                    remote: connection.remote_address(),
+                    remote: connection.remote(),
                     since: Instant::now(),
                 };
                 Ok(Admission { connection, facts, certificate, cost })
@@ -100,8 +102,13 @@ impl Admission {
         }
     }
 
-    pub(super) fn refuse(self, reason: &str) {
-        quic::close(&self.connection, CloseCode::Refused, reason);
+    pub(super) fn transport(&self) -> Transport {
+        self.connection.transport()
+    }
+
+    /// Gives the connection back without a session.
+    pub(super) async fn refuse(self, code: CloseCode, reason: &str) {
+        self.connection.refuse(code, reason).await;
     }
 
     /// Runs the session to its end.
@@ -109,8 +116,8 @@ impl Admission {
         let peer = self.facts.peer.clone();
         let open = async {
             match self.facts.direction {
-                Direction::Dialled => self.connection.open_bi().await,
-                Direction::Accepted => self.connection.accept_bi().await,
+                Direction::Dialled => self.connection.open_control().await,
+                Direction::Accepted => self.connection.accept_control().await,
             }
         };
         // The accepting side sees the stream with its first bytes: the hello that the dialling side sends at once.
@@ -128,25 +135,32 @@ impl Admission {
                 opened
             }
         };
-        let reason = match opened {
-            Ok(Ok(streams)) => run_tasks(&context, &session, streams, queued, stop).await,
-            Ok(Err(problem)) => problem.to_string(),
-            Err(_) => "the peer opened no control stream".to_owned(),
+        let (reason, control) = match opened {
+            Ok(Ok((mut send, recv))) => {
+                let reason = run_tasks(&context, &session, (&mut send, recv), queued, stop).await;
+                (reason, Some(send))
+            }
+            Ok(Err(problem)) => (problem.to_string(), None),
+            Err(_) => ("the peer opened no control stream".to_owned(), None),
         };
         session.close(CloseCode::Stopping, &reason);
         context.links.on_session_end(&session, &reason);
         context.links.on_failure(&peer, &reason);
         context.router.send(Command::LinkDown { link: session.link }).await;
         context.pipeline.redispatch(session.outbox.take_all());
+        // Last: the federation routes around us meanwhile.
+        if let Some(control) = control {
+            control.farewell(&session.connection).await;
+        }
     }
 }
 
 fn judge(
     context: &SessionContext,
-    connection: &quinn::Connection,
+    connection: &Connection,
     expected: Option<&BridgeId>,
 ) -> Result<(PeerCertificate, u32), Refused> {
-    let certificate = PeerCertificate::check(&context.credentials.load(), &quic::peer_chain(connection))?;
+    let certificate = PeerCertificate::check(&context.credentials.load(), &connection.peer_chain())?;
     let bridge = &certificate.identity.bridge;
     if let Some(expected) = expected
         && bridge != expected
@@ -176,7 +190,7 @@ async fn begin(context: &SessionContext, session: &Arc<Session>, cost: u32) {
 async fn run_tasks(
     context: &SessionContext,
     session: &Arc<Session>,
-    (control_send, control_recv): (quinn::SendStream, quinn::RecvStream),
+    (control_send, control_recv): (&mut SendStream, RecvStream),
     queued: mpsc::Receiver<Bytes>,
     stop: CancellationToken,
 ) -> String {
@@ -198,7 +212,8 @@ async fn run_tasks(
         reason = writers => reason,
         reason = data::read_streams(context, session) => reason,
         reason = watch(session) => reason,
-        problem = session.connection.closed() => describe_close(&problem),
+        reason = session.connection.closed() => reason,
+        reason = session.connection.drive() => reason,
         () = stop.cancelled() => "the bridge is stopping".to_owned(),
     }
 }
@@ -224,18 +239,6 @@ async fn expired(certificate: &PeerCertificate, lives: Duration) {
     }
 }
 
-fn describe_close(problem: &quinn::ConnectionError) -> String {
-    match problem {
-        quinn::ConnectionError::ApplicationClosed(close) => {
-            format!(
-                "closed by the peer: {}",
-                String::from_utf8_lossy(&close.reason).chars().take(256).collect::<String>()
-            )
-        }
-        other => other.to_string(),
-    }
-}
-
 /// A live connection with one peer.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -246,7 +249,7 @@ pub(crate) struct Session {
     pub(crate) since: Instant,
     pub(crate) certificate: PeerCertificate,
     pub(crate) outbox: Outbox,
-    pub(super) connection: quinn::Connection,
+    pub(super) connection: Connection,
     pub(super) metrics: LinkMetrics,
     control: mpsc::Sender<Bytes>,
     /// What we have announced to the peer, and what it has announced to us.
@@ -284,11 +287,15 @@ impl Session {
     }
 
     pub(crate) fn close(&self, code: CloseCode, reason: &str) {
-        quic::close(&self.connection, code, reason);
+        self.connection.close(code, reason);
     }
 
-    pub(crate) fn round_trip(&self) -> Duration {
-        self.connection.rtt()
+    pub(crate) fn transport(&self) -> Transport {
+        self.connection.transport()
+    }
+
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.connection.round_trip()
     }
 
     pub(super) fn table(&self) -> std::sync::MutexGuard<'_, SendTable> {

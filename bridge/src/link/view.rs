@@ -3,7 +3,7 @@
 use meshbridge_routing::BridgeId;
 use serde::Serialize;
 
-use super::{Direction, LinkState};
+use super::{Direction, LinkState, TransportChoice};
 
 /// One configured link; counters are those of this process, over all sessions.
 #[derive(Debug, Serialize)]
@@ -12,7 +12,8 @@ pub(crate) struct PeerView {
     zone: String,
     state: &'static str,
     direction: &'static str,
-    transport: &'static str,
+    /// What carries the session; without one, what is to be tried. `null` where only the peer knows.
+    transport: Option<&'static str>,
     remote: Option<String>,
     cost: u32,
     rtt_ms: Option<f64>,
@@ -47,10 +48,13 @@ pub(super) fn of(peer: &BridgeId, link: &LinkState) -> PeerView {
             Direction::Dialled => "dialled",
             Direction::Accepted => "accepted",
         },
-        transport: "quic",
+        transport: match session {
+            Some(session) => Some(session.transport().name()),
+            None => link.transport.map(TransportChoice::name),
+        },
         remote: session.map(|s| s.remote.to_string()).or_else(|| link.address.clone()),
         cost: link.cost,
-        rtt_ms: session.map(|s| s.round_trip().as_secs_f64() * 1e3),
+        rtt_ms: session.and_then(|s| s.round_trip()).map(|rtt| rtt.as_secs_f64() * 1e3),
         up_secs: session.map(|s| s.since.elapsed().as_secs_f64()),
         policy_digest: None,
         queued_bytes: session.map_or(0, |s| s.outbox.queued_bytes()),

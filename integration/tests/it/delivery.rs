@@ -11,7 +11,11 @@ const WITHIN: Duration = Duration::from_secs(20);
 const COMMAND_WITHIN: Duration = Duration::from_secs(20);
 
 async fn up() -> Result<Federation> {
-    Federation::up(&repository().join("topology-examples/three-zones"), Options { restart: true }).await
+    Federation::up(
+        &repository().join("topology-examples/three-zones"),
+        Options { restart: true, ..Options::default() },
+    )
+    .await
 }
 
 async fn publish(node: &Node, event: &Draft, query: &str) -> Result<Value> {

@@ -104,7 +104,7 @@ fn the_image_is_static_and_its_user_is_not_root() -> Result<()> {
     };
     let user: u32 = one("USER").split(':').next().unwrap_or_default().parse().context("USER is a number")?;
     ensure!(user != 0, "the image runs as root");
-    ensure!(one("EXPOSE") == "7443/udp 8080/tcp 8081/tcp", "{}", one("EXPOSE"));
+    ensure!(one("EXPOSE") == "7443/udp 7443/tcp 8080/tcp 8081/tcp", "{}", one("EXPOSE"));
     ensure!(one("ENTRYPOINT") == r#"["/usr/bin/meshbridge"]"#, "{}", one("ENTRYPOINT"));
     ensure!(!image.iter().any(|(name, _)| name == "RUN"), "there is no shell in the image to run anything");
     Ok(())

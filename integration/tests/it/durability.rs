@@ -44,7 +44,7 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 const PACE: Duration = Duration::from_millis(20);
 
 /// A mesh under load, with a ledger that sees it all.
-struct Scene {
+pub(crate) struct Scene {
     /// Kept as long as the scene.
     _busy: RwLockReadGuard<'static, ()>,
     mesh: Mesh,
@@ -63,7 +63,7 @@ impl Scene {
     }
 
     /// The same with bridges that are run otherwise, and events of this size.
-    async fn start_rigged(
+    pub(crate) async fn start_rigged(
         plan: &Plan,
         zones: &[&str],
         is_durable: bool,
@@ -99,8 +99,13 @@ impl Scene {
         Ok(Scene { _busy: busy, mesh, ledger, producers, consumers, seed, settled_within: SETTLED_WITHIN })
     }
 
+    /// What the draws of its faults come from.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Strikes, sees the last events through, and judges.
-    async fn judge(self, schedules: &[Schedule], events: u64) -> Result<Totals> {
+    pub(crate) async fn judge(self, schedules: &[Schedule], events: u64) -> Result<Totals> {
         let shown: Vec<String> = schedules.iter().map(Schedule::to_string).collect();
         let faults: u64 = schedules.iter().map(|schedule| schedule.steps().len() as u64).sum();
         let struck = self.ledger.with(|ledger| ledger.totals().faults.values().sum::<u64>());
@@ -166,12 +171,12 @@ impl Probe {
 }
 
 /// How many faults T1 strikes.
-fn kills() -> usize {
+pub(crate) fn kills() -> usize {
     env::var("MESHBRIDGE_KILLS").map_or(12, |text| text.parse().expect("MESHBRIDGE_KILLS is a number"))
 }
 
 /// A share of the faults of T1, and never none.
-fn share(divisor: usize) -> usize {
+pub(crate) fn share(divisor: usize) -> usize {
     (kills() / divisor).max(2)
 }
 

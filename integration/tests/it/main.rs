@@ -32,5 +32,6 @@ mod sealing;
 mod settings;
 mod streams;
 mod tls;
+mod transports;
 mod up;
 mod webhook;

@@ -11,8 +11,11 @@ const WITHIN: Duration = Duration::from_secs(30);
 const FAR: &str = "cloud-us-1";
 
 async fn up(restart: bool) -> Result<Federation> {
-    let federation =
-        Federation::up(&repository().join("topology-examples/three-zones"), Options { restart }).await?;
+    let federation = Federation::up(
+        &repository().join("topology-examples/three-zones"),
+        Options { restart, ..Options::default() },
+    )
+    .await?;
     let far = federation.bridge(FAR);
     let body = json!({"name": "billing", "filters": ["orders.**"]}).to_string();
     let made = http().post(format!("{}/v1/subscriptions", far.http)).body(body).send().await?;

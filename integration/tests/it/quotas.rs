@@ -13,9 +13,11 @@ const FAR: &str = "cloud-us-1";
 
 /// The example, in which `internal-1` has this section `delivery`.
 async fn up(delivery: &str) -> Result<Federation> {
-    let federation =
-        Federation::up(&repository().join("topology-examples/three-zones"), Options { restart: true })
-            .await?;
+    let federation = Federation::up(
+        &repository().join("topology-examples/three-zones"),
+        Options { restart: true, ..Options::default() },
+    )
+    .await?;
     let node = federation.bridge("internal-1");
     let config = fs::read_to_string(&node.config)?;
     fs::write(&node.config, format!("{}\n  delivery: {{{delivery}}}\n", config.trim_end()))?;

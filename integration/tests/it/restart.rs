@@ -75,7 +75,11 @@ async fn a_restarted_origin_publishes_under_a_higher_epoch() -> Result<()> {
 }
 
 async fn up() -> Result<Federation> {
-    Federation::up(&repository().join("topology-examples/three-zones"), Options { restart: true }).await
+    Federation::up(
+        &repository().join("topology-examples/three-zones"),
+        Options { restart: true, ..Options::default() },
+    )
+    .await
 }
 
 /// Kills the bridge; the one that takes its place has the same ports and another pid.

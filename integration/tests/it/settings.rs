@@ -23,9 +23,11 @@ async fn show(node: &Node, name: &str) -> Result<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_are_kept_shown_and_not_changed_by_the_way() -> Result<()> {
-    let federation =
-        Federation::up(&repository().join("topology-examples/three-zones"), Options { restart: true })
-            .await?;
+    let federation = Federation::up(
+        &repository().join("topology-examples/three-zones"),
+        Options { restart: true, ..Options::default() },
+    )
+    .await?;
     let node = federation.bridge("internal-1");
     let wished = json!({"lease": 5, "maxAttempts": 3, "backoffMax": 2.5, "onRetry": "block"});
     let expected =
