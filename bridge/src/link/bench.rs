@@ -96,11 +96,11 @@ async fn write(connection: &Connection, number: usize, load: Load) -> anyhow::Re
         let mut batch = BatchWriter::new();
         for _ in 0..per_write {
             if !batch.push(&frame) {
-                super::data::put_batch(&mut out, std::mem::take(&mut batch));
+                out.extend(std::mem::take(&mut batch).finish());
                 let _ = batch.push(&frame);
             }
         }
-        super::data::put_batch(&mut out, batch);
+        out.extend(batch.finish());
         if is_last {
             // A batch of no bytes: the end.
             out.push(Bytes::from_static(&[0; 4]));

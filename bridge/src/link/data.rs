@@ -77,25 +77,18 @@ fn encode(
             frame.map_err(|TableFull| "the table of the link is full, the link is renewed".to_owned())?
         };
         if !batch.push(&frame) {
-            put_batch(out, std::mem::replace(&mut batch, BatchWriter::new()));
+            out.extend(std::mem::replace(&mut batch, BatchWriter::new()).finish());
             if !batch.push(&frame) {
                 pipeline.on_not_written(&outbound, now);
                 continue;
             }
         }
-        *sent += 1;
+        *sent += u64::from(outbound.events());
     }
     if !batch.is_empty() {
-        put_batch(out, batch);
+        out.extend(batch.finish());
     }
     Ok(())
-}
-
-pub(super) fn put_batch(out: &mut Vec<Bytes>, batch: BatchWriter) {
-    let bytes = batch.finish();
-    let length = u32::try_from(bytes.len()).expect("a batch is at most BATCH_BYTES_MAX");
-    out.push(Bytes::copy_from_slice(&length.to_be_bytes()));
-    out.push(bytes);
 }
 
 fn to_wire(
@@ -171,7 +164,8 @@ async fn read_stream(context: &SessionContext, session: &Session, mut stream: Re
             Ok(arrivals) => arrivals,
             Err(reason) => return violation(session, &reason),
         };
-        session.metrics.received_events.inc_by(arrivals.len() as u64);
+        let events = arrivals.iter().map(|arrival| u64::from(arrival.frame.events())).sum();
+        session.metrics.received_events.inc_by(events);
         context.pipeline.arrive(&session.peer, arrivals);
     }
 }

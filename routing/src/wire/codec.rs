@@ -151,10 +151,6 @@ impl Writer {
         writer
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.0.put_slice(bytes);
     }

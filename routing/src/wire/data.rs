@@ -12,18 +12,21 @@
 //!
 //! Numbers of 16 bits for runs, bridges, zones and policies are entries of the link's table ([`RecvTable`]).
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 
+use super::Reader;
 pub use super::{DecodeError, Entry, RecvTable, SendTable, TableAnnounce, TableFull, TableGap};
-use super::{Reader, Writer};
 use crate::{LANES, limits};
 
 const VERSION: u8 = 1;
 const ALL_ZONES: u16 = u16::MAX;
 const CARRIERS_MAX: usize = 4_096;
 const HOP_LIMIT_MIN: u8 = 1;
+const EXTENSION_HEADER_BYTES: usize = 4;
+/// A payload of this size or more is a chunk of its own and not copied; below, copying is cheaper.
+const CHUNK_BYTES: usize = 4 << 10;
 /// Frames of one batch.
 pub const BATCH_FRAMES_MAX: usize = 1_024;
 /// Bytes of one batch on the wire: the payloads' 4 MiB and room for the headers of one full-size frame.
@@ -74,38 +77,37 @@ pub fn payload_digest(payload: &[u8]) -> [u8; 16] {
 }
 
 impl Frame {
-    fn encode(&self) -> Option<Bytes> {
-        let mut writer = Writer::new();
-        writer.u16(self.run);
-        writer.u8(self.lane);
-        writer.u64(self.seq);
-        writer.u8(self.hop_limit);
-        writer.u32(self.life_ms);
-        writer.raw(&self.digest);
-        writer.u16(self.policy);
-        writer.u16(length(self.destinations.len(), limits::BRIDGES_MAX)?);
+    /// Appends everything but the payload; `None` where something is beyond a limit, and part of it may be written.
+    fn encode(&self, out: &mut BytesMut) -> Option<()> {
+        out.put_u16(self.run);
+        out.put_u8(self.lane);
+        out.put_u64(self.seq);
+        out.put_u8(self.hop_limit);
+        out.put_u32(self.life_ms);
+        out.put_slice(&self.digest);
+        out.put_u16(self.policy);
+        out.put_u16(length(self.destinations.len(), limits::BRIDGES_MAX)?);
         for target in &self.destinations {
-            writer.u16(target.bridge);
-            writer.u64(target.prev);
+            out.put_u16(target.bridge);
+            out.put_u64(target.prev);
         }
         match &self.carriers {
-            Carriers::All => writer.u16(ALL_ZONES),
+            Carriers::All => out.put_u16(ALL_ZONES),
             Carriers::Zones(zones) => {
-                writer.u16(length(zones.len(), CARRIERS_MAX)?);
-                zones.iter().for_each(|zone| writer.u16(*zone));
+                out.put_u16(length(zones.len(), CARRIERS_MAX)?);
+                zones.iter().for_each(|zone| out.put_u16(*zone));
             }
         }
-        writer.text(self.topic.as_str().as_bytes());
-        let mut extensions = Writer::new();
+        put_text(out, self.topic.as_str().as_bytes())?;
+        let sizes =
+            self.extensions.iter().map(|(.., value)| value.len().saturating_add(EXTENSION_HEADER_BYTES));
+        out.put_u16(length(sizes.fold(0, usize::saturating_add), usize::from(u16::MAX))?);
         for (kind, version, value) in &self.extensions {
-            length(value.len(), usize::from(u16::MAX))?;
-            extensions.u8(*kind);
-            extensions.u8(*version);
-            extensions.text(value);
+            out.put_u8(*kind);
+            out.put_u8(*version);
+            put_text(out, value)?;
         }
-        length(extensions.len(), usize::from(u16::MAX))?;
-        writer.text(&extensions.finish());
-        Some(writer.finish())
+        Some(())
     }
 
     fn decode(bytes: Bytes) -> Result<Frame, DecodeError> {
@@ -165,10 +167,21 @@ fn length(length: usize, max: usize) -> Option<u16> {
     u16::try_from(length).ok().filter(|length| usize::from(*length) <= max)
 }
 
-/// Collects frames for one write.
+fn put_text(out: &mut BytesMut, text: &[u8]) -> Option<()> {
+    out.put_u16(length(text.len(), usize::from(u16::MAX))?);
+    out.put_slice(text);
+    Some(())
+}
+
+/// Collects frames for one write. Large payloads are not copied.
 #[derive(Debug, Default)]
 pub struct BatchWriter {
-    body: Writer,
+    /// What is complete.
+    chunks: Vec<Bytes>,
+    /// What is written at.
+    body: BytesMut,
+    /// In chunks and body.
+    bytes: usize,
     frames: u16,
 }
 
@@ -181,16 +194,31 @@ impl BatchWriter {
     /// that an empty batch does not take never fits.
     #[must_use]
     pub fn push(&mut self, frame: &Frame) -> bool {
-        let Some(header) = frame.encode() else { return false };
-        let bytes = header.len().saturating_add(frame.payload.len());
-        let whole = self.body.len().saturating_add(bytes).saturating_add(16);
-        let (Ok(length), true) = (u32::try_from(bytes), whole <= BATCH_BYTES_MAX) else { return false };
         if usize::from(self.frames) >= BATCH_FRAMES_MAX {
             return false;
         }
-        self.body.u32(length);
-        self.body.raw(&header);
-        self.body.raw(&frame.payload);
+        let start = self.body.len();
+        let payload = &frame.payload;
+        self.body.put_u32(0);
+        let encoded = frame.encode(&mut self.body);
+        let header = self.body.len().saturating_sub(start).saturating_sub(4);
+        let bytes = header.saturating_add(payload.len());
+        let whole = self.bytes.saturating_add(bytes).saturating_add(16);
+        let place = self.body.get_mut(start..).and_then(|written| written.first_chunk_mut::<4>());
+        let (Some(()), Some(place), Ok(length), true) =
+            (encoded, place, u32::try_from(bytes), whole <= BATCH_BYTES_MAX)
+        else {
+            self.body.truncate(start);
+            return false;
+        };
+        *place = length.to_be_bytes();
+        if payload.len() >= CHUNK_BYTES {
+            self.chunks.push(self.body.split().freeze());
+            self.chunks.push(payload.clone());
+        } else {
+            self.body.extend_from_slice(payload);
+        }
+        self.bytes = self.bytes.saturating_add(bytes).saturating_add(4);
         self.frames = self.frames.saturating_add(1);
         true
     }
@@ -203,13 +231,15 @@ impl BatchWriter {
         self.frames == 0
     }
 
-    /// The bytes of the batch, without the length that precedes it on the stream.
-    pub fn finish(self) -> Bytes {
-        let mut writer = Writer::new();
-        writer.u8(VERSION);
-        writer.u16(self.frames);
-        writer.raw(&self.body.finish());
-        writer.finish()
+    /// The bytes of the batch in order, behind their length (u32), which precedes them on the stream.
+    pub fn finish(self) -> impl Iterator<Item = Bytes> {
+        let mut head = BytesMut::with_capacity(7);
+        // Far below the 4 GiB that the length could say.
+        head.put_u32(u32::try_from(self.bytes.saturating_add(3)).unwrap_or(u32::MAX));
+        head.put_u8(VERSION);
+        head.put_u16(self.frames);
+        let all = std::iter::once(head.freeze()).chain(self.chunks).chain([self.body.freeze()]);
+        all.filter(|chunk| !chunk.is_empty())
     }
 }
 
