@@ -1,5 +1,8 @@
 //! What a decision costs, and that it does not depend on how many rules there are: those that topic and zones leave are
 //! found once for a topic, and remembered.
+//!
+//! Targets: 300 ns for a topic that was met before, the same with one rule and with ten thousand; 3 µs for an event
+//! whatever is looked for in it, when nothing is found.
 
 use std::fmt::Write as _;
 use std::hint::black_box;

@@ -1,4 +1,6 @@
 //! A decision that protects something, from the encoded event to the edited one. Numbers are of one core.
+//!
+//! Target: 3 µs to redact three fields of an event of 1 KiB. By class the whole event is looked through besides.
 
 use std::hint::black_box;
 
@@ -20,6 +22,17 @@ spec:
   links: [{from: eu-1-a, to: us-1-a}]
 "#;
 
+/// What the three fields are, for rules that ask by class.
+const DECLARED: &str = r#"
+apiVersion: meshbridge/v1
+kind: Classification
+metadata: {name: known, layer: federation}
+spec:
+  topics:
+    - match: "orders.**"
+      fields: {"$.data.customer.email": contact.email, "$.data.customer.name": person.name, "$.data.customer.phone": contact.phone}
+"#;
+
 fn program(protect: &str) -> Program {
     let file = |name: &str, text: String| SourceFile { name: name.to_owned(), text };
     let federation =
@@ -31,7 +44,10 @@ fn program(protect: &str) -> Program {
     let text = format!(
         "apiVersion: meshbridge/v1\nkind: Policy\nmetadata: {{name: p, layer: federation}}\nspec:\n  rules:\n    - {{name: pass, match: {{topics: [\"**\"]}}, permit: {{}}}}{rules}\n"
     );
-    compile(&[file("p.yaml", text)], &federation, None).expect("a valid policy").program
+    let files = [file("p.yaml", text), file("known.yaml", DECLARED.to_owned())];
+    let is_declared = protect.contains("person");
+    let files = if is_declared { &files[..] } else { &files[..1] };
+    compile(files, &federation, None).expect("a valid policy").program
 }
 
 /// An order of 1 KiB as shops send them.
@@ -67,6 +83,11 @@ fn decide(criterion: &mut Criterion) {
         ),
         ("redact_three_fields_1_kib", format!("{{{fields}, as: redact}}"), true),
         ("mask_three_fields_1_kib", format!("{{{fields}, as: mask, keep: {{last: 2}}}}"), true),
+        (
+            "redact_three_declared_fields_1_kib",
+            "{classes: [contact, person.name], as: redact}".to_owned(),
+            true,
+        ),
         ("redact_contact_by_class_1_kib", "{classes: [contact], as: redact}".to_owned(), true),
     ] {
         let program = program(&items);

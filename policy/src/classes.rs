@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-use meshbridge_detect::Scanner;
 pub(crate) use meshbridge_detect::{Class, ClassSet, Confidence};
+use meshbridge_detect::{Finding, Scanner};
 
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::yaml::Node;
@@ -65,16 +65,35 @@ pub(crate) fn class_set(node: &Node, problems: &mut Diagnostics) -> ClassSet {
     set
 }
 
+thread_local! {
+    /// For single values. It remembers names, so one is kept.
+    static SCANNER: RefCell<Scanner> = RefCell::new(Scanner::new());
+}
+
+/// Looks through one value; what was found, or `None` where it cannot be looked through.
+fn look<T>(text: &str, key: Option<&str>, then: impl FnOnce(&[Finding]) -> T) -> Option<T> {
+    let mut found = Vec::new();
+    let scanned = SCANNER.with_borrow_mut(|scanner| {
+        scanner.scan_value(text, key, &ClassSet::ALL, Confidence::Medium, &mut found)
+    });
+    scanned.is_ok().then(|| then(&found))
+}
+
 /// The class of something that a text holds, for messages that must not show it. Made where something was stopped, not
 /// on the way of every event.
 pub(crate) fn first_in(text: &str) -> Option<Class> {
-    thread_local! {
-        static SCANNER: RefCell<Scanner> = RefCell::new(Scanner::new());
-    }
-    let mut found = Vec::new();
-    let scanned = SCANNER.with_borrow_mut(|scanner| {
-        scanner.scan_value(text, None, &ClassSet::ALL, Confidence::Medium, &mut found)
-    });
     // What cannot be looked through is not shown either.
-    if scanned.is_err() { Class::all().next() } else { found.first().map(|finding| finding.class) }
+    look(text, None, |found| found.first().map(|finding| finding.class))
+        .unwrap_or_else(|| Class::all().next())
+}
+
+/// Every class that a value may be of, under the name it has. One too long to be looked through has none.
+pub(crate) fn all_in(text: &str, key: Option<&str>) -> ClassSet {
+    let classes = |found: &[Finding]| {
+        found.iter().fold(ClassSet::EMPTY, |mut classes, finding| {
+            classes.insert(finding.class);
+            classes.union(finding.alternatives)
+        })
+    };
+    look(text, key, classes).unwrap_or(ClassSet::EMPTY)
 }

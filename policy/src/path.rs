@@ -4,7 +4,7 @@ mod cover;
 
 use std::fmt;
 
-use meshbridge_detect::tape::{Kind, Tape};
+use meshbridge_detect::tape::Tape;
 
 use crate::protect::Numbering;
 
@@ -115,7 +115,7 @@ fn follow(step: &Step, tape: &Tape<'_>, numbering: &Numbering, node: u32, out: &
     match step {
         Step::Name(name) => {
             out.extend(
-                tape.members(node).filter(|(key, _)| is_named(tape, *key, name)).map(|(_, value)| value),
+                tape.members(node).filter(|(key, _)| tape.is_named(*key, name)).map(|(_, value)| value),
             );
         }
         Step::AnyMember => out.extend(tape.members(node).map(|(_, value)| value)),
@@ -127,14 +127,9 @@ fn follow(step: &Step, tape: &Tape<'_>, numbering: &Numbering, node: u32, out: &
             // What is below an earlier node of the set was searched with it.
             let from = node.max(out.last().map_or(0, |last| last + 1));
             let below = from..tape.node(node).next;
-            out.extend(below.filter(|at| is_named(tape, *at, name)).map(|key| key + 1));
+            out.extend(below.filter(|at| tape.is_named(*at, name)).map(|key| key + 1));
         }
     }
-}
-
-fn is_named(tape: &Tape<'_>, key: u32, name: &str) -> bool {
-    let node = tape.node(key);
-    node.kind == Kind::Key && if node.escaped { tape.unescape(key) == name } else { tape.inner(key) == name }
 }
 
 /// A name between `['` and `']`, with the escapes of RFC 9535 undone, and what follows.
@@ -185,7 +180,7 @@ impl fmt::Display for Path {
 
 #[cfg(test)]
 mod tests {
-    use meshbridge_detect::tape::TapeBuffer;
+    use meshbridge_detect::tape::{Kind, TapeBuffer};
 
     use super::*;
 

@@ -1,10 +1,15 @@
 //! Making an event, and making an edited copy of one.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use crate::attribute::{AttributeKind, AttributeValue, check_name, check_value};
-use crate::encoding::{HEADER_BYTES, VERSION, write_attribute};
-use crate::event::{DataKind, Event, is_json_content_type};
+use crate::encoding::{
+    ATTRIBUTE_HEADER_BYTES, ENCODED_ATTRIBUTES_MAX, HEADER_BYTES, Spans, VERSION, is_of_kind, read_value,
+    spans, write_attribute,
+};
+use crate::event::{DataKind, Event, Layout, is_json_content_type};
 use crate::limits::{ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, EVENT_BYTES_HARD_MAX};
 
 /// Parts that make no event; names the attribute that is wrong.
@@ -30,47 +35,29 @@ impl InvalidEvent {
     }
 }
 
-#[derive(Clone, Debug)]
-enum OwnedValue {
-    Boolean(bool),
-    Integer(i64),
-    Binary(Vec<u8>),
-    Text(AttributeKind, String),
-}
-
-impl OwnedValue {
-    fn of(value: AttributeValue<'_>) -> OwnedValue {
-        match value {
-            AttributeValue::Boolean(value) => OwnedValue::Boolean(value),
-            AttributeValue::Integer(value) => OwnedValue::Integer(value),
-            AttributeValue::Binary(bytes) => OwnedValue::Binary(bytes.to_vec()),
-            AttributeValue::String(text)
-            | AttributeValue::Uri(text)
-            | AttributeValue::UriRef(text)
-            | AttributeValue::Timestamp(text) => OwnedValue::Text(value.kind(), text.to_owned()),
-        }
-    }
-
-    fn borrow(&self) -> AttributeValue<'_> {
-        match self {
-            OwnedValue::Boolean(value) => AttributeValue::Boolean(*value),
-            OwnedValue::Integer(value) => AttributeValue::Integer(*value),
-            OwnedValue::Binary(bytes) => AttributeValue::Binary(bytes),
-            OwnedValue::Text(AttributeKind::Uri, text) => AttributeValue::Uri(text),
-            OwnedValue::Text(AttributeKind::UriRef, text) => AttributeValue::UriRef(text),
-            OwnedValue::Text(AttributeKind::Timestamp, text) => AttributeValue::Timestamp(text),
-            OwnedValue::Text(_, text) => AttributeValue::String(text),
-        }
-    }
-}
-
 /// Collects the parts of an event; [`EventBuilder::build`] checks them all.
 #[derive(Clone, Debug)]
 pub struct EventBuilder {
-    attributes: Vec<(String, OwnedValue)>,
+    /// Names and values as they are encoded. What was replaced or removed stays; no slot is about it.
+    parts: Vec<u8>,
+    /// The attributes in order.
+    slots: Vec<Slot>,
     data_kind: DataKind,
     data: Bytes,
 }
+
+/// Where name and value of an attribute lie among the parts.
+#[derive(Clone, Debug)]
+struct Slot {
+    name: Range<usize>,
+    value: Range<usize>,
+    kind: AttributeKind,
+    /// It comes from an event, which has only what was checked.
+    is_checked: bool,
+}
+
+/// Room for attributes of an edited event that it did not have before.
+const SLOTS_MORE: usize = 2;
 
 impl EventBuilder {
     pub fn new(id: &str, source: &str, ty: &str) -> EventBuilder {
@@ -82,15 +69,23 @@ impl EventBuilder {
 
     /// Without the required attributes; for readers that meet them in the producer's order.
     pub fn empty() -> EventBuilder {
-        EventBuilder { attributes: Vec::new(), data_kind: DataKind::None, data: Bytes::new() }
+        EventBuilder { parts: Vec::new(), slots: Vec::new(), data_kind: DataKind::None, data: Bytes::new() }
     }
 
     pub(crate) fn from_event(event: &Event) -> EventBuilder {
+        let (encoded, count) = event.encoded_attributes();
+        let mut slots = Vec::with_capacity(count + SLOTS_MORE);
+        let mut at = 0;
+        // Decoding has checked that they lie within the bytes and have a known type.
+        while let Some(Spans { name, kind, value }) = spans(encoded, at).filter(|_| slots.len() < count)
+            && let Some(kind) = AttributeKind::from_byte(kind)
+        {
+            at = value.end;
+            slots.push(Slot { name, value, kind, is_checked: true });
+        }
         EventBuilder {
-            attributes: event
-                .attributes()
-                .map(|(name, value)| (name.to_owned(), OwnedValue::of(value)))
-                .collect(),
+            parts: encoded.to_vec(),
+            slots,
             data_kind: event.data_kind(),
             data: event.data_shared(),
         }
@@ -98,23 +93,45 @@ impl EventBuilder {
 
     /// Appends an attribute. A name given twice is an error of [`EventBuilder::build`].
     pub fn attribute(mut self, name: &str, value: AttributeValue<'_>) -> EventBuilder {
-        self.attributes.push((name.to_owned(), OwnedValue::of(value)));
+        let start = self.parts.len();
+        self.parts.extend_from_slice(name.as_bytes());
+        let slot = self.slot(start..self.parts.len(), value);
+        self.slots.push(slot);
         self
     }
 
     /// Sets an attribute where it stands, or appends it.
     pub fn set_attribute(mut self, name: &str, value: AttributeValue<'_>) -> EventBuilder {
-        let value = OwnedValue::of(value);
-        match self.attributes.iter_mut().find(|(found, _)| found == name) {
-            Some((_, slot)) => *slot = value,
-            None => self.attributes.push((name.to_owned(), value)),
-        }
+        let Some(at) = self.slots.iter().position(|slot| self.is_named(slot, name)) else {
+            return self.attribute(name, value);
+        };
+        self.slots[at] = self.slot(self.slots[at].name.clone(), value);
         self
     }
 
     pub fn remove_attribute(mut self, name: &str) -> EventBuilder {
-        self.attributes.retain(|(found, _)| found != name);
+        let EventBuilder { parts, slots, .. } = &mut self;
+        slots.retain(|slot| parts.get(slot.name.clone()) != Some(name.as_bytes()));
         self
+    }
+
+    fn is_named(&self, slot: &Slot, name: &str) -> bool {
+        self.parts.get(slot.name.clone()) == Some(name.as_bytes())
+    }
+
+    /// An attribute with this value, not checked yet.
+    fn slot(&mut self, name: Range<usize>, value: AttributeValue<'_>) -> Slot {
+        let start = self.parts.len();
+        match value {
+            AttributeValue::Boolean(value) => self.parts.push(u8::from(value)),
+            AttributeValue::Integer(value) => self.parts.extend_from_slice(&value.to_be_bytes()),
+            AttributeValue::Binary(bytes) => self.parts.extend_from_slice(bytes),
+            AttributeValue::String(text)
+            | AttributeValue::Uri(text)
+            | AttributeValue::UriRef(text)
+            | AttributeValue::Timestamp(text) => self.parts.extend_from_slice(text.as_bytes()),
+        }
+        Slot { name, value: start..self.parts.len(), kind: value.kind(), is_checked: false }
     }
 
     /// JSON data, kept in these bytes. The caller vouches that they are JSON; UTF-8 is checked.
@@ -145,46 +162,75 @@ impl EventBuilder {
     }
 
     pub fn build(self) -> Result<Event, InvalidEvent> {
+        let EventBuilder { parts, slots, data_kind, data } = self;
         let attribute = |name: &str, problem| InvalidEvent::Attribute { name: name.to_owned(), problem };
-        let mut bytes_of_attributes = 0;
-        for (at, (name, value)) in self.attributes.iter().enumerate() {
-            check_name(name).map_err(|problem| attribute(name, problem))?;
-            let value = value.borrow();
-            check_value(name, value).map_err(|problem| attribute(name, problem))?;
-            let wants_text =
-                matches!(name.as_str(), "id" | "source" | "type" | "subject" | "datacontenttype");
-            if wants_text && value.as_str().is_none() {
-                return Err(attribute(name, "the value must be a string"));
+        let part = |range: &Range<usize>| parts.get(range.clone()).unwrap_or_default();
+        // What was put in as text is text.
+        let name_of = |slot: &Slot| std::str::from_utf8(part(&slot.name)).unwrap_or_default();
+        let (mut bytes_of_attributes, mut bytes_encoded) = (0, HEADER_BYTES);
+        for (at, slot) in slots.iter().enumerate() {
+            let name = part(&slot.name);
+            if !slot.is_checked {
+                let name = name_of(slot);
+                check_name(name).map_err(|problem| attribute(name, problem))?;
+                let value = read_value(slot.kind, part(&slot.value))
+                    .ok_or_else(|| attribute(name, "the value is not of its type"))?;
+                check_value(name, value).map_err(|problem| attribute(name, problem))?;
             }
-            if self.attributes.iter().take(at).any(|(earlier, _)| earlier == name) {
-                return Err(InvalidEvent::Duplicate(name.clone()));
+            let wants_text = || matches!(name, b"id" | b"source" | b"type" | b"subject" | b"datacontenttype");
+            if !slot.kind.is_text() && wants_text() {
+                return Err(attribute(name_of(slot), "the value must be a string"));
             }
-            bytes_of_attributes += name.len() + value.to_text().len();
+            if slots.iter().take(at).any(|earlier| part(&earlier.name) == name) {
+                return Err(InvalidEvent::Duplicate(name_of(slot).to_owned()));
+            }
+            bytes_of_attributes += name.len() + text_length(slot.kind, part(&slot.value));
+            bytes_encoded += ATTRIBUTE_HEADER_BYTES + name.len() + slot.value.len();
         }
-        if self.attributes.len() > ATTRIBUTES_MAX || bytes_of_attributes > ATTRIBUTES_BYTES_MAX {
+        let is_too_much =
+            bytes_of_attributes > ATTRIBUTES_BYTES_MAX || bytes_encoded > ENCODED_ATTRIBUTES_MAX;
+        if slots.len() > ATTRIBUTES_MAX || is_too_much {
             return Err(InvalidEvent::TooManyAttributes);
         }
         for required in ["id", "source", "type"] {
-            if !self.attributes.iter().any(|(name, _)| name == required) {
+            if !slots.iter().any(|slot| part(&slot.name) == required.as_bytes()) {
                 return Err(attribute(required, "it is required"));
             }
         }
-        let mut buffer = Vec::with_capacity(
-            HEADER_BYTES + bytes_of_attributes + self.attributes.len() * 12 + self.data.len(),
-        );
+        let length = bytes_encoded + data.len();
+        if length > EVENT_BYTES_HARD_MAX {
+            return Err(InvalidEvent::TooLarge(length));
+        }
+        if !is_of_kind(data_kind, &data) {
+            return Err(attribute("data", "it is not of the kind it is said to be"));
+        }
+        let mut buffer = Vec::with_capacity(length);
         buffer.push(VERSION);
-        buffer.push(self.data_kind as u8);
-        let count = u16::try_from(self.attributes.len()).expect("at most ATTRIBUTES_MAX");
+        buffer.push(data_kind as u8);
+        let count = u16::try_from(slots.len()).expect("at most ATTRIBUTES_MAX");
         buffer.extend_from_slice(&count.to_be_bytes());
-        for (name, value) in &self.attributes {
-            write_attribute(&mut buffer, name, value.borrow());
+        let mut layout = Layout {
+            data_kind,
+            count: slots.len(),
+            id: 0..0,
+            source: 0..0,
+            ty: 0..0,
+            content_type: None,
+            data_start: bytes_encoded,
+        };
+        for slot in &slots {
+            write_attribute(&mut buffer, part(&slot.name), slot.kind, part(&slot.value));
+            let value = buffer.len() - slot.value.len()..buffer.len();
+            match part(&slot.name) {
+                b"id" => layout.id = value,
+                b"source" => layout.source = value,
+                b"type" => layout.ty = value,
+                b"datacontenttype" => layout.content_type = Some(value),
+                _ => {}
+            }
         }
-        buffer.extend_from_slice(&self.data);
-        if buffer.len() > EVENT_BYTES_HARD_MAX {
-            return Err(InvalidEvent::TooLarge(buffer.len()));
-        }
-        Event::decode(Bytes::from(buffer))
-            .map_err(|_| attribute("data", "it is not of the kind it is said to be"))
+        buffer.extend_from_slice(&data);
+        Ok(Event::checked(Bytes::from(buffer), layout))
     }
 }
 
@@ -199,4 +245,12 @@ pub fn data_kind(content_type: Option<&str>, bytes: &[u8]) -> DataKind {
     }
     let is_text = content_type.is_some_and(|t| t.get(..5).is_some_and(|t| t.eq_ignore_ascii_case("text/")));
     if is_text && std::str::from_utf8(bytes).is_ok() { DataKind::Text } else { DataKind::Binary }
+}
+
+/// The length of a value as text, by which attributes are measured.
+fn text_length(kind: AttributeKind, value: &[u8]) -> usize {
+    if kind.is_text() {
+        return value.len();
+    }
+    read_value(kind, value).map_or(0, |value| value.to_text().len())
 }

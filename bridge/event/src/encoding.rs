@@ -25,7 +25,11 @@ use crate::limits::{ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, EVENT_BYTES_HARD_MAX};
 
 pub(crate) const VERSION: u8 = 1;
 pub(crate) const HEADER_BYTES: usize = 4;
-const ATTRIBUTE_HEADER_BYTES: usize = 4;
+pub(crate) const ATTRIBUTE_HEADER_BYTES: usize = 4;
+
+/// The header and all attributes with theirs.
+pub(crate) const ENCODED_ATTRIBUTES_MAX: usize =
+    ATTRIBUTES_BYTES_MAX + HEADER_BYTES + ATTRIBUTES_MAX * ATTRIBUTE_HEADER_BYTES;
 
 /// Bytes that are no event. The sender is at fault, or the bytes were damaged on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,22 +61,51 @@ pub(crate) struct RawAttribute<'a> {
     pub(crate) end: usize,
 }
 
-/// Reads the attribute that begins at `at`.
-pub(crate) fn read_attribute(bytes: &[u8], at: usize) -> Result<RawAttribute<'_>, DecodeError> {
+/// Where the parts of an attribute lie, and its type; nothing of it was read yet.
+pub(crate) struct Spans {
+    pub(crate) name: Range<usize>,
+    pub(crate) kind: u8,
+    pub(crate) value: Range<usize>,
+}
+
+/// The attribute that begins at `at`; it may reach beyond the bytes.
+#[inline]
+pub(crate) fn spans(bytes: &[u8], at: usize) -> Option<Spans> {
     let header = bytes.get(at..).and_then(|rest| rest.first_chunk::<ATTRIBUTE_HEADER_BYTES>());
-    let [name_length, kind, high, low] = *header.ok_or(DecodeError::Truncated)?;
+    let [name_length, kind, high, low] = *header?;
     let name_start = at + ATTRIBUTE_HEADER_BYTES;
     let value_start = name_start + usize::from(name_length);
     let end = value_start + usize::from(u16::from_be_bytes([high, low]));
-    let name = bytes.get(name_start..value_start).ok_or(DecodeError::Truncated)?;
-    let value = bytes.get(value_start..end).ok_or(DecodeError::Truncated)?;
+    Some(Spans { name: name_start..value_start, kind, value: value_start..end })
+}
+
+/// Reads the attribute that begins at `at`.
+pub(crate) fn read_attribute(bytes: &[u8], at: usize) -> Result<RawAttribute<'_>, DecodeError> {
+    let Spans { name, kind, value: range } = spans(bytes, at).ok_or(DecodeError::Truncated)?;
+    let name = bytes.get(name).ok_or(DecodeError::Truncated)?;
+    let value = bytes.get(range.clone()).ok_or(DecodeError::Truncated)?;
     let name = std::str::from_utf8(name).map_err(|_| DecodeError::Attribute)?;
     let kind = AttributeKind::from_byte(kind).ok_or(DecodeError::Attribute)?;
     let value = read_value(kind, value).ok_or(DecodeError::Attribute)?;
-    Ok(RawAttribute { name, value, range: value_start..end, end })
+    let end = range.end;
+    Ok(RawAttribute { name, value, range, end })
 }
 
-fn read_value(kind: AttributeKind, bytes: &[u8]) -> Option<AttributeValue<'_>> {
+/// The attribute of this name among the first `count`. Only its own bytes are read: events are asked for one attribute
+/// after the other.
+pub(crate) fn find_attribute<'a>(bytes: &'a [u8], count: usize, name: &str) -> Option<AttributeValue<'a>> {
+    let mut at = HEADER_BYTES;
+    for _ in 0..count {
+        let Spans { name: found, kind, value } = spans(bytes, at)?;
+        at = value.end;
+        if found.len() == name.len() && bytes.get(found)? == name.as_bytes() {
+            return read_value(AttributeKind::from_byte(kind)?, bytes.get(value)?);
+        }
+    }
+    None
+}
+
+pub(crate) fn read_value(kind: AttributeKind, bytes: &[u8]) -> Option<AttributeValue<'_>> {
     let text = || std::str::from_utf8(bytes).ok();
     Some(match kind {
         AttributeKind::Boolean => match bytes {
@@ -89,33 +122,23 @@ fn read_value(kind: AttributeKind, bytes: &[u8]) -> Option<AttributeValue<'_>> {
     })
 }
 
-/// Appends an attribute; its name and value were checked.
-pub(crate) fn write_attribute(buffer: &mut Vec<u8>, name: &str, value: AttributeValue<'_>) {
-    let number;
-    let bytes: &[u8] = match value {
-        AttributeValue::Boolean(value) => {
-            if value {
-                &[1]
-            } else {
-                &[0]
-            }
-        }
-        AttributeValue::Integer(value) => {
-            number = value.to_be_bytes();
-            &number
-        }
-        AttributeValue::Binary(bytes) => bytes,
-        AttributeValue::String(text)
-        | AttributeValue::Uri(text)
-        | AttributeValue::UriRef(text)
-        | AttributeValue::Timestamp(text) => text.as_bytes(),
-    };
-    let value_length = u16::try_from(bytes.len()).expect("check_value limits values to 4 KiB");
+/// Appends an attribute, its value as it is encoded; name and value were checked.
+pub(crate) fn write_attribute(buffer: &mut Vec<u8>, name: &[u8], kind: AttributeKind, value: &[u8]) {
+    let value_length = u16::try_from(value.len()).expect("check_value limits values to 4 KiB");
     buffer.push(u8::try_from(name.len()).expect("check_name limits names to 64 bytes"));
-    buffer.push(value.kind() as u8);
+    buffer.push(kind as u8);
     buffer.extend_from_slice(&value_length.to_be_bytes());
-    buffer.extend_from_slice(name.as_bytes());
-    buffer.extend_from_slice(bytes);
+    buffer.extend_from_slice(name);
+    buffer.extend_from_slice(value);
+}
+
+/// Whether data can be what they are said to be. That JSON is JSON is for those to find out who read it.
+pub(crate) fn is_of_kind(kind: DataKind, data: &[u8]) -> bool {
+    match kind {
+        DataKind::None => data.is_empty(),
+        DataKind::Json | DataKind::Text => std::str::from_utf8(data).is_ok(),
+        DataKind::Binary => true,
+    }
 }
 
 /// Checks a whole event and finds its parts.
@@ -131,13 +154,7 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<Layout, DecodeError> {
     let data_kind = DataKind::from_byte(data_kind).ok_or(DecodeError::Data)?;
     let count = usize::from(u16::from_be_bytes([high, low]));
     let Head { id, source, ty, content_type, end: at } = Head::read(bytes, HEADER_BYTES, count)?;
-    let data = bytes.get(at..).unwrap_or_default();
-    let fits = match data_kind {
-        DataKind::None => data.is_empty(),
-        DataKind::Json | DataKind::Text => std::str::from_utf8(data).is_ok(),
-        DataKind::Binary => true,
-    };
-    if !fits {
+    if !is_of_kind(data_kind, bytes.get(at..).unwrap_or_default()) {
         return Err(DecodeError::Data);
     }
     match (id, source, ty) {
@@ -187,7 +204,7 @@ impl Head {
                 _ => {}
             }
             at = attribute.end;
-            if at > start + ATTRIBUTES_BYTES_MAX + ATTRIBUTES_MAX * ATTRIBUTE_HEADER_BYTES {
+            if at - start > ENCODED_ATTRIBUTES_MAX - HEADER_BYTES {
                 return Err(DecodeError::TooManyAttributes);
             }
         }

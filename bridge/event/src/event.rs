@@ -55,6 +55,12 @@ impl Event {
         Ok(Event { bytes, layout })
     }
 
+    /// An event whose parts were checked one by one and written so.
+    pub(crate) fn checked(bytes: Bytes, layout: Layout) -> Event {
+        debug_assert_eq!(encoding::decode(&bytes).as_ref(), Ok(&layout));
+        Event { bytes, layout }
+    }
+
     /// The encoding; [`Event::decode`] of it gives this event.
     pub fn encoded(&self) -> &Bytes {
         &self.bytes
@@ -83,7 +89,7 @@ impl Event {
 
     /// The value of an attribute other than `specversion`.
     pub fn attribute(&self, name: &str) -> Option<AttributeValue<'_>> {
-        self.attributes().find(|(found, _)| *found == name).map(|(_, value)| value)
+        encoding::find_attribute(&self.bytes, self.layout.count, name)
     }
 
     /// All attributes but `specversion`, in the order the producer had them.
@@ -119,6 +125,11 @@ impl Event {
 
     pub fn is_json_data(&self) -> bool {
         self.layout.data_kind == DataKind::Json
+    }
+
+    /// The attributes as they are encoded, and how many there are.
+    pub(crate) fn encoded_attributes(&self) -> (&[u8], usize) {
+        (self.bytes.get(HEADER_BYTES..self.layout.data_start).unwrap_or_default(), self.layout.count)
     }
 
     /// A builder that starts as this event.

@@ -18,7 +18,7 @@
 
 use bytes::Bytes;
 
-use crate::attribute::{AttributeValue, check_value};
+use crate::attribute::{AttributeKind, AttributeValue, check_value};
 use crate::encoding::{self, DecodeError, Head, VERSION, write_attribute};
 use crate::event::{DataKind, Event};
 use crate::limits::{
@@ -180,7 +180,7 @@ impl EventTrain {
         let count = u16::try_from(self.attributes + 1).expect("at most ATTRIBUTES_MAX");
         buffer.extend_from_slice(&[VERSION, kind as u8]);
         buffer.extend_from_slice(&count.to_be_bytes());
-        write_attribute(&mut buffer, "id", AttributeValue::String(item.id));
+        write_attribute(&mut buffer, b"id", AttributeKind::String, item.id.as_bytes());
         buffer.extend_from_slice(attributes);
         buffer.extend_from_slice(item.data);
         Event::decode(Bytes::from(buffer)).expect("every part was checked when the train was read or written")
@@ -216,10 +216,15 @@ impl TrainWriter {
         let mut buffer = Vec::with_capacity(capacity);
         buffer.extend_from_slice(&[VERSION, data_kind as u8]);
         buffer.extend_from_slice(&[0; 6]);
-        let mut count: u16 = 0;
-        for (name, value) in event.attributes().filter(|(name, _)| *name != "id") {
-            write_attribute(&mut buffer, name, value);
-            count += 1;
+        let (encoded, mut at, mut count) = (event.encoded(), encoding::HEADER_BYTES, 0_u16);
+        for _ in event.attributes() {
+            let Some(spans) = encoding::spans(encoded, at) else { break };
+            let (name, whole) = (encoded.get(spans.name), encoded.get(at..spans.value.end));
+            at = spans.value.end;
+            if name != Some(b"id") {
+                buffer.extend_from_slice(whole.unwrap_or_default());
+                count += 1;
+            }
         }
         // Of `buffer`, which has at least its header.
         if let Some(place) = buffer.get_mut(2..4) {

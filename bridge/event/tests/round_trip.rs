@@ -137,6 +137,38 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn an_edited_event_is_the_event_made_of_its_parts(
+        event in event(),
+        name in "x[a-z0-9]{1,8}|subject|id",
+        set in text(),
+        gone in any::<prop::sample::Index>(),
+    ) {
+        let gone = event.attributes().nth(gone.index(event.attributes().count())).expect("one of them").0;
+        let edited = event.to_builder().set_attribute(&name, AttributeValue::String(&set)).remove_attribute(gone);
+        let parts = event.attributes().filter(|(other, _)| *other != gone);
+        let mut made = EventBuilder::empty();
+        for (other, value) in parts {
+            made = made.attribute(other, if other == name { AttributeValue::String(&set) } else { value });
+        }
+        if event.attribute(&name).is_none() && name != gone {
+            made = made.attribute(&name, AttributeValue::String(&set));
+        }
+        let made = made.data(event.data_kind(), event.data_shared());
+        prop_assert_eq!(edited.build(), made.build());
+    }
+
+    #[test]
+    fn an_attribute_is_found_by_its_name(event in event(), other in "[a-z]{1,9}") {
+        for (name, value) in event.attributes() {
+            prop_assert_eq!(event.attribute(name), Some(value));
+        }
+        let named = event.attributes().find(|(name, _)| *name == other).map(|(_, value)| value);
+        prop_assert_eq!(event.attribute(&other), named);
+    }
+}
+
 #[test]
 fn data_keeps_every_byte_of_its_spelling() {
     let text = br#"{"id":"1","data":{ "n" : 1.50, "n":2,"s":"\u00e9" },"source":"/s","specversion":"1.0","type":"t"}"#;

@@ -176,7 +176,12 @@ impl ClassSet {
 
     /// The classes in order.
     pub fn iter(self) -> impl Iterator<Item = Class> {
-        Class::all().filter(move |class| self.contains(*class))
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let first = (rest != 0).then(|| Class(rest.trailing_zeros() as u8))?;
+            rest &= rest - 1;
+            Some(first)
+        })
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) use keyed::{geo_pair, keyed};
 pub(crate) use phone::country;
 pub(crate) use runs::Run;
 
+use crate::block::{BLOCK, Block};
 use crate::class::{Class, ClassSet};
 use crate::keys::Hint;
 
@@ -73,11 +74,11 @@ pub(crate) struct View<'a> {
     beside: Cell<(u32, Hint)>,
 }
 
-const ALNUM: u8 = 1;
-const DIGIT: u8 = 2;
-const UPPER: u8 = 4;
-const LOWER: u8 = 8;
-const HEX: u8 = 16;
+pub(crate) const ALNUM: u8 = 1;
+pub(crate) const DIGIT: u8 = 2;
+pub(crate) const UPPER: u8 = 4;
+pub(crate) const LOWER: u8 = 8;
+pub(crate) const HEX: u8 = 16;
 /// Starts something by itself.
 const SPECIAL: u8 = 32;
 
@@ -106,7 +107,50 @@ pub(crate) fn marks(byte: u8) -> u8 {
     TABLE[byte as usize]
 }
 
-/// A maximal run of ASCII letters and digits.
+/// A bit for each byte of a short text that is of a kind, the first byte lowest.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kinds {
+    digit: u64,
+    upper: u64,
+    lower: u64,
+    special: u64,
+}
+
+impl Kinds {
+    const BYTES: usize = u64::BITS as usize;
+
+    /// Of a text that has at most [`Kinds::BYTES`].
+    #[inline(always)]
+    fn of(bytes: &[u8]) -> Kinds {
+        let mut kinds = Kinds::default();
+        let mut dashes = 0;
+        let mut add = |block: Block, at: usize| {
+            let place = |found: u32| u64::from(found) << at;
+            kinds.digit |= place(block.is_within(b'0', b'9'));
+            kinds.upper |= place(block.is_within(b'A', b'Z'));
+            kinds.lower |= place(block.is_within(b'a', b'z'));
+            let brackets = block.is_either(b'<', b'(');
+            kinds.special |= place(block.is_either(b'@', b'+') | block.is_either(b':', b':') | brackets);
+            dashes |= place(block.is_either(b'-', b'-'));
+        };
+        let mut at = 0;
+        while let Some(block) = Block::at(bytes, at) {
+            add(block, at);
+            at += BLOCK;
+        }
+        match bytes.last_chunk::<BLOCK>() {
+            // Bytes that were seen already are seen again.
+            Some(last) => add(Block::of(last), bytes.len() - BLOCK),
+            None => add(Block::short(bytes), 0),
+        }
+        // Of dashes only five beside each other begin something.
+        kinds.special |= dashes & dashes >> 1 & dashes >> 2 & dashes >> 3 & dashes >> 4;
+        kinds
+    }
+}
+
+/// A maximal run of ASCII letters and digits. Its marks are those of all its bytes; what [`HEX`] says of them is not
+/// asked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Word<'a> {
     start: usize,
@@ -146,6 +190,9 @@ impl<'a> View<'a> {
 
     /// Looks through the text once.
     pub(crate) fn walk(&mut self, run: &mut Run) {
+        if self.bytes.len() <= Kinds::BYTES {
+            return self.walk_mapped(run);
+        }
         let bytes = self.bytes;
         let mut at = 0;
         while at < bytes.len() {
@@ -167,6 +214,34 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The same over a text whose bytes have a bit each: from word to word without looking at what they are made of.
+    fn walk_mapped(&mut self, run: &mut Run) {
+        let bytes = self.bytes;
+        let kinds = Kinds::of(bytes);
+        let words = kinds.digit | kinds.upper | kinds.lower;
+        let all = words | kinds.special;
+        let mut at = 0;
+        while at < bytes.len() {
+            let ahead = all >> at;
+            if ahead == 0 {
+                return;
+            }
+            at += ahead.trailing_zeros() as usize;
+            let length = (!(words >> at)).trailing_zeros() as usize;
+            if length == 0 {
+                at = self.special(at).max(at + 1);
+                continue;
+            }
+            let within = (u64::MAX >> (Kinds::BYTES - length)) << at;
+            let mark = |kind: u64, mark: u8| if kind & within == 0 { 0 } else { mark };
+            let marks =
+                ALNUM | mark(kinds.digit, DIGIT) | mark(kinds.upper, UPPER) | mark(kinds.lower, LOWER);
+            let end = at + length;
+            let word = Word { start: at, end, marks, bytes: &bytes[at..end] };
+            at = self.word(word, run).max(end);
+        }
+    }
+
     /// Looks at a word; where to go on, if further than its end.
     #[inline]
     fn word(&mut self, word: Word<'_>, run: &mut Run) -> usize {
@@ -176,7 +251,7 @@ impl<'a> View<'a> {
             _ => {}
         }
         if word.has(DIGIT) {
-            if word.bytes.len() == 8 && word.marks & HEX != 0 && self.is_uuid(word.start) {
+            if word.bytes.len() == 8 && self.is_uuid(word.start) {
                 return word.start + 36;
             }
             if word.is_digits() {

@@ -7,6 +7,7 @@
 
 mod words;
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
@@ -106,7 +107,12 @@ impl Hint {
     }
 
     /// What holds for the value of a field, `own` by its name, inside something that `self` holds for.
+    #[inline]
     pub(crate) fn below(&self, own: Hint) -> Hint {
+        // What is around only matters to names that leave something open, and few do.
+        if own.flags & (Hint::GENERIC | Hint::BARE_NAME | Hint::PERSON | Hint::PLACE) == 0 {
+            return own;
+        }
         let mut hint = own;
         if own.has(Hint::BARE_NAME) && self.has(Hint::PERSON) && !own.has(Hint::THING) {
             hint.classes.insert(Class::NAME);
@@ -265,67 +271,91 @@ impl KeyCache {
     }
 
     /// What is known of a name; `is_candidate` looks at one that is not known yet.
-    #[inline]
     pub(crate) fn name(&mut self, key: &str, is_candidate: impl Fn(&str) -> bool) -> Name {
-        let look = || Name { hint: Hint::of(key), is_candidate: is_candidate(key) };
-        let bytes = key.as_bytes();
-        let Some(words) = packed(bytes) else { return look() };
-        let first = hash(&words, bytes.len()) % CACHE_ENTRIES;
-        let is = |entry: &Entry| entry.words == words && entry.length == bytes.len();
+        self.name_at(key, 0..key.len() as u32, is_candidate)
+    }
+
+    /// The same of a name inside a text, which is cheaper to take as it stands there.
+    #[inline(always)]
+    pub(crate) fn name_at(
+        &mut self,
+        text: &str,
+        range: Range<u32>,
+        is_candidate: impl Fn(&str) -> bool,
+    ) -> Name {
+        let (start, end) = (range.start as usize, range.end as usize);
+        let length = end - start;
+        let Some(words) = packed(text.as_bytes(), start, length) else {
+            let key = &text[start..end];
+            return Name { hint: Hint::of(key), is_candidate: is_candidate(key) };
+        };
+        let first = hash(&words, length) % CACHE_ENTRIES;
+        let is = |entry: &Entry| entry.words == words && entry.length == length;
         if is(&self.entries[first]) {
             return self.entries[first].name;
         }
         let second = first ^ 1;
-        if !is(&self.entries[second]) {
-            self.entries[second] = self.entries[first];
-            self.entries[first] = Entry { length: bytes.len(), words, name: look() };
-            return self.entries[first].name;
+        if is(&self.entries[second]) {
+            return self.entries[second].name;
         }
-        self.entries[second].name
+        let key = &text[start..end];
+        let name = Name { hint: Hint::of(key), is_candidate: is_candidate(key) };
+        self.entries[second] = self.entries[first];
+        self.entries[first] = Entry { length, words, name };
+        name
     }
 }
 
-/// The bytes of a name in words, of which the last overlap the first where it is no multiple of eight; together with
-/// the length that is the name. `None` where it is empty or too long.
-#[inline]
-fn packed(bytes: &[u8]) -> Option<[u64; 4]> {
-    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-    match bytes.len() {
-        8..=16 => {
-            let (head, tail) = (bytes.first_chunk::<8>()?, bytes.last_chunk::<8>()?);
-            Some([word(head), word(tail), 0, 0])
-        }
-        4..8 => {
-            let (head, tail) = (bytes.first_chunk::<4>()?, bytes.last_chunk::<4>()?);
-            Some([u64::from(u32::from_le_bytes(*head)), u64::from(u32::from_le_bytes(*tail)), 0, 0])
-        }
-        17..=CACHED_BYTES_MAX => {
-            let (head, tail) = (bytes.first_chunk::<16>()?, bytes.last_chunk::<16>()?);
-            let ([a, b], [c, d]) = (halves(head), halves(tail));
-            Some([a, b, c, d])
-        }
-        length @ 1..4 => {
-            let [first, middle, last] = [bytes[0], bytes[length / 2], bytes[length - 1]].map(u64::from);
-            Some([first << 16 | middle << 8 | last, 0, 0, 0])
-        }
-        _ => None,
+/// A name in words, filled up with zeros; together with the length that is the name. `None` where it is empty or too
+/// long.
+#[inline(always)]
+fn packed(bytes: &[u8], start: usize, length: usize) -> Option<[u64; 4]> {
+    const HALF: usize = CACHED_BYTES_MAX / 2;
+    if length == 0 || length > CACHED_BYTES_MAX {
+        return None;
     }
+    // Two words whose bytes from `length` on are taken away.
+    let words = |bytes: &[u8; HALF], length: usize| {
+        let mask = u128::MAX >> (8 * (HALF - length.min(HALF)));
+        let both = u128::from_le_bytes(*bytes) & mask;
+        [both as u64, (both >> 64) as u64]
+    };
+    let rest = &bytes[start..];
+    if length <= HALF {
+        let [a, b] = match rest.first_chunk::<HALF>() {
+            Some(head) => words(head, length),
+            None => words(&filled(&rest[..length]), length),
+        };
+        return Some([a, b, 0, 0]);
+    }
+    let [a, b] = words(rest.first_chunk::<HALF>()?, HALF);
+    let behind = &rest[HALF..];
+    let [c, d] = match behind.first_chunk::<HALF>() {
+        Some(tail) => words(tail, length - HALF),
+        None => words(&filled(&behind[..length - HALF]), length - HALF),
+    };
+    Some([a, b, c, d])
 }
 
-fn halves(bytes: &[u8; 16]) -> [u64; 2] {
-    let both = u128::from_le_bytes(*bytes);
-    [both as u64, (both >> 64) as u64]
+fn filled<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut filled = [0; N];
+    for (slot, byte) in filled.iter_mut().zip(bytes) {
+        *slot = *byte;
+    }
+    filled
 }
 
 /// Good enough to spread names; a hostile one only costs its sender the cache.
-#[inline]
+#[inline(always)]
 fn hash(words: &[u64; 4], length: usize) -> usize {
     const FACTORS: [u64; 4] =
         [0x517c_c1b7_2722_0a95, 0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f, 0x1656_67b1_9e37_79f9];
-    let mixed = [0, 1, 2, 3].map(|at| words[at].wrapping_mul(FACTORS[at]));
-    ((mixed[0] ^ mixed[1].rotate_left(17) ^ mixed[2].rotate_left(31) ^ mixed[3].rotate_left(47)) >> 40)
-        as usize
-        ^ length
+    let [a, b, c, d] = *words;
+    let mixed = a.wrapping_mul(FACTORS[0])
+        ^ b.wrapping_mul(FACTORS[1]).rotate_left(17)
+        ^ c.wrapping_mul(FACTORS[2]).rotate_left(31)
+        ^ d.wrapping_mul(FACTORS[3]).rotate_left(47);
+    (mixed >> 40) as usize ^ length
 }
 
 #[cfg(test)]

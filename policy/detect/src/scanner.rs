@@ -17,7 +17,7 @@ use crate::keys::{Hint, KeyCache};
 use crate::tape::{self, Kind, Tape, TapeBuffer};
 
 use layers::{Layer, Places};
-use profile::{Profile, expand, is_candidate, is_time_or_uuid, profile};
+use profile::{LENGTH_MIN, Profile, expand, is_candidate, profile, profile_of};
 use settle::Raw;
 
 /// Layers inside layers are looked at this deep (POLICY §6, rule 1).
@@ -25,6 +25,9 @@ const LEVELS_MAX: u8 = 2;
 
 /// Bytes of decoded layers in one text, unless [`Scanner::with_budget`] says otherwise.
 const BUDGET_BYTES: usize = 1024 * 1024;
+
+/// Shorter numbers are nobody's.
+const NUMBER_BYTES_MIN: u32 = 7;
 
 /// Members looked at for the other half of a coordinate.
 const SIBLINGS_MAX: usize = 64;
@@ -164,33 +167,61 @@ impl Scanner {
         mut out: Option<&mut Vec<Finding>>,
     ) -> Result<(), ScanError> {
         let floor = self.above.len();
+        let bytes = tape.text().as_bytes();
+        // What holds for values here, and the node with which that ends.
         let mut around = outside;
+        let mut around_ends = u32::MAX;
         let mut named = None;
         for (index, node) in tape.nodes().iter().enumerate() {
             let index = index as u32;
-            while self.above.len() > floor && self.above[self.above.len() - 1].next <= index {
-                self.above.pop();
-                around =
-                    if self.above.len() > floor { self.above[self.above.len() - 1].hint } else { outside };
+            if index >= around_ends {
+                while self.above.len() > floor && self.above[self.above.len() - 1].next <= index {
+                    self.above.pop();
+                }
+                (around, around_ends) = match self.above.get(floor..).and_then(<[Above]>::last) {
+                    Some(above) => (above.hint, above.next),
+                    None => (outside, u32::MAX),
+                };
             }
             let hint = named.take().unwrap_or(around);
             match node.kind {
                 Kind::Key => {
-                    named = Some(self.key(tape, index, places, around, level, asked)?);
-                    if let Some(hint) = named
-                        && hint.has(Hint::LATITUDE)
-                        && asked.wanted.contains(Class::GEO_POINT)
-                    {
+                    let name = if node.escaped {
+                        self.keys.name(&tape.unescape(index), is_candidate)
+                    } else {
+                        self.keys.name_at(tape.text(), node.start + 1..node.end - 1, is_candidate)
+                    };
+                    let hint = around.below(name.hint);
+                    named = Some(hint);
+                    if name.is_candidate {
+                        self.string(tape, index, places, Hint::NONE, level, asked)?;
+                    }
+                    if hint.has(Hint::LATITUDE) && asked.wanted.contains(Class::GEO_POINT) {
                         self.coordinates(tape, index, places, level, asked, out.as_deref_mut());
                     }
                 }
-                Kind::String => {
-                    self.string(tape, index, places, hint, level, asked)?;
+                Kind::String if !node.escaped => {
+                    let (start, end) = (node.start as usize + 1, node.end as usize - 1);
+                    let is_silent = hint.is_silent();
+                    if is_silent && end - start < LENGTH_MIN {
+                        continue;
+                    }
+                    let profile = profile_of(bytes, start, end);
+                    let inside = &bytes[start..end];
+                    let may_hold = || profile.is_candidate(inside) && !profile.is_time_or_uuid(inside);
+                    if is_silent && profile.is_ascii && !may_hold() {
+                        continue;
+                    }
+                    let value =
+                        Value { text: tape.inner(index), places: places.behind(node.start + 1), hint, level };
+                    self.profiled(value, profile, asked)?;
                 }
+                Kind::String => self.string(tape, index, places, hint, level, asked)?,
+                Kind::Number if node.end - node.start < NUMBER_BYTES_MIN => continue,
                 Kind::Number => self.number(tape.raw(index), places.behind(node.start), hint, level, asked),
                 Kind::Object | Kind::Array => {
                     self.above.push(Above { next: node.next, hint });
-                    around = hint;
+                    (around, around_ends) = (hint, node.next);
                     if node.kind == Kind::Array && hint.says(Class::GEO_POINT) {
                         self.point_array(tape, index, places, level, asked, out.as_deref_mut());
                     }
@@ -206,27 +237,6 @@ impl Scanner {
         }
         self.above.truncate(floor);
         Ok(())
-    }
-
-    /// A member's name: looked through like a value, and what it says about its own value.
-    fn key(
-        &mut self,
-        tape: &Tape<'_>,
-        index: u32,
-        places: Places<'_>,
-        around: Hint,
-        level: u8,
-        asked: Asked,
-    ) -> Result<Hint, ScanError> {
-        let name = if tape.node(index).escaped {
-            self.keys.name(&tape.unescape(index), is_candidate)
-        } else {
-            self.keys.name(tape.inner(index), is_candidate)
-        };
-        if name.is_candidate {
-            self.string(tape, index, places, Hint::NONE, level, asked)?;
-        }
-        Ok(around.below(name.hint))
     }
 
     fn string(
@@ -255,9 +265,14 @@ impl Scanner {
     /// A text on one level: flat, then its layers.
     fn value(&mut self, value: Value<'_>, asked: Asked) -> Result<(), ScanError> {
         let profile = profile(value.text.as_bytes());
-        if profile.is_ascii && !profile.is_candidate(value.text) && value.hint.is_silent() {
+        if profile.is_ascii && value.hint.is_silent() && !profile.is_candidate(value.text.as_bytes()) {
             return Ok(());
         }
+        self.profiled(value, profile, asked)
+    }
+
+    /// A text that may hold something.
+    fn profiled(&mut self, value: Value<'_>, profile: Profile, asked: Asked) -> Result<(), ScanError> {
         if profile.is_ascii || !fold::is_needed(value.text) {
             return self.plain(value, profile, asked);
         }
@@ -272,13 +287,15 @@ impl Scanner {
 
     fn plain(&mut self, value: Value<'_>, profile: Profile, asked: Asked) -> Result<(), ScanError> {
         let Value { text, hint, level, .. } = value;
+        let bytes = text.as_bytes();
         let is_named = !hint.is_silent();
         if is_named {
             self.hits.clear();
             flat::keyed(text, &hint, &mut self.hits);
             self.note_hits(value, asked);
         }
-        if !(profile.is_candidate(text) || is_named && text.len() >= 6) || is_time_or_uuid(text.as_bytes()) {
+        let is_candidate = profile.is_candidate(bytes) || is_named && bytes.len() >= LENGTH_MIN;
+        if !is_candidate || profile.is_time_or_uuid(bytes) {
             return Ok(());
         }
         if level < LEVELS_MAX && profile.braces && self.json_inside(value, asked)? {
@@ -289,7 +306,7 @@ impl Scanner {
         view.walk(&mut self.run);
         self.note_hits(value, asked);
         if level < LEVELS_MAX {
-            if profile.has_sign() {
+            if profile.has_sign {
                 self.percent_inside(value, asked)?;
             }
             if profile.is_mixed() {
@@ -301,9 +318,6 @@ impl Scanner {
 
     /// The digits of a number, also where it is written with an exponent or a fraction of zeros.
     fn number(&mut self, raw: &str, places: Places<'_>, hint: Hint, level: u8, asked: Asked) {
-        if raw.len() < 7 {
-            return;
-        }
         let mut digits = [0; 40];
         let (text, places) = if raw.bytes().all(|byte| byte.is_ascii_digit()) {
             (raw, places)

@@ -98,6 +98,20 @@ impl<'t> Tape<'t> {
         }
     }
 
+    /// Whether a node is a key that stands for `name`.
+    #[inline]
+    pub fn is_named(&self, index: u32, name: &str) -> bool {
+        let node = self.node(index);
+        if node.kind != Kind::Key {
+            return false;
+        }
+        if node.escaped {
+            return self.unescape(index) == name;
+        }
+        let (start, end) = (node.start as usize + 1, node.end as usize - 1);
+        end - start == name.len() && self.text.as_bytes()[start..end] == *name.as_bytes()
+    }
+
     /// The text that a key or string stands for; of other nodes as [`Tape::raw`].
     pub fn unescape(&self, index: u32) -> Cow<'t, str> {
         match self.node(index) {

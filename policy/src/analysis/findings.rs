@@ -133,8 +133,7 @@ fn keys(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
         for (applied, item) in items(borders, &here.rules) {
             let Some(key) = item.demand.protection.key() else { continue };
             for (context, makes_recipient) in [(Context::Egress, false), (Context::Ingress, true)] {
-                let mut pairs = borders.possible(applied, context);
-                pairs.keep(&passing);
+                let pairs = borders.possible(applied, context).and(&passing);
                 for (from, to) in pairs.iter() {
                     let maker = if makes_recipient { to } else { from };
                     if program.keys().holds(maker, key) || !told.insert((applied.rule, usize::from(maker.0)))

@@ -134,7 +134,7 @@ impl<'p> Edition<'p> {
         }
         let rule = self.borders.rule(applied);
         let (asks, unless) = &self.asks[applied.rule as usize];
-        let mut parts = vec![(pairs, asks.clone())];
+        let mut parts = vec![(pairs.into_owned(), asks.clone())];
         if let (true, Some(except)) =
             (applied.except, rule.except.as_ref().filter(|one| one.has_conditions()))
         {

@@ -1,16 +1,14 @@
 //! From demands to an edited event: data, attributes, and the list of what was protected.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
-use meshbridge_detect::{Class, Finding};
+use meshbridge_detect::Finding;
 use meshbridge_event::{AttributeValue, DataKind, Event, EventBuilder, InvalidEvent, is_reserved_name};
 use smallvec::SmallVec;
 
 use super::asked::Asked;
 use super::demand::{Claim, Demanded, Label};
 use super::leaf::{Change, Leaf, ListedForm, Outcome, Part};
-use super::listed::{self, GOVPROTECTED, Said};
+use super::listed::{self, GOVPROTECTED, Line, Said};
 use super::plan::{Note, Plan};
 use super::pointers::Pointers;
 use super::seal::{Kind, Randomness};
@@ -69,7 +67,7 @@ pub(crate) fn apply<'a>(
     let mut asked = Asked::new(survey, claims);
     let mut maker = Maker::new(keys, ring, randomness, event, crossing);
     check_names(&mut asked)?;
-    let mut result = Edited { event, builder: None, entries: BTreeSet::new(), is_data: false };
+    let mut result = Edited { event, builder: None, entries: Vec::new(), is_data: false };
     protect_data(&mut asked, &mut maker, &mut result)?;
     protect_attributes(&mut asked, &mut maker, &mut result)?;
     result.finish(&asked, keys)
@@ -80,7 +78,8 @@ struct Edited<'a> {
     event: &'a Event,
     /// There from the first edit on.
     builder: Option<EventBuilder>,
-    entries: BTreeSet<(String, Option<Class>, Said)>,
+    /// In any order.
+    entries: Vec<Line>,
     is_data: bool,
 }
 
@@ -98,10 +97,10 @@ impl Edited<'_> {
 
     fn list(&mut self, pointer: &str, label: &Label, said: &Said) {
         if label.classes.is_empty() {
-            self.entries.insert((pointer.to_owned(), None, said.clone()));
+            self.entries.push((pointer.to_owned(), None, said.clone()));
         }
         for class in label.classes.iter() {
-            self.entries.insert((pointer.to_owned(), Some(class), said.clone()));
+            self.entries.push((pointer.to_owned(), Some(class), said.clone()));
         }
     }
 
@@ -121,7 +120,7 @@ impl Edited<'_> {
         }
         let met = |at: usize, _: &Claim<'_>| asked.hit[at];
         let list =
-            listed::write(&self.entries, keys).ok_or_else(|| asked.fail(Unprotectable::ListFull, met))?;
+            listed::write(&mut self.entries, keys).ok_or_else(|| asked.fail(Unprotectable::ListFull, met))?;
         self.edit(|builder| builder.set_attribute(GOVPROTECTED, AttributeValue::String(&list)));
         let built = self.builder.map(EventBuilder::build).transpose();
         built.map_err(|error| asked.fail(Unprotectable::Event(error), met))
@@ -295,7 +294,7 @@ fn protect_attributes(
     for entry in &survey.listed.entries {
         let name = entry.pointer.strip_prefix('/').unwrap_or_default();
         if !name.contains('/') && name != "data" && survey.event.attribute(name).is_none() {
-            result.entries.insert((entry.pointer.clone(), entry.class, entry.said.clone()));
+            result.entries.push((entry.pointer.clone(), entry.class, entry.said.clone()));
         }
     }
     Ok(())
@@ -374,7 +373,7 @@ fn keep_entries(asked: &Asked<'_>, result: &mut Edited<'_>, replaced: Option<&st
         if below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             && replaced != Some(&entry.pointer)
         {
-            result.entries.insert((entry.pointer.clone(), entry.class, entry.said.clone()));
+            result.entries.push((entry.pointer.clone(), entry.class, entry.said.clone()));
         }
     }
 }
@@ -413,10 +412,10 @@ fn keep_json_entries(
                 break;
             }
             let pointer = pointers.of(tape, &listed.numbering, node);
-            result.entries.insert((pointer, entry.class, entry.said.clone()));
+            result.entries.push((pointer, entry.class, entry.said.clone()));
         }
         if verbatim {
-            result.entries.insert((entry.pointer.clone(), entry.class, entry.said.clone()));
+            result.entries.push((entry.pointer.clone(), entry.class, entry.said.clone()));
         }
     }
 }

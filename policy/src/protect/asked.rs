@@ -1,6 +1,6 @@
 //! What the demands on an event ask of a field, a finding or a listed value.
 
-use meshbridge_detect::{Class, ClassSet, Confidence, Finding, Scanner};
+use meshbridge_detect::{Class, ClassSet, Confidence, Finding};
 use smallvec::SmallVec;
 
 use super::apply::{CannotProtect, Unprotectable};
@@ -15,12 +15,11 @@ pub(crate) struct Asked<'a> {
     pub(crate) claims: &'a [Claim<'a>],
     /// By claim.
     pub(crate) hit: SmallVec<[bool; 16]>,
-    scanner: Option<Scanner>,
 }
 
 impl<'a> Asked<'a> {
     pub(crate) fn new(survey: &'a Survey<'a>, claims: &'a [Claim<'a>]) -> Asked<'a> {
-        Asked { survey, claims, hit: SmallVec::from_elem(false, claims.len()), scanner: None }
+        Asked { survey, claims, hit: SmallVec::from_elem(false, claims.len()) }
     }
 
     /// A demand by its position.
@@ -94,17 +93,8 @@ impl<'a> Asked<'a> {
     }
 
     /// Every class that a value may be of, whatever the rules ask for.
-    pub(crate) fn classes_of(&mut self, text: &str, key: Option<&str>) -> ClassSet {
-        let mut found = Vec::new();
-        let scanner = self.scanner.get_or_insert_with(Scanner::new);
-        // A value too long to be looked through is listed without a class.
-        let scanned = scanner.scan_value(text, key, &ClassSet::ALL, Confidence::Medium, &mut found);
-        let mut classes = ClassSet::EMPTY;
-        for finding in found.iter().filter(|_| scanned.is_ok()) {
-            classes = classes.union(finding.alternatives);
-            classes.insert(finding.class);
-        }
-        classes
+    pub(crate) fn classes_of(&self, text: &str, key: Option<&str>) -> ClassSet {
+        crate::classes::all_in(text, key)
     }
 
     fn rules(&self, holds: impl Fn(usize, &Claim<'_>) -> bool) -> SmallVec<[usize; 4]> {

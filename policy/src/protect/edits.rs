@@ -5,6 +5,10 @@ use std::ops::Range;
 
 use meshbridge_detect::tape::{Kind, Tape};
 
+/// Room that is made for edits and their texts at once; most events have no more.
+const EDITS: usize = 8;
+const TEXT_BYTES: usize = 32;
+
 #[derive(Debug, Default)]
 pub(crate) struct Edits {
     /// Place in the source, and place of what is to stand there in `texts`.
@@ -22,6 +26,10 @@ impl Edits {
     }
 
     pub(crate) fn replace(&mut self, place: Range<u32>, write: impl FnOnce(&mut String)) {
+        if self.replaced.is_empty() {
+            self.replaced.reserve(EDITS);
+            self.texts.reserve(EDITS * TEXT_BYTES);
+        }
         let start = self.texts.len() as u32;
         write(&mut self.texts);
         self.replaced.push((place, start..self.texts.len() as u32));
@@ -44,7 +52,8 @@ impl Edits {
         self.separate(tape);
         self.replaced.sort_unstable_by_key(|(place, _)| (place.start, std::cmp::Reverse(place.end)));
         let source = tape.text();
-        let mut out = String::with_capacity(source.len() + self.texts.len());
+        let gone: usize = self.replaced.iter().map(|(place, _)| place.len()).sum();
+        let mut out = String::with_capacity((source.len() + self.texts.len()).saturating_sub(gone));
         let mut at = 0;
         for (place, text) in &self.replaced {
             if (place.start as usize) < at {

@@ -35,6 +35,9 @@ pub(crate) const GOVPROTECTED: &str = "govprotected";
 /// What one attribute of an event may hold.
 pub(crate) const LIST_BYTES_MAX: usize = meshbridge_event::limits::VALUE_BYTES_MAX;
 
+/// Most lists have fewer.
+const LIST_BYTES: usize = 256;
+
 /// What an entry says of its place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Said {
@@ -160,9 +163,14 @@ impl Listed {
     }
 }
 
-/// The list in the fewest words that fit; `None` where even the shortest does not.
-pub(crate) fn write(entries: &BTreeSet<(String, Option<Class>, Said)>, keys: &KeyTable) -> Option<String> {
-    let exact = join(entries, keys);
+/// What is listed: where, of which class, and what was done.
+pub(crate) type Line = (String, Option<Class>, Said);
+
+/// The list in the fewest words that fit; `None` where even the shortest does not. The entries are put in order.
+pub(crate) fn write(entries: &mut Vec<Line>, keys: &KeyTable) -> Option<String> {
+    entries.sort_unstable();
+    entries.dedup();
+    let exact = join(entries.iter(), keys);
     if exact.len() <= LIST_BYTES_MAX {
         return Some(exact);
     }
@@ -173,7 +181,7 @@ pub(crate) fn write(entries: &BTreeSet<(String, Option<Class>, Said)>, keys: &Ke
         let starred = segments.collect::<Vec<_>>().join("/");
         (if matches!(said, Said::Elements(_)) { pointer.clone() } else { starred }, *class, said.clone())
     });
-    let starred = join(&starred.collect(), keys);
+    let starred = join(starred.collect::<BTreeSet<Line>>().iter(), keys);
     if starred.len() <= LIST_BYTES_MAX {
         return Some(starred);
     }
@@ -182,14 +190,16 @@ pub(crate) fn write(entries: &BTreeSet<(String, Option<Class>, Said)>, keys: &Ke
             let in_data = pointer.starts_with("/data") && !matches!(said, Said::Elements(_));
             (if in_data { "/data/**".to_owned() } else { pointer.clone() }, *class, said.clone())
         });
-    Some(join(&anywhere.collect(), keys)).filter(|list| list.len() <= LIST_BYTES_MAX)
+    Some(join(anywhere.collect::<BTreeSet<Line>>().iter(), keys)).filter(|list| list.len() <= LIST_BYTES_MAX)
 }
 
-fn join(entries: &BTreeSet<(String, Option<Class>, Said)>, keys: &KeyTable) -> String {
-    let mut out = String::new();
+fn join<'l>(entries: impl Iterator<Item = &'l Line>, keys: &KeyTable) -> String {
+    let mut out = String::with_capacity(LIST_BYTES);
     for (pointer, class, said) in entries {
         out.push_str(if out.is_empty() { "" } else { "," });
-        _ = write!(out, "{pointer} {} ", class.map_or("-", Class::name));
+        for part in [pointer.as_str(), " ", class.map_or("-", Class::name), " "] {
+            out.push_str(part);
+        }
         _ = match said {
             Said::Value(protection) => write!(out, "{}", Form(*protection, keys)),
             Said::Key(protection) => write!(out, "key:{}", Form(*protection, keys)),

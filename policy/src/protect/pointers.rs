@@ -32,7 +32,8 @@ impl Pointers {
             steps.push((parent, at));
             at = parent;
         }
-        let mut out = String::from("/data");
+        let mut out = String::with_capacity(POINTER_BYTES);
+        out.push_str("/data");
         for (parent, child) in steps.into_iter().rev() {
             if tape.node(child).kind == Kind::Key {
                 out.push('/');
@@ -56,6 +57,9 @@ impl Pointers {
 
     fn repeated(&mut self, tape: &Tape<'_>, object: u32) -> &[(u32, u32)] {
         let removed = &self.removed;
+        if has_few_plain_names(tape, object) {
+            return &[];
+        }
         self.repeated.entry(object).or_insert_with(|| {
             let mut names: BTreeMap<Cow<'_, str>, u32> = BTreeMap::new();
             let stays =
@@ -94,9 +98,30 @@ impl Pointers {
     }
 }
 
+/// Most pointers have fewer.
+const POINTER_BYTES: usize = 64;
+
+/// Members whose names are compared with each other rather than sorted.
+const FEW_MEMBERS: usize = 16;
+
+/// Whether an object has a few members, no two with one name, which is told without a copy of any.
+fn has_few_plain_names(tape: &Tape<'_>, object: u32) -> bool {
+    let mut names: SmallVec<[&str; FEW_MEMBERS]> = SmallVec::new();
+    tape.members(object).all(|(key, _)| {
+        let name = tape.inner(key);
+        let is_new = names.len() < FEW_MEMBERS && !tape.node(key).escaped && !names.contains(&name);
+        names.push(name);
+        is_new
+    })
+}
+
 /// A segment of a pointer: as RFC 6901, and percent-encoded what separates or stands for something here, or may not
 /// stand in an attribute.
 fn escape_into(name: &str, out: &mut String) {
+    if name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')) {
+        out.push_str(name);
+        return;
+    }
     for c in name.chars() {
         match c {
             '~' => out.push_str("~0"),

@@ -11,6 +11,7 @@
 //! is counted where it is possible, what stops or protects it where it is certain: so whatever is proved holds for every
 //! event.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
@@ -76,6 +77,8 @@ pub(crate) struct Borders<'p> {
     refused: Vec<[OnceCell<Option<Zones>>; 2]>,
     /// Layers that permit, with the contexts in which they narrow.
     permitting: Vec<(Layer, u8)>,
+    /// By layer of these and context: where it speaks.
+    spoken: Vec<[Cell; Context::ALL.len()]>,
     /// Zones for which each Classification speaks.
     pub(crate) documents: Vec<Zones>,
     /// Zones for which none speaks that says what topics hold: there everything may be anywhere.
@@ -163,6 +166,7 @@ impl<'p> Borders<'p> {
             excepts: cells(program.rules.len()),
             waivers: cells(program.waivers.len()),
             refused: (0..program.rules.len()).map(|_| Default::default()).collect(),
+            spoken: cells(permitting.len()),
             permitting,
             documents: Vec::new(),
             unclassified: Zones::all(zones.len()),
@@ -332,31 +336,29 @@ impl<'p> Borders<'p> {
     }
 
     /// Pairs for which the rule applies to some event.
-    pub(crate) fn possible(&self, applied: &Applied, context: Context) -> Pairs {
-        let mut pairs = self.base(applied.rule, context).clone();
-        if applied.except
-            && let Some((excepted, false)) = self.excepted(applied.rule, context)
-        {
-            pairs.remove(excepted);
+    pub(crate) fn possible(&self, applied: &Applied, context: Context) -> Cow<'_, Pairs> {
+        let base = self.base(applied.rule, context);
+        match self.excepted(applied.rule, context).filter(|_| applied.except) {
+            Some((excepted, false)) => Cow::Owned(base.without(excepted)),
+            _ => Cow::Borrowed(base),
         }
-        pairs
     }
 
     /// Pairs for which the rule applies to every event, now and when its waivers are in force.
-    pub(crate) fn certain(&self, applied: &Applied, context: Context) -> Pairs {
+    pub(crate) fn certain(&self, applied: &Applied, context: Context) -> Cow<'_, Pairs> {
         if self.rule(applied).matcher.has_conditions() {
-            return Pairs::none(self.count);
+            return Cow::Owned(Pairs::none(self.count));
         }
-        let mut pairs = self.base(applied.rule, context).clone();
+        let mut pairs = Cow::Borrowed(self.base(applied.rule, context));
         if applied.except
             && let Some((excepted, _)) = self.excepted(applied.rule, context)
         {
-            pairs.remove(excepted);
+            pairs.to_mut().remove(excepted);
         }
         for waiver in &applied.waivers {
             let cell = &self.waivers[*waiver as usize][context as usize];
             let matcher = &self.program.waivers[*waiver as usize].matcher;
-            pairs.remove(cell.get_or_init(|| self.matched(matcher, context)));
+            pairs.to_mut().remove(cell.get_or_init(|| self.matched(matcher, context)));
         }
         pairs
     }
@@ -364,16 +366,17 @@ impl<'p> Borders<'p> {
     /// Pairs that the permits of each layer that must permit let through, for some event.
     pub(crate) fn permitted(&self, rules: &[Applied], context: Context) -> Pairs {
         let mut open = Pairs::all(self.count);
-        for (layer, contexts) in &self.permitting {
+        let is_permit = |rule: &Rule| rule.is_permit() && rule.mode == Mode::Enforce;
+        let permits: SmallVec<[&Applied; 16]> =
+            rules.iter().filter(|applied| is_permit(self.rule(applied))).collect();
+        for ((layer, contexts), spoken) in self.permitting.iter().zip(&self.spoken) {
             if contexts & context.bit() == 0 {
                 continue;
             }
-            let mut closed = self.spoken(layer, context);
-            for applied in rules {
-                let rule = self.rule(applied);
-                if rule.is_permit() && rule.mode == Mode::Enforce && rule.layer == *layer {
-                    closed.remove(&self.possible(applied, context));
-                }
+            let spoken = spoken[context as usize].get_or_init(|| self.spoken(layer, context));
+            let mut closed = Cow::Borrowed(spoken);
+            for applied in permits.iter().filter(|applied| self.rule(applied).layer == *layer) {
+                closed.to_mut().remove(&self.possible(applied, context));
             }
             open.remove(&closed);
         }
@@ -390,9 +393,7 @@ impl<'p> Borders<'p> {
             }
             let cell = &self.refused[applied.rule as usize][usize::from(context == Context::Transit)];
             if let Some(refused) = cell.get_or_init(|| self.refused(rule, context)) {
-                let mut pairs = self.certain(applied, context);
-                pairs.keep_recipients(refused);
-                stopped.add(&pairs);
+                stopped.add_towards(&self.certain(applied, context), refused);
             }
         }
         stopped

@@ -3,6 +3,8 @@
 //! From the value itself, all forms are listed that some event can get: the certain protections met with any of the
 //! possible ones. From a form that was published again, the certain protections by path bound what is seen.
 
+use std::borrow::Cow;
+
 use super::borders::{Applied, Borders};
 use super::forms::{Form, Forms, TooManyForms, again, closure};
 use super::subjects::{Concern, Cover, SubjectKey, items};
@@ -231,24 +233,24 @@ fn merge(parts: &mut Vec<Part>, part: Part) {
 }
 
 /// Pairs for which an item protects the subject, whatever the event.
-pub(crate) fn certain(
-    borders: &Borders<'_>,
+pub(crate) fn certain<'b>(
+    borders: &'b Borders<'_>,
     applied: &Applied,
     concern: Concern,
     key: &SubjectKey,
     context: Context,
-) -> Pairs {
+) -> Cow<'b, Pairs> {
     let after_others = matches!(context, Context::Ingress | Context::Deliver);
     let knows_class = concern.class == Cover::Sure && !(after_others && key.may_lose_its_class());
     if !knows_class && concern.path != Cover::Sure {
-        return Pairs::none(borders.count);
+        return Cow::Owned(Pairs::none(borders.count));
     }
     let mut pairs = borders.certain(applied, context);
     if concern.declared_only && concern.path != Cover::Sure {
         // The declaration has to be known where the rule is judged.
         match context {
-            Context::Ingress | Context::Deliver => pairs.keep_recipients(&key.declared),
-            _ => pairs.keep_origins(&key.declared),
+            Context::Ingress | Context::Deliver => pairs.to_mut().keep_recipients(&key.declared),
+            _ => pairs.to_mut().keep_origins(&key.declared),
         }
     }
     pairs

@@ -124,6 +124,15 @@ impl Pairs {
         self.words.iter_mut().zip(&other.words).for_each(|(mine, theirs)| *mine |= theirs);
     }
 
+    /// Adds the pairs of another set that have their recipient in `to`.
+    pub(crate) fn add_towards(&mut self, other: &Pairs, to: &Zones) {
+        let rows = self.words.chunks_mut(self.width.max(1)).zip(other.words.chunks(self.width.max(1)));
+        for (mine, theirs) in rows {
+            let words = mine.iter_mut().zip(theirs).zip(to.words());
+            words.for_each(|((mine, theirs), to)| *mine |= theirs & to);
+        }
+    }
+
     pub(crate) fn add_row(&mut self, from: usize, to: &[u64]) {
         self.row_mut(from).iter_mut().zip(to).for_each(|(mine, theirs)| *mine |= theirs);
     }

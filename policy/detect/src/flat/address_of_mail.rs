@@ -8,17 +8,66 @@ use crate::keys::Hint;
 const LOCAL_MAX: usize = 64;
 const DOMAIN_MAX: usize = 253;
 
-/// In order, for the search. Ends that look like those of domains, of files, units and hosts that are not on the Internet.
-const NOT_DOMAINS: &[&str] = &[
+/// Ends that look like those of domains, of files, units and hosts that are not on the Internet. In order, for the
+/// search.
+const NOT_DOMAINS: [u128; 69] = packed_all([
     "avi", "bmp", "cfg", "conf", "config", "css", "csv", "dat", "dll", "dmg", "doc", "docx", "eps", "exe",
     "gif", "gz", "htm", "html", "ico", "ini", "iso", "jar", "java", "jpeg", "jpg", "js", "json", "jsx",
     "lock", "log", "mjs", "mount", "mp3", "mp4", "msi", "pdf", "php", "png", "ppt", "psd", "rpm", "scss",
     "service", "slice", "socket", "sql", "svg", "swf", "tar", "target", "tgz", "tif", "tiff", "timer",
     "toml", "ts", "tsx", "ttf", "txt", "war", "wav", "webm", "webp", "woff", "xls", "xlsx", "xml", "yaml",
     "yml",
-];
-const NOT_PUBLIC: &[&str] =
-    &["cluster", "corp", "docker", "internal", "intranet", "lan", "local", "localdomain", "localhost", "svc"];
+]);
+const NOT_PUBLIC: [u128; 10] = packed_all([
+    "cluster",
+    "corp",
+    "docker",
+    "internal",
+    "intranet",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "svc",
+]);
+
+/// Up to sixteen bytes as a number: in order like the texts, and compared at once.
+const fn packed(text: &[u8]) -> u128 {
+    let mut packed = 0;
+    let mut at = 0;
+    while at < 16 {
+        packed = packed << 8 | if at < text.len() { text[at] as u128 } else { 0 };
+        at += 1;
+    }
+    packed
+}
+
+const fn packed_all<const N: usize>(texts: [&str; N]) -> [u128; N] {
+    let mut all = [0; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = packed(texts[at].as_bytes());
+        at += 1;
+    }
+    all
+}
+
+/// Bytes that stand in the local part of an address as it is usually written.
+static LOCAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < 256 {
+        table[at] = (at as u8).is_ascii_alphanumeric();
+        at += 1;
+    }
+    let signs = b"!#$%&'*+-/=?^_`{|}~.";
+    let mut at = 0;
+    while at < signs.len() {
+        table[signs[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 impl View<'_> {
     /// An `@`; where to go on.
@@ -31,28 +80,27 @@ impl View<'_> {
         let local = &self.bytes[start..at];
         let domain = &self.text[at + 1..end];
         let Some((_, top)) = domain.rsplit_once('.') else { return at + 1 };
+        let top = top.as_bytes();
         let mut lower = [0; 16];
-        let top = match lower.get_mut(..top.len()) {
-            Some(lower) => {
-                lower.copy_from_slice(top.as_bytes());
-                lower.make_ascii_lowercase();
-                &*lower
-            }
-            None => top.as_bytes(),
-        };
-        let is_top =
-            top.len() >= 2 && !top.iter().any(|byte| marks(*byte) & DIGIT != 0) || top.starts_with(b"xn--");
-        let is = |list: &[&str]| list.binary_search_by(|known| known.as_bytes().cmp(top)).is_ok();
+        if let Some(lower) = lower.get_mut(..top.len()) {
+            lower.copy_from_slice(top);
+            lower.make_ascii_lowercase();
+        }
+        let is_international = lower.starts_with(b"xn--") || top.starts_with(b"xn--");
+        let is_top = top.len() >= 2 && !top.iter().any(|byte| marks(*byte) & DIGIT != 0) || is_international;
+        // What is longer is in no list.
+        let number = packed(&lower);
+        let is = |list: &[u128]| list.binary_search(&number).is_ok();
         // `git@github.com:acme/shop.git` names a repository, and behind `://` stands a name for a login.
         let is_repository = self.bytes.get(end) == Some(&b':')
             && (local == b"git"
                 || self.bytes.get(end + 1).is_some_and(u8::is_ascii_alphabetic) && local.len() <= 3);
         let in_authority = self.bytes[..start].ends_with(b"://") || self.is_password(start);
-        if !is_top || is(NOT_DOMAINS) || is_repository || in_authority || self.is_left_over(start) {
+        if !is_top || is(&NOT_DOMAINS) || is_repository || in_authority || self.is_left_over(start) {
             return at + 1;
         }
         let is_none = !self.says(Class::EMAIL, start) && self.has_flag(Hint::NOT_MAIL, start);
-        let base = if is_none || is(NOT_PUBLIC) { 10 } else { 42 };
+        let base = if is_none || is(&NOT_PUBLIC) { 10 } else { 42 };
         self.offer(Class::EMAIL, start, end, base);
         end
     }
@@ -73,15 +121,17 @@ impl View<'_> {
 
     fn local_start(&self, at: usize) -> usize {
         let mut start = at;
-        for (place, c) in self.text[..at].char_indices().rev() {
-            let is_local = match c {
-                c if c.is_ascii() => c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c),
-                c => is_letter_of_alphabet(c),
+        while let Some(&byte) = self.bytes[..start].last() {
+            let length = if byte.is_ascii() {
+                usize::from(LOCAL[usize::from(byte)])
+            } else {
+                let letter = self.text[..start].chars().next_back().filter(|c| is_letter_of_alphabet(*c));
+                letter.map_or(0, char::len_utf8)
             };
-            if !is_local || at - place > LOCAL_MAX {
+            if length == 0 || at - (start - length) > LOCAL_MAX {
                 break;
             }
-            start = place;
+            start -= length;
         }
         // What addresses may begin with by the standard mostly is punctuation of the text around them: `<a=b&to=x@y>`.
         let local = &self.bytes[start..at];
@@ -155,6 +205,6 @@ mod tests {
 
     #[test]
     fn lists_are_in_order() {
-        assert!(NOT_DOMAINS.is_sorted() && NOT_PUBLIC.is_sorted());
+        assert!(NOT_DOMAINS.is_sorted() && NOT_PUBLIC.is_sorted() && !NOT_PUBLIC.contains(&0));
     }
 }

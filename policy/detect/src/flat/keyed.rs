@@ -5,40 +5,6 @@ use crate::checks;
 use crate::class::Class;
 use crate::keys::Hint;
 
-/// Values that stand for nothing.
-const EMPTY: &[&str] = &[
-    "admin",
-    "all",
-    "anonymous",
-    "default",
-    "false",
-    "guest",
-    "n/a",
-    "na",
-    "nil",
-    "none",
-    "not available",
-    "null",
-    "redacted",
-    "root",
-    "system",
-    "test",
-    "true",
-    "unknown",
-    "undefined",
-    "unspecified",
-    "other",
-    "self",
-    "yes",
-    "no",
-    "pending",
-    "active",
-    "primary",
-    "secondary",
-    "work",
-    "home",
-];
-
 /// A value as a whole, under a name that speaks of one of these classes.
 pub(crate) fn keyed(text: &str, hint: &Hint, hits: &mut Vec<Hit>) {
     let trimmed = text.trim();
@@ -67,8 +33,25 @@ pub(crate) fn keyed(text: &str, hint: &Hint, hits: &mut Vec<Hit>) {
     }
 }
 
+/// A short text in lower case, as the words of a list are.
+fn lowered<'b>(text: &str, buffer: &'b mut [u8; 16]) -> &'b [u8] {
+    let lower = buffer.get_mut(..text.len()).unwrap_or_default();
+    lower.copy_from_slice(&text.as_bytes()[..lower.len()]);
+    lower.make_ascii_lowercase();
+    lower
+}
+
+/// Values that stand for nothing.
+#[rustfmt::skip]
 fn is_word_for_nothing(text: &str) -> bool {
-    EMPTY.iter().any(|word| word.eq_ignore_ascii_case(text))
+    matches!(
+        lowered(text, &mut [0; 16]),
+            b"admin" | b"all" | b"anonymous" | b"default" | b"false" | b"guest" | b"n/a" |
+            b"na" | b"nil" | b"none" | b"not available" | b"null" | b"redacted" | b"root" |
+            b"system" | b"test" | b"true" | b"unknown" | b"undefined" | b"unspecified" |
+            b"other" | b"self" | b"yes" | b"no" | b"pending" | b"active" | b"primary" |
+            b"secondary" | b"work" | b"home"
+    )
 }
 
 /// Letters of any script in up to seven words, as people are called.
@@ -98,48 +81,20 @@ fn is_name(text: &str) -> bool {
 }
 
 /// Ends with the form of a company.
+#[rustfmt::skip]
 fn is_company(text: &str) -> bool {
-    const FORMS: &[&str] = &[
-        "ab",
-        "ag",
-        "aps",
-        "bv",
-        "b.v",
-        "co",
-        "corp",
-        "corporation",
-        "company",
-        "gmbh",
-        "inc",
-        "kg",
-        "limited",
-        "llc",
-        "llp",
-        "ltd",
-        "ltda",
-        "nv",
-        "n.v",
-        "ohg",
-        "oy",
-        "oyj",
-        "plc",
-        "pte",
-        "pty",
-        "s.a",
-        "s.l",
-        "s.p.a",
-        "s.r.l",
-        "sa",
-        "sarl",
-        "sas",
-        "se",
-        "spa",
-        "srl",
-        "ug",
-    ];
     let last = text.trim_end_matches('.').rsplit([' ', ',']).next().unwrap_or_default();
-    last.len() < text.len() && FORMS.iter().any(|form| form.eq_ignore_ascii_case(last))
-        || ["株式会社", "有限会社", "公司", "주식회사", "(株)"].iter().any(|form| text.contains(form))
+    let has_form = last.len() < text.len()
+        && matches!(
+            lowered(last, &mut [0; 16]),
+            b"ab" | b"ag" | b"aps" | b"bv" | b"b.v" | b"co" | b"corp" | b"corporation" |
+            b"company" | b"gmbh" | b"inc" | b"kg" | b"limited" | b"llc" | b"llp" | b"ltd" |
+            b"ltda" | b"nv" | b"n.v" | b"ohg" | b"oy" | b"oyj" | b"plc" | b"pte" | b"pty" |
+            b"s.a" | b"s.l" | b"s.p.a" | b"s.r.l" | b"sa" | b"sarl" | b"sas" | b"se" |
+            b"spa" | b"srl" | b"ug"
+        );
+    let has_sign = || ["株式会社", "有限会社", "公司", "주식회사", "(株)"].iter().any(|form| text.contains(form));
+    has_form || !text.is_ascii() && has_sign()
 }
 
 /// Something with letters and a number or several words, that is no address of another kind.

@@ -106,17 +106,40 @@ static TOKENS: &[Token] = &[
     provider("cfut_", Body::Url, 40, 60),
 ];
 
-/// The first two bytes of prefixes, as a bit set of their low six bits each: most words fail here.
-static FIRST_TWO: [u64; 64] = {
-    let mut table = [0_u64; 64];
+/// Tokens by the low six bits of the first two bytes of their prefix: the number behind the first of them, 0 for none.
+/// Most words end here.
+static FIRST: [[u8; 64]; 64] = {
+    let mut table = [[0_u8; 64]; 64];
+    let mut at = TOKENS.len();
+    while at > 0 {
+        let bytes = TOKENS[at - 1].prefix.as_bytes();
+        table[(bytes[0] & 63) as usize][(bytes[1] & 63) as usize] = at as u8;
+        at -= 1;
+    }
+    table
+};
+
+/// For each token the number behind the next one whose prefix begins with the same bits, 0 for none.
+static NEXT: [u8; TOKENS.len()] = {
+    let mut table = [0_u8; TOKENS.len()];
     let mut at = 0;
     while at < TOKENS.len() {
-        let bytes = TOKENS[at].prefix.as_bytes();
-        table[(bytes[0] & 63) as usize] |= 1 << (bytes[1] & 63);
+        let here = TOKENS[at].prefix.as_bytes();
+        let mut other = TOKENS.len();
+        while other > at + 1 {
+            let bytes = TOKENS[other - 1].prefix.as_bytes();
+            if bytes[0] & 63 == here[0] & 63 && bytes[1] & 63 == here[1] & 63 {
+                table[at] = other as u8;
+            }
+            other -= 1;
+        }
         at += 1;
     }
     table
 };
+
+// INVARIANT: the number behind every token fits a byte.
+const _: () = assert!(TOKENS.len() < u8::MAX as usize);
 
 /// The shortest token.
 const TOKEN_BYTES_MIN: usize = 24;
@@ -137,9 +160,9 @@ impl View<'_> {
         if first == b'e' && bytes.starts_with(b"eyJ") {
             return self.jwt(word);
         }
-        let may = FIRST_TWO[(first & 63) as usize] >> (second & 63) & 1 == 1;
-        if may && self.bytes.len() - word.start >= TOKEN_BYTES_MIN {
-            let after = self.token(word);
+        let first = FIRST[(first & 63) as usize][(second & 63) as usize];
+        if first != 0 && self.bytes.len() - word.start >= TOKEN_BYTES_MIN {
+            let after = self.token(word, first);
             if after > word.start {
                 return after;
             }
@@ -150,17 +173,20 @@ impl View<'_> {
         word.start
     }
 
-    fn token(&mut self, word: Word<'_>) -> usize {
+    /// `first` is the number behind the first token that may begin so.
+    fn token(&mut self, word: Word<'_>, first: u8) -> usize {
         let rest = &self.bytes[word.start..];
         // A token is no part of a longer name.
         if matches!(self.byte_before(word.start), Some(b'_' | b'-')) {
             return word.start;
         }
-        let starts = |token: &&Token| {
-            let prefix = token.prefix.as_bytes();
-            rest[..2] == prefix[..2] && rest.starts_with(prefix)
-        };
-        for token in TOKENS.iter().filter(starts) {
+        let mut number = usize::from(first);
+        while number > 0 {
+            let token = &TOKENS[number - 1];
+            number = usize::from(NEXT[number - 1]);
+            if !rest.starts_with(token.prefix.as_bytes()) {
+                continue;
+            }
             let body = &rest[token.prefix.len()..];
             let length = body.iter().take(token.max + 1).take_while(|byte| token.body.allows(**byte)).count();
             let body = &body[..length];

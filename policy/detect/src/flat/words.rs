@@ -15,12 +15,18 @@ pub(super) fn dni_letter(number: u32) -> u8 {
 /// Digits of ASCII bytes; `None` where another byte is among them.
 fn digits<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     let bytes: &[u8; N] = bytes.try_into().ok()?;
-    bytes.iter().all(u8::is_ascii_digit).then(|| bytes.map(|byte| byte - b'0'))
+    if !bytes.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let mut digits = *bytes;
+    digits.iter_mut().for_each(|digit| *digit -= b'0');
+    Some(digits)
 }
 
 fn upper<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
-    let bytes: &[u8; N] = bytes.try_into().ok()?;
-    Some(bytes.map(|byte| byte.to_ascii_uppercase()))
+    let mut upper: [u8; N] = bytes.try_into().ok()?;
+    upper.make_ascii_uppercase();
+    Some(upper)
 }
 
 impl View<'_> {

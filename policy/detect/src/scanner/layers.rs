@@ -8,6 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::{Asked, Scanner, Value};
 use crate::finding::ScanError;
+use crate::flat;
 use crate::keys::Hint;
 
 /// Capacity of a buffer that is kept for the next text.
@@ -154,14 +155,17 @@ impl Scanner {
     /// Decodes runs of base64 that give readable text.
     pub(super) fn base64_inside(&mut self, value: Value<'_>, asked: Asked) -> Result<(), ScanError> {
         let bytes = value.text.as_bytes();
-        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
+        // A run begins at `at` or later; what may stand before it was looked at.
         let mut at = 0;
-        while at < bytes.len() {
-            let length = bytes[at..].iter().take_while(|byte| is_part(**byte)).count();
-            if length < BASE64_MIN {
-                at += length + 1;
+        while let Some(head) = bytes.get(at..at + BASE64_MIN) {
+            // Backwards, so that what is too short to be looked at is passed in one step.
+            if let Some(other) = head.iter().rposition(|byte| !is_base64(*byte)) {
+                at += other + 1;
                 continue;
             }
+            let behind = &bytes[at + BASE64_MIN..];
+            let length =
+                BASE64_MIN + behind.iter().position(|byte| !is_base64(*byte)).unwrap_or(behind.len());
             let padding = bytes[at + length..].iter().take(2).take_while(|byte| **byte == b'=').count();
             let run = at..at + length + padding;
             at = run.end + 1;
@@ -178,9 +182,7 @@ impl Scanner {
             if encoded.iter().any(|byte| matches!(byte, b'-' | b'_')) { &BASE64_URL } else { &BASE64 };
         // Random text fails within the first few bytes.
         let mut head = [0; 9];
-        if engine.decode_slice(&encoded[..12], &mut head).is_err()
-            || !head.iter().all(|byte| is_readable(*byte))
-        {
+        if engine.decode_slice(&encoded[..BASE64_MIN], &mut head).is_err() || !may_go_on(&head) {
             return Ok(());
         }
         self.spend(encoded.len())?;
@@ -194,16 +196,24 @@ impl Scanner {
     }
 }
 
+fn is_base64(byte: u8) -> bool {
+    flat::marks(byte) & flat::ALNUM != 0 || matches!(byte, b'+' | b'/' | b'-' | b'_')
+}
+
 /// Whether base64 of readable text can look like this: it has capitals and something else, and is no hexadecimal
 /// number.
 fn may_be_text(run: &[u8]) -> bool {
-    let (mut capital, mut other, mut beyond_hex) = (false, false, false);
-    for byte in run {
-        capital |= byte.is_ascii_uppercase();
-        other |= byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        beyond_hex |= !byte.is_ascii_hexdigit();
-    }
-    capital && other && beyond_hex
+    let (any, every) = run.iter().fold((0, u8::MAX), |(any, every), byte| {
+        let marks = flat::marks(*byte);
+        (any | marks, every & marks)
+    });
+    any & flat::UPPER != 0 && any & (flat::LOWER | flat::DIGIT) != 0 && every & flat::HEX == 0
+}
+
+/// Whether readable text can begin so; a character may be cut at the end.
+fn may_go_on(head: &[u8]) -> bool {
+    let is_text = std::str::from_utf8(head).map_or_else(|error| error.error_len().is_none(), |_| true);
+    is_text && head.iter().all(|byte| is_readable(*byte))
 }
 
 fn is_readable(byte: u8) -> bool {

@@ -1,6 +1,7 @@
 //! From text to nodes. One loop with the open containers on a stack of its own, so depth costs no call frames.
 
 use super::{Kind, Node, Tape, unescape};
+use crate::block::{BLOCK, Block};
 
 /// Deeper text is an error: protection cannot be claimed for what was not looked at (POLICY §5).
 pub const DEPTH_MAX: usize = 64;
@@ -61,6 +62,7 @@ struct Parser<'t, 'n> {
     depth: usize,
 }
 
+// Every step is inlined into `document`, so that the place in the text stays in a register from token to token.
 impl Parser<'_, '_> {
     fn document(&mut self) -> Result<(), ParseError> {
         self.space();
@@ -75,11 +77,12 @@ impl Parser<'_, '_> {
             }
         }
         self.space();
-        if self.at == self.bytes.len() { Ok(()) } else { Err(self.expected("the end")) }
+        if self.at == self.bytes.len() { Ok(()) } else { expected("the end", self.at) }
     }
 
     /// Reads members of the object `open` until one of them opens a container, which becomes `open`, or the object
     /// ends, and what it stands in becomes `open`. `false` after the end of the root.
+    #[inline(always)]
     fn in_object(&mut self, open: &mut u32) -> Result<bool, ParseError> {
         let object = *open;
         // Where the object has members, we come back to it after one of them.
@@ -87,23 +90,24 @@ impl Parser<'_, '_> {
         loop {
             self.space();
             match self.peek() {
-                Some(b'}') => return Ok(self.close(open)),
                 Some(b',') if !is_first => {
                     self.at += 1;
                     self.space();
                 }
+                Some(b'}') => return Ok(self.close(open)),
                 _ if is_first => {}
-                _ => return Err(self.expected("`,` or `}`")),
+                _ => return expected("`,` or `}`", self.at),
             }
             is_first = false;
             if self.peek() != Some(b'"') {
-                return Err(self.expected("the name of a member"));
+                return expected("the name of a member", self.at);
             }
             let key = self.index();
-            self.string(Kind::Key, object)?;
+            // Two further is the next key where the value has nothing below it; otherwise its end says.
+            self.string(Kind::Key, object, key + 2)?;
             self.space();
             if self.peek() != Some(b':') {
-                return Err(self.expected("`:`"));
+                return expected("`:`", self.at);
             }
             self.at += 1;
             self.space();
@@ -111,23 +115,23 @@ impl Parser<'_, '_> {
                 *open = key + 1;
                 return Ok(true);
             }
-            self.nodes[key as usize].next = self.index();
         }
     }
 
+    #[inline(always)]
     fn in_array(&mut self, open: &mut u32) -> Result<bool, ParseError> {
         let array = *open;
         let mut is_first = self.nodes.len() == array as usize + 1;
         loop {
             self.space();
             match self.peek() {
-                Some(b']') => return Ok(self.close(open)),
                 Some(b',') if !is_first => {
                     self.at += 1;
                     self.space();
                 }
+                Some(b']') => return Ok(self.close(open)),
                 _ if is_first => {}
-                _ => return Err(self.expected("`,` or `]`")),
+                _ => return expected("`,` or `]`", self.at),
             }
             is_first = false;
             let element = self.index();
@@ -139,6 +143,7 @@ impl Parser<'_, '_> {
     }
 
     /// Ends the container at its last byte; `open` becomes the one around it.
+    #[inline(always)]
     fn close(&mut self, open: &mut u32) -> bool {
         self.at += 1;
         self.depth -= 1;
@@ -162,20 +167,22 @@ impl Parser<'_, '_> {
     }
 
     /// Reads a value whole, or only the bracket that opens it, then `true`.
+    #[inline(always)]
     fn value(&mut self, parent: u32) -> Result<bool, ParseError> {
         match self.peek() {
-            Some(b'"') => self.string(Kind::String, parent)?,
+            Some(b'"') => self.string(Kind::String, parent, self.index() + 1)?,
             Some(b'{') => return self.open(Kind::Object, parent),
             Some(b'[') => return self.open(Kind::Array, parent),
             Some(b'-' | b'0'..=b'9') => self.number(parent)?,
             Some(b't') => self.word(b"true", Kind::True, parent)?,
             Some(b'f') => self.word(b"false", Kind::False, parent)?,
             Some(b'n') => self.word(b"null", Kind::Null, parent)?,
-            _ => return Err(self.expected("a value")),
+            _ => return expected("a value", self.at),
         }
         Ok(false)
     }
 
+    #[inline(always)]
     fn open(&mut self, kind: Kind, parent: u32) -> Result<bool, ParseError> {
         if self.depth == DEPTH_MAX {
             return Err(ParseError::Depth { at: self.at as u32 });
@@ -183,20 +190,22 @@ impl Parser<'_, '_> {
         self.depth += 1;
         let start = self.at;
         self.at += 1;
-        self.push(kind, start, parent, false);
+        self.push(kind, start, parent);
         Ok(true)
     }
 
+    #[inline(always)]
     fn word(&mut self, word: &'static [u8], kind: Kind, parent: u32) -> Result<(), ParseError> {
         let start = self.at;
         if !self.bytes[start..].starts_with(word) {
-            return Err(self.expected("a value"));
+            return expected("a value", start);
         }
         self.at += word.len();
-        self.push(kind, start, parent, false);
+        self.push(kind, start, parent);
         Ok(())
     }
 
+    #[inline(always)]
     fn number(&mut self, parent: u32) -> Result<(), ParseError> {
         let start = self.at;
         if self.peek() == Some(b'-') {
@@ -218,90 +227,95 @@ impl Parser<'_, '_> {
             }
             self.digits()?;
         }
-        self.push(Kind::Number, start, parent, false);
+        self.push(Kind::Number, start, parent);
         Ok(())
     }
 
     /// One digit or more.
+    #[inline(always)]
     fn digits(&mut self) -> Result<(), ParseError> {
-        let count = self.bytes[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        self.at += count;
-        if count == 0 { Err(self.expected("a digit")) } else { Ok(()) }
-    }
-
-    fn string(&mut self, kind: Kind, parent: u32) -> Result<(), ParseError> {
         let start = self.at;
-        self.at += 1;
-        let mut escaped = false;
-        loop {
-            self.at += plain_length(&self.bytes[self.at..]);
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    self.push(kind, start, parent, escaped);
-                    return Ok(());
-                }
-                Some(b'\\') => {
-                    escaped = true;
-                    let at = self.at as u32;
-                    let (_, length) =
-                        unescape::escape(&self.bytes[self.at..]).map_err(|fault| match fault {
-                            unescape::Fault::Invalid => ParseError::Escape { at },
-                            unescape::Fault::LoneSurrogate => ParseError::LoneSurrogate { at },
-                        })?;
-                    self.at += length;
-                }
-                Some(_) => return Err(ParseError::Control { at: self.at as u32 }),
-                None => return Err(self.expected("`\"`")),
-            }
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
         }
+        if self.at == start { expected("a digit", start) } else { Ok(()) }
     }
 
-    fn push(&mut self, kind: Kind, start: usize, parent: u32, escaped: bool) {
-        let next = self.index() + 1;
-        self.nodes.push(Node { start: start as u32, end: self.at as u32, next, parent, kind, escaped });
+    #[inline(always)]
+    fn string(&mut self, kind: Kind, parent: u32, next: u32) -> Result<(), ParseError> {
+        let start = self.at;
+        self.at = stop_of_string(self.bytes, start + 1);
+        let escaped = self.peek() != Some(b'"');
+        if escaped {
+            self.at = end_of_escaped(self.bytes, self.at)?;
+        }
+        self.at += 1;
+        let (start, end) = (start as u32, self.at as u32);
+        self.nodes.push(Node { start, end, next, parent, kind, escaped });
+        Ok(())
     }
 
+    #[inline(always)]
+    fn push(&mut self, kind: Kind, start: usize, parent: u32) {
+        let (next, end) = (self.index() + 1, self.at as u32);
+        self.nodes.push(Node { start: start as u32, end, next, parent, kind, escaped: false });
+    }
+
+    #[inline(always)]
     fn index(&self) -> u32 {
         self.nodes.len() as u32
     }
 
+    #[inline(always)]
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
-    #[inline]
+    #[inline(always)]
     fn space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
         }
     }
+}
 
-    fn expected(&self, expected: &'static str) -> ParseError {
-        ParseError::Expected { expected, at: self.at as u32 }
+/// The closing quote of a string that goes on at `at`, where its first escape or something wrong is.
+#[inline(never)]
+fn end_of_escaped(bytes: &[u8], mut at: usize) -> Result<usize, ParseError> {
+    loop {
+        let place = at as u32;
+        match bytes.get(at) {
+            Some(b'"') => return Ok(at),
+            Some(b'\\') => {
+                let (_, length) = unescape::escape(&bytes[at..]).map_err(|fault| match fault {
+                    unescape::Fault::Invalid => ParseError::Escape { at: place },
+                    unescape::Fault::LoneSurrogate => ParseError::LoneSurrogate { at: place },
+                })?;
+                at = stop_of_string(bytes, at + length);
+            }
+            Some(_) => return Err(ParseError::Control { at: place }),
+            None => return expected("`\"`", at),
+        }
     }
 }
 
-/// How many bytes come before the first quote, backslash or control character: eight at a time, by the carries of a
-/// subtraction ("Bit Twiddling Hacks", determine if a word has a byte less than n). A false alarm can only stand
-/// above a true one, and the lowest is taken.
-#[inline]
-fn plain_length(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = ONES << 7;
-    let mut at = 0;
-    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ (ONES * b'"' as u64);
-        let backslash = word ^ (ONES * b'\\' as u64);
-        let stops = (quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash)
-            | (word.wrapping_sub(ONES * 0x20) & !word);
-        let stops = stops & HIGHS;
+#[cold]
+fn expected<T>(expected: &'static str, at: usize) -> Result<T, ParseError> {
+    Err(ParseError::Expected { expected, at: at as u32 })
+}
+
+/// The first quote, backslash or control character from `at` on, or the end of the bytes.
+#[inline(always)]
+fn stop_of_string(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(block) = Block::at(bytes, at) {
+        let stops = block.stops_of_string();
         if stops != 0 {
-            return at + (stops.trailing_zeros() / 8) as usize;
+            return at + stops.trailing_zeros() as usize;
         }
-        at += 8;
+        at += BLOCK;
     }
-    at + bytes[at..].iter().take_while(|&&byte| byte >= 0x20 && byte != b'"' && byte != b'\\').count()
+    while bytes.get(at).is_some_and(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        at += 1;
+    }
+    at
 }

@@ -104,7 +104,8 @@ impl View<'_> {
     /// An account number that begins with this word, together or in groups; its end.
     pub(super) fn iban(&mut self, word: Word<'_>) -> Option<usize> {
         let country = [word.bytes[0].to_ascii_uppercase(), word.bytes[1].to_ascii_uppercase()];
-        let at = COUNTRIES.binary_search_by(|(code, _)| (*code).cmp(&country)).ok()?;
+        let country = u16::from_be_bytes(country);
+        let at = COUNTRIES.binary_search_by_key(&country, |(code, _)| u16::from_be_bytes(**code)).ok()?;
         let structure = COUNTRIES[at].1;
         let wanted = 4 + length(structure);
         let mut compact = [0; LENGTH_MAX];

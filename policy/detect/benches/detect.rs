@@ -1,4 +1,7 @@
 //! Bytes a second on one core: ordinary events without findings, and events in which most values are some.
+//!
+//! Targets, the tape included: 500 MB/s on clean events, 150 MB/s on dense ones. The tape alone is there to tell what
+//! looking costs beside reading.
 
 use std::hint::black_box;
 
