@@ -143,7 +143,7 @@ impl Findings {
 }
 
 fn needs(shape: &Shape) -> Needs {
-    Needs { durable: shape.is_durable(), policies: shape.policies }
+    Needs { durable: shape.is_durable(), attributes: shape.attributes, policies: shape.policies }
 }
 
 struct Comparison<'a> {

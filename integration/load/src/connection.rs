@@ -64,7 +64,11 @@ impl Connection {
 
     /// Sends a request and waits until the server has answered it.
     pub(crate) fn ask(&mut self, request: &[u8]) -> Result<()> {
-        let deadline = Instant::now() + OPEN_WITHIN;
+        self.ask_within(request, Instant::now() + OPEN_WITHIN)
+    }
+
+    /// The same, for requests that a server may think about.
+    pub(crate) fn ask_within(&mut self, request: &[u8], deadline: Instant) -> Result<()> {
         self.send_all(request, deadline)?;
         loop {
             match self.next()?.map(|(arrival, _)| arrival) {
@@ -72,7 +76,7 @@ impl Connection {
                 Some(Arrival::Refused(reason)) => bail!("refused: {reason}"),
                 Some(Arrival::Ping) => self.send_all(self.protocol.pong(), deadline)?,
                 Some(_) => {}
-                None if Instant::now() > deadline => bail!("no answer within {OPEN_WITHIN:?}"),
+                None if Instant::now() > deadline => bail!("no answer in time"),
                 None if self.fill()? == 0 => self.wait(false, Duration::from_millis(50))?,
                 None => {}
             }

@@ -8,7 +8,9 @@ mod certificates;
 mod compare;
 mod connection;
 mod disk;
+mod failover;
 mod host;
+mod interest;
 mod payload;
 mod process;
 mod report;
@@ -60,6 +62,8 @@ fn work(arguments: &Arguments) -> Result<ExitCode> {
     }
     match &arguments.command {
         Command::Compare(arguments) => arguments.work(&interrupt),
+        Command::Failover(arguments) => arguments.work(&interrupt),
+        Command::Interest(arguments) => arguments.work(&interrupt),
         Command::Spin => {
             process::spin();
             Ok(ExitCode::SUCCESS)

@@ -17,6 +17,8 @@ use crate::process::Server;
 use crate::shapes::Policies;
 use crate::wire::Protocol;
 
+pub(crate) use meshbridge::{Diamond, start_diamond};
+
 /// Topic of events that are kept in memory only.
 pub(crate) const FAST_TOPIC: &str = "bench.fast.events";
 /// Topic of events that are on disk before the publisher is answered.
@@ -34,7 +36,7 @@ pub(crate) struct System {
     #[serde(skip)]
     pub(crate) kind: Kind,
     #[serde(skip)]
-    program: PathBuf,
+    pub(crate) program: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub(crate) enum Kind {
 /// What carries the link between two bridges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
+    /// The binary knows no other.
+    OnlyQuic,
     Quic,
     Tcp,
 }
@@ -62,6 +66,8 @@ pub(crate) enum Transport {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Needs {
     pub(crate) durable: bool,
+    /// Headers beside the payload.
+    pub(crate) attributes: bool,
     pub(crate) policies: Policies,
 }
 
@@ -109,6 +115,7 @@ impl System {
                 Some("JetStream before 2.10 has no setting that writes each event through to the disk")
             }
             _ if needs.policies != Policies::Off => Some("has no such policies"),
+            Kind::Mosquitto { .. } if needs.attributes => Some("MQTT 3.1.1 has no headers"),
             _ => None,
         }
     }
@@ -152,9 +159,10 @@ pub(crate) fn find(programs: &Programs) -> (Vec<System>, Vec<Skipped>) {
         Some(program) => {
             let version = first_line(&program.to_string_lossy(), &["--version"]);
             let can = meshbridge::abilities(program);
+            let quic = if can.transports { Transport::Quic } else { Transport::OnlyQuic };
             let links = [
-                ("meshbridge-quic", "QUIC", Transport::Quic, true),
-                ("meshbridge-tcp", "TCP+TLS", Transport::Tcp, can.tcp),
+                ("meshbridge-quic", "QUIC", quic, true),
+                ("meshbridge-tcp", "TCP+TLS", Transport::Tcp, can.transports),
             ];
             for (id, name, transport, there) in links {
                 let title = format!("Meshbridge, {name}");

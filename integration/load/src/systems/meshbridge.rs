@@ -1,5 +1,6 @@
 //! Meshbridge: one bridge in each of two zones, A dials B. Clients speak NATS to both.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,11 +10,13 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::{Needs, Pair, Place, Transport, cleartext};
+use crate::connection::Target;
 use crate::process::{Server, free_address};
 use crate::shapes::Policies;
 use crate::wire::Protocol;
 
 const FEDERATION: &str = include_str!("../../federation/federation.yaml");
+const DIAMOND: &str = include_str!("../../federation/diamond.yaml");
 const DELIVERY: &str = include_str!("../../federation/common/delivery.yaml");
 const OPEN: &str = include_str!("../../federation/open/10-open.yaml");
 const RULES: &str = include_str!("../../federation/rules/20-rules.yaml");
@@ -23,7 +26,8 @@ const REDACTION: &str = include_str!("../../federation/redaction/30-redaction.ya
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Abilities {
     pub(super) nats_listener: bool,
-    pub(super) tcp: bool,
+    /// Links can be told what to run over; without that they run over QUIC.
+    pub(super) transports: bool,
 }
 
 /// Asks a binary for the schema of its configuration.
@@ -36,39 +40,92 @@ pub(super) fn abilities(program: &Path) -> Abilities {
     let spec = &schema["properties"]["spec"]["properties"];
     Abilities {
         nats_listener: spec["listeners"]["properties"]["nats"].is_object(),
-        tcp: spec["peers"]["items"]["properties"]["transport"].is_object(),
+        transports: spec["peers"]["items"]["properties"]["transport"].is_object(),
     }
 }
 
 pub(super) fn start(program: &Path, transport: Transport, needs: Needs, place: Place<'_>) -> Result<Pair> {
-    let directory = place.directory;
-    make_certificates(program, directory)?;
-    let addresses = [(); 2].map(|()| Addresses::free());
-    let [a, b] = addresses;
-    let (a, b) = (a?, b?);
-    write(directory, "b-1", "b", &b, "", needs.policies)?;
-    let transport = match transport {
-        Transport::Quic => "",
-        Transport::Tcp => ", transport: tcp",
-    };
-    let peers = format!("{{bridge: b-1, address: \"{}\"{transport}}}", b.peer);
-    write(directory, "a-1", "a", &a, &peers, needs.policies)?;
-    let run = |name: &str, addresses: &Addresses| -> Result<Server> {
-        let config = directory.join(name).join("bridge.yaml");
-        let arguments = ["run", "--config", &config.to_string_lossy()];
-        let mut server = Server::start(name, program, &arguments, directory)?;
-        server.wait_for(addresses.nats, place.interrupt)?;
-        Ok(server)
-    };
-    let server_b = run("b-1", &b)?;
-    let server_a = run("a-1", &a)?;
+    let dials = [("b", &[][..]), ("a", &["b"][..])];
+    let mut bridges = start_all(program, FEDERATION, &dials, transport, needs.policies, place)?;
+    let (a, b) = (bridges.remove("a").context("a")?, bridges.remove("b").context("b")?);
     Ok(Pair {
-        publish_at: cleartext(a.nats, Protocol::Nats),
-        subscribe_at: cleartext(b.nats, Protocol::Nats),
-        servers: vec![server_a, server_b],
+        publish_at: cleartext(a.addresses.nats, Protocol::Nats),
+        subscribe_at: cleartext(b.addresses.nats, Protocol::Nats),
+        servers: vec![a.server, b.server],
     })
 }
 
+/// Four bridges with two paths between A and B.
+#[derive(Debug)]
+pub(crate) struct Diamond {
+    pub(crate) publish_at: Target,
+    pub(crate) subscribe_at: Target,
+    pub(crate) admin: SocketAddr,
+    /// The bridges between, by id.
+    pub(crate) carriers: BTreeMap<String, Server>,
+    // Held for their Drop.
+    _ends: [Server; 2],
+}
+
+pub(crate) fn start_diamond(program: &Path, transport: Transport, place: Place<'_>) -> Result<Diamond> {
+    let dials = [("b", &[][..]), ("x", &["b"][..]), ("y", &["b"][..]), ("a", &["x", "y"][..])];
+    let mut bridges = start_all(program, DIAMOND, &dials, transport, Policies::Off, place)?;
+    let (a, b) = (bridges.remove("a").context("a")?, bridges.remove("b").context("b")?);
+    Ok(Diamond {
+        publish_at: cleartext(a.addresses.nats, Protocol::Nats),
+        subscribe_at: cleartext(b.addresses.nats, Protocol::Nats),
+        admin: a.addresses.admin,
+        carriers: bridges.into_iter().map(|(zone, bridge)| (format!("{zone}-1"), bridge.server)).collect(),
+        _ends: [a.server, b.server],
+    })
+}
+
+struct Bridge {
+    server: Server,
+    addresses: Addresses,
+}
+
+/// One bridge for each zone, by its name; who is dialled stands before who dials.
+fn start_all(
+    program: &Path,
+    federation: &str,
+    dials: &[(&str, &[&str])],
+    transport: Transport,
+    policies: Policies,
+    place: Place<'_>,
+) -> Result<BTreeMap<String, Bridge>> {
+    fs::create_dir_all(place.directory)?;
+    let zones: Vec<&str> = dials.iter().map(|(zone, _)| *zone).collect();
+    make_certificates(program, place.directory, &zones)?;
+    let mut bridges: BTreeMap<String, Bridge> = BTreeMap::new();
+    for (zone, dialled) in dials {
+        let peers = dialled.iter().map(|peer| {
+            let address = bridges[*peer].addresses.peer;
+            format!("{{bridge: {peer}-1, address: \"{address}\"{}}}", dial_over(transport))
+        });
+        let peers = peers.collect::<Vec<_>>().join(", ");
+        let addresses = Addresses::free()?;
+        let base = place.directory.join(format!("{zone}-1"));
+        write(&base, zone, federation, &addresses, &peers, policies)?;
+        let config = base.join("bridge.yaml");
+        let arguments = ["run", "--config", &config.to_string_lossy()];
+        let mut server = Server::start(&format!("{zone}-1"), program, &arguments, place.directory)?;
+        server.wait_for(addresses.nats, place.interrupt)?;
+        bridges.insert((*zone).to_owned(), Bridge { server, addresses });
+    }
+    Ok(bridges)
+}
+
+/// The words in a peer's entry.
+fn dial_over(transport: Transport) -> &'static str {
+    match transport {
+        Transport::OnlyQuic => "",
+        Transport::Quic => ", transport: quic",
+        Transport::Tcp => ", transport: tcp",
+    }
+}
+
+#[derive(Debug)]
 struct Addresses {
     peer: SocketAddr,
     nats: SocketAddr,
@@ -81,7 +138,7 @@ impl Addresses {
     }
 }
 
-fn make_certificates(program: &Path, directory: &Path) -> Result<()> {
+fn make_certificates(program: &Path, directory: &Path, zones: &[&str]) -> Result<()> {
     let ca = directory.join("ca");
     let run = |arguments: &[&str]| -> Result<()> {
         let output = Command::new(program).arg("cert").args(arguments).output()?;
@@ -89,7 +146,7 @@ fn make_certificates(program: &Path, directory: &Path) -> Result<()> {
         Ok(())
     };
     run(&["init", "--federation", "bench", "--out", &ca.to_string_lossy()])?;
-    for zone in ["a", "b"] {
+    for zone in zones {
         let bridge = format!("{zone}-1");
         let out = directory.join(&bridge).join("tls");
         run(&[
@@ -113,17 +170,16 @@ fn make_certificates(program: &Path, directory: &Path) -> Result<()> {
 
 /// Writes what `meshbridge run` needs for one bridge.
 fn write(
-    directory: &Path,
-    bridge: &str,
+    base: &Path,
     zone: &str,
+    federation: &str,
     addresses: &Addresses,
     peers: &str,
     policies: Policies,
 ) -> Result<()> {
-    let base = directory.join(bridge);
     let documents = base.join("policies");
     fs::create_dir_all(&documents)?;
-    fs::write(base.join("federation.yaml"), FEDERATION)?;
+    fs::write(base.join("federation.yaml"), federation)?;
     fs::write(documents.join("delivery.yaml"), DELIVERY)?;
     let chosen: &[(&str, &str)] = match policies {
         Policies::Off => &[("10-open.yaml", OPEN)],
@@ -137,7 +193,7 @@ fn write(
     let text = format!(
         "apiVersion: meshbridge/v1
 kind: Bridge
-metadata: {{name: {bridge}}}
+metadata: {{name: {zone}-1}}
 spec:
   zone: {zone}
   federation: federation.yaml

@@ -141,7 +141,7 @@ impl Work<'_> {
             if answered + unacknowledged < sent + enough {
                 self.connection.wait(false, Duration::from_millis(1))?;
             } else {
-                self.shared.wait_for(sent + enough - window);
+                self.shared.wait_for((sent + enough).saturating_sub(window));
             }
             self.read()?;
         }

@@ -33,6 +33,8 @@ pub(crate) struct Received {
     pub(crate) unedited: u64,
     /// Nanoseconds from the write of an event to its reading, while measuring.
     pub(crate) latency: Histogram<u64>,
+    /// Longest time without a new event while measuring, in nanoseconds.
+    pub(crate) longest_gap: u64,
 }
 
 impl Subscriber<'_> {
@@ -55,13 +57,18 @@ impl Subscriber<'_> {
         let mut latency = histogram();
         let mut replies = Vec::new();
         let mut unedited = 0;
+        let (mut longest_gap, mut last_event) = (0, None);
         while !shared.is_abandoned() && !sequences.is_complete(shared.end.load(Ordering::Acquire)) {
             if connection.fill()? == 0 {
+                if let Some(last) = last_event.filter(|_| shared.is_measuring.load(Ordering::Relaxed)) {
+                    longest_gap = longest_gap.max(shared.now().saturating_sub(last));
+                }
                 connection.wait(false, Duration::from_millis(20))?;
                 continue;
             }
             let now = shared.now();
             let measuring = shared.is_measuring.load(Ordering::Relaxed);
+            let before = sequences.next();
             let mut unspoken = 0;
             while let Some((arrival, bytes)) = connection.next()? {
                 match arrival {
@@ -93,6 +100,12 @@ impl Subscriber<'_> {
                     Arrival::Taken | Arrival::Answered | Arrival::Nothing => {}
                 }
             }
+            if sequences.next() > before {
+                if let Some(last) = last_event.filter(|_| measuring) {
+                    longest_gap = longest_gap.max(now.saturating_sub(last));
+                }
+                last_event = Some(now);
+            }
             if unspoken > 0 {
                 shared.advance(self.lane, sequences.next());
             }
@@ -101,7 +114,7 @@ impl Subscriber<'_> {
                 replies.clear();
             }
         }
-        Ok(Received { verdict: sequences.verdict(shared.sent()), unedited, latency })
+        Ok(Received { verdict: sequences.verdict(shared.sent()), unedited, latency, longest_gap })
     }
 
     fn is_unedited(&self, payload: &[u8]) -> bool {
