@@ -61,6 +61,9 @@ pub(crate) struct CompareArguments {
     /// Keep processors awake in every run, not only in those that compare latency both ways
     #[arg(long)]
     keep_awake: bool,
+    /// Publishers and subscribers speak TLS to the servers too, and show certificates
+    #[arg(long)]
+    client_tls: bool,
     /// Write the results to this file as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -203,6 +206,7 @@ impl CompareArguments {
             directory: directory.path().to_owned(),
             within: Duration::from_secs(u64::from(self.minutes) * 60),
             keep_awake: self.keep_awake,
+            client_tls: self.client_tls,
         };
         let findings = compare(task, interrupt)?;
         let report = report::Report::new(&findings, &self.place.commit)?;

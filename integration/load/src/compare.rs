@@ -69,6 +69,8 @@ pub(crate) struct Task {
     pub(crate) within: Duration,
     /// Processors are kept awake in all runs, not only in those that ask for it.
     pub(crate) keep_awake: bool,
+    /// Clients speak TLS to the servers, and show certificates.
+    pub(crate) client_tls: bool,
 }
 
 /// Compares. A run that fails is part of the findings; an error is what keeps everything from being measured.
@@ -101,6 +103,7 @@ pub(crate) fn compare(task: Task, interrupt: &Interrupt) -> Result<Findings> {
         certificates,
         deadline: begin + task.within,
         keep_awake: task.keep_awake,
+        client_tls: task.client_tls,
         interrupt,
         runs: 0,
     };
@@ -152,6 +155,7 @@ struct Comparison<'a> {
     certificates: PathBuf,
     deadline: Instant,
     keep_awake: bool,
+    client_tls: bool,
     interrupt: &'a Interrupt,
     runs: usize,
 }
@@ -222,7 +226,12 @@ impl Comparison<'_> {
     }
 
     fn one_run(&self, system: &System, shape: &Shape, directory: &Path) -> Result<Round> {
-        let place = Place { directory, certificates: &self.certificates, interrupt: self.interrupt };
+        let place = Place {
+            directory,
+            certificates: &self.certificates,
+            client_tls: self.client_tls,
+            interrupt: self.interrupt,
+        };
         let pair = system.start(needs(shape), place)?;
         self.interrupt.sleep(Duration::from_millis(200))?;
         let pids = pair.pids();
@@ -247,6 +256,7 @@ impl Comparison<'_> {
             pace: shape.pace(),
             warm_up: self.findings.effort.warm_up,
             measure: self.findings.effort.measure * if is_latency { 2 } else { 1 },
+            whole: shape.is_durable(),
             servers: pids,
             forbidden: (shape.policies == Policies::Redaction).then_some(PERSONAL),
         };

@@ -17,6 +17,8 @@ use crate::wire::{Arrival, Protocol};
 
 /// What is read in one call, and the largest message with room to spare.
 const INBOX_BYTES: usize = 512 << 10;
+/// Longest introduction of a server.
+const LINE_BYTES_MAX: usize = 64 << 10;
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where to connect and what to speak.
@@ -43,6 +45,9 @@ impl Connection {
         let socket = TcpStream::connect_timeout(&target.address, OPEN_WITHIN)
             .with_context(|| format!("cannot connect to {}", target.address))?;
         socket.set_nodelay(true)?;
+        if target.tls.is_some() && target.protocol == Protocol::Nats {
+            skip_line(&socket).context("the server does not say who it is")?;
+        }
         socket.set_nonblocking(true)?;
         let tls = match &target.tls {
             None => None,
@@ -86,6 +91,10 @@ impl Connection {
     /// Writes everything; for small messages, whose answers have room in the inbox.
     pub(crate) fn send_all(&mut self, mut bytes: &[u8], deadline: Instant) -> Result<()> {
         loop {
+            let is_handshaking = self.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
+            if is_handshaking {
+                self.fill()?;
+            }
             bytes = &bytes[self.write_some(bytes)?..];
             if bytes.is_empty() && self.is_flushed() {
                 return Ok(());
@@ -93,7 +102,8 @@ impl Connection {
             if Instant::now() > deadline {
                 bail!("the server takes no bytes");
             }
-            self.wait(true, Duration::from_millis(50))?;
+            // A handshake goes on when the server has spoken; there is always room for our side of it.
+            self.wait(!is_handshaking, Duration::from_millis(50))?;
         }
     }
 
@@ -128,6 +138,12 @@ impl Connection {
             self.end += read;
             return Ok(read);
         };
+        // A session takes no more from the socket while it has something for us.
+        let waiting = none_if_blocked(tls.reader().read(room))?;
+        if waiting > 0 {
+            self.end += waiting;
+            return Ok(waiting);
+        }
         match tls.read_tls(&mut self.socket) {
             Ok(0) => bail!("the server has closed the connection"),
             read => none_if_blocked(read)?,
@@ -156,6 +172,20 @@ impl Connection {
             Err(problem) => Err(problem.into()),
         }
     }
+}
+
+/// A NATS server introduces itself in the clear before both sides change to TLS.
+fn skip_line(mut socket: &TcpStream) -> Result<()> {
+    socket.set_read_timeout(Some(OPEN_WITHIN))?;
+    let mut byte = [0];
+    for _ in 0..LINE_BYTES_MAX {
+        // Byte by byte: what follows the line is not ours to read yet.
+        socket.read_exact(&mut byte)?;
+        if byte[0] == b'\n' {
+            return Ok(());
+        }
+    }
+    bail!("its first line has no end")
 }
 
 fn none_if_blocked(result: io::Result<usize>) -> io::Result<usize> {

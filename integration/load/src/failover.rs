@@ -80,7 +80,12 @@ pub(crate) fn failover(task: &Task, interrupt: &Interrupt) -> Result<Findings> {
                 {
                     interrupt.check()?;
                     let directory = task.directory.join(format!("{}-{strike}-{class}-{round}", system.id));
-                    let place = Place { directory: &directory, certificates: &directory, interrupt };
+                    let place = Place {
+                        directory: &directory,
+                        certificates: &directory,
+                        client_tls: false,
+                        interrupt,
+                    };
                     let struck = strike_one(system, transport, topic, signal, place);
                     interrupt.check()?;
                     let key = (at, how, class_at);

@@ -71,7 +71,8 @@ pub(crate) fn interest(task: &Task, interrupt: &Interrupt) -> Result<Findings> {
         for system in &systems {
             interrupt.check()?;
             let directory = task.directory.join(format!("{}-{subscriptions}", system.id));
-            let place = Place { directory: &directory, certificates: &certificates, interrupt };
+            let place =
+                Place { directory: &directory, certificates: &certificates, client_tls: false, interrupt };
             let needs = Needs { durable: false, attributes: false, policies: Policies::Off };
             let deadline = Instant::now() + task.within;
             let measured = system.start(needs, place).and_then(|pair| {

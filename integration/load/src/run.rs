@@ -26,6 +26,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) pace: Pace,
     pub(crate) warm_up: Duration,
     pub(crate) measure: Duration,
+    /// Count all events from the first to the last answer, not those of the measured time: for servers that answer in bursts.
+    pub(crate) whole: bool,
     /// Processes of the system under test.
     pub(crate) servers: Vec<u32>,
     pub(crate) forbidden: Option<&'a str>,
@@ -119,12 +121,19 @@ pub(crate) fn run(plan: &Plan<'_>, interrupt: &Interrupt) -> Result<Measured> {
         if observed.is_err() {
             shared.abandon();
         }
+        while !publishing.is_finished() {
+            if interrupt.is_raised() {
+                shared.abandon();
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
         let published = joined(publishing.join());
         // The end is known now; who has not everything by then has lost something.
         let deadline = Instant::now() + DRAINED_WITHIN;
         while published.is_ok() && !shared.is_done() && Instant::now() < deadline && !interrupt.is_raised() {
             thread::sleep(Duration::from_millis(1));
         }
+        let at_the_end = Snapshot::take(&shared, &plan.servers);
         shared.abandon();
         let received: Result<Vec<Received>> =
             subscribers.into_iter().map(|subscriber| joined(subscriber.join())).collect();
@@ -134,6 +143,7 @@ pub(crate) fn run(plan: &Plan<'_>, interrupt: &Interrupt) -> Result<Measured> {
             (Err(problem), _) | (_, Err(problem)) => return Err(problem),
         };
         let (before, after, resident) = observed?;
+        let after = if plan.whole { at_the_end? } else { after };
         Ok(evaluate(plan, &before, &after, resident, &published, received))
     })
 }
@@ -167,7 +177,9 @@ fn observe(
     // Probes that are still under way are to arrive before what counts.
     interrupt.sleep(Duration::from_millis(50))?;
     shared.run();
-    interrupt.sleep(plan.warm_up)?;
+    if !plan.whole {
+        interrupt.sleep(plan.warm_up)?;
+    }
     shared.measure(true);
     let before = Snapshot::take(shared, &plan.servers).context("before measuring")?;
     interrupt.sleep(plan.measure)?;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::certificates;
 use crate::connection::{Interrupt, Target};
 use crate::host::first_line;
 use crate::process::Server;
@@ -100,6 +101,8 @@ impl Pair {
 pub(crate) struct Place<'a> {
     pub(crate) directory: &'a Path,
     pub(crate) certificates: &'a Path,
+    /// Clients speak TLS too, and show a certificate.
+    pub(crate) client_tls: bool,
     pub(crate) interrupt: &'a Interrupt,
 }
 
@@ -232,8 +235,13 @@ fn at_least(version: &str, least: (u32, u32)) -> bool {
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= least
 }
 
-fn cleartext(address: std::net::SocketAddr, protocol: Protocol) -> Target {
-    Target { address, protocol, tls: None }
+impl Place<'_> {
+    /// Where clients of a server that shows one of our certificates connect to.
+    fn target(&self, address: std::net::SocketAddr, protocol: Protocol) -> Result<Target> {
+        let file = |name: &str| self.certificates.join(name);
+        let config = || certificates::client(&file("ca.pem"), &file("a.pem"), &file("a.key"));
+        Ok(Target { address, protocol, tls: self.client_tls.then(config).transpose()? })
+    }
 }
 
 #[cfg(test)]

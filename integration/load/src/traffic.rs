@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 pub(crate) use publisher::{Pace, Published, Publisher};
 pub(crate) use subscriber::{Received, Subscriber};
 
-/// How long anything may stand still before a run is given up.
-pub(crate) const STALL_AFTER: Duration = Duration::from_secs(5);
+/// How long anything may stand still before a run is given up. A server that syncs a whole window event by event and then answers all of it stands still for
+/// four seconds on a disk that takes four milliseconds.
+pub(crate) const STALL_AFTER: Duration = Duration::from_secs(20);
 
 /// Counters of different threads, on cache lines of their own.
 #[derive(Debug, Default)]

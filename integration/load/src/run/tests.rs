@@ -79,6 +79,7 @@ fn run_against(copies: Copies, acknowledged: bool) -> Measured {
         pace: Pace::Window { events: 512, unacknowledged: 64, write_bytes: 8_192 },
         warm_up: Duration::from_millis(20),
         measure: Duration::from_millis(100),
+        whole: acknowledged,
         servers: Vec::new(),
         forbidden: Some("kim@example.org"),
     };

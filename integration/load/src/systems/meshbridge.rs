@@ -5,11 +5,14 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
+use rustls::ClientConfig;
 use serde_json::Value;
 
-use super::{Needs, Pair, Place, Transport, cleartext};
+use super::{Needs, Pair, Place, Transport};
+use crate::certificates;
 use crate::connection::Target;
 use crate::process::{Server, free_address};
 use crate::shapes::Policies;
@@ -48,11 +51,36 @@ pub(super) fn start(program: &Path, transport: Transport, needs: Needs, place: P
     let dials = [("b", &[][..]), ("a", &["b"][..])];
     let mut bridges = start_all(program, FEDERATION, &dials, transport, needs.policies, place)?;
     let (a, b) = (bridges.remove("a").context("a")?, bridges.remove("b").context("b")?);
+    let tls = place.client_tls.then(|| client_tls(program, place)).transpose()?;
     Ok(Pair {
-        publish_at: cleartext(a.addresses.nats, Protocol::Nats),
-        subscribe_at: cleartext(b.addresses.nats, Protocol::Nats),
+        publish_at: Target { address: a.addresses.nats, protocol: Protocol::Nats, tls: tls.clone() },
+        subscribe_at: Target { address: b.addresses.nats, protocol: Protocol::Nats, tls },
         servers: vec![a.server, b.server],
     })
+}
+
+/// The certificate of a client of the federation's authority.
+fn client_tls(program: &Path, place: Place<'_>) -> Result<Arc<ClientConfig>> {
+    let (ca, out) = (place.directory.join("ca"), place.directory.join("client"));
+    let arguments = [
+        "issue",
+        "--ca",
+        &ca.to_string_lossy(),
+        "--federation",
+        "bench",
+        "--client",
+        "load",
+        "--out",
+        &out.to_string_lossy(),
+    ];
+    certificate(program, &arguments)?;
+    certificates::client(&ca.join("ca.pem"), &out.join("cert.pem"), &out.join("key.pem"))
+}
+
+fn certificate(program: &Path, arguments: &[&str]) -> Result<()> {
+    let output = Command::new(program).arg("cert").args(arguments).output()?;
+    ensure!(output.status.success(), "cert: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 /// Four bridges with two paths between A and B.
@@ -68,12 +96,12 @@ pub(crate) struct Diamond {
 }
 
 pub(crate) fn start_diamond(program: &Path, transport: Transport, place: Place<'_>) -> Result<Diamond> {
-    let dials = [("b", &[][..]), ("x", &["b"][..]), ("y", &["b"][..]), ("a", &["x", "y"][..])];
+    let dials = [("b", &[][..]), ("c", &["b"][..]), ("d", &["b"][..]), ("a", &["c", "d"][..])];
     let mut bridges = start_all(program, DIAMOND, &dials, transport, Policies::Off, place)?;
     let (a, b) = (bridges.remove("a").context("a")?, bridges.remove("b").context("b")?);
     Ok(Diamond {
-        publish_at: cleartext(a.addresses.nats, Protocol::Nats),
-        subscribe_at: cleartext(b.addresses.nats, Protocol::Nats),
+        publish_at: Target { address: a.addresses.nats, protocol: Protocol::Nats, tls: None },
+        subscribe_at: Target { address: b.addresses.nats, protocol: Protocol::Nats, tls: None },
         admin: a.addresses.admin,
         carriers: bridges.into_iter().map(|(zone, bridge)| (format!("{zone}-1"), bridge.server)).collect(),
         _ends: [a.server, b.server],
@@ -106,7 +134,13 @@ fn start_all(
         let peers = peers.collect::<Vec<_>>().join(", ");
         let addresses = Addresses::free()?;
         let base = place.directory.join(format!("{zone}-1"));
-        write(&base, zone, federation, &addresses, &peers, policies)?;
+        write(
+            &base,
+            zone,
+            federation,
+            &addresses,
+            Written { peers: &peers, policies, client_tls: place.client_tls },
+        )?;
         let config = base.join("bridge.yaml");
         let arguments = ["run", "--config", &config.to_string_lossy()];
         let mut server = Server::start(&format!("{zone}-1"), program, &arguments, place.directory)?;
@@ -140,16 +174,11 @@ impl Addresses {
 
 fn make_certificates(program: &Path, directory: &Path, zones: &[&str]) -> Result<()> {
     let ca = directory.join("ca");
-    let run = |arguments: &[&str]| -> Result<()> {
-        let output = Command::new(program).arg("cert").args(arguments).output()?;
-        ensure!(output.status.success(), "cert: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    };
-    run(&["init", "--federation", "bench", "--out", &ca.to_string_lossy()])?;
+    certificate(program, &["init", "--federation", "bench", "--out", &ca.to_string_lossy()])?;
     for zone in zones {
         let bridge = format!("{zone}-1");
         let out = directory.join(&bridge).join("tls");
-        run(&[
+        let arguments = [
             "issue",
             "--ca",
             &ca.to_string_lossy(),
@@ -163,9 +192,17 @@ fn make_certificates(program: &Path, directory: &Path, zones: &[&str]) -> Result
             "127.0.0.1",
             "--out",
             &out.to_string_lossy(),
-        ])?;
+        ];
+        certificate(program, &arguments)?;
     }
     Ok(())
+}
+
+/// What differs between the configurations of bridges.
+struct Written<'a> {
+    peers: &'a str,
+    policies: Policies,
+    client_tls: bool,
 }
 
 /// Writes what `meshbridge run` needs for one bridge.
@@ -174,8 +211,7 @@ fn write(
     zone: &str,
     federation: &str,
     addresses: &Addresses,
-    peers: &str,
-    policies: Policies,
+    Written { peers, policies, client_tls }: Written<'_>,
 ) -> Result<()> {
     let documents = base.join("policies");
     fs::create_dir_all(&documents)?;
@@ -190,6 +226,11 @@ fn write(
         fs::write(documents.join(name), text)?;
     }
     let Addresses { peer, nats, admin } = addresses;
+    let tls = if client_tls {
+        ", tls: {certificate: tls/cert.pem, key: tls/key.pem, clientCa: ../ca/ca.pem}"
+    } else {
+        ""
+    };
     let text = format!(
         "apiVersion: meshbridge/v1
 kind: Bridge
@@ -202,7 +243,7 @@ spec:
   peering: {{listen: \"{peer}\"}}
   peers: [{peers}]
   listeners:
-    nats: {{listen: \"{nats}\"}}
+    nats: {{listen: \"{nats}\"{tls}}}
   admin: {{listen: \"{admin}\"}}
   policy: {{directories: [policies]}}
 "

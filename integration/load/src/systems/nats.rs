@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::{DURABLE_TOPIC, Needs, Pair, Place, cleartext};
+use super::{DURABLE_TOPIC, Needs, Pair, Place};
 use crate::connection::Connection;
 use crate::process::{Server, free_address};
 use crate::wire::{Protocol, nats};
@@ -27,13 +27,17 @@ pub(super) fn start(program: &Path, needs: Needs, place: Place<'_>) -> Result<Pa
     } else {
         String::new()
     };
+    let clients =
+        |name: &str| if place.client_tls { tls(name, ", verify: true") + "\n" } else { String::new() };
     let text_b = format!(
-        "server_name: b\nlisten: \"{b}\"\nleafnodes {{ listen: \"{link}\", {} }}\n",
-        tls("b", ", verify: true")
+        "server_name: b\nlisten: \"{b}\"\nleafnodes {{ listen: \"{link}\", {} }}\n{}",
+        tls("b", ", verify: true"),
+        clients("b"),
     );
     let text_a = format!(
-        "server_name: a\nlisten: \"{a}\"\n{jetstream}leafnodes {{ reconnect: 1, remotes: [ {{ url: \"tls://{link}\", {} }} ] }}\n",
-        tls("a", "")
+        "server_name: a\nlisten: \"{a}\"\n{jetstream}leafnodes {{ reconnect: 1, remotes: [ {{ url: \"tls://{link}\", {} }} ] }}\n{}",
+        tls("a", ""),
+        clients("a"),
     );
     let run = |name: &str, text: &str| -> Result<Server> {
         let file = place.directory.join(format!("{name}.conf"));
@@ -47,8 +51,8 @@ pub(super) fn start(program: &Path, needs: Needs, place: Place<'_>) -> Result<Pa
     server_a.wait_for(a, place.interrupt)?;
     server_b.wait_for(b, place.interrupt)?;
     let pair = Pair {
-        publish_at: cleartext(a, Protocol::Nats),
-        subscribe_at: cleartext(b, Protocol::Nats),
+        publish_at: place.target(a, Protocol::Nats)?,
+        subscribe_at: place.target(b, Protocol::Nats)?,
         servers: vec![server_a, server_b],
     };
     if needs.durable {
