@@ -107,6 +107,7 @@ fn dependencies_between_our_crates_point_one_way() -> Result<()> {
         ("meshbridge-event", BTreeSet::new()),
         ("meshbridge-integration", BTreeSet::from(["meshbridge-ledger"])),
         ("meshbridge-ledger", BTreeSet::new()),
+        ("meshbridge-load", BTreeSet::new()),
         (
             "meshbridge-policy",
             BTreeSet::from(["meshbridge-cel", "meshbridge-detect", "meshbridge-event", "meshbridge-topic"]),

@@ -1,6 +1,7 @@
 //! One test binary, one module per promise. Every test runs federations of its own.
 mod admin;
 mod audit;
+mod bench;
 mod borders;
 mod cli;
 mod delivery;
