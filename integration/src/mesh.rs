@@ -60,6 +60,11 @@ impl Plan {
         Plan::new(&[("north", "hub"), ("east", "hub"), ("south", "hub"), ("west", "hub")])
     }
 
+    /// The federation document, with `more` lines in its spec.
+    pub fn federation(&self, more: &str) -> String {
+        federation(self) + more
+    }
+
     /// The zones, in the order in which the links name them.
     pub fn zones(&self) -> &[String] {
         &self.zones
@@ -80,6 +85,12 @@ pub struct Rigging {
     pub spool: String,
     /// Where the data directory of a zone is, if not beside the configuration.
     pub data: BTreeMap<String, PathBuf>,
+    /// The section `policy` of every bridge, without its braces, if it is not the plain directory `policies`.
+    pub policy: Option<String>,
+    /// More lines of the federation document.
+    pub federation: String,
+    /// Files that a zone begins with, below the directory of its configuration.
+    pub files: Vec<(String, PathBuf, Vec<u8>)>,
 }
 
 #[derive(Debug)]
@@ -387,7 +398,12 @@ fn prepare(
     fs::create_dir_all(own.join("policies"))?;
     issue(&base.join("ca"), &own.join("tls"), &["--zone", zone, "--bridge", &bridge, "--dns", "127.0.0.1"])?;
     fs::write(own.join("policies/open.yaml"), POLICY)?;
-    fs::write(own.join("federation.yaml"), federation(plan))?;
+    fs::write(own.join("federation.yaml"), plan.federation(&rigging.federation))?;
+    for (_, path, bytes) in rigging.files.iter().filter(|(of, ..)| of == zone) {
+        let path = own.join(path);
+        fs::create_dir_all(path.parent().context("a file is in a directory")?)?;
+        fs::write(path, bytes)?;
+    }
     let peers: String = dialled
         .iter()
         .map(|(to, address)| format!("    - {{bridge: {to}-1, address: \"{address}\"}}\n"))
@@ -396,6 +412,7 @@ fn prepare(
     let config = own.join("bridge.yaml");
     let data = rigging.data.get(zone).cloned().unwrap_or_else(|| data_of(&config)).display().to_string();
     let spool = &rigging.spool;
+    let policy = rigging.policy.as_deref().unwrap_or("directories: [policies]");
     let text = format!(
         "apiVersion: meshbridge/v1
 kind: Bridge
@@ -410,7 +427,7 @@ spec:
     http: {{listen: \"127.0.0.1:{http}\"}}
     grpc: {{listen: \"127.0.0.1:{grpc}\"}}
   admin: {{listen: \"127.0.0.1:{admin}\"}}
-  policy: {{directories: [policies]}}
+  policy: {{{policy}}}
   spool: {{{spool}}}
 "
     );

@@ -9,6 +9,7 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod after;
+mod bundles;
 mod codec;
 mod control;
 pub mod data;
@@ -19,13 +20,14 @@ mod relay;
 mod table;
 
 pub use after::{AFTER_EXTENSION, decode_after, encode_after};
+pub use bundles::{BUNDLE_PART_BYTES_MAX, BUNDLES_MAX, BundleMessage, BundleName};
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use control::{Delta, Head, Message, SnapshotChunk};
 pub use groups::{FRAME_GROUPS_MAX, GROUPS_EXTENSION, GroupTarget, decode_groups, encode_groups};
 pub use hops::{HOPS_EXTENSION, encode_hops, hops_crossed};
 pub use notice::{Notice, NoticeKind};
 pub use relay::Relay;
-pub use table::{Entry, RecvTable, SendTable, TableAnnounce, TableFull, TableGap};
+pub use table::{Entry, PolicyMark, RecvTable, SendTable, TableAnnounce, TableFull, TableGap};
 
 /// Bytes of one control message, its length prefix not counted. A longer one ends the link.
 pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;
@@ -58,6 +60,8 @@ pub enum Addressee {
     Notice,
     /// [`Relay::decode`]
     Relay,
+    /// [`BundleMessage::decode`]
+    Bundles,
 }
 
 /// Looks at the kind of a control message only.
@@ -67,6 +71,7 @@ pub fn addressee(message: &[u8]) -> Result<Addressee, DecodeError> {
         table::KIND => Ok(Addressee::Table),
         notice::KIND => Ok(Addressee::Notice),
         relay::KIND => Ok(Addressee::Relay),
+        bundles::KIND_HELD..=bundles::KIND_PART => Ok(Addressee::Bundles),
         kind => Err(DecodeError::UnknownKind(kind)),
     }
 }

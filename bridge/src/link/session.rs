@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::outbox::Outbox;
 use super::quic::{self, CloseCode, DATA_STREAMS, PeerEndpoint};
 use super::{Direction, Links, SessionFacts, control, data};
+use crate::bundles::BundleHandle;
 use crate::identity::{Credentials, PeerCertificate, PeerRefused, unix_now};
 use crate::metrics::LinkMetrics;
 use crate::pipeline::Pipeline;
@@ -49,6 +50,7 @@ pub(crate) struct SessionContext {
     pub(crate) links: Arc<Links>,
     pub(crate) router: RouterHandle,
     pub(crate) pipeline: Pipeline,
+    pub(crate) bundles: BundleHandle,
 }
 
 /// Why a peer whose handshake succeeded gets no session.
@@ -137,6 +139,7 @@ impl Admission {
         context.links.on_session_end(&session, &reason);
         context.links.on_failure(&peer, &reason);
         context.router.send(Command::LinkDown { link: session.link }).await;
+        context.bundles.on_session_end(session.link).await;
         context.pipeline.redispatch(session.outbox.take_all());
     }
 }
@@ -171,6 +174,7 @@ async fn begin(context: &SessionContext, session: &Arc<Session>, cost: u32) {
     context.links.on_session(session);
     let up = Command::LinkUp { link: session.link, peer: session.peer.clone(), cost };
     context.router.send(up).await;
+    context.bundles.on_session(session.link, &session.peer).await;
 }
 
 async fn run_tasks(

@@ -18,6 +18,8 @@ pub(crate) struct PeerView {
     rtt_ms: Option<f64>,
     up_secs: Option<f64>,
     pub(crate) policy_digest: Option<String>,
+    /// Whether that is the digest which its zone should have.
+    pub(crate) policy: Option<&'static str>,
     queued_bytes: usize,
     sent: Traffic,
     received: Traffic,
@@ -53,6 +55,7 @@ pub(super) fn of(peer: &BridgeId, link: &LinkState) -> PeerView {
         rtt_ms: session.map(|s| s.round_trip().as_secs_f64() * 1e3),
         up_secs: session.map(|s| s.since.elapsed().as_secs_f64()),
         policy_digest: None,
+        policy: None,
         queued_bytes: session.map_or(0, |s| s.outbox.queued_bytes()),
         sent: Traffic {
             events: metrics.sent_events.get(),

@@ -47,8 +47,9 @@ impl Inner {
 
     /// Counts a copy that ends here, and tells the origin.
     pub(super) fn drop_frame(&self, frame: &Outbound, reason: DropReason) {
-        self.parts.metrics.on_dropped(reason, frame.destinations.len() as u64);
-        let kind = NoticeKind::Dropped { reason: reason.name().to_owned() };
+        // A frame for this bridge alone names no other.
+        self.parts.metrics.on_dropped(reason, frame.destinations.len().max(1) as u64);
+        let kind = NoticeKind::Dropped { reason: reason.name().replace('_', "-") };
         self.notify_origin(&frame.body.key, kind);
     }
 }

@@ -2,6 +2,7 @@
 mod admin;
 mod audit;
 mod borders;
+mod bundles;
 mod cli;
 mod delivery;
 mod demo;
