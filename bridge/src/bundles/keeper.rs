@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use meshbridge_bundle::{
-    ARCHIVE_BYTES_MAX, Digest, KeyRing, Layer, Observation, Offer, Revisions, StateError, Verified, open,
-    verify,
+    ARCHIVE_BYTES_MAX, Digest, KeyRing, Layer, Observation, Offer, Revisions, StateError, Verified,
+    VerifyError, open, verify,
 };
 use meshbridge_policy::Federation;
 use tracing::{info, warn};
@@ -82,6 +82,8 @@ pub(super) enum Offered {
     Older(String),
     /// It is no bundle, or not signed as it must be.
     Wrong(String),
+    /// Nobody signs for its layer, as far as is known here.
+    Unknown(String),
     /// It is signed, and so is another one with its number.
     Contradicts(String),
     /// There is no room for it.
@@ -270,17 +272,22 @@ impl Keeper {
         members.map(|(layer, member)| format!("{layer}@{} {}", member.revision, member.digest)).collect()
     }
 
+    /// A session is over, and with it what there was to say of the neighbour.
+    pub(super) fn forget_peer(&mut self, bridge: &str) {
+        self.alarms.clear(AlarmKind::Unsigned, &about_peer(bridge));
+    }
+
     /// Takes a bundle onto the disk if somebody entitled has signed it and it is newer than what is held.
     pub(super) fn offer(&mut self, archive: &[u8], source: Source<'_>) -> Offered {
         let offered = self.try_offer(archive, source);
         let about = match source {
             Source::File(name) => name.to_owned(),
-            Source::Peer(bridge, _) => format!("bridge {bridge}"),
+            Source::Peer(bridge, _) => about_peer(bridge),
         };
         match &offered {
             Offered::Wrong(what) => self.alarms.raise(AlarmKind::Unsigned, &about, what.clone()),
             Offered::Taken | Offered::Known => self.alarms.clear(AlarmKind::Unsigned, &about),
-            Offered::Older(_) | Offered::Contradicts(_) | Offered::NotNow(_) => {}
+            Offered::Older(_) | Offered::Unknown(_) | Offered::Contradicts(_) | Offered::NotNow(_) => {}
         }
         offered
     }
@@ -298,6 +305,10 @@ impl Keeper {
         };
         let verified = match verify(&opened, &self.ring) {
             Ok(verified) => verified,
+            // Its keys may come with a document that is still on its way.
+            Err(problem @ VerifyError::NoKey(_)) if matches!(source, Source::Peer(..)) => {
+                return Offered::Unknown(problem.to_string());
+            }
             Err(problem) => return Offered::Wrong(problem.to_string()),
         };
         if let Source::Peer(_, digest) = source
@@ -405,4 +416,8 @@ impl Keeper {
         wanted.extend(running.map(|member| member.digest));
         self.shelf.keep(&wanted);
     }
+}
+
+fn about_peer(bridge: &str) -> String {
+    format!("bridge {bridge}")
 }

@@ -68,7 +68,7 @@ impl Keeper {
                     Offered::Wrong(_) => {
                         trouble.insert(file.name);
                     }
-                    Offered::Contradicts(_) | Offered::NotNow(_) => {}
+                    Offered::Unknown(_) | Offered::Contradicts(_) | Offered::NotNow(_) => {}
                 }
             }
         }

@@ -181,7 +181,9 @@ impl Turn {
                 self.exchange.on_peer_up(PeerId(link.0), now());
             }
             Input::Down { link } => {
-                self.peers.remove(&PeerId(link.0));
+                if let Some(peer) = self.peers.remove(&PeerId(link.0)) {
+                    self.keeper.forget_peer(peer.as_str());
+                }
                 self.exchange.on_peer_down(PeerId(link.0), now());
             }
             Input::Message { link, message } => {
@@ -227,7 +229,7 @@ impl Turn {
             tokio::task::block_in_place(|| self.keeper.offer(archive, Source::Peer(&bridge, offer.digest)));
         let judged = match offered {
             Offered::Taken | Offered::Known => Judged::Taken,
-            Offered::Wrong(_) => Judged::Wrong,
+            Offered::Wrong(_) | Offered::Unknown(_) => Judged::Wrong,
             Offered::Older(what) | Offered::Contradicts(what) | Offered::NotNow(what) => {
                 warn!(peer = %bridge, %what, "A policy bundle of a neighbour is not taken");
                 Judged::NotNow

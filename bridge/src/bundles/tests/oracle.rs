@@ -108,7 +108,7 @@ proptest! {
                         Offered::Taken => "taken",
                         Offered::Known => "known",
                         Offered::Older(_) => "older",
-                        Offered::Wrong(_) => "wrong",
+                        Offered::Wrong(_) | Offered::Unknown(_) => "wrong",
                         Offered::Contradicts(_) => "contradicts",
                         Offered::NotNow(_) => "not now",
                     };

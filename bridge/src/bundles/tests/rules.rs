@@ -121,8 +121,12 @@ fn bundles_of_other_layers_are_held_and_passed_on_and_judge_nothing() {
     rig.restart();
     assert_eq!(rig.keeper.offers().len(), 2);
     let nobody = sign("zone/a", 4, None, &[("a.yaml", &policy_text("zone/a", "a", DENY))], STRANGER);
-    assert!(matches!(rig.from_peer(&nobody), Offered::Wrong(_)));
-    assert!(rig.has_alarm(AlarmKind::Unsigned, "bridge b-1", "zone/a"));
+    assert!(matches!(rig.from_peer(&nobody), Offered::Unknown(_)), "whose key may still come");
+    let forged = sign("region/us", 5, None, &[("us.yaml", &policy_text("region/us", "us", DENY))], STRANGER);
+    assert!(matches!(rig.from_peer(&forged), Offered::Wrong(_)));
+    assert!(rig.has_alarm(AlarmKind::Unsigned, "bridge b-1", "none of its keys"));
+    rig.keeper.forget_peer("b-1");
+    assert_eq!(rig.alarms(), []);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 
-use meshbridge_integration::Draft;
+use meshbridge_integration::{Draft, HostilePeer};
 use serde_json::json;
 
 const REGION: &str = "apiVersion: meshbridge/v1\nkind: Policy\nmetadata: {name: eu, layer: region/eu-west}\nspec:\n  rules:\n    - {name: no-drafts, match: {topics: [\"orders.draft\"]}, deny: {}}\n";
@@ -116,4 +116,45 @@ async fn a_bundle_of_a_stranger_goes_nowhere() -> Result<()> {
         ensure!(view["alarms"] == json!([]), "{view}");
     }
     Ok(())
+}
+
+/// A bridge that was taken over says that it holds what nobody signed, sends what was not asked for, and asks for more than
+/// there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lying_neighbour_keeps_nothing_away() -> Result<()> {
+    let chain = Chain::start().await?;
+    chain.all_reach(1).await?;
+    chain.mesh.kill("east")?;
+    let (middle, east) = (chain.mesh.zone("middle"), chain.mesh.zone("east"));
+    let mut liar = HostilePeer::dial(&middle.peer, &east.config.with_file_name("tls")).await?;
+    let federation = [&[10u8][..], b"federation"].concat();
+    let mut invented: u64 = 1_000_000;
+    for round in 0..50u8 {
+        invented += 1;
+        let digest = [round; 32];
+        let held = [&[35, 1, 0, 1][..], &federation, &invented.to_be_bytes(), &digest].concat();
+        liar.say(&held).await?;
+        let part = [&[37, 1][..], &digest, &64u32.to_be_bytes(), &0u32.to_be_bytes(), &[7; 64]].concat();
+        liar.say(&part).await?;
+        for _ in 0..100 {
+            liar.say(&[&[36, 1][..], &digest, &0u32.to_be_bytes()].concat()).await?;
+        }
+    }
+    let what = chain.alarms("middle", "bundle_unsigned", "bridge east-1").await?;
+    ensure!(!what.is_empty(), "an alarm says something");
+    chain.put("west", &chain.signer.federation(2, "", OPEN, &[])?)?;
+    chain.reaches("middle", 2).await?;
+    let state = middle.admin().peer("west-1").await?.state;
+    ensure!(state == "up", "the link with the honest one is {state}");
+    // What is no message ends the link of who said it, and nothing else.
+    drop(liar.say(&[35, 9, 0, 0]).await);
+    eventually("the liar is cut off", WITHIN, || async {
+        let peer = middle.admin().peer("east-1").await?;
+        ensure!(peer.last_error.as_deref().is_some_and(|error| error.contains("version 9")), "{peer:?}");
+        Ok(())
+    })
+    .await?;
+    drop(liar);
+    chain.mesh.restart("east").await?;
+    chain.all_reach(2).await
 }

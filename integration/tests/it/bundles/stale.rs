@@ -33,7 +33,7 @@ async fn events_of_a_stale_bridge_wait_and_are_delivered_once_it_has_caught_up()
     let mut expected = Vec::new();
     for number in 0..EVENTS {
         let draft = Draft::new(json!({"n": number}));
-        expected.push(draft.id().to_owned());
+        expected.push(draft.id.clone());
         let reply = west.publisher().publish("orders.new", &draft).await?;
         ensure!(reply.destinations == ["east-1"], "{reply:?}");
     }
