@@ -9,6 +9,7 @@ mod delivery;
 mod guard;
 mod live;
 mod peers;
+mod policy;
 mod quarantine;
 mod state;
 mod views;
@@ -38,7 +39,8 @@ pub(crate) fn router(state: Arc<AdminState>, guard: HostGuard) -> Router {
         .route("/v1/peers/{bridge}/remove", post(peers::remove))
         .route("/v1/routes", get(views::routes))
         .route("/v1/interest", get(views::interest))
-        .route("/v1/policy", get(views::policy))
+        .route("/v1/policy", get(policy::show))
+        .route("/v1/policy/bundles", get(policy::bundles))
         .route("/v1/policy/watch", post(live::watch))
         .route("/v1/policy/capture", post(live::capture))
         .route("/v1/deadletters", get(views::dead_letters))
@@ -56,10 +58,14 @@ pub(crate) fn router(state: Arc<AdminState>, guard: HostGuard) -> Router {
         .with_state(state)
 }
 
-/// Red when the spool is damaged or an account does not balance.
+/// Red when the spool is damaged or an account does not balance. Alarms about policy bundles are told, but leave it
+/// green: the policies are in force, and a restart, which red asks for at many places, would mend nothing.
 async fn healthz(State(state): State<Arc<AdminState>>) -> Response {
     if state.pipeline.is_healthy() {
-        return "ok".into_response();
+        return match policy::alarms(&state) {
+            Some(alarms) => format!("ok; {alarms}").into_response(),
+            None => "ok".into_response(),
+        };
     }
     let message = "the spool is damaged, or an account does not balance; see /v1/delivery";
     error(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", message)
@@ -73,6 +79,8 @@ async fn readyz(State(state): State<Arc<AdminState>>) -> Response {
 
 async fn metrics(State(state): State<Arc<AdminState>>) -> Response {
     state.refresh_gauges();
+    let drifting = policy::standings(&state).await.iter().filter(|one| one.in_step == Some(false)).count();
+    state.metrics.policy_drift.set(i64::try_from(drifting).unwrap_or(i64::MAX));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], state.metrics.render())
         .into_response()
 }

@@ -6,7 +6,7 @@
 //!            ├─ dial_peer × n        one for each peer we dial
 //!            ├─ HTTP, gRPC, admin    accept loops of the listeners
 //!            ├─ driver               carries out what the delivery core asks for; beside it the spool's own thread
-//!            ├─ policy watch         file changes, SIGHUP
+//!            ├─ policy watch         file changes, SIGHUP; with signed bundles the bundle task, which also talks to the peers
 //!            ├─ credentials          SIGHUP: certificates and deny-list
 //!            ├─ sweeper              drops parked frames that waited too long
 //!            └─ audit watch          figures and alarms of the decision log; beside it the log's own thread
@@ -14,6 +14,8 @@
 //!
 //! Stopping: listeners take no more, subscriptions end, the core says goodbye to the neighbours (they route around us
 //! at once), links close. Every task ends by the token or with the process; none holds anything that must be saved.
+
+mod early;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,20 +35,22 @@ use tracing::{error, info};
 
 use crate::admin::{self, AdminState, HostGuard};
 use crate::audit::{self, AuditLog, AuditWatch, Redact};
+use crate::bundles::{self, BundleHandle, BundleTask, BundlesView, Keeper};
 use crate::config::Node;
 use crate::data_directory::DataDirectory;
 use crate::data_keys;
 use crate::identity::{BridgeIdentity, CertificateKeyring, CredentialFiles, Credentials};
 use crate::journal::{self, Journal};
-use crate::link::{ConfiguredLink, Direction, Links, PeerEndpoint, SessionContext, accept_peers, dial_peer};
+use crate::link::{ConfiguredLink, Direction, Links, PeerEndpoint, SessionContext};
 use crate::listeners;
 use crate::metrics::Metrics;
 use crate::observers::Observers;
 use crate::pipeline::{Pipeline, PipelineParts, Quarantine, Webhooks};
-use crate::policy_store::PolicyStore;
+use crate::policy_store::{FileWatch, PolicyStore};
 use crate::router_task::{self, Command, RouterTask};
 use crate::sealing::Sealing;
 use crate::webhook::{AddressRules, SigningKeys, SystemNetwork, WebhookClient, WebhookSettings};
+use early::{LinksAndAdmin, find_bundles};
 
 /// How often parked frames are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -58,14 +62,13 @@ const RESUME_WITHIN: Duration = Duration::from_secs(20);
 const DRAIN_MAX: Duration = Duration::from_secs(8);
 
 /// Runs the bridge until `stop` is cancelled. Errors are those of starting; a running bridge logs instead.
-pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToken) -> anyhow::Result<()> {
+pub(crate) async fn run(mut node: Node, accept_missing: bool, stop: CancellationToken) -> anyhow::Result<()> {
     let bridge = node.bridge.clone();
     let zone = node.zone.clone();
-    let federation = Arc::new(node.federation.clone());
     let metrics = Arc::new(Metrics::new());
 
     let identity = BridgeIdentity {
-        federation: federation.name().to_owned(),
+        federation: node.federation.name().to_owned(),
         zone: zone.clone(),
         bridge: bridge.clone(),
     };
@@ -79,10 +82,20 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     let credentials = Arc::new(ArcSwap::from_pointee(credentials));
     show_certificate(&metrics, &credentials.load());
 
-    let policies =
-        PolicyStore::open(Arc::clone(&federation), node.policy_directories.clone(), Arc::clone(&metrics))
-            .context("cannot load the policies")?;
-    let policies = Arc::new(policies);
+    let data = DataDirectory::open(&node.data_dir)?;
+    // What is signed counts more than the document of the configuration.
+    let mut keeper = find_bundles(&mut node, &metrics)?;
+    let federation = Arc::new(node.federation.clone());
+    let policies = match &keeper {
+        Some(_) => PolicyStore::closed(Arc::clone(&federation), Arc::clone(&metrics)),
+        None => {
+            PolicyStore::open(Arc::clone(&federation), node.policy_directories.clone(), Arc::clone(&metrics))
+        }
+    };
+    let policies = Arc::new(policies.context("cannot load the policies")?);
+    if let Some(first) = keeper.as_mut().and_then(Keeper::take_first) {
+        policies.install(first);
+    }
     let own_zone_index = policies
         .active()
         .program
@@ -91,7 +104,6 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
 
     let keys = Arc::new(data_keys::load(&node.data_keys, &federation, own_zone_index)?);
 
-    let data = DataDirectory::open(&node.data_dir)?;
     let redact = Redact::new(|text| personal_class(text).map(|class| class.name().to_owned()));
     let audit = AuditLog::open(&node.data_dir.join(audit::DIRECTORY), node.audit, redact);
     let audit = Arc::new(audit.context("cannot keep the log of decisions")?);
@@ -136,7 +148,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
             members: members(&node)?,
             limits: Default::default(),
             seed: rand::rng().random(),
-            policy_digest: policies.active().program.digest(),
+            policy_digest: policies.active().mark.digest,
         },
         keyring,
         tokio::time::Instant::now().into_std(),
@@ -173,6 +185,10 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     );
 
     let endpoint = PeerEndpoint::bind(node.peering, &credentials.load(), &reset_seed)?;
+    let (bundles, bundle_inputs) = match keeper {
+        Some(_) => bundles::channel(),
+        None => (BundleHandle::none(), bundles::channel().1),
+    };
     let context = SessionContext {
         own: bridge.clone(),
         federation: Arc::clone(&federation),
@@ -181,13 +197,16 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
         links: Arc::clone(&links),
         router: router_handle.clone(),
         pipeline: pipeline.clone(),
+        bundles,
     };
+    let bundles_view = keeper.is_some().then(|| Arc::new(ArcSwap::<BundlesView>::default()));
     let admin_state = Arc::new(AdminState {
         bridge: bridge.to_string(),
         zone: zone.to_string(),
         links: Arc::clone(&links),
         pipeline: pipeline.clone(),
         policies: Arc::clone(&policies),
+        bundles: bundles_view.clone(),
         router: router_handle.clone(),
         metrics: Arc::clone(&metrics),
         observers,
@@ -231,63 +250,103 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
         store_epoch,
     };
     tasks.spawn(until(late.clone(), router_task.run()));
-    // Before the driver: what it offers must find its subscription.
-    pipeline.resume_named().await;
-    let driver = tokio::spawn(pipeline.clone().drive(late.clone()));
-    // A driver that fails before that is noticed below.
-    let _ = tokio::time::timeout(RESUME_WITHIN, pipeline.resumed()).await;
-    let failed = Arc::new(AtomicBool::new(false));
-    let (driver_failed, ends) = (Arc::clone(&failed), stop.clone());
-    tasks.spawn(async move {
-        // Without it events would be taken and never sent: better to end, and start again from the spool.
-        if driver.await.is_err() {
-            error!("The delivery driver has failed; the bridge ends");
-            driver_failed.store(true, Ordering::Relaxed);
-            ends.cancel();
-        }
-    });
-    pipeline.start_webhooks(webhooks);
-    tasks.spawn(accept_peers(context.clone(), late.clone()));
-    for peer in &node.peers {
-        let dial = dial_peer(context.clone(), peer.clone(), Arc::clone(&resolver), late.clone());
-        tasks.spawn(dial);
-    }
-    for listener in clients {
-        tasks.spawn(listener.serve(pipeline.clone(), stop.clone()));
-    }
-    let guard = if guard { HostGuard::MutualTls } else { HostGuard::Loopback };
-    tasks.spawn(admin.serve_router(admin::router(Arc::clone(&admin_state), guard), late.clone()));
-    tasks.spawn(until(late.clone(), sweep(pipeline.clone())));
-    let watch = AuditWatch::new(Arc::clone(&audit), Arc::clone(&metrics));
-    tasks.spawn(until(late.clone(), watch.run()));
     let (kick, kicked) = mpsc::channel(1);
-    let announce = router_handle.clone();
-    let watch = Arc::clone(&policies).watch(kicked, move |generation| {
-        announce.send_later(Command::PolicyDigest(generation.program.digest()));
-    });
-    tasks.spawn(until(late.clone(), watch));
+    let links_and_admin = LinksAndAdmin {
+        context: context.clone(),
+        peers: node.peers.clone(),
+        resolver,
+        admin,
+        router: admin::router(
+            Arc::clone(&admin_state),
+            if guard { HostGuard::MutualTls } else { HostGuard::Loopback },
+        ),
+    };
+    // With plain directories the driver goes first. With bundles there may be no policies before a neighbour has shown
+    // some, and without policies nothing is judged, sent or taken.
+    let waiting = match (keeper, &node.bundles, bundles_view) {
+        (Some(keeper), Some(settings), Some(view)) => {
+            links_and_admin.spawn(&mut tasks, &late);
+            let mut watched = vec![settings.directory.clone()];
+            watched.extend(node.policy_directories.iter().cloned());
+            let task = BundleTask {
+                keeper,
+                inputs: bundle_inputs,
+                neighbours: links.peers(),
+                policies: Arc::clone(&policies),
+                links: Arc::clone(&links),
+                router: router_handle.clone(),
+                audit: Arc::clone(&audit),
+                view,
+            };
+            tasks.spawn(until(late.clone(), task.run(kicked, FileWatch::on(&watched))));
+            None
+        }
+        _ => {
+            let announce = router_handle.clone();
+            let watch = Arc::clone(&policies).watch(kicked, move |generation| {
+                announce.send_later(Command::PolicyDigest(generation.mark.digest));
+            });
+            tasks.spawn(until(late.clone(), watch));
+            Some(links_and_admin)
+        }
+    };
     let reload = Reload {
         files,
         identity,
         credentials,
         context: context.clone(),
-        metrics,
+        metrics: Arc::clone(&metrics),
         listeners: listener_certificates,
     };
     tasks.spawn(until(late.clone(), reload_on_hangup(reload, kick)));
+    tokio::select! {
+        () = policies.opened() => {}
+        () = stop.cancelled() => {}
+    }
+    let failed = Arc::new(AtomicBool::new(false));
+    let has_policies = policies.active().is_open();
+    // Told to stop while there were none: then nothing was begun that had to be ended.
+    if has_policies {
+        // Before the driver: what it offers must find its subscription.
+        pipeline.resume_named().await;
+        let driver = tokio::spawn(pipeline.clone().drive(late.clone()));
+        // A driver that fails before that is noticed below.
+        let _ = tokio::time::timeout(RESUME_WITHIN, pipeline.resumed()).await;
+        let (driver_failed, ends) = (Arc::clone(&failed), stop.clone());
+        tasks.spawn(async move {
+            // Without it events would be taken and never sent: better to end, and start again from the spool.
+            if driver.await.is_err() {
+                error!("The delivery driver has failed; the bridge ends");
+                driver_failed.store(true, Ordering::Relaxed);
+                ends.cancel();
+            }
+        });
+        pipeline.start_webhooks(webhooks);
+        if let Some(links_and_admin) = waiting {
+            links_and_admin.spawn(&mut tasks, &late);
+        }
+        for listener in clients {
+            tasks.spawn(listener.serve(pipeline.clone(), stop.clone()));
+        }
+    }
+    tasks.spawn(until(late.clone(), sweep(pipeline.clone())));
+    let watch = AuditWatch::new(Arc::clone(&audit), Arc::clone(&metrics));
+    tasks.spawn(until(late.clone(), watch.run()));
 
-    admin_state.listeners_up.store(true, Ordering::Relaxed);
+    admin_state.listeners_up.store(has_policies, Ordering::Relaxed);
     info!(%bridge, %zone, peers = %endpoint.local_addr()?, epoch = this_run.epoch, "Bridge is ready");
 
     stop.cancelled().await;
     info!("Bridge is stopping");
     admin_state.draining.store(true, Ordering::Relaxed);
     pipeline.drain();
-    let (done, said) = oneshot::channel();
-    router_handle.send(Command::Shutdown { lasting: pipeline.lasting_interest(), done }).await;
-    let _ = tokio::time::timeout(GOODBYE, said).await;
-    // The messages are queued; the connections need a moment to carry them before they are closed.
-    tokio::time::sleep(GOODBYE).await;
+    if has_policies {
+        let (done, said) = oneshot::channel();
+        router_handle.send(Command::Shutdown { lasting: pipeline.lasting_interest(), done }).await;
+        let _ = tokio::time::timeout(GOODBYE, said).await;
+        // The messages are queued; the connections need a moment to carry them before they are closed.
+        tokio::time::sleep(GOODBYE).await;
+    }
     late.cancel();
     endpoint.close("the bridge is stopping").await;
     tokio::task::block_in_place(|| pipeline.stop_journal());

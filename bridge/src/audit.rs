@@ -45,6 +45,7 @@ pub(crate) use record::{EventName, Finding, Record, Redact, Rule, Ruling, Verdic
 pub(crate) use walk::{Broken, Entry, Report, WalkError, walk};
 pub(crate) use watch::AuditWatch;
 
+use note::Note;
 use queue::Queue;
 use writer::Writer;
 
@@ -138,6 +139,12 @@ impl AuditLog {
             true => Recorded::Kept,
             false => Recorded::Lost,
         }
+    }
+
+    /// Which policies all later decisions rest on. Always kept, as denials are.
+    pub(crate) fn note_policies(&self, generation: u64, digest: &[u8; 32], bundles: Vec<String>) {
+        let (time, digest) = (note::now_text(), format::hex(digest));
+        self.queue.push(Note::Policies { time, generation, digest, bundles }.encode(), true);
     }
 
     /// Whether a decision made now will certainly be kept, if few are made before the next question.

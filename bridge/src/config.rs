@@ -2,6 +2,7 @@
 
 mod audit_log;
 mod listeners;
+mod policies;
 mod quarantine;
 mod webhooks;
 
@@ -13,6 +14,7 @@ use anyhow::{Context as _, anyhow, bail};
 use meshbridge_policy::{Federation, Key, Node as Yaml, Shape, SourceFile, check, documents};
 use meshbridge_routing::{BridgeId, ZoneName};
 
+use crate::bundles::BundleSettings;
 use crate::data_keys::DataKeyFile;
 use crate::link::{PeerAddress, PeerListen, PeerToDial, TransportChoice};
 use crate::listeners::{ListenerKind, ListenerSettings, TlsFiles};
@@ -99,10 +101,16 @@ static SPEC: Shape = Shape::Map(&[
     Key::required(
         "policy",
         &Shape::Map(&[
-            Key::required(
+            Key::optional(
                 "directories",
                 &Shape::List { of: &Shape::Text, non_empty: true },
-                "directories with policies, relative to this file",
+                "directories with policies, relative to this file; beside `bundles` only for layers that nobody signs",
+            ),
+            Key::optional("bundles", &Shape::Text, "directory with signed bundles, relative to this file"),
+            Key::optional(
+                "root",
+                &Shape::Text,
+                "with `bundles`: the public half of the key that signs the layer federation, in base64",
             ),
             Key::optional(
                 "keys",
@@ -259,6 +267,8 @@ pub(crate) struct Node {
     pub(crate) peering: PeerListen,
     pub(crate) peers: Vec<PeerToDial>,
     pub(crate) policy_directories: Vec<PathBuf>,
+    /// Where signed bundles come from; `None` where policies are read from plain directories alone.
+    pub(crate) bundles: Option<BundleSettings>,
     pub(crate) data_keys: Vec<DataKeyFile>,
     http: Option<Listener>,
     grpc: Option<Listener>,
@@ -384,7 +394,7 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
         let node = listeners.and_then(|listeners| listeners.get(key));
         node.map(|node| lower_listener(node, base).with_context(|| format!("listener `{key}`"))).transpose()
     };
-    let directories = section("policy")?.get("directories").map(Yaml::items).unwrap_or_default();
+    let (policy_directories, bundles) = policies::lower(section("policy")?, base, &federation)?;
     let limit = |key: &str, default: usize| {
         let value = spec.get("limits").and_then(|limits| limits.get(key)).and_then(Yaml::integer);
         value.and_then(|value| usize::try_from(value).ok()).unwrap_or(default)
@@ -430,7 +440,8 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
         },
         peers,
         data_keys: lower_data_keys(section("policy")?, base),
-        policy_directories: directories.iter().filter_map(Yaml::text).map(|dir| base.join(dir)).collect(),
+        policy_directories,
+        bundles,
         http: client("http")?,
         grpc: client("grpc")?,
         nats: client("nats")?,

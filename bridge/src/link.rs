@@ -144,6 +144,11 @@ impl Links {
         self.lock().get(peer).map(|link| link.cost)
     }
 
+    /// All neighbours by the federation document.
+    pub(crate) fn peers(&self) -> Vec<BridgeId> {
+        self.lock().keys().cloned().collect()
+    }
+
     fn metrics_of(&self, peer: &BridgeId) -> LinkMetrics {
         let known = self.lock().get(peer).map(|link| link.metrics.clone());
         known.unwrap_or_else(|| self.metrics.link(peer.as_str()))

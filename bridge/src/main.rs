@@ -4,6 +4,7 @@ mod admin;
 mod app;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "nothing decides by generations yet"))]
 mod audit;
+mod bundles;
 mod cli;
 mod config;
 mod data_directory;

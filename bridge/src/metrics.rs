@@ -24,6 +24,8 @@ pub(crate) enum DropReason {
     HopLimit,
     /// A policy refused it here, on its way or on arrival.
     Denied,
+    /// The bridge that judged it has older policies of the federation than this one takes.
+    StalePolicy,
     /// A policy keeps it from a subscriber here.
     Withheld,
     /// The bytes did not agree with their digest, or were no event.
@@ -41,6 +43,7 @@ impl DropReason {
             DropReason::Waited => ["waited", "false"],
             DropReason::HopLimit => ["hop_limit", "false"],
             DropReason::Denied => ["denied", "true"],
+            DropReason::StalePolicy => ["stale_policy", "true"],
             DropReason::Withheld => ["withheld", "true"],
             DropReason::Damaged => ["damaged", "false"],
             DropReason::SlowSubscriber => ["slow_subscriber", "false"],
@@ -126,6 +129,9 @@ pub(crate) struct Metrics {
     left_out: IntCounterVec,
     late: IntCounterVec,
     pub(crate) policy_generation: IntGauge,
+    policy_alarms: prometheus::IntGaugeVec,
+    policy_revision: prometheus::IntGaugeVec,
+    pub(crate) policy_drift: IntGauge,
     pub(crate) subscriptions: IntGauge,
     pub(crate) routes_reachable: IntGauge,
     pub(crate) parked_bytes: IntGauge,
@@ -327,6 +333,30 @@ impl Metrics {
                 "meshbridge_policy_generation",
                 "Number of the policy generation in force; moves at every successful reload.",
             ),
+            policy_alarms: register(
+                &registry,
+                prometheus::IntGaugeVec::new(
+                    Opts::new(
+                        "meshbridge_policy_alarms",
+                        "Alarms about policy bundles that are not over, by kind; `meshbridge policy bundles` tells them.",
+                    ),
+                    &["kind"],
+                ),
+            ),
+            policy_revision: register(
+                &registry,
+                prometheus::IntGaugeVec::new(
+                    Opts::new(
+                        "meshbridge_policy_revision",
+                        "Revision of the signed bundle in force, by layer; moves when one comes into force.",
+                    ),
+                    &["layer"],
+                ),
+            ),
+            policy_drift: gauge(
+                "meshbridge_policy_drift_bridges",
+                "Bridges, this one included, that report other policies than the newest bundles for their zone; with plain directories, others than this one.",
+            ),
             subscriptions: gauge("meshbridge_subscriptions", "Live subscriptions of clients at this bridge."),
             routes_reachable: gauge("meshbridge_routes_reachable", "Other bridges that a path leads to now."),
             parked_bytes: gauge(
@@ -394,6 +424,16 @@ impl Metrics {
 
     pub(crate) fn on_reload(&self, outcome: &str) {
         self.reloads.with_label_values(&[outcome]).inc();
+    }
+
+    /// `kind` is a name of [`crate::bundles::AlarmKind`].
+    pub(crate) fn set_policy_alarms(&self, kind: &str, count: usize) {
+        self.policy_alarms.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Layers are those of the own zone: five at most.
+    pub(crate) fn set_policy_revision(&self, layer: &str, revision: u64) {
+        self.policy_revision.with_label_values(&[layer]).set(i64::try_from(revision).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn on_left_out(&self, reason: &str) {

@@ -1,15 +1,19 @@
 //! The policies in force: loaded, compiled, swapped in whole. A set with any error in it changes nothing: the running
 //! generation stays, the failure is logged, counted and shown at `/v1/policy`.
 
+mod files;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use meshbridge_policy::{Federation, Program, SourceFile};
-use notify::{RecursiveMode, Watcher};
-use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use meshbridge_routing::wire::PolicyMark;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info};
+
+pub(crate) use files::FileWatch;
 
 use crate::metrics::Metrics;
 
@@ -17,8 +21,6 @@ use crate::metrics::Metrics;
 const FILES_MAX: usize = 1_000;
 /// Bytes a policy file may have (POLICY §1).
 const FILE_BYTES_MAX: u64 = 1 << 20;
-/// Editors write a file in several steps; a reload waits until they are quiet.
-const SETTLE: Duration = Duration::from_millis(150);
 
 /// One compiled set of policies. An event is judged by exactly one of these.
 #[derive(Debug)]
@@ -27,6 +29,17 @@ pub(crate) struct Generation {
     pub(crate) number: u64,
     pub(crate) files: usize,
     pub(crate) loaded_at: SystemTime,
+    /// What this bridge says of its policies, in link state and in every frame.
+    pub(crate) mark: PolicyMark,
+    /// Frames of bridges under an older bundle of the federation are not taken; 0 where any will do.
+    pub(crate) min_revision: u64,
+}
+
+impl Generation {
+    /// Somebody has said what is permitted. Before that nothing is judged: what would be refused could come back later.
+    pub(crate) fn is_open(&self) -> bool {
+        self.number > 0
+    }
 }
 
 /// Why a set of policies was not taken.
@@ -99,6 +112,8 @@ pub(crate) struct PolicyStore {
     directories: Vec<PathBuf>,
     active: ArcSwap<Generation>,
     last_error: Mutex<Option<String>>,
+    /// Whether there has been a generation to judge by.
+    opened: watch::Sender<bool>,
     metrics: Arc<Metrics>,
 }
 
@@ -116,8 +131,60 @@ impl PolicyStore {
             directories,
             active: ArcSwap::from_pointee(first),
             last_error: Mutex::new(None),
+            opened: watch::Sender::new(true),
             metrics,
         })
+    }
+
+    /// Without a generation to judge by, until [`PolicyStore::install`] brings one.
+    pub(crate) fn closed(
+        federation: Arc<Federation>,
+        metrics: Arc<Metrics>,
+    ) -> Result<PolicyStore, LoadPolicyError> {
+        let compiled = meshbridge_policy::compile(&[], &federation, None)
+            .map_err(|diagnostics| LoadPolicyError::Invalid(diagnostics.to_string()))?;
+        let mark = PolicyMark { digest: [0; 32], federation_revision: 0 };
+        let (program, loaded_at) = (compiled.program, SystemTime::now());
+        let nothing = Generation { program, number: 0, files: 0, loaded_at, mark, min_revision: 0 };
+        Ok(PolicyStore {
+            federation,
+            directories: Vec::new(),
+            active: ArcSwap::from_pointee(nothing),
+            last_error: Mutex::new(None),
+            opened: watch::Sender::new(false),
+            metrics,
+        })
+    }
+
+    /// Puts policies in force that came in bundles; gives them their number. `false` where they are in force already.
+    pub(crate) fn install(&self, mut next: Generation) -> bool {
+        let running = self.active.load();
+        if running.is_open() && running.mark == next.mark && running.program.digest() == next.program.digest()
+        {
+            self.metrics.on_reload("unchanged");
+            return false;
+        }
+        next.number = running.number + 1;
+        self.metrics.policy_generation.set(i64::try_from(next.number).unwrap_or(i64::MAX));
+        self.metrics.on_reload("applied");
+        self.active.store(Arc::new(next));
+        self.opened.send_replace(true);
+        true
+    }
+
+    /// What did not come into force, for `/v1/policy`.
+    pub(crate) fn note_refused(&self, what: Option<String>) {
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        if what.is_some() && *last != what {
+            self.metrics.on_reload("refused");
+        }
+        *last = what;
+    }
+
+    /// Waits for the first generation.
+    pub(crate) async fn opened(&self) {
+        // The sender is in this store, so it is there.
+        let _ = self.opened.subscribe().wait_for(|opened| *opened).await;
     }
 
     pub(crate) fn active(&self) -> arc_swap::Guard<Arc<Generation>> {
@@ -157,40 +224,14 @@ impl PolicyStore {
     /// Reloads whenever a policy file changes or `kick` says so, until `kick` is closed. Calls `changed` after
     /// each reload that put another set in force.
     pub(crate) async fn watch(self: Arc<Self>, mut kick: mpsc::Receiver<()>, changed: impl Fn(&Generation)) {
-        let (tell, mut told) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading the files makes access events of its own; those must not make us read again.
-            if event.is_ok_and(|event| !event.kind.is_access()) {
-                let _ = tell.try_send(());
-            }
-        });
-        // Held until the loop ends: dropping it ends the watch.
-        let _watcher = match watcher {
-            Ok(mut watcher) => {
-                for directory in &self.directories {
-                    if let Err(problem) = watcher.watch(directory, RecursiveMode::Recursive) {
-                        warn!(directory = %directory.display(), %problem, "Policy directory is not watched, reload with SIGHUP");
-                    }
-                }
-                Some(watcher)
-            }
-            Err(problem) => {
-                warn!(%problem, "Policy files are not watched, reload with SIGHUP");
-                None
-            }
-        };
+        let mut files = FileWatch::on(&self.directories);
         loop {
             tokio::select! {
                 kicked = kick.recv() => if kicked.is_none() { return },
-                Some(()) = told.recv() => {
-                    tokio::select! {
-                        () = tokio::time::sleep(SETTLE) => {}
-                        // Who asks by signal has finished writing.
-                        kicked = kick.recv() => if kicked.is_none() { return },
-                    }
-                    while told.try_recv().is_ok() {}
-                }
+                () = files.changed() => {}
             }
+            // Who asks by signal has finished writing.
+            files.forget();
             let store = Arc::clone(&self);
             let reloaded = tokio::task::spawn_blocking(move || store.reload()).await.unwrap_or(false);
             if reloaded {
@@ -216,7 +257,11 @@ fn load(
     for warning in compiled.warnings.iter().chain(unproved.iter()) {
         info!(place = %format!("{}:{}", warning.span.file, warning.span.line), warning = %warning.message, "Policy warning");
     }
-    Ok(Generation { program: compiled.program, number, files: sources.len(), loaded_at: SystemTime::now() })
+    let (program, loaded_at) = (compiled.program, SystemTime::now());
+    // Plain directories are revision 0, and so in no federation that asks for more.
+    let mark = PolicyMark { digest: program.digest(), federation_revision: 0 };
+    let min_revision = federation.min_revision();
+    Ok(Generation { program, number, files: sources.len(), loaded_at, mark, min_revision })
 }
 
 fn describe(problem: &LoadPolicyError) -> String {

@@ -60,6 +60,11 @@ impl Plan {
         Plan::new(&[("north", "hub"), ("east", "hub"), ("south", "hub"), ("west", "hub")])
     }
 
+    /// The federation document, with `more` lines in its spec.
+    pub fn federation(&self, more: &str) -> String {
+        federation(self) + more
+    }
+
     /// The zones, in the order in which the links name them.
     pub fn zones(&self) -> &[String] {
         &self.zones
@@ -84,6 +89,12 @@ pub struct Rigging {
     pub peering: String,
     /// Where the data directory of a zone is, if not beside the configuration.
     pub data: BTreeMap<String, PathBuf>,
+    /// The section `policy` of every bridge, without its braces, if it is not the plain directory `policies`.
+    pub policy: Option<String>,
+    /// More lines of the federation document.
+    pub federation: String,
+    /// Files that a zone begins with, below the directory of its configuration.
+    pub files: Vec<(String, PathBuf, Vec<u8>)>,
 }
 
 #[derive(Debug)]
@@ -391,7 +402,12 @@ fn prepare(
     fs::create_dir_all(own.join("policies"))?;
     issue(&base.join("ca"), &own.join("tls"), &["--zone", zone, "--bridge", &bridge, "--dns", "127.0.0.1"])?;
     fs::write(own.join("policies/open.yaml"), POLICY)?;
-    fs::write(own.join("federation.yaml"), federation(plan))?;
+    fs::write(own.join("federation.yaml"), plan.federation(&rigging.federation))?;
+    for (_, path, bytes) in rigging.files.iter().filter(|(of, ..)| of == zone) {
+        let path = own.join(path);
+        fs::create_dir_all(path.parent().context("a file is in a directory")?)?;
+        fs::write(path, bytes)?;
+    }
     let transport =
         rigging.transport.map(str::to_owned).or_else(|| std::env::var("MESHBRIDGE_TRANSPORT").ok());
     let transport = transport.map(|name| format!(", transport: {name}")).unwrap_or_default();
@@ -403,6 +419,7 @@ fn prepare(
     let config = own.join("bridge.yaml");
     let data = rigging.data.get(zone).cloned().unwrap_or_else(|| data_of(&config)).display().to_string();
     let Rigging { spool, peering, .. } = rigging;
+    let policy = rigging.policy.as_deref().unwrap_or("directories: [policies]");
     let text = format!(
         "apiVersion: meshbridge/v1
 kind: Bridge
@@ -418,7 +435,7 @@ spec:
     grpc: {{listen: \"127.0.0.1:{grpc}\"}}
     nats: {{listen: \"127.0.0.1:{nats}\"}}
   admin: {{listen: \"127.0.0.1:{admin}\"}}
-  policy: {{directories: [policies]}}
+  policy: {{{policy}}}
   spool: {{{spool}}}
 "
     );

@@ -236,6 +236,11 @@ impl Federation {
         u16::try_from(at).ok().map(ZoneIndex)
     }
 
+    /// What a zone has for `region`, `cloud`, `jurisdiction` or `zone`.
+    pub fn zone_attribute(&self, zone: &str, attribute: &str) -> Option<&str> {
+        self.zones.iter().find(|known| known.name == zone)?.attribute(attribute)
+    }
+
     /// The zone whose name is most like a misspelled one, if any is like it at all.
     pub fn nearest_zone(&self, name: &str) -> Option<&str> {
         crate::classes::nearest(name, self.zones())

@@ -9,6 +9,7 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod after;
+mod bundles;
 mod codec;
 mod control;
 pub mod data;
@@ -20,13 +21,14 @@ mod table;
 mod train;
 
 pub use after::{AFTER_EXTENSION, decode_after, encode_after};
+pub use bundles::{BUNDLE_PART_BYTES_MAX, BUNDLES_MAX, BundleMessage, BundleName};
 pub(crate) use codec::{Reader, Writer};
 pub(crate) use control::{Delta, Head, Message, SnapshotChunk};
 pub use groups::{FRAME_GROUPS_MAX, GROUPS_EXTENSION, GroupTarget, decode_groups, encode_groups};
 pub use hops::{HOPS_EXTENSION, encode_hops, hops_crossed};
 pub use notice::{Notice, NoticeKind};
 pub use relay::Relay;
-pub use table::{Entry, RecvTable, SendTable, TableAnnounce, TableFull, TableGap};
+pub use table::{Entry, PolicyMark, RecvTable, SendTable, TableAnnounce, TableFull, TableGap};
 pub use train::{TRAIN_EXTENSION, decode_train, encode_train};
 
 /// Bytes of one control message, its length prefix not counted. A longer one ends the link.
@@ -60,6 +62,8 @@ pub enum Addressee {
     Notice,
     /// [`Relay::decode`]
     Relay,
+    /// [`BundleMessage::decode`]
+    Bundles,
 }
 
 /// Looks at the kind of a control message only.
@@ -69,6 +73,7 @@ pub fn addressee(message: &[u8]) -> Result<Addressee, DecodeError> {
         table::KIND => Ok(Addressee::Table),
         notice::KIND => Ok(Addressee::Notice),
         relay::KIND => Ok(Addressee::Relay),
+        bundles::KIND_HELD..=bundles::KIND_PART => Ok(Addressee::Bundles),
         kind => Err(DecodeError::UnknownKind(kind)),
     }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use meshbridge_policy::{MapKeyRing, ZoneIndex};
 use serde::Serialize;
 
+use crate::bundles::BundlesView;
 use crate::link::Links;
 use crate::metrics::Metrics;
 use crate::observers::Observers;
@@ -21,6 +23,8 @@ pub(crate) struct AdminState {
     pub(crate) links: Arc<Links>,
     pub(crate) pipeline: Pipeline,
     pub(crate) policies: Arc<PolicyStore>,
+    /// `None` where policies come from plain directories alone.
+    pub(crate) bundles: Option<Arc<ArcSwap<BundlesView>>>,
     pub(crate) router: RouterHandle,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) observers: Arc<Observers>,
@@ -46,8 +50,7 @@ impl AdminState {
     pub(crate) fn readiness(&self) -> Readiness {
         let listeners = self.listeners_up.load(Ordering::Relaxed);
         let draining = self.draining.load(Ordering::Relaxed);
-        // The store cannot exist without a first generation.
-        let policies = self.policies.active().number > 0;
+        let policies = self.policies.active().is_open();
         Readiness { ready: listeners && policies && !draining, listeners, policies, draining }
     }
 

@@ -1,17 +1,15 @@
 //! The JSON of each state endpoint. These types are the API; the domain types behind them may change without it.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
-use meshbridge_routing::{BridgeId, Router};
 use serde::Serialize;
 
-use super::AdminState;
+use super::{AdminState, policy};
 use crate::link::PeerView;
-use crate::pipeline::{DEAD_LETTERS_MAX, DeadLetter, rfc3339};
+use crate::pipeline::{DEAD_LETTERS_MAX, DeadLetter};
 
 #[derive(Serialize)]
 struct Peers {
@@ -22,17 +20,17 @@ struct Peers {
 }
 
 pub(super) async fn peers(State(state): State<Arc<AdminState>>) -> Response {
-    let read = |router: &Router| router.records().map(|r| (r.bridge.clone(), r.policy_digest)).collect();
-    let digests: Vec<(BridgeId, [u8; 32])> = state.router.view(read).await.unwrap_or_default();
+    let standings = policy::standings(&state).await;
     let mut peers = state.links.view();
     for peer in &mut peers {
-        let digest = digests.iter().find(|(bridge, _)| bridge.as_str() == peer.bridge);
-        peer.policy_digest = digest.map(|(_, digest)| hex(digest));
+        let standing = standings.iter().find(|standing| standing.bridge == peer.bridge);
+        peer.policy_digest = standing.map(|standing| standing.digest.clone());
+        peer.policy = standing.and_then(|standing| standing.in_step).map(policy::step);
     }
     Json(Peers {
         bridge: state.bridge.clone(),
         zone: state.zone.clone(),
-        policy_digest: hex(&state.policies.active().program.digest()),
+        policy_digest: hex(&state.policies.active().mark.digest),
         peers,
     })
     .into_response()
@@ -143,28 +141,6 @@ pub(super) async fn interest(State(state): State<Arc<AdminState>>) -> Response {
 }
 
 #[derive(Serialize)]
-struct Policy {
-    digest: String,
-    generation: u64,
-    #[serde(serialize_with = "rfc3339")]
-    loaded_at: SystemTime,
-    files: usize,
-    last_error: Option<String>,
-}
-
-pub(super) async fn policy(State(state): State<Arc<AdminState>>) -> Response {
-    let active = state.policies.active();
-    Json(Policy {
-        digest: hex(&active.program.digest()),
-        generation: active.number,
-        loaded_at: active.loaded_at,
-        files: active.files,
-        last_error: state.policies.last_error(),
-    })
-    .into_response()
-}
-
-#[derive(Serialize)]
 struct DeadLetters {
     capacity: usize,
     overwritten: u64,
@@ -180,6 +156,6 @@ fn stopping() -> Response {
     super::error(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the bridge is stopping")
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

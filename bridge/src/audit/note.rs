@@ -50,6 +50,13 @@ pub(super) enum Note {
         after: u64,
         after_hash: String,
     },
+    /// From here on these policies are judged by: the layers with their revisions and digests.
+    Policies {
+        time: String,
+        generation: u64,
+        digest: String,
+        bundles: Vec<String>,
+    },
     /// Decisions that are not in the chain, because the queue was full.
     Lost {
         time: String,

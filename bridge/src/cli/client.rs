@@ -305,8 +305,18 @@ pub(super) fn fetch(arguments: &AdminArguments, path: &str) -> Result<Value, Fai
 }
 
 pub(super) fn peers(arguments: &AdminArguments) -> Outcome {
-    let columns =
-        ["bridge", "zone", "state", "direction", "transport", "remote", "cost", "rtt_ms", "last_error"];
+    let columns = [
+        "bridge",
+        "zone",
+        "state",
+        "direction",
+        "transport",
+        "remote",
+        "cost",
+        "rtt_ms",
+        "policy",
+        "last_error",
+    ];
     show(arguments, &fetch(arguments, "/v1/peers")?, "peers", &columns)
 }
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 yes or done; 1 the answer is no; 2 the command line is wrong; 3 something given cannot be read; 4 a fault
 //! of our own. What is asked for goes to stdout, everything else to stderr.
 
+mod bundles;
 mod capture;
 mod check;
 mod decrypt;
@@ -57,6 +58,8 @@ pub(super) enum Command {
     Sign(sign::Arguments),
     /// Check the signature, the layer and the digests of a bundle, and print its manifest
     Verify(verify::Arguments),
+    /// Show which signed bundles a running bridge holds and judges by, and what is wrong with them
+    Bundles(bundles::Arguments),
     /// Print what the detectors of personal data and secrets find in recorded events, a line for each
     Detect(detect::Arguments),
     /// Put the sealed values back into an event, with the keys that sealed them
@@ -89,6 +92,7 @@ pub(super) fn run(command: &Command) -> Outcome {
         Command::Keygen(arguments) => keygen::run(arguments),
         Command::Sign(arguments) => sign::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::Bundles(arguments) => bundles::run(arguments),
         Command::Detect(arguments) => detect::run(arguments),
         Command::Decrypt(arguments) => decrypt::run(arguments),
         Command::Watch(arguments) => watch::run(arguments),

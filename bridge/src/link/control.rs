@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use bytes::{Bytes, BytesMut};
-use meshbridge_routing::wire::{self, Addressee, Notice, Relay, TableAnnounce};
+use meshbridge_routing::wire::{self, Addressee, BundleMessage, Notice, Relay, TableAnnounce};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
@@ -79,6 +79,10 @@ async fn dispatch(context: &SessionContext, session: &Session, message: Bytes) -
         }
         Addressee::Notice => {
             context.pipeline.on_notice(Notice::decode(message).map_err(|problem| problem.to_string())?);
+        }
+        Addressee::Bundles => {
+            let message = BundleMessage::decode(message).map_err(|problem| problem.to_string())?;
+            context.bundles.on_message(session.link, message);
         }
         Addressee::Relay => {
             context.pipeline.on_relay(Relay::decode(message).map_err(|problem| problem.to_string())?);

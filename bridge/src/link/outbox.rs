@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
-use meshbridge_routing::wire::decode_train;
+use meshbridge_routing::wire::{PolicyMark, decode_train};
 use meshbridge_routing::{BridgeIndex, CarrierSet, EventKey};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
@@ -33,8 +33,8 @@ pub(crate) struct FrameBody {
     pub(crate) payload: Bytes,
     /// Over `payload` (`meshbridge_routing::wire::data::payload_digest`).
     pub(crate) digest: [u8; 16],
-    /// Of the policies the origin judged it under.
-    pub(crate) policy: [u8; 32],
+    /// The policies the origin judged it under.
+    pub(crate) policy: PolicyMark,
     pub(crate) carriers: CarrierSet,
     /// Extension section, carried as it came.
     pub(crate) extensions: SmallVec<[(u8, u8, Bytes); 2]>,

@@ -29,6 +29,7 @@ use super::endpoint::PeerEndpoint;
 use super::outbox::Outbox;
 use super::transport::{CloseCode, Connection, DATA_STREAMS, RecvStream, SendStream, Transport};
 use super::{Direction, Links, SessionFacts, control, data};
+use crate::bundles::BundleHandle;
 use crate::identity::{Credentials, PeerCertificate, PeerRefused, unix_now};
 use crate::metrics::LinkMetrics;
 use crate::pipeline::Pipeline;
@@ -51,6 +52,7 @@ pub(crate) struct SessionContext {
     pub(crate) links: Arc<Links>,
     pub(crate) router: RouterHandle,
     pub(crate) pipeline: Pipeline,
+    pub(crate) bundles: BundleHandle,
 }
 
 /// Why a peer whose handshake succeeded gets no session.
@@ -147,6 +149,7 @@ impl Admission {
         context.links.on_session_end(&session, &reason);
         context.links.on_failure(&peer, &reason);
         context.router.send(Command::LinkDown { link: session.link }).await;
+        context.bundles.on_session_end(session.link).await;
         context.pipeline.redispatch(session.outbox.take_all());
         // Last: the federation routes around us meanwhile.
         if let Some(control) = control {
@@ -185,6 +188,7 @@ async fn begin(context: &SessionContext, session: &Arc<Session>, cost: u32) {
     context.links.on_session(session);
     let up = Command::LinkUp { link: session.link, peer: session.peer.clone(), cost };
     context.router.send(up).await;
+    context.bundles.on_session(session.link, &session.peer).await;
 }
 
 async fn run_tasks(

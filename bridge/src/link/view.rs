@@ -19,6 +19,8 @@ pub(crate) struct PeerView {
     rtt_ms: Option<f64>,
     up_secs: Option<f64>,
     pub(crate) policy_digest: Option<String>,
+    /// Whether that is the digest which its zone should have.
+    pub(crate) policy: Option<&'static str>,
     queued_bytes: usize,
     sent: Traffic,
     received: Traffic,
@@ -57,6 +59,7 @@ pub(super) fn of(peer: &BridgeId, link: &LinkState) -> PeerView {
         rtt_ms: session.and_then(|s| s.round_trip()).map(|rtt| rtt.as_secs_f64() * 1e3),
         up_secs: session.map(|s| s.since.elapsed().as_secs_f64()),
         policy_digest: None,
+        policy: None,
         queued_bytes: session.map_or(0, |s| s.outbox.queued_bytes()),
         sent: Traffic {
             events: metrics.sent_events.get(),

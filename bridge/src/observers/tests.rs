@@ -6,6 +6,7 @@ use meshbridge_event::EventBuilder;
 use meshbridge_policy::{
     Decision, Federation, MapKeyRing, Randomness, Request, Scratch, SourceFile, Verdict, compile,
 };
+use meshbridge_routing::wire::PolicyMark;
 use time::OffsetDateTime;
 
 use super::*;
@@ -39,7 +40,9 @@ fn world() -> World {
     let file = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.to_owned() };
     let federation = Federation::parse(&file("federation.yaml", FEDERATION)).expect("a valid document");
     let program = compile(&[file("p.yaml", RULES)], &federation, None).expect("valid rules").program;
-    let generation = Generation { program, number: 1, files: 1, loaded_at: SystemTime::now() };
+    let mark = PolicyMark { digest: [0; 32], federation_revision: 0 };
+    let loaded_at = SystemTime::now();
+    let generation = Generation { program, number: 1, files: 1, loaded_at, mark, min_revision: 0 };
     let data = "x".repeat(1_000).into_bytes();
     let event = EventBuilder::new("4111 1111 1111 1111", "/s", "t").data_text(data.into()).build();
     World { generation: Arc::new(generation), event: event.expect("a small event") }

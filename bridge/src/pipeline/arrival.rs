@@ -84,6 +84,10 @@ impl Inner {
         all_here: &mut Vec<Here>,
     ) {
         let body = &frame.body;
+        // Settles nothing: the origin keeps the event, and sends it again under its newer policies (POLICY §3).
+        if !generation.is_open() || body.policy.federation_revision < generation.min_revision {
+            return self.drop_frame(&frame, DropReason::StalePolicy);
+        }
         if payload_digest(&body.payload) != body.digest {
             return self.drop_frame(&frame, DropReason::Damaged);
         }

@@ -108,7 +108,7 @@ impl Inner {
         let left_out = self.take_out(forwarding, &mut planned);
         self.check_room(forwarding, &planned)?;
         let now = Instant::now();
-        let policy = generation.program.digest();
+        let policy = generation.mark;
         let events = planned.len() as u64;
         let mut unrouted = 0;
         let mut accepted = Vec::with_capacity(planned.len());

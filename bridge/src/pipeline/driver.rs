@@ -258,7 +258,7 @@ impl Inner {
                     topic: stored.topic.clone(),
                     digest: payload_digest(&payload),
                     payload,
-                    policy: generation.program.digest(),
+                    policy: generation.mark,
                     carriers,
                     extensions: [extension, encode_after(&after), Some(encode_hops(hop_limit))]
                         .into_iter()

@@ -47,9 +47,10 @@ impl Inner {
 
     /// Counts a copy that ends here, and tells the origin.
     pub(super) fn drop_frame(&self, frame: &Outbound, reason: DropReason) {
-        let copies = frame.destinations.len() as u64;
+        // A frame for this bridge alone names no other.
+        let copies = frame.destinations.len().max(1) as u64;
         self.parts.metrics.on_dropped(reason, copies * u64::from(frame.events()));
-        let kind = NoticeKind::Dropped { reason: reason.name().to_owned() };
+        let kind = NoticeKind::Dropped { reason: reason.name().replace('_', "-") };
         self.notify_origin(&frame.body.key, kind);
     }
 }

@@ -49,7 +49,8 @@ impl Pipeline {
             }
             return;
         }
-        if !inner.durable.keeps_up() {
+        // Before there are policies nothing is judged, and nothing is settled either.
+        if !inner.parts.policies.active().is_open() || !inner.durable.keeps_up() {
             // Both ends repeat what is not answered (RELIABILITY D4, D7, D10). Waiting here would hold up the link's
             // greetings and routes, which come over the same stream.
             debug!(from = %relay.from, "A message of another end is left to its repetition: too much waits to be done");

@@ -154,7 +154,7 @@ impl Inner {
                     topic: topic.clone(),
                     digest,
                     payload: payload.clone(),
-                    policy: program.digest(),
+                    policy: generation.mark,
                     carriers: part.carriers.clone(),
                     extensions: SmallVec::from_iter([EXTENSION, encode_hops(hop_limit), encode_train(count)]),
                 }),

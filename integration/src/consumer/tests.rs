@@ -56,6 +56,7 @@ fn node(address: SocketAddr) -> Node {
         bridge: "east-1".to_owned(),
         zone: "east".to_owned(),
         grpc: String::new(),
+        nats: String::new(),
         admin: String::new(),
         peer: String::new(),
         pid: 0,

@@ -3,6 +3,7 @@ mod admin;
 mod audit;
 mod bench;
 mod borders;
+mod bundles;
 mod cli;
 mod delivery;
 mod demo;

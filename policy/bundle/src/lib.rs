@@ -15,11 +15,14 @@
 //! and no second bundle of the same number. What the documents inside say, their own `metadata.layer` included, is
 //! for the compiler of policies, which alone reads YAML; activation is not complete without it.
 //!
+//! Between bridges, [`Exchange`] carries the archives.
+//!
 //! Start reading at [`Opened`]; the layout of an archive is in `archive.rs`.
 
 mod archive;
 mod bundle;
 mod digest;
+mod exchange;
 mod keys;
 mod layer;
 mod manifest;
@@ -30,12 +33,13 @@ mod ring;
 pub use archive::{ARCHIVE_BYTES_MAX, ArchiveError, FILE_BYTES_MAX, FILES_MAX, UNPACKED_BYTES_MAX};
 pub use bundle::{BundleError, MANIFEST_NAME, Opened, PackError, SIGNATURE_NAME, SignedManifest, open, pack};
 pub use digest::Digest;
+pub use exchange::{Effect, Exchange, Judged, Message, Misbehaved, Offer, PART_BYTES_MAX, PULLS_MAX, PeerId};
 pub use keys::{DataKey, KeyError, PublicKey, SigningKey};
 pub use layer::{Layer, LayerError, LayerKind};
 pub use manifest::{Draft, FileEntry, MANIFEST_BYTES_MAX, Manifest, ManifestError, REVISION_MAX};
 pub use path::{BundlePath, PATH_BYTES_MAX, PathError};
 pub use revisions::{
     Activation, Drift, LAYERS_MAX, Observation, RevisionError, Revisions, STATE_BYTES_MAX, StalePolicy,
-    Standing, StateError, check_min_revision,
+    Standing, StateError, check_min_revision, digest_of_layers,
 };
 pub use ring::{KEYS_PER_LAYER_MAX, KeyRing, KeyRingError, Verified, VerifyError, verify, verify_manifest};

@@ -194,6 +194,11 @@ impl Revisions {
         self.layers.get(layer)?.active.map(|mark| (mark.revision, mark.digest))
     }
 
+    /// The highest revision that was ever vouched for here, with its digest.
+    pub fn floor(&self, layer: &Layer) -> Option<(u64, Digest)> {
+        self.layers.get(layer).map(|held| (held.floor.revision, held.floor.digest))
+    }
+
     /// Layers whose floor is above what is in force, with the floor: these bundles are to be fetched.
     pub fn missing(&self) -> impl Iterator<Item = (&Layer, u64)> {
         let is_missing = |held: &Held| held.active != Some(held.floor);
@@ -204,14 +209,22 @@ impl Revisions {
     /// digests in force, in the order of the layers. `order` is the Federation's, outermost first; layers of one kind
     /// are ordered by value, and kinds that are not in it come last.
     pub fn standing(&self, order: &[LayerKind]) -> Standing {
-        let depth = |layer: &Layer| order.iter().position(|kind| *kind == layer.kind());
-        let mut active: Vec<_> =
-            self.layers.iter().filter_map(|(layer, held)| Some((layer, held.active?))).collect();
-        active.sort_by_key(|(layer, _)| (depth(layer).unwrap_or(usize::MAX), *layer));
-        let digests: Vec<&[u8]> = active.iter().map(|(_, mark)| &mark.digest.0[..]).collect();
+        let active = self.layers.iter().filter_map(|(layer, held)| Some((layer, held.active?.digest)));
         let federation_revision = self.active(&Layer::federation()).map_or(0, |(revision, _)| revision);
-        Standing { federation_revision, digest: Digest::of(&digests) }
+        Standing { federation_revision, digest: digest_of_layers(order, active) }
     }
+}
+
+/// SHA-256 over the digests of bundles in the order of their layers; `order` is as for [`Revisions::standing`].
+pub fn digest_of_layers<'a>(
+    order: &[LayerKind],
+    bundles: impl IntoIterator<Item = (&'a Layer, Digest)>,
+) -> Digest {
+    let depth = |layer: &Layer| order.iter().position(|kind| *kind == layer.kind());
+    let mut all: Vec<(&Layer, Digest)> = bundles.into_iter().collect();
+    all.sort_by_key(|(layer, _)| (depth(layer).unwrap_or(usize::MAX), *layer));
+    let digests: Vec<&[u8]> = all.iter().map(|(_, digest)| &digest.0[..]).collect();
+    Digest::of(&digests)
 }
 
 fn admits(held: &Held, layer: &Layer, offered: Mark) -> Result<(), RevisionError> {

@@ -113,6 +113,11 @@ impl Verified {
         self.digest
     }
 
+    /// Seconds since 1970.
+    pub fn expires_unix(&self) -> Option<i64> {
+        self.expires_unix
+    }
+
     /// The name of the key, as the Federation has it; `root` for the federation layer.
     pub fn key(&self) -> &str {
         &self.key

@@ -14,13 +14,21 @@ pub(super) const KIND: u8 = 32;
 /// Entries of one announcement.
 const ANNOUNCED_MAX: usize = 512;
 
+/// The policies that a frame was judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PolicyMark {
+    pub digest: [u8; 32],
+    /// Of the federation's bundle; 0 where the policies are in no signed bundle.
+    pub federation_revision: u64,
+}
+
 /// What a number stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
     Bridge(BridgeId),
     Zone(ZoneName),
     Run { bridge: BridgeId, run: Run },
-    Policy([u8; 32]),
+    Policy(PolicyMark),
 }
 
 /// All 65,536 numbers are taken; the link is reopened to start over.
@@ -127,9 +135,14 @@ impl TableAnnounce {
                     writer.name(bridge.as_str());
                     writer.run(*run);
                 }
-                Entry::Policy(digest) => {
+                Entry::Policy(PolicyMark { digest, federation_revision: 0 }) => {
                     writer.u8(3);
                     writer.raw(digest);
+                }
+                Entry::Policy(PolicyMark { digest, federation_revision }) => {
+                    writer.u8(4);
+                    writer.raw(digest);
+                    writer.u64(*federation_revision);
                 }
             }
         }
@@ -150,7 +163,15 @@ impl TableAnnounce {
                 0 => Entry::Bridge(reader.bridge()?),
                 1 => Entry::Zone(reader.zone()?),
                 2 => Entry::Run { bridge: reader.bridge()?, run: reader.run()? },
-                3 => Entry::Policy(reader.array()?),
+                3 => Entry::Policy(PolicyMark { digest: reader.array()?, federation_revision: 0 }),
+                4 => {
+                    let mark = PolicyMark { digest: reader.array()?, federation_revision: reader.u64()? };
+                    // There is one way to say 0.
+                    if mark.federation_revision == 0 {
+                        return Err(DecodeError::Invalid("a table entry"));
+                    }
+                    Entry::Policy(mark)
+                }
                 _ => return Err(DecodeError::Invalid("a table entry")),
             });
         }

@@ -10,8 +10,6 @@ use meshbridge_bundle::{Draft, Layer, PublicKey, SigningKey, open, pack};
 use meshbridge_policy::{Program, compile, testing};
 use time::OffsetDateTime;
 
-pub(super) use contents::layers_of;
-
 use super::check::{self, Report};
 use super::sources::{self, NoSources, Sources, together};
 use super::{Failure, Format, Outcome, parse_time, print_json, verify};

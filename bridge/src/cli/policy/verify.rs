@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Failure, Format, Outcome, print_json, sign};
+use super::{Failure, Format, Outcome, print_json};
+use crate::bundles::{key_ring, layers_of};
 use crate::config::read_federation;
 
 #[derive(Debug, clap::Args)]
@@ -85,17 +86,7 @@ fn ring(arguments: &Arguments, opened: &Opened) -> Result<KeyRing, Failure> {
         return Ok(KeyRing::new(opened.manifest().federation(), arguments.root));
     };
     let federation = read_federation(path)?;
-    let mut ring = KeyRing::new(federation.name(), arguments.root);
-    for key in federation.signing_keys() {
-        bind(&mut ring, key)
-            .with_context(|| format!("key `{}` of the federation document", key.name))
-            .map_err(Failure::Input)?;
-    }
-    Ok(ring)
-}
-
-fn bind(ring: &mut KeyRing, key: &meshbridge_policy::SigningKey) -> anyhow::Result<()> {
-    Ok(ring.bind(&key.name, key.layer.parse()?, PublicKey::from_text(&key.ed25519)?)?)
+    key_ring(&federation, arguments.root).map_err(Failure::Input)
 }
 
 /// A signer of one layer says nothing for another.
@@ -107,7 +98,7 @@ fn documents_are_of_the_layer(opened: &Opened) -> anyhow::Result<()> {
         }
         let text = std::str::from_utf8(bytes).map_err(|_| anyhow!("`{path}` is no text"))?;
         let file = SourceFile { name: path.to_string(), text: text.to_owned() };
-        if let Some((other, line)) = sign::layers_of(&file).into_iter().find(|(of, _)| *of != layer) {
+        if let Some((other, line)) = layers_of(&file).into_iter().find(|(of, _)| *of != layer) {
             return Err(anyhow!("{path}:{line} is of {other}, in a bundle of {layer}"));
         }
     }

@@ -1,6 +1,7 @@
 //! What bundles promise, one module per promise.
 
 mod archives;
+mod exchange;
 mod keys;
 mod revisions;
 mod signatures;

@@ -8,23 +8,8 @@ use aws_lc_rs::digest::{SHA256, digest as hash};
 use meshbridge_bundle::Layer;
 use meshbridge_policy::{Diagnostics, Node, SourceFile, compile, documents};
 
+use crate::bundles::layers_of;
 use crate::cli::policy::sources::{Sources, plain};
-
-/// The layer of each document of a file. Tests and configuration of bridges have none and are no part of a bundle; the
-/// federation document is of the outermost layer.
-pub(in crate::cli::policy) fn layers_of(file: &SourceFile) -> Vec<(String, usize)> {
-    let mut ignored = Diagnostics::default();
-    let layer = |document: &Node| {
-        let kind = document.get("kind").and_then(Node::text);
-        let layer = match kind {
-            Some("PolicyTest" | "Bridge") => None,
-            Some("Federation") => Some("federation"),
-            _ => document.get("metadata")?.get("layer")?.text(),
-        };
-        layer.map(|layer| (layer.to_owned(), document.span.line))
-    };
-    documents(file, &mut ignored).iter().filter_map(layer).collect()
-}
 
 /// Paths below `directory` with their texts: the documents of the layer, and the schemas they name.
 pub(super) fn of(
