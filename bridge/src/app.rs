@@ -38,6 +38,7 @@ use crate::data_directory::DataDirectory;
 use crate::data_keys;
 use crate::identity::{BridgeIdentity, CertificateKeyring, CredentialFiles, Credentials};
 use crate::journal::{self, Journal};
+use crate::learners::{PolicyLearners, follow_policies};
 use crate::link::{ConfiguredLink, Direction, Links, PeerEndpoint, SessionContext, accept_peers, dial_peer};
 use crate::listeners;
 use crate::metrics::Metrics;
@@ -141,6 +142,8 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
         keyring,
         tokio::time::Instant::now().into_std(),
     );
+    let learners = PolicyLearners::new(policies.active().clone(), own_zone_index);
+    router.set_learners(Arc::new(learners), tokio::time::Instant::now().into_std());
     for messages in recalled {
         let messages = messages.into_iter().map(|message| bytes::Bytes::from(Vec::from(message))).collect();
         if let Err(problem) = router.recall_interest(messages, tokio::time::Instant::now().into_std()) {
@@ -229,6 +232,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
         pipeline: pipeline.clone(),
         metrics: Arc::clone(&metrics),
         store_epoch,
+        untold: Default::default(),
     };
     tasks.spawn(until(late.clone(), router_task.run()));
     // Before the driver: what it offers must find its subscription.
@@ -268,8 +272,13 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     tasks.spawn(until(late.clone(), watch.run()));
     let (kick, kicked) = mpsc::channel(1);
     let announce = router_handle.clone();
+    let (reloaded, reloads) = mpsc::channel(1);
+    let following = follow_policies(Arc::clone(&policies), own_zone_index, router_handle.clone(), reloads);
+    tasks.spawn(until(late.clone(), following));
     let watch = Arc::clone(&policies).watch(kicked, move |generation| {
         announce.send_later(Command::PolicyDigest(generation.program.digest()));
+        // Full: the one that is told of already looks at the policies after this.
+        let _ = reloaded.try_send(());
     });
     tasks.spawn(until(late.clone(), watch));
     let reload = Reload {

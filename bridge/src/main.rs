@@ -12,6 +12,7 @@ mod data_keys;
 mod fail_points;
 mod identity;
 mod journal;
+mod learners;
 mod link;
 mod listeners;
 mod metrics;

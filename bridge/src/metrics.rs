@@ -110,6 +110,8 @@ pub(crate) struct Metrics {
     pub(crate) policy_generation: IntGauge,
     pub(crate) subscriptions: IntGauge,
     pub(crate) routes_reachable: IntGauge,
+    pub(crate) interest_cut_off_bridges: IntGauge,
+    pub(crate) interest_untold_filters: IntGauge,
     pub(crate) parked_bytes: IntGauge,
     pub(crate) certificate_not_after: IntGauge,
 }
@@ -301,6 +303,14 @@ impl Metrics {
             ),
             subscriptions: gauge("meshbridge_subscriptions", "Live subscriptions of clients at this bridge."),
             routes_reachable: gauge("meshbridge_routes_reachable", "Other bridges that a path leads to now."),
+            interest_cut_off_bridges: gauge(
+                "meshbridge_interest_cut_off_bridges",
+                "Bridges that may learn something of what is wanted here and are reached through zones alone that may not.",
+            ),
+            interest_untold_filters: gauge(
+                "meshbridge_interest_untold_filters",
+                "Filters told to no other zone, because the policies divide what is wanted among too many audiences.",
+            ),
             parked_bytes: gauge(
                 "meshbridge_parked_bytes",
                 "Bytes of events that wait for a path; each waits five seconds at most.",

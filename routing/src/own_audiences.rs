@@ -61,6 +61,10 @@ impl OwnAudiences {
         self.sets.keys()
     }
 
+    pub(crate) fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
+        self.sets.values().flat_map(OwnInterest::filters)
+    }
+
     pub(crate) fn get_mut(&mut self, audience: &Audience) -> Option<&mut OwnInterest> {
         self.sets.get_mut(audience)
     }

@@ -62,6 +62,10 @@ impl OwnInterest {
         self.held.contains_key(filter)
     }
 
+    pub(crate) fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
+        self.held.keys().chain(self.groups.keys().map(|(filter, _)| filter))
+    }
+
     /// Whether it has a subscriber.
     pub(crate) fn wants(&self, filter: &TopicFilter) -> bool {
         matches!(self.held.get(filter), Some(Held::Wanted(_)))

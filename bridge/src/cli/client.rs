@@ -315,7 +315,7 @@ pub(super) fn routes(arguments: &AdminArguments) -> Outcome {
 }
 
 pub(super) fn interest(arguments: &AdminArguments) -> Outcome {
-    let columns = ["bridge", "zone", "version", "count", "filters"];
+    let columns = ["bridge", "zone", "audience", "version", "count", "filters", "cut_off"];
     show(arguments, &fetch(arguments, "/v1/interest")?, "sets", &columns)
 }
 

@@ -184,8 +184,8 @@ impl Inner {
             }
         }
         if !home.is_empty() {
-            let (event, carriers) = (event.clone(), CarrierSet::All);
-            variants.push(Variant { event, destinations: home, carriers, waits: false });
+            let carriers = self.home_carriers(generation, &topic, &event, Some(&publisher.0));
+            variants.push(Variant { event: event.clone(), destinations: home, carriers, waits: false });
         }
         let denied = refused
             .iter()

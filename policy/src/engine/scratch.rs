@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use meshbridge_detect::tape::TapeBuffer;
-use meshbridge_topic::Topic;
+use meshbridge_topic::{Topic, TopicFilter};
 
 use super::Request;
 use crate::federation::ZoneIndex;
@@ -21,6 +21,8 @@ const PLANS_MAX: usize = 8_192;
 pub struct Scratch {
     program: u64,
     plans: HashMap<PlanKey, Arc<Plan>>,
+    /// Whether a zone is told that another one wants a topic, under the key of the context `interest`.
+    told: HashMap<PlanKey, bool>,
     pub(super) surveyor: Surveyor,
     pub(super) tape: TapeBuffer,
 }
@@ -48,10 +50,7 @@ impl Scratch {
         to: ZoneIndex,
         topic: &Topic,
     ) -> Arc<Plan> {
-        if self.program != program.serial {
-            self.plans.clear();
-            self.program = program.serial;
-        }
+        self.is_about(program);
         if let Some(known) = self.plans.get(&PlanKeyRef { context, from, to, topic }) {
             return Arc::clone(known);
         }
@@ -61,5 +60,34 @@ impl Scratch {
         let plan = Arc::new(program.plan(context, from, to, topic));
         self.plans.insert(PlanKey { context, from, to, topic: topic.clone() }, Arc::clone(&plan));
         plan
+    }
+
+    fn is_about(&mut self, program: &Program) {
+        if self.program != program.serial {
+            self.plans.clear();
+            self.told.clear();
+            self.program = program.serial;
+        }
+    }
+
+    /// Whether `from` may learn that `to` wants events of the topic.
+    pub(super) fn is_told(
+        &mut self,
+        program: &Program,
+        from: ZoneIndex,
+        to: ZoneIndex,
+        topic: &Topic,
+    ) -> bool {
+        self.is_about(program);
+        let context = Context::Interest;
+        if let Some(known) = self.told.get(&PlanKeyRef { context, from, to, topic }) {
+            return *known;
+        }
+        if self.told.len() >= PLANS_MAX {
+            self.told.clear();
+        }
+        let is_told = program.may_learn(from, to, &TopicFilter::from(topic));
+        self.told.insert(PlanKey { context, from, to, topic: topic.clone() }, is_told);
+        is_told
     }
 }

@@ -70,6 +70,11 @@ impl Router {
         })
     }
 
+    /// Filters that this bridge wants, those of groups and what lingers included; each may come more than once.
+    pub fn own_filters(&self) -> Vec<TopicFilter> {
+        self.own_interest.filters().cloned().collect()
+    }
+
     /// The newest run in which interest of a bridge was said that is held here.
     pub fn interest_run(&self, owner: &BridgeId) -> Option<Run> {
         self.interest.get(owner).and_then(OwnerSets::run)
