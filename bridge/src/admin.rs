@@ -39,6 +39,7 @@ pub(crate) fn router(state: Arc<AdminState>, guard: HostGuard) -> Router {
         .route("/v1/routes", get(views::routes))
         .route("/v1/interest", get(views::interest))
         .route("/v1/policy", get(views::policy))
+        .route("/v1/policy/drift", get(views::drift))
         .route("/v1/policy/watch", post(live::watch))
         .route("/v1/policy/capture", post(live::capture))
         .route("/v1/deadletters", get(views::dead_letters))

@@ -36,6 +36,7 @@ use crate::audit::{self, AuditLog, AuditWatch, Redact};
 use crate::config::Node;
 use crate::data_directory::DataDirectory;
 use crate::data_keys;
+use crate::drift::DriftSampler;
 use crate::identity::{BridgeIdentity, CertificateKeyring, CredentialFiles, Credentials};
 use crate::journal::{self, Journal};
 use crate::learners::{PolicyLearners, follow_policies};
@@ -152,6 +153,8 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
     }
     let forwarding = Arc::new(ArcSwap::new(router.forwarding()));
     let observers = Arc::new(Observers::default());
+    let drift = DriftSampler::start(own_zone_index, Arc::clone(&audit), Arc::clone(&metrics));
+    let drift = Arc::new(drift.context("cannot start a thread")?);
     let pipeline = Pipeline::new(
         PipelineParts {
             own: bridge.clone(),
@@ -169,6 +172,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
             audit: Arc::clone(&audit),
             quarantine,
             observers: Arc::clone(&observers),
+            drift: Arc::clone(&drift),
             metrics: Arc::clone(&metrics),
         },
         core,
@@ -194,6 +198,7 @@ pub(crate) async fn run(node: Node, accept_missing: bool, stop: CancellationToke
         router: router_handle.clone(),
         metrics: Arc::clone(&metrics),
         observers,
+        drift,
         keys: Arc::clone(&keys),
         zone_index: own_zone_index,
         listeners_up: AtomicBool::new(false),

@@ -8,6 +8,7 @@ mod cli;
 mod config;
 mod data_directory;
 mod data_keys;
+mod drift;
 #[cfg(feature = "fail-points")]
 mod fail_points;
 mod identity;

@@ -72,6 +72,7 @@ pub(crate) use settings::{OnRetry, Wished};
 pub(crate) use subscriptions::{Delivery, SubscriptionEnd};
 
 use crate::audit::AuditLog;
+use crate::drift::DriftSampler;
 use crate::journal::{Journal, JournalFigures};
 use crate::link::Links;
 use crate::metrics::Metrics;
@@ -238,6 +239,8 @@ pub(crate) struct PipelineParts {
     pub(crate) quarantine: Quarantine,
     /// Who looks on while events are judged.
     pub(crate) observers: Arc<Observers>,
+    /// Looks through samples of what is published.
+    pub(crate) drift: Arc<DriftSampler>,
     pub(crate) metrics: Arc<Metrics>,
 }
 

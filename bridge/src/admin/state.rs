@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use meshbridge_policy::{MapKeyRing, ZoneIndex};
 use serde::Serialize;
 
+use crate::drift::DriftSampler;
 use crate::link::Links;
 use crate::metrics::Metrics;
 use crate::observers::Observers;
@@ -24,6 +25,7 @@ pub(crate) struct AdminState {
     pub(crate) router: RouterHandle,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) observers: Arc<Observers>,
+    pub(crate) drift: Arc<DriftSampler>,
     /// Keys for data that this bridge holds.
     pub(crate) keys: Arc<MapKeyRing>,
     pub(crate) zone_index: ZoneIndex,

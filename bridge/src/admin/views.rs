@@ -188,6 +188,10 @@ pub(super) async fn policy(State(state): State<Arc<AdminState>>) -> Response {
     .into_response()
 }
 
+pub(super) async fn drift(State(state): State<Arc<AdminState>>) -> Response {
+    Json(state.drift.report(state.policies.active().number)).into_response()
+}
+
 #[derive(Serialize)]
 struct DeadLetters {
     capacity: usize,

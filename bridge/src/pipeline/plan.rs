@@ -90,6 +90,7 @@ impl Inner {
         batch
             .into_iter()
             .map(|publication| {
+                self.parts.drift.on_event(&self.parts.policies, &publication.topic, &publication.event);
                 destinations.clear();
                 let mut groups = SmallVec::new();
                 forwarding.match_topic(&publication.topic, &mut destinations, &mut groups);

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use meshbridge_detect::tape::TapeBuffer;
+use meshbridge_detect::{ClassSet, Confidence};
+use meshbridge_event::Event;
 use meshbridge_topic::{Topic, TopicFilter};
 
-use super::Request;
+use super::{Found, Request};
 use crate::federation::ZoneIndex;
 use crate::model::Context;
 use crate::program::{Plan, PlanKey, PlanKeyRef, Program};
-use crate::protect::Surveyor;
+use crate::protect::{Declared, Surveyor};
 
 /// Plans a worker remembers; beyond it the memory starts anew.
 const PLANS_MAX: usize = 8_192;
@@ -60,6 +62,24 @@ impl Scratch {
         let plan = Arc::new(program.plan(context, from, to, topic));
         self.plans.insert(PlanKey { context, from, to, topic: topic.clone() }, Arc::clone(&plan));
         plan
+    }
+
+    /// What is in an event that is not declared to be there; see [`Program::drift`].
+    pub(crate) fn undeclared(
+        &mut self,
+        program: &Program,
+        event: &Event,
+        topic: &Topic,
+        declared: Declared<'_>,
+        wanted: &ClassSet,
+        least: Confidence,
+    ) -> Vec<Found> {
+        let keys = program.keys();
+        let survey = self.surveyor.look(event, topic.as_str(), declared, keys, wanted, least);
+        let is_known = |class| declared.may_hold.contains(class);
+        let undeclared =
+            survey.findings().filter(|one| one.undeclared && !one.alternatives.iter().any(is_known));
+        super::evaluation::shown(undeclared)
     }
 
     fn is_about(&mut self, program: &Program) {
