@@ -3,6 +3,8 @@
 mod action;
 mod matcher;
 mod protect;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The JSON of each state endpoint. These types are the API; the domain types behind them may change without it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -54,14 +55,19 @@ struct Route {
     hops: Option<usize>,
     next_hop: Option<String>,
     path: Vec<String>,
+    /// It may learn something of what is wanted here, and only zones that may not lie before it: it is not told.
+    cut_off: bool,
 }
 
 pub(super) async fn routes(State(state): State<Arc<AdminState>>) -> Response {
     let read = state
         .router
-        .view(|router| (router.forwarding().generation(), router.routes().collect::<Vec<_>>()))
+        .view(|router| {
+            (router.forwarding().generation(), router.routes().collect::<Vec<_>>(), router.cut_off())
+        })
         .await;
-    let Some((generation, routes)) = read else { return stopping() };
+    let Some((generation, routes, cut_off)) = read else { return stopping() };
+    let cut_off: BTreeSet<BridgeId> = cut_off.into_iter().flat_map(|(_, bridges)| bridges).collect();
     let routes = routes
         .into_iter()
         .map(|route| Route {
@@ -72,6 +78,7 @@ pub(super) async fn routes(State(state): State<Arc<AdminState>>) -> Response {
             hops: route.reachable.then_some(route.hops),
             next_hop: route.next_hop.map(|bridge| bridge.to_string()),
             path: route.path.iter().map(ToString::to_string).collect(),
+            cut_off: cut_off.contains(&route.bridge),
         })
         .collect();
     Json(Routes { bridge: state.bridge.clone(), generation, routes }).into_response()

@@ -310,7 +310,7 @@ pub(super) fn peers(arguments: &AdminArguments) -> Outcome {
 }
 
 pub(super) fn routes(arguments: &AdminArguments) -> Outcome {
-    let columns = ["bridge", "zone", "reachable", "cost", "hops", "next_hop", "path"];
+    let columns = ["bridge", "zone", "reachable", "cost", "hops", "next_hop", "path", "cut_off"];
     show(arguments, &fetch(arguments, "/v1/routes")?, "routes", &columns)
 }
 

@@ -7,7 +7,8 @@ use crate::audience::AudienceId;
 use crate::flood::{Item, Stamp};
 use crate::{Audience, BridgeId, LinkState, Run, Signature, Want, ZoneName};
 
-const VERSION: u8 = 1;
+/// 2: sets of interest have audiences.
+const VERSION: u8 = 2;
 /// Entries of one digest message and filters of one delta or chunk.
 pub(crate) const DIGEST_ENTRIES_MAX: usize = 1_024;
 pub(crate) const DELTA_FILTERS_MAX: usize = 192;

@@ -1,6 +1,7 @@
 //! Who may learn what in a world, and a listener at every wire who knows it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use meshbridge_routing::{Audience, Learners, ZoneName};
@@ -16,7 +17,7 @@ const DELTA: u8 = 7;
 const SNAPSHOT: u8 = 8;
 
 /// What the policies of a world are like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Policy {
     /// One audience: all.
     Everyone,
@@ -27,7 +28,7 @@ pub enum Policy {
 }
 
 /// The policies at one bridge; another salt is another edition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Edition {
     pub policy: Policy,
     pub zone: usize,
@@ -38,20 +39,14 @@ fn zone(at: usize) -> ZoneName {
     ZoneName::parse(&format!("z{at}")).expect("a name")
 }
 
-impl Edition {
-    fn draw(&self, filter: &TopicFilter) -> u64 {
-        // Filters that a claim of the simulation has together stay together.
-        let text = filter.as_str();
-        let text = if text.starts_with("gap.") || text.starts_with("bulk.") { &text[..4] } else { text };
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.salt.to_le_bytes()).update(&[self.zone as u8]).update(text.as_bytes());
-        u64::from_le_bytes(hasher.finalize().as_bytes()[..8].try_into().expect("eight bytes"))
-    }
+thread_local! {
+    /// The same few filters are asked about with every message.
+    static KNOWN: RefCell<HashMap<(Edition, String), Audience>> = RefCell::default();
 }
 
-impl Learners for Edition {
-    fn audience(&self, filter: &TopicFilter) -> Audience {
-        let draw = self.draw(filter);
+impl Edition {
+    fn work_out(&self, text: &str) -> Audience {
+        let draw = self.draw(text);
         match self.policy {
             Policy::Everyone => Audience::All,
             Policy::Split => {
@@ -64,6 +59,27 @@ impl Learners for Edition {
                 Audience::zones((0..ZONES).filter(chosen).map(zone))
             }
         }
+    }
+
+    fn draw(&self, text: &str) -> u64 {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.salt.to_le_bytes()).update(&[self.zone as u8]).update(text.as_bytes());
+        u64::from_le_bytes(hasher.finalize().as_bytes()[..8].try_into().expect("eight bytes"))
+    }
+}
+
+impl Learners for Edition {
+    fn audience(&self, filter: &TopicFilter) -> Audience {
+        if self.policy == Policy::Everyone {
+            return Audience::All;
+        }
+        // Filters that a claim of the simulation has together stay together.
+        let text = filter.as_str();
+        let text = if text.starts_with("gap.") || text.starts_with("bulk.") { &text[..4] } else { text };
+        KNOWN.with_borrow_mut(|known| {
+            let audience = known.entry((*self, text.to_owned())).or_insert_with(|| self.work_out(text));
+            audience.clone()
+        })
     }
 }
 
@@ -97,6 +113,16 @@ impl World {
 
     /// Nodes that are reached from one through members of an audience.
     fn told(&self, owner: usize, audience: &Audience) -> BTreeSet<usize> {
+        let sessions = self.wires.iter().filter_map(|wire| wire.session).collect();
+        let mut cache = self.told_to.borrow_mut();
+        if cache.0 != sessions {
+            *cache = (sessions, HashMap::new());
+        }
+        let told = cache.1.entry((owner, audience.clone()));
+        told.or_insert_with(|| self.walk(owner, audience)).clone()
+    }
+
+    fn walk(&self, owner: usize, audience: &Audience) -> BTreeSet<usize> {
         let mut told = BTreeSet::from([owner]);
         let mut edge = vec![owner];
         while let Some(at) = edge.pop() {

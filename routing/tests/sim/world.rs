@@ -1,6 +1,7 @@
 //! Routers and the links between them in virtual time. What goes wrong is decided in `faults`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,9 @@ pub enum Event {
     Closed { node: usize, link: LinkId },
 }
 
+/// By owner and audience.
+pub type Told = HashMap<(usize, Audience), BTreeSet<usize>>;
+
 pub struct World {
     pub nodes: Vec<Node>,
     /// The nodes that are not twins come first.
@@ -84,6 +88,8 @@ pub struct World {
     pub wires: Vec<Wire>,
     pub policy: Policy,
     pub audience_names: BTreeMap<Vec<u8>, Audience>,
+    /// Who was told by whom of what, while these sessions lived.
+    pub told_to: RefCell<(Vec<LinkId>, Told)>,
     pub counts: Counts,
     pub log: Log,
     pub now: Instant,
@@ -127,6 +133,7 @@ impl World {
             wires: Vec::new(),
             policy: [Policy::Everyone, Policy::Split, Policy::Narrow][(seed % 3) as usize],
             audience_names: audience_names(),
+            told_to: RefCell::default(),
             counts: Counts::default(),
             log,
             now: start,
