@@ -41,6 +41,7 @@ pub(crate) fn router(state: Arc<AdminState>, guard: HostGuard) -> Router {
         .route("/v1/interest", get(views::interest))
         .route("/v1/policy", get(policy::show))
         .route("/v1/policy/bundles", get(policy::bundles))
+        .route("/v1/policy/drift", get(views::drift))
         .route("/v1/policy/watch", post(live::watch))
         .route("/v1/policy/capture", post(live::capture))
         .route("/v1/deadletters", get(views::dead_letters))

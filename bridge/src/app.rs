@@ -39,8 +39,10 @@ use crate::bundles::{self, BundleHandle, BundleTask, BundlesView, Keeper};
 use crate::config::Node;
 use crate::data_directory::DataDirectory;
 use crate::data_keys;
+use crate::drift::DriftSampler;
 use crate::identity::{BridgeIdentity, CertificateKeyring, CredentialFiles, Credentials};
 use crate::journal::{self, Journal};
+use crate::learners::{PolicyLearners, follow_policies};
 use crate::link::{ConfiguredLink, Direction, Links, PeerEndpoint, SessionContext};
 use crate::listeners;
 use crate::metrics::Metrics;
@@ -153,6 +155,8 @@ pub(crate) async fn run(mut node: Node, accept_missing: bool, stop: Cancellation
         keyring,
         tokio::time::Instant::now().into_std(),
     );
+    let learners = PolicyLearners::new(policies.active().clone(), own_zone_index);
+    router.set_learners(Arc::new(learners), tokio::time::Instant::now().into_std());
     for messages in recalled {
         let messages = messages.into_iter().map(|message| bytes::Bytes::from(Vec::from(message))).collect();
         if let Err(problem) = router.recall_interest(messages, tokio::time::Instant::now().into_std()) {
@@ -161,6 +165,8 @@ pub(crate) async fn run(mut node: Node, accept_missing: bool, stop: Cancellation
     }
     let forwarding = Arc::new(ArcSwap::new(router.forwarding()));
     let observers = Arc::new(Observers::default());
+    let drift = DriftSampler::start(own_zone_index, Arc::clone(&audit), Arc::clone(&metrics));
+    let drift = Arc::new(drift.context("cannot start a thread")?);
     let pipeline = Pipeline::new(
         PipelineParts {
             own: bridge.clone(),
@@ -178,6 +184,7 @@ pub(crate) async fn run(mut node: Node, accept_missing: bool, stop: Cancellation
             audit: Arc::clone(&audit),
             quarantine,
             observers: Arc::clone(&observers),
+            drift: Arc::clone(&drift),
             metrics: Arc::clone(&metrics),
         },
         core,
@@ -210,6 +217,7 @@ pub(crate) async fn run(mut node: Node, accept_missing: bool, stop: Cancellation
         router: router_handle.clone(),
         metrics: Arc::clone(&metrics),
         observers,
+        drift,
         keys: Arc::clone(&keys),
         zone_index: own_zone_index,
         listeners_up: AtomicBool::new(false),
@@ -248,9 +256,13 @@ pub(crate) async fn run(mut node: Node, accept_missing: bool, stop: Cancellation
         pipeline: pipeline.clone(),
         metrics: Arc::clone(&metrics),
         store_epoch,
+        untold: Default::default(),
     };
     tasks.spawn(until(late.clone(), router_task.run()));
     let (kick, kicked) = mpsc::channel(1);
+    let (reloaded, reloads) = mpsc::channel(1);
+    let following = follow_policies(Arc::clone(&policies), own_zone_index, router_handle.clone(), reloads);
+    tasks.spawn(until(late.clone(), following));
     let links_and_admin = LinksAndAdmin {
         context: context.clone(),
         peers: node.peers.clone(),
@@ -277,6 +289,7 @@ pub(crate) async fn run(mut node: Node, accept_missing: bool, stop: Cancellation
                 router: router_handle.clone(),
                 audit: Arc::clone(&audit),
                 view,
+                reloaded,
             };
             tasks.spawn(until(late.clone(), task.run(kicked, FileWatch::on(&watched))));
             None
@@ -285,6 +298,8 @@ pub(crate) async fn run(mut node: Node, accept_missing: bool, stop: Cancellation
             let announce = router_handle.clone();
             let watch = Arc::clone(&policies).watch(kicked, move |generation| {
                 announce.send_later(Command::PolicyDigest(generation.mark.digest));
+                // Full: the one that is told of already looks at the policies after this.
+                let _ = reloaded.try_send(());
             });
             tasks.spawn(until(late.clone(), watch));
             Some(links_and_admin)

@@ -9,10 +9,12 @@ mod cli;
 mod config;
 mod data_directory;
 mod data_keys;
+mod drift;
 #[cfg(feature = "fail-points")]
 mod fail_points;
 mod identity;
 mod journal;
+mod learners;
 mod link;
 mod listeners;
 mod metrics;

@@ -134,6 +134,10 @@ pub(crate) struct Metrics {
     pub(crate) policy_drift: IntGauge,
     pub(crate) subscriptions: IntGauge,
     pub(crate) routes_reachable: IntGauge,
+    pub(crate) interest_cut_off_bridges: IntGauge,
+    pub(crate) drift_samples: IntCounter,
+    drift: IntCounterVec,
+    pub(crate) interest_untold_filters: IntGauge,
     pub(crate) parked_bytes: IntGauge,
     pub(crate) certificate_not_after: IntGauge,
 }
@@ -359,6 +363,23 @@ impl Metrics {
             ),
             subscriptions: gauge("meshbridge_subscriptions", "Live subscriptions of clients at this bridge."),
             routes_reachable: gauge("meshbridge_routes_reachable", "Other bridges that a path leads to now."),
+            drift_samples: counter(
+                "meshbridge_policy_drift_samples_total",
+                "Published events looked through for what the Classification does not declare.",
+            ),
+            drift: counters(
+                "meshbridge_policy_drift_total",
+                "Such findings; moves once for each class and place in a sample.",
+                &["class"],
+            ),
+            interest_cut_off_bridges: gauge(
+                "meshbridge_interest_cut_off_bridges",
+                "Bridges that may learn something of what is wanted here and are reached through zones alone that may not.",
+            ),
+            interest_untold_filters: gauge(
+                "meshbridge_interest_untold_filters",
+                "Filters told to no other zone, because the policies divide what is wanted among too many audiences.",
+            ),
             parked_bytes: gauge(
                 "meshbridge_parked_bytes",
                 "Bytes of events that wait for a path; each waits five seconds at most.",
@@ -420,6 +441,10 @@ impl Metrics {
             meshbridge_policy::Context::Deliver => self.passed_deliver.inc(),
             other => self.on_verdict(other.name(), "", "", "forward"),
         }
+    }
+
+    pub(crate) fn on_drift(&self, class: &'static str) {
+        self.drift.with_label_values(&[class]).inc();
     }
 
     pub(crate) fn on_reload(&self, outcome: &str) {

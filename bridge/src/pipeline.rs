@@ -79,6 +79,7 @@ pub(crate) use subscriptions::{Delivery, Entry, Queued, SubscriptionEnd, TrainDe
 pub(crate) use trains::TrainTaken;
 
 use crate::audit::AuditLog;
+use crate::drift::DriftSampler;
 use crate::journal::{Journal, JournalFigures};
 use crate::link::Links;
 use crate::metrics::Metrics;
@@ -246,6 +247,8 @@ pub(crate) struct PipelineParts {
     pub(crate) quarantine: Quarantine,
     /// Who looks on while events are judged.
     pub(crate) observers: Arc<Observers>,
+    /// Looks through samples of what is published.
+    pub(crate) drift: Arc<DriftSampler>,
     pub(crate) metrics: Arc<Metrics>,
 }
 

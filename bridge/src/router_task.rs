@@ -3,7 +3,7 @@
 //! ```text
 //!  sessions ── LinkUp, LinkDown, Control ──┐                 ┌── control messages ──► sessions
 //!  listeners ── Subscribe, Unsubscribe ────┼──► Router task ─┼── Forwarding ────────► ArcSwap, read by the pipeline
-//!  policy store ── PolicyDigest ───────────┘                 └── epoch, faults ─────► epoch file, log
+//!  policy store ── PolicyDigest, Learners ─┘                 └── epoch, faults ─────► epoch file, log
 //! ```
 //!
 //! The task is the only one to touch the router, so there is no lock around it. Commands come over a bounded channel:
@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::learners::PolicyLearners;
 use crate::link::{CloseCode, Links};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
@@ -28,6 +30,9 @@ use crate::pipeline::Pipeline;
 const COMMANDS_MAX: usize = 1_024;
 /// Commands handled before effects are drained, so that a burst of subscriptions makes one new forwarding table.
 const COMMANDS_PER_TURN: usize = 64;
+
+/// Pause between looks at who cannot be told what is wanted: each walks the whole graph.
+const LOOK_FOR_UNTOLD: Duration = Duration::from_millis(500);
 
 /// What the rest of the bridge tells the routing core.
 #[derive(Debug)]
@@ -60,6 +65,8 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Result<(), InterestFull>>,
     },
     PolicyDigest([u8; 32]),
+    /// Other policies are in force: who may learn what is wanted here.
+    Learners(Arc<PolicyLearners>),
     /// The bridge has a new certificate: what it says of itself is signed again.
     Resign,
     /// Says goodbye to the neighbours; `lasting` is wanted also while the bridge is away. The reply comes when the messages
@@ -132,13 +139,23 @@ pub(crate) struct RouterTask {
     pub(crate) pipeline: Pipeline,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) store_epoch: StoreEpoch,
+    pub(crate) untold: Untold,
+}
+
+/// When to look next for those who cannot be told what they may learn, and how many there were.
+#[derive(Debug, Default)]
+pub(crate) struct Untold {
+    due: Option<Instant>,
+    cut_off: usize,
+    filters: usize,
 }
 
 impl RouterTask {
     /// Runs until every handle is gone. Cancel-safe: a turn has no await in it.
     pub(crate) async fn run(mut self) {
         loop {
-            let deadline = self.router.poll_timeout().map(Instant::from_std);
+            let router = self.router.poll_timeout().map(Instant::from_std);
+            let deadline = router.into_iter().chain(self.untold.due).min();
             let mut turn = Vec::new();
             tokio::select! {
                 received = self.commands.recv_many(&mut turn, COMMANDS_PER_TURN) => if received == 0 { return },
@@ -155,10 +172,40 @@ impl RouterTask {
             for done in stopped {
                 let _ = done.send(());
             }
+            if self.untold.due.is_some_and(|due| due <= Instant::now()) {
+                self.look_for_untold();
+            }
         }
     }
 
+    /// Interest that does not get to all who may learn of it. Nothing is lost by it that could be sent: what has no way
+    /// through zones that may learn of it has no lawful way either.
+    fn look_for_untold(&mut self) {
+        let bridges: BTreeSet<BridgeId> =
+            self.router.cut_off().into_iter().flat_map(|(_, bridges)| bridges).collect();
+        let filters = self.router.untold();
+        let metric = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.interest_cut_off_bridges.set(metric(bridges.len()));
+        self.metrics.interest_untold_filters.set(metric(filters));
+        if bridges.len() > self.untold.cut_off {
+            warn!(
+                ?bridges,
+                "Bridges that may learn what is wanted here cannot be told: only zones that may not learn it lie between"
+            );
+        }
+        if filters > self.untold.filters {
+            warn!(
+                filters,
+                "Filters are told to no other zone: the policies divide them among too many audiences"
+            );
+        }
+        self.untold = Untold { due: None, cut_off: bridges.len(), filters };
+    }
+
     fn handle(&mut self, command: Command, stopped: &mut Vec<oneshot::Sender<()>>) {
+        if matches!(command, Command::Learners(_) | Command::Subscribe { .. } | Command::Group { .. }) {
+            self.untold.due.get_or_insert_with(|| Instant::now() + LOOK_FOR_UNTOLD);
+        }
         match command {
             Command::LinkUp { link, peer, cost } => self.router.handle_link_up(link, peer, cost, now()),
             Command::LinkDown { link } => self.router.handle_link_down(link, now()),
@@ -180,6 +227,7 @@ impl RouterTask {
                 let _ = reply.send(self.set_group(&filters, &name, live));
             }
             Command::PolicyDigest(digest) => self.router.set_policy_digest(digest, now()),
+            Command::Learners(learners) => self.router.set_learners(learners, now()),
             Command::Resign => self.router.resign(now()),
             Command::Shutdown { lasting, done } => {
                 self.router.shutdown(&lasting, now());
@@ -250,6 +298,7 @@ impl RouterTask {
             self.pipeline.remember_interest(&owner, run, self.router.interest_of(&owner));
         }
         if changed {
+            self.untold.due.get_or_insert_with(|| Instant::now() + LOOK_FOR_UNTOLD);
             let reachable = self.router.routes().filter(|route| route.reachable).count();
             self.metrics.routes_reachable.set(i64::try_from(reachable).unwrap_or(i64::MAX));
             self.forwarding.store(self.router.forwarding());

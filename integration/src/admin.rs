@@ -108,9 +108,23 @@ impl Admin {
     pub async fn interest_of(&self, bridge: &str) -> Result<Vec<String>> {
         let body = self.json("/v1/interest").await?;
         let sets = body["sets"].as_array().context("`sets` is a list")?;
-        let set = sets.iter().find(|set| set["bridge"] == bridge);
-        let filters = set.and_then(|set| set["filters"].as_array()).into_iter().flatten();
+        let sets = sets.iter().filter(|set| set["bridge"] == bridge);
+        let filters = sets.filter_map(|set| set["filters"].as_array()).flatten();
         Ok(filters.filter_map(|filter| filter.as_str().map(str::to_owned)).collect())
+    }
+
+    /// The zones that may learn that this bridge, `bridge`, wants a filter; `None` for all.
+    pub async fn audience_of(&self, bridge: &str, filter: &str) -> Result<Option<Vec<String>>> {
+        let body = self.json("/v1/interest").await?;
+        let sets = body["sets"].as_array().context("`sets` is a list")?;
+        let has = |set: &&Value| {
+            set["filters"].as_array().is_some_and(|filters| filters.iter().any(|one| one == filter))
+        };
+        let set = sets.iter().filter(|set| set["bridge"] == bridge).find(has);
+        let audience = &set.with_context(|| format!("{bridge} does not want {filter}: {body}"))?["audience"];
+        Ok(audience
+            .as_array()
+            .map(|zones| zones.iter().filter_map(|zone| zone.as_str().map(str::to_owned)).collect()))
     }
 
     /// The dead letters, oldest first.

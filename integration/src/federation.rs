@@ -183,9 +183,13 @@ impl Federation {
         format!("{}{}", printed.problem.clone().unwrap_or_default(), printed.log)
     }
 
-    /// Waits until every running bridge knows that `owner` wants `filter`, and a way there.
+    /// Waits until every running bridge that may learn it knows that `owner` wants `filter`, and a way there.
     pub async fn knows(&self, owner: &str, filter: &str) -> Result<()> {
-        for node in self.bridges().into_iter().filter(|node| is_alive(node.pid)) {
+        let own = self.bridge(owner).admin();
+        let asked = || own.audience_of(owner, filter);
+        let audience = eventually(&format!("{owner} wants {filter}"), SETTLED_WITHIN, asked).await?;
+        let may_learn = |node: &Node| audience.as_ref().is_none_or(|zones| zones.contains(&node.zone));
+        for node in self.bridges().into_iter().filter(|node| is_alive(node.pid) && may_learn(node)) {
             let admin = node.admin();
             eventually(
                 &format!("{} knows that {owner} wants {filter}", node.bridge),

@@ -57,6 +57,11 @@ impl Program {
         owner: crate::ZoneIndex,
         filter: &TopicFilter,
     ) -> bool {
-        self.learners().may_learn(self, learner, owner, filter)
+        self.learners_of(owner, filter).contains(learner)
+    }
+
+    /// All zones that are told of it (see [`Program::may_learn`]), the owner's own among them.
+    pub fn learners_of(&self, owner: crate::ZoneIndex, filter: &TopicFilter) -> crate::ZoneSet {
+        self.learners().of(self, owner, filter)
     }
 }

@@ -31,6 +31,7 @@ use meshbridge_topic::Topic;
 use time::OffsetDateTime;
 
 use crate::Class;
+pub(crate) use crate::decision::Found;
 use crate::decision::{Decision, RuleRef, Verdict};
 use crate::federation::ZoneIndex;
 use crate::keys::KeyRing;

@@ -26,6 +26,7 @@ mod delivery;
 mod diagnostics;
 pub mod diff;
 mod documents;
+mod drift;
 mod duration;
 mod engine;
 pub mod explain;

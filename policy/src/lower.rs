@@ -3,6 +3,8 @@
 mod action;
 mod matcher;
 mod protect;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -81,16 +83,19 @@ impl Lowering<'_> {
 
     fn rule(&mut self, node: &Node, id: Arc<str>, layer: &Layer, owner: &Option<Arc<str>>) -> Option<Rule> {
         let errors = self.problems.errors();
-        let (key, action_node) = self.the_action(node)?;
-        let (action, at_default) = self.action(key, action_node)?;
+        // Of a rule without exactly one action every other fault is told as well.
+        let actions = self.actions(node);
+        let lowered: Vec<_> = actions.into_iter().map(|(key, action)| self.action(key, action)).collect();
+        let (action, at_default) = lowered.into_iter().flatten().next().unzip();
         let mode = match node.get("mode").and_then(Node::text) {
             Some("warn") => Mode::Warn,
             Some("shadow") => Mode::Shadow,
             _ => Mode::Enforce,
         };
-        let match_node = node.get("match")?;
-        let matcher = self.matcher(match_node, at_default);
+        let match_node = node.get("match");
+        let matcher = match_node.map(|matched| self.matcher(matched, at_default.unwrap_or(u8::MAX)));
         let except = node.get("except").map(|except| self.matcher(except, u8::MAX));
+        let (action, match_node, matcher) = (action?, match_node?, matcher?);
         self.check_contexts(match_node, &action, &matcher);
         let on_violation = self.on_violation(node, &action, mode);
         let on_error = node.get("onError").and_then(Node::text).and_then(Disposition::parse);
@@ -120,25 +125,25 @@ impl Lowering<'_> {
         })
     }
 
-    /// Exactly one.
-    fn the_action<'n>(&mut self, node: &'n Node) -> Option<(&'n str, &'n Node)> {
-        let mut actions = node.entries().iter().filter_map(|(key, value)| {
+    /// Exactly one, or a problem.
+    fn actions<'n>(&mut self, node: &'n Node) -> Vec<(&'n str, &'n Node)> {
+        let of_entry = |(key, value): &'n (Node, Node)| {
             let name = key.text().filter(|name| ACTIONS.contains(name))?;
-            Some((key, name, value))
-        });
-        match (actions.next(), actions.next()) {
-            (Some((_, name, value)), None) => Some((name, value)),
-            (None, _) => {
+            Some((key, (name, value)))
+        };
+        let (places, actions): (Vec<&Node>, Vec<_>) = node.entries().iter().filter_map(of_entry).unzip();
+        match places[..] {
+            [_] => {}
+            [] => {
                 let place = node.get("name").unwrap_or(node);
                 let help = format!("add one of {}", ACTIONS.join(", "));
                 self.error("P0112", place, "the rule has no action", &help);
-                None
             }
-            (_, Some((second, ..))) => {
+            [_, second, ..] => {
                 self.error("P0112", second, "a rule has exactly one action", "make two rules of it");
-                None
             }
         }
+        actions
     }
 
     fn check_permit(&mut self, node: &Node, mode: Mode) {

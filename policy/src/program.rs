@@ -50,6 +50,8 @@ pub struct Program {
     delivery: Vec<OnceLock<DeliveryOptions>>,
     /// Who is told of which filters; made when first asked for.
     learners: OnceLock<Learners>,
+    /// Some rule narrows who may learn what is wanted.
+    judges_interest: bool,
     digest: [u8; 32],
     /// Tells programs of one process apart, for those who remember plans.
     pub(crate) serial: u64,
@@ -96,7 +98,10 @@ impl Program {
             }
         }
         let zones = federation.zones.len();
+        let narrows =
+            |rule: &Rule| rule.mode == Mode::Enforce && rule.matcher.at & Context::Interest.bit() != 0;
         Program {
+            judges_interest: rules.iter().any(narrows),
             serial: next_serial(),
             digest,
             delivery: (0..zones).map(|_| OnceLock::new()).collect(),
@@ -125,6 +130,10 @@ impl Program {
 
     pub(crate) fn learners(&self) -> &Learners {
         self.learners.get_or_init(|| Learners::new(self))
+    }
+
+    pub(crate) fn judges_interest(&self) -> bool {
+        self.judges_interest
     }
 
     pub(crate) fn keys(&self) -> &KeyTable {

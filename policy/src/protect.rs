@@ -35,7 +35,7 @@ pub(crate) use demand::{Claim, Declared, Demand};
 pub(crate) use listed::GOVPROTECTED;
 pub(crate) use numbering::Numbering;
 pub(crate) use seal::{derive, framed, mix};
-pub(crate) use survey::{Survey, Surveyor};
+pub(crate) use survey::{Found, Survey, Surveyor};
 
 /// Where an event goes: what pseudonyms of a narrower scope than the federation are bound to.
 #[derive(Clone, Copy, Debug)]

@@ -41,7 +41,7 @@ use crate::program::Program;
 
 pub(crate) use borders::{Applied, Borders, Here};
 pub(crate) use forms::{described, facets};
-pub(crate) use subjects::{Concern, Cover, Leaf, concern, is_within, items, leaves};
+pub(crate) use subjects::{Concern, Cover, Leaf, concern, is_within, items, leaves, says_what_topics_hold};
 pub(crate) use transfer::Ways;
 pub(crate) use zones::{Pairs, Zones, bits, zone};
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::limits::{RETRANSMIT_MAX, RETRANSMIT_MIN};
+use crate::audience::AudienceId;
+use crate::limits::{NAMES_PER_PEER_MAX, RETRANSMIT_MAX, RETRANSMIT_MIN};
 use crate::{BridgeId, Run};
 
 /// The version of something that has one writer. The order is total: where two runs share an epoch the nonce
@@ -18,8 +19,8 @@ pub(crate) struct Stamp {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Item {
     LinkState(BridgeId),
-    /// One audience so far: all.
-    Interest(BridgeId),
+    /// The set of an owner for an audience.
+    Interest(BridgeId, AudienceId),
 }
 
 /// A repetition that is due unless the neighbour acknowledges.
@@ -54,6 +55,12 @@ impl Flood {
         *known = stamp.max(*known);
     }
 
+    /// Whether there is room to remember something that the neighbour alone holds. Without it that is sent to it once
+    /// for nothing.
+    pub(crate) fn has_room_for(&self, item: &Item) -> bool {
+        self.holds.len() < NAMES_PER_PEER_MAX || self.holds.contains_key(item)
+    }
+
     /// The neighbour says that it holds less than we thought.
     pub(crate) fn on_lacks(&mut self, item: Item, have: Option<Stamp>) {
         self.sent.remove(&item);
@@ -84,7 +91,9 @@ impl Flood {
         self.pending.get(item).is_some_and(|pending| pending.at <= now)
     }
 
+    /// Nothing is under way any more: whatever is sent next starts from what the neighbour has said it holds.
     pub(crate) fn forget(&mut self, item: &Item) {
+        self.sent.remove(item);
         self.pending.remove(item);
     }
 

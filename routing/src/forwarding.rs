@@ -8,14 +8,15 @@
 
 use std::sync::Arc;
 
-use meshbridge_topic::{FilterTrie, Topic};
+use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 
+use crate::interest::InterestTrie;
 use crate::paths::Paths;
-use crate::{BridgeId, BridgeIndex, CarrierSet, DestinationSet, GroupInterest, GroupName, LinkId, ZoneName};
+use crate::{BridgeId, BridgeIndex, CarrierSet, DestinationSet, GroupName, LinkId, ZoneName};
 
 /// Interest of one remote bridge, by its place in the table.
-pub(crate) type InterestTries = Vec<(BridgeIndex, Arc<FilterTrie<Option<GroupInterest>>>)>;
+pub(crate) type InterestTries = Vec<(BridgeIndex, Arc<InterestTrie>)>;
 
 /// Who wants what, and over which link it goes. Never changes; a newer one has a higher generation.
 #[derive(Debug)]

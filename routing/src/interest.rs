@@ -11,12 +11,13 @@ use std::time::Instant;
 
 use meshbridge_topic::FilterTrie;
 
-use crate::Refusal;
+use crate::audience::AudienceId;
 use crate::flood::Stamp;
-use crate::limits::{HISTORY_CHANGES_MAX, HISTORY_VERSIONS_MAX, INTEREST_LEASE};
+use crate::limits::{HISTORY_CHANGES_MAX, HISTORY_VERSIONS_MAX, INTEREST_LEASE, SETS_PER_OWNER_MAX};
 use crate::lthash::LtHash;
 use crate::want::{GroupInterest, Want};
 use crate::wire::{Delta, Head, SnapshotChunk};
+use crate::{Refusal, Run};
 
 /// Parts of a snapshot, and changes of a delta.
 pub(crate) const CHUNK_FILTERS: usize = 192;
@@ -30,12 +31,108 @@ struct Step {
     removed: Vec<Want>,
 }
 
+/// What one bridge wants, from all of its sets that this bridge is told.
+pub(crate) type InterestTrie = FilterTrie<Option<GroupInterest>>;
+
+/// The sets of one owner. One trie holds the entries of all, so an event is matched once for each owner, however many
+/// audiences it has.
+#[derive(Debug, Default)]
+pub(crate) struct OwnerSets {
+    sets: BTreeMap<AudienceId, InterestSet>,
+    /// While an entry moves between audiences both sets have it, and it stands here twice.
+    trie: Arc<InterestTrie>,
+}
+
+impl OwnerSets {
+    pub(crate) fn get(&self, audience: AudienceId) -> Option<&InterestSet> {
+        self.sets.get(&audience)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &InterestSet> {
+        self.sets.values()
+    }
+
+    pub(crate) fn trie(&self) -> &Arc<InterestTrie> {
+        &self.trie
+    }
+
+    /// Entries of all sets.
+    pub(crate) fn len(&self) -> usize {
+        self.sets.values().map(|set| set.filters.len()).sum()
+    }
+
+    /// The newest run in which a set was said.
+    pub(crate) fn run(&self) -> Option<Run> {
+        self.sets.values().map(|set| set.head.run).max()
+    }
+
+    /// R34: whether a set for another audience can be kept.
+    pub(crate) fn has_room_for(&self, audience: AudienceId) -> bool {
+        self.sets.len() < SETS_PER_OWNER_MAX
+            || self.sets.contains_key(&audience)
+            || self.oldest_end().is_some()
+    }
+
+    /// The set that ended longest ago, of those that tell of an end.
+    fn oldest_end(&self) -> Option<AudienceId> {
+        let ended = self.sets.iter().filter(|(id, set)| **id != AudienceId::ALL && set.filters.is_empty());
+        ended.min_by_key(|(_, set)| set.lease_end).map(|(id, _)| *id)
+    }
+
+    /// Takes a whole set in place of the one for the same audience.
+    pub(crate) fn insert(&mut self, set: InterestSet) {
+        let id = set.head.audience.id();
+        if self.sets.len() >= SETS_PER_OWNER_MAX
+            && !self.sets.contains_key(&id)
+            && let Some(ended) = self.oldest_end()
+        {
+            self.sets.remove(&ended);
+        }
+        self.sets.insert(id, set);
+        self.rebuild();
+    }
+
+    /// R11: moves a set to the version of `delta`, or leaves it untouched.
+    pub(crate) fn apply(&mut self, delta: Delta, now: Instant) -> Result<(), Refusal> {
+        let set = self.sets.get_mut(&delta.head.audience.id()).ok_or(Refusal::WrongDigest)?;
+        set.apply(delta, &mut self.trie, now)
+    }
+
+    pub(crate) fn remove(&mut self, audience: AudienceId) {
+        if self.sets.remove(&audience).is_some() {
+            self.rebuild();
+        }
+    }
+
+    /// Drops what its owner has not renewed; tells whether there was any.
+    pub(crate) fn expire(&mut self, now: Instant) -> bool {
+        let before = self.sets.len();
+        self.sets.retain(|_, set| now < set.lease_end);
+        let any = self.sets.len() != before;
+        if any {
+            self.rebuild();
+        }
+        any
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sets.is_empty()
+    }
+
+    fn rebuild(&mut self) {
+        let mut trie = InterestTrie::default();
+        for want in self.sets.values().flat_map(|set| &set.filters) {
+            trie.insert(&want.filter, want.group.clone());
+        }
+        self.trie = Arc::new(trie);
+    }
+}
+
 /// A set as its owner signed it.
 #[derive(Debug)]
 pub(crate) struct InterestSet {
     pub(crate) head: Head,
     pub(crate) filters: BTreeSet<Want>,
-    pub(crate) trie: Arc<FilterTrie<Option<GroupInterest>>>,
     pub(crate) lease_end: Instant,
     hash: LtHash,
     history: VecDeque<Step>,
@@ -51,17 +148,13 @@ impl InterestSet {
     /// The set behind `head`, if its filters are those that the owner signed.
     pub(crate) fn new(head: Head, filters: BTreeSet<Want>, now: Instant) -> Result<InterestSet, Refusal> {
         let mut hash = LtHash::default();
-        let mut trie = FilterTrie::default();
-        for filter in &filters {
-            hash.add(&filter.digest_bytes());
-            trie.insert(&filter.filter, filter.group.clone());
-        }
+        filters.iter().for_each(|filter| hash.add(&filter.digest_bytes()));
         // R12: the end mark counts only when the whole agrees with the signature.
         if hash.digest() != head.digest || filters.len() != head.count as usize {
             return Err(Refusal::WrongDigest);
         }
         let lease_end = now + INTEREST_LEASE;
-        Ok(InterestSet { head, filters, trie: Arc::new(trie), lease_end, hash, history: VecDeque::new() })
+        Ok(InterestSet { head, filters, lease_end, hash, history: VecDeque::new() })
     }
 
     pub(crate) fn stamp(&self) -> Stamp {
@@ -71,7 +164,7 @@ impl InterestSet {
     /// R11: moves the set to the version of `delta`, or leaves it untouched.
     ///
     /// A repeated delta may start before the version held; what is known already is left out, and the digest decides.
-    pub(crate) fn apply(&mut self, mut delta: Delta, now: Instant) -> Result<(), Refusal> {
+    fn apply(&mut self, mut delta: Delta, trie: &mut Arc<InterestTrie>, now: Instant) -> Result<(), Refusal> {
         delta.added.retain(|filter| !self.filters.contains(filter));
         delta.removed.retain(|filter| self.filters.contains(filter));
         delta.from = self.head.version;
@@ -82,7 +175,7 @@ impl InterestSet {
             return Err(Refusal::WrongDigest);
         }
         self.hash = hash;
-        let trie = Arc::make_mut(&mut self.trie);
+        let trie = Arc::make_mut(trie);
         for filter in &delta.added {
             if self.filters.insert(filter.clone()) {
                 trie.insert(&filter.filter, filter.group.clone());

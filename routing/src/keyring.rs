@@ -41,6 +41,10 @@ pub enum Refusal {
     WrongDigest,
     #[error("the set holds more filters than one owner may have")]
     TooManyFilters,
+    #[error("bridge `{0}` has more audiences than are kept of one owner")]
+    TooManyAudiences(BridgeId),
+    #[error("the set of bridge `{0}` is not for this zone, or not for that of the neighbour")]
+    WrongAudience(BridgeId),
 }
 
 /// Holds this bridge's key and judges the signatures of others.

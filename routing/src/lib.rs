@@ -20,6 +20,7 @@
 
 #![deny(clippy::iter_over_hash_type)]
 
+mod audience;
 mod flood;
 mod forwarding;
 mod id;
@@ -27,6 +28,7 @@ mod interest;
 mod keyring;
 mod limits;
 mod lthash;
+mod own_audiences;
 mod own_interest;
 mod paths;
 mod peer;
@@ -37,6 +39,7 @@ mod topology;
 mod want;
 pub mod wire;
 
+pub use audience::{Audience, Learners};
 pub use forwarding::{Forwarding, GroupMatch, Split, SplitHop};
 pub use id::{BridgeId, EventKey, InvalidId, LANES, LinkId, Run, ZoneName, lane_of};
 pub use keyring::{Keyring, Refusal, Signature, Verified};

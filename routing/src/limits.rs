@@ -11,11 +11,19 @@ pub struct Limits {
     pub filters_total_max: usize,
     /// Sessions with neighbours. Full: a further link is refused.
     pub links_max: usize,
+    /// Audiences among which one owner divides what it wants. Full: `subscribe` is refused; after a change of policies
+    /// what does not fit is told to its own zone only.
+    pub audiences_per_owner_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { filters_per_owner_max: 100_000, filters_total_max: 2_000_000, links_max: 64 }
+        Limits {
+            filters_per_owner_max: 100_000,
+            filters_total_max: 2_000_000,
+            links_max: 64,
+            audiences_per_owner_max: 64,
+        }
     }
 }
 
@@ -34,6 +42,14 @@ pub(crate) const COALESCE: Duration = Duration::from_millis(1);
 /// R15: a filter without subscribers stays this long, and up to the jitter longer.
 pub(crate) const LINGER: Duration = Duration::from_millis(100);
 pub(crate) const LINGER_JITTER_MS: u64 = 50;
+/// R33: a filter stays this long with those that are told of it no more, so that the set in which it is now is there
+/// first, also where its first message was lost (R8).
+pub(crate) const MOVED_LINGER: Duration = Duration::from_millis(500);
+/// R34: sets of one owner that are kept, those included that tell of an end. Full: the oldest of the latter goes, or
+/// where there is none the new set is not taken. Twice what an owner may use, for what it used before.
+pub(crate) const SETS_PER_OWNER_MAX: usize = 128;
+/// Things that a neighbour is remembered to hold while we do not.
+pub(crate) const NAMES_PER_PEER_MAX: usize = 65_536;
 /// R22: restored interest waits this long for its subscribers.
 pub(crate) const RESTORED_LINGER: Duration = Duration::from_secs(60);
 /// R21: silence after which a bridge of the same epoch may take the name over.

@@ -31,6 +31,26 @@ pub(crate) struct OwnInterest {
     touched: BTreeSet<Want>,
     /// When lingering filters end.
     ends: BTreeSet<(Instant, TopicFilter)>,
+    /// Groups that are in the set of another audience now, and when they leave this one.
+    group_ends: BTreeMap<(TopicFilter, GroupName), Instant>,
+}
+
+/// Something wanted that goes to the set of another audience.
+#[derive(Debug)]
+pub(crate) enum Moving {
+    /// With this many subscribers.
+    Wanted(TopicFilter, u32),
+    /// Without any, until then.
+    Lingering(TopicFilter, Instant),
+    Group(TopicFilter, GroupName, bool),
+}
+
+impl Moving {
+    pub(crate) fn filter(&self) -> &TopicFilter {
+        match self {
+            Moving::Wanted(filter, _) | Moving::Lingering(filter, _) | Moving::Group(filter, ..) => filter,
+        }
+    }
 }
 
 impl OwnInterest {
@@ -40,6 +60,25 @@ impl OwnInterest {
 
     pub(crate) fn contains(&self, filter: &TopicFilter) -> bool {
         self.held.contains_key(filter)
+    }
+
+    pub(crate) fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
+        self.held.keys().chain(self.groups.keys().map(|(filter, _)| filter))
+    }
+
+    /// Whether it has a subscriber.
+    pub(crate) fn wants(&self, filter: &TopicFilter) -> bool {
+        matches!(self.held.get(filter), Some(Held::Wanted(_)))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.groups.is_empty()
+    }
+
+    /// Whether anything in it has a subscriber or a group that does not leave.
+    pub(crate) fn stays(&self) -> bool {
+        self.held.values().any(|held| matches!(held, Held::Wanted(_)))
+            || self.groups.len() > self.group_ends.len()
     }
 
     /// Everything that others are told.
@@ -62,8 +101,22 @@ impl OwnInterest {
     /// A group is here, with a member or without, or is here no more (`None`).
     pub(crate) fn set_group(&mut self, filter: &TopicFilter, name: &GroupName, live: Option<bool>) {
         let key = (filter.clone(), name.clone());
+        self.group_ends.remove(&key);
+        self.change_group(key, live);
+    }
+
+    /// The same, where the group may be on its way to another set.
+    pub(crate) fn follow_group(&mut self, filter: &TopicFilter, name: &GroupName, live: Option<bool>) {
+        let key = (filter.clone(), name.clone());
+        if self.groups.contains_key(&key) {
+            self.change_group(key, live);
+        }
+    }
+
+    fn change_group(&mut self, key: (TopicFilter, GroupName), live: Option<bool>) {
+        let (filter, name) = &key;
         let before = match live {
-            Some(live) => self.groups.insert(key, live),
+            Some(live) => self.groups.insert(key.clone(), live),
             None => self.groups.remove(&key),
         };
         if before != live {
@@ -72,8 +125,44 @@ impl OwnInterest {
         }
     }
 
-    pub(crate) fn contains_group(&self, filter: &TopicFilter, name: &GroupName) -> bool {
-        self.groups.contains_key(&(filter.clone(), name.clone()))
+    /// Whether the group is here to stay.
+    pub(crate) fn keeps_group(&self, filter: &TopicFilter, name: &GroupName) -> bool {
+        let key = (filter.clone(), name.clone());
+        self.groups.contains_key(&key) && !self.group_ends.contains_key(&key)
+    }
+
+    /// Takes out what belongs to another audience; here it stays until `end` at the latest. What ends by then anyway is
+    /// left alone.
+    pub(crate) fn moving(&mut self, end: Instant, belongs: impl Fn(&TopicFilter) -> bool) -> Vec<Moving> {
+        let mut moving = Vec::new();
+        for (filter, held) in self.held.iter_mut().filter(|(filter, _)| !belongs(filter)) {
+            match *held {
+                Held::Wanted(count) => moving.push(Moving::Wanted(filter.clone(), count)),
+                Held::Lingering(until) if until > end => {
+                    self.ends.remove(&(until, filter.clone()));
+                    moving.push(Moving::Lingering(filter.clone(), until));
+                }
+                Held::Lingering(_) => continue,
+            }
+            *held = Held::Lingering(end);
+            self.ends.insert((end, filter.clone()));
+        }
+        for (key, live) in &self.groups {
+            if !self.group_ends.contains_key(key) && !belongs(&key.0) {
+                self.group_ends.insert(key.clone(), end);
+                moving.push(Moving::Group(key.0.clone(), key.1.clone(), *live));
+            }
+        }
+        moving
+    }
+
+    /// Takes in what another set had.
+    pub(crate) fn take(&mut self, moving: Moving) {
+        match moving {
+            Moving::Wanted(filter, count) => (0..count).for_each(|_| self.add(&filter)),
+            Moving::Lingering(filter, end) => self.restore(&filter, end),
+            Moving::Group(filter, name, live) => self.set_group(&filter, &name, Some(live)),
+        }
     }
 
     pub(crate) fn add(&mut self, filter: &TopicFilter) {
@@ -101,18 +190,28 @@ impl OwnInterest {
 
     /// Holds a filter of the run before until `end`, unless somebody wants it.
     pub(crate) fn restore(&mut self, filter: &TopicFilter, end: Instant) {
-        if !self.held.contains_key(filter) {
-            self.insert(filter, Held::Lingering(end));
-            self.ends.insert((end, filter.clone()));
+        match self.held.get_mut(filter) {
+            None => self.insert(filter, Held::Lingering(end)),
+            Some(held @ &mut Held::Lingering(before)) if before < end => {
+                self.ends.remove(&(before, filter.clone()));
+                *held = Held::Lingering(end);
+            }
+            Some(_) => return,
         }
+        self.ends.insert((end, filter.clone()));
     }
 
     /// Drops what has lingered long enough; tells whether there was any.
     pub(crate) fn expire(&mut self, now: Instant) -> bool {
         let mut any = false;
-        while self.next_end().is_some_and(|end| end <= now) {
+        while self.ends.first().is_some_and(|(end, _)| *end <= now) {
             let Some((_, filter)) = self.ends.pop_first() else { break };
             self.drop_filter(&filter);
+            any = true;
+        }
+        let over = self.group_ends.iter().filter(|(_, end)| **end <= now).map(|(key, _)| key.clone());
+        for (filter, name) in over.collect::<Vec<_>>() {
+            self.set_group(&filter, &name, None);
             any = true;
         }
         any
@@ -127,18 +226,21 @@ impl OwnInterest {
         !self.touched.is_empty()
     }
 
-    /// The bridge goes: what is not among `lasting` ends at once, and no group has a member any more.
-    pub(crate) fn leave(&mut self, lasting: &BTreeSet<TopicFilter>) {
-        let ending: Vec<TopicFilter> =
-            self.held.keys().filter(|filter| !lasting.contains(*filter)).cloned().collect();
+    /// The bridge goes: what does not last ends at once, and no group has a member any more.
+    pub(crate) fn leave(&mut self, lasts: impl Fn(&TopicFilter) -> bool) {
+        let ending: Vec<TopicFilter> = self.held.keys().filter(|filter| !lasts(filter)).cloned().collect();
         ending.iter().for_each(|filter| self.drop_filter(filter));
         self.ends.clear();
         let groups: Vec<_> = self.groups.keys().cloned().collect();
-        groups.iter().for_each(|(filter, name)| self.set_group(filter, name, Some(false)));
+        for (filter, name) in groups {
+            let stays = !self.group_ends.contains_key(&(filter.clone(), name.clone()));
+            self.set_group(&filter, &name, stays.then_some(false));
+        }
     }
 
     pub(crate) fn next_end(&self) -> Option<Instant> {
-        self.ends.first().map(|(end, _)| *end)
+        let groups = self.group_ends.values().min().copied();
+        self.ends.first().map(|(end, _)| *end).into_iter().chain(groups).min()
     }
 
     fn insert(&mut self, filter: &TopicFilter, held: Held) {

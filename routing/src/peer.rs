@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::audience::AudienceId;
 use crate::flood::Flood;
 use crate::interest::Assembly;
 use crate::limits::{DEAD_AFTER, HELLO_INTERVAL};
@@ -39,8 +40,8 @@ pub(crate) struct Peer {
     pub(crate) cost: u32,
     pub(crate) session: Session,
     pub(crate) flood: Flood,
-    /// Snapshots on their way, one per owner.
-    pub(crate) assemblies: BTreeMap<BridgeId, Assembly>,
+    /// Snapshots on their way, one per set.
+    pub(crate) assemblies: BTreeMap<(BridgeId, AudienceId), Assembly>,
     /// The neighbour's first digest has ended: what it did not name it does not have.
     pub(crate) digest_received: bool,
     pub(crate) heard_at: Instant,

@@ -6,6 +6,7 @@
 mod api;
 mod epoch;
 mod messages;
+mod own;
 mod replicate;
 #[cfg(test)]
 mod tests;
@@ -18,9 +19,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::flood::Item;
-use crate::interest::InterestSet;
-use crate::own_interest::OwnInterest;
+use crate::interest::OwnerSets;
+use crate::own_audiences::OwnAudiences;
 use crate::paths::Paths;
 use crate::peer::Peer;
 use crate::rng::Jitter;
@@ -92,6 +92,10 @@ pub enum InterestFull {
     Owner(usize),
     #[error("the federation already wants {0} filters")]
     Total(usize),
+    #[error("the policies divide what this bridge wants among more than {0} audiences")]
+    Audiences(usize),
+    #[error("the zones that may learn of the filter are too many to be named")]
+    Audience,
 }
 
 /// The control plane of one bridge.
@@ -109,8 +113,10 @@ pub struct Router {
 
     peers: BTreeMap<LinkId, Peer>,
     topology: Topology,
-    interest: BTreeMap<BridgeId, InterestSet>,
-    own_interest: OwnInterest,
+    interest: BTreeMap<BridgeId, OwnerSets>,
+    own_interest: OwnAudiences,
+    /// The highest version of a set of this run that is forgotten: one for the same audience continues above it.
+    version_floor: u64,
     /// When each bridge last spoke in the run we hold a record of (R21).
     spoke: BTreeMap<BridgeId, Instant>,
     /// Names under which two bridges speak, and until when both are refused.
@@ -159,10 +165,6 @@ impl Router {
         self.members.get(bridge).ok_or_else(|| Refusal::Unlisted(bridge.clone()))
     }
 
-    fn own_items(&self) -> [Item; 2] {
-        [Item::LinkState(self.id.clone()), Item::Interest(self.id.clone())]
-    }
-
     /// Brings the snapshot up to date. Called at the end of every input.
     fn refresh(&mut self) {
         if std::mem::take(&mut self.topology_changed) {
@@ -178,9 +180,9 @@ impl Router {
         self.forwarding_changed = false;
         let place = |id: &BridgeId| self.forwarding.index_of(id);
         let others =
-            self.interest.iter().filter(|(owner, set)| **owner != self.id && !set.filters.is_empty());
+            self.interest.iter().filter(|(owner, sets)| **owner != self.id && !sets.trie().is_empty());
         let interest =
-            others.filter_map(|(owner, set)| Some((place(owner)?, Arc::clone(&set.trie)))).collect();
+            others.filter_map(|(owner, sets)| Some((place(owner)?, Arc::clone(sets.trie())))).collect();
         // Of several sessions with a neighbour the cheapest carries; among equals the newest.
         let mut links: BTreeMap<BridgeIndex, (u32, LinkId)> = BTreeMap::new();
         for (link, peer) in self.peers.iter().filter(|(_, peer)| self.carries(peer)) {

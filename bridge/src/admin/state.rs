@@ -8,6 +8,7 @@ use meshbridge_policy::{MapKeyRing, ZoneIndex};
 use serde::Serialize;
 
 use crate::bundles::BundlesView;
+use crate::drift::DriftSampler;
 use crate::link::Links;
 use crate::metrics::Metrics;
 use crate::observers::Observers;
@@ -28,6 +29,7 @@ pub(crate) struct AdminState {
     pub(crate) router: RouterHandle,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) observers: Arc<Observers>,
+    pub(crate) drift: Arc<DriftSampler>,
     /// Keys for data that this bridge holds.
     pub(crate) keys: Arc<MapKeyRing>,
     pub(crate) zone_index: ZoneIndex,

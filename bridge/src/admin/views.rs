@@ -1,10 +1,12 @@
 //! The JSON of each state endpoint. These types are the API; the domain types behind them may change without it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
+use meshbridge_routing::{BridgeId, InterestView, Router, ZoneName};
 use serde::Serialize;
 
 use super::{AdminState, policy};
@@ -52,14 +54,19 @@ struct Route {
     hops: Option<usize>,
     next_hop: Option<String>,
     path: Vec<String>,
+    /// It may learn something of what is wanted here, and only zones that may not lie before it: it is not told.
+    cut_off: bool,
 }
 
 pub(super) async fn routes(State(state): State<Arc<AdminState>>) -> Response {
     let read = state
         .router
-        .view(|router| (router.forwarding().generation(), router.routes().collect::<Vec<_>>()))
+        .view(|router| {
+            (router.forwarding().generation(), router.routes().collect::<Vec<_>>(), router.cut_off())
+        })
         .await;
-    let Some((generation, routes)) = read else { return stopping() };
+    let Some((generation, routes, cut_off)) = read else { return stopping() };
+    let cut_off: BTreeSet<BridgeId> = cut_off.into_iter().flat_map(|(_, bridges)| bridges).collect();
     let routes = routes
         .into_iter()
         .map(|route| Route {
@@ -70,6 +77,7 @@ pub(super) async fn routes(State(state): State<Arc<AdminState>>) -> Response {
             hops: route.reachable.then_some(route.hops),
             next_hop: route.next_hop.map(|bridge| bridge.to_string()),
             path: route.path.iter().map(ToString::to_string).collect(),
+            cut_off: cut_off.contains(&route.bridge),
         })
         .collect();
     Json(Routes { bridge: state.bridge.clone(), generation, routes }).into_response()
@@ -79,12 +87,18 @@ pub(super) async fn routes(State(state): State<Arc<AdminState>>) -> Response {
 struct Interest {
     bridge: String,
     sets: Vec<InterestSet>,
+    /// Filters that no other zone is told of, because the audiences are too many.
+    untold: usize,
 }
 
 #[derive(Serialize)]
 struct InterestSet {
     bridge: String,
     zone: String,
+    /// The zones that may learn of this set.
+    audience: AudienceView,
+    /// Of an own set: bridges of its audience that only zones that may not learn of it lie before.
+    cut_off: Vec<String>,
     epoch: u64,
     version: u64,
     complete: bool,
@@ -92,6 +106,14 @@ struct InterestSet {
     filters: Vec<String>,
     /// Consumer groups there.
     groups: Vec<InterestGroup>,
+}
+
+/// `all`, or a list of zones.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AudienceView {
+    Everyone(&'static str),
+    Zones(Vec<String>),
 }
 
 #[derive(Serialize)]
@@ -107,14 +129,24 @@ struct InterestGroup {
 const FILTERS_SHOWN: usize = 1_000;
 
 pub(super) async fn interest(State(state): State<Arc<AdminState>>) -> Response {
-    let Some(sets) = state.router.view(|router| router.interest_sets().collect::<Vec<_>>()).await else {
+    let read = |router: &Router| {
+        (router.interest_sets().collect::<Vec<_>>(), router.cut_off(), router.untold(), router.id().clone())
+    };
+    let Some((sets, cut_off, untold, own)) = state.router.view(read).await else {
         return stopping();
     };
+    let cut_off = |set: &InterestView| {
+        let of_set = cut_off.iter().filter(|(audience, _)| set.bridge == own && *audience == set.audience);
+        of_set.flat_map(|(_, bridges)| bridges).map(ToString::to_string).collect()
+    };
+    let names = |zones: &[ZoneName]| AudienceView::Zones(zones.iter().map(ToString::to_string).collect());
     let sets = sets
         .into_iter()
         .map(|set| InterestSet {
             bridge: set.bridge.to_string(),
             zone: set.zone.to_string(),
+            audience: set.audience.list().map_or(AudienceView::Everyone("all"), names),
+            cut_off: cut_off(&set),
             epoch: set.run.epoch,
             version: set.version,
             complete: set.complete,
@@ -137,7 +169,11 @@ pub(super) async fn interest(State(state): State<Arc<AdminState>>) -> Response {
                 .collect(),
         })
         .collect();
-    Json(Interest { bridge: state.bridge.clone(), sets }).into_response()
+    Json(Interest { bridge: state.bridge.clone(), sets, untold }).into_response()
+}
+
+pub(super) async fn drift(State(state): State<Arc<AdminState>>) -> Response {
+    Json(state.drift.report(state.policies.active().number)).into_response()
 }
 
 #[derive(Serialize)]

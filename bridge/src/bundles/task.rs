@@ -99,12 +99,14 @@ pub(crate) struct BundleTask {
     pub(crate) router: RouterHandle,
     pub(crate) audit: Arc<AuditLog>,
     pub(crate) view: Arc<ArcSwap<BundlesView>>,
+    /// Told of each change of the policies in force.
+    pub(crate) reloaded: mpsc::Sender<()>,
 }
 
 impl BundleTask {
     /// Runs until every handle is gone. `kick` is SIGHUP.
     pub(crate) async fn run(self, kick: mpsc::Receiver<()>, watch: FileWatch) {
-        let BundleTask { keeper, inputs, neighbours, policies, links, router, audit, view } = self;
+        let BundleTask { keeper, inputs, neighbours, policies, links, router, audit, view, reloaded } = self;
         let now = Instant::now();
         let mut turn = Turn {
             keeper,
@@ -116,6 +118,7 @@ impl BundleTask {
             router,
             audit,
             view,
+            reloaded,
             ask_until: now + ASK,
             ask_at_last: now + ASK_MAX,
             has_asked: false,
@@ -135,6 +138,7 @@ struct Turn {
     router: RouterHandle,
     audit: Arc<AuditLog>,
     view: Arc<ArcSwap<BundlesView>>,
+    reloaded: mpsc::Sender<()>,
     ask_until: Instant,
     ask_at_last: Instant,
     /// What is held may come into force.
@@ -310,6 +314,8 @@ impl Turn {
         }
         let number = self.policies.active().number;
         self.router.send_later(Command::PolicyDigest(digest));
+        // Full: the one that is told of already looks at the policies after this.
+        let _ = self.reloaded.try_send(());
         let bundles: Vec<String> = self.keeper.in_force_names();
         info!(generation = number, ?bundles, "Policy bundles are in force");
         self.audit.note_policies(number, &digest, bundles);

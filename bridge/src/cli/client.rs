@@ -321,12 +321,12 @@ pub(super) fn peers(arguments: &AdminArguments) -> Outcome {
 }
 
 pub(super) fn routes(arguments: &AdminArguments) -> Outcome {
-    let columns = ["bridge", "zone", "reachable", "cost", "hops", "next_hop", "path"];
+    let columns = ["bridge", "zone", "reachable", "cost", "hops", "next_hop", "path", "cut_off"];
     show(arguments, &fetch(arguments, "/v1/routes")?, "routes", &columns)
 }
 
 pub(super) fn interest(arguments: &AdminArguments) -> Outcome {
-    let columns = ["bridge", "zone", "version", "count", "filters"];
+    let columns = ["bridge", "zone", "audience", "version", "count", "filters", "cut_off"];
     show(arguments, &fetch(arguments, "/v1/interest")?, "sets", &columns)
 }
 

@@ -9,6 +9,7 @@ mod check;
 mod decrypt;
 mod detect;
 mod diff;
+mod drift;
 mod explain;
 mod keygen;
 mod live;
@@ -66,6 +67,8 @@ pub(super) enum Command {
     Decrypt(decrypt::Arguments),
     /// See live what rules in warn and shadow would do at a running bridge, with rates per rule
     Watch(watch::Arguments),
+    /// List what a running bridge has found in events that the Classification does not declare; exit code 1 where there is any
+    Drift(drift::Arguments),
     /// Record events as a running bridge judges them, as their destinations see them or sealed
     Capture(capture::Arguments),
     /// Tell which recorded events would fare otherwise under other policies; exit code 1 where more would pass
@@ -96,6 +99,7 @@ pub(super) fn run(command: &Command) -> Outcome {
         Command::Detect(arguments) => detect::run(arguments),
         Command::Decrypt(arguments) => decrypt::run(arguments),
         Command::Watch(arguments) => watch::run(arguments),
+        Command::Drift(arguments) => drift::run(arguments),
         Command::Capture(arguments) => capture::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
     }

@@ -48,7 +48,9 @@ impl Inner {
         }
         let (_, zone) = forwarding.bridge(index);
         if *zone == self.parts.own_zone {
-            return Some(Form { payload: stored.event.encoded().clone(), carriers: CarrierSet::All });
+            let publisher = self.parts.quarantine.publisher(body, bridge);
+            let carriers = self.home_carriers(generation, &stored.topic, &stored.event, publisher.as_deref());
+            return Some(Form { payload: stored.event.encoded().clone(), carriers });
         }
         let program = &generation.program;
         let quarantine = &self.parts.quarantine;

@@ -151,7 +151,7 @@ impl Inner {
             return Ok(());
         }
         let event = if *zone == self.parts.own_zone {
-            (plan.event.clone(), CarrierSet::All, false)
+            (plan.event.clone(), self.home_carriers(generation, &plan.topic, &plan.event, None), false)
         } else {
             let program = &generation.program;
             let Some(to) = program.zone(zone.as_str()) else { return Err(Refusal::unknown_zone()) };

@@ -236,6 +236,19 @@ impl Inner {
         CarrierSet::zones(allowed.into_iter().filter_map(|name| ZoneName::parse(name).ok()))
     }
 
+    /// Zones that may carry an event to another bridge of this zone. It crosses no border, but who carries it sees it.
+    pub(super) fn home_carriers(
+        &self,
+        generation: &Generation,
+        topic: &Topic,
+        event: &Event,
+        publisher: Option<&str>,
+    ) -> CarrierSet {
+        let (own, context) = (self.parts.own_zone_index, Context::Egress);
+        let asked = Asked { context, from: own, to: own, topic, event, publisher, subscriber: None, hops: 0 };
+        self.carriers(generation, &asked, event)
+    }
+
     fn with_request<R>(&self, asked: &Asked<'_>, ask: impl FnOnce(&Request<'_>, &mut Scratch) -> R) -> R {
         let randomness = Randomness::new(rand::random());
         let request = Request {

@@ -91,6 +91,7 @@ impl Inner {
         batch
             .into_iter()
             .map(|publication| {
+                self.parts.drift.on_event(&self.parts.policies, &publication.topic, &publication.event);
                 destinations.clear();
                 let mut groups = SmallVec::new();
                 if is_reply(&publication.topic) {
@@ -206,8 +207,8 @@ impl Inner {
             }
         }
         if !home.is_empty() {
-            let (event, carriers) = (event.clone(), CarrierSet::All);
-            variants.push(Variant { event, destinations: home, carriers, waits: false });
+            let carriers = self.home_carriers(generation, &topic, &event, Some(&publisher.0));
+            variants.push(Variant { event: event.clone(), destinations: home, carriers, waits: false });
         }
         let denied = refused
             .iter()

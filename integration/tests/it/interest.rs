@@ -1,7 +1,10 @@
 //! Interest drives forwarding: what nobody wants crosses no link.
 
+use std::fs;
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
-use meshbridge_integration::{Draft, Federation};
+use meshbridge_integration::{Draft, Federation, Node, Options, eventually, repository, signal};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,6 +81,104 @@ async fn an_event_of_ones_own_zone_needs_no_link() -> Result<()> {
     ensure!(subscriber.received().len() == 1, "one subscriber receives an event once, whatever its filters");
     ensure!(traffic(&federation).await? == before, "a local event crossed a link");
     Ok(())
+}
+
+/// Of all that the DMZ wants, the cloud may not learn of returns, by a rule, nor of hr, which nothing permits to it.
+const NARROW: &str = r#"
+apiVersion: meshbridge/v1
+kind: Policy
+metadata: {name: discreet, layer: federation}
+spec:
+  rules:
+    - {name: returns-are-ours, match: {at: interest, topics: ["orders.returned.**"], from: {zones: [cloud-us]}}, deny: {}}
+"#;
+
+/// The text of all that a bridge says of what is wanted.
+async fn told(node: &Node) -> Result<String> {
+    Ok(node.admin().json("/v1/interest").await?.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_learn_a_filter_never_hears_of_it_while_events_flow() -> Result<()> {
+    let federation = narrow().await?;
+    let (dmz, internal, cloud) =
+        (federation.zone("dmz"), federation.zone("internal"), federation.zone("cloud-us"));
+    let filters = ["orders.returned.**", "hr.**", "payments.**"];
+    let subscriber = dmz.subscribe(&filters).await?;
+    for filter in filters {
+        federation.knows("dmz-1", filter).await?;
+    }
+    let of = |filter: &'static str| {
+        let admin = dmz.admin();
+        async move { admin.audience_of("dmz-1", filter).await }
+    };
+    ensure!(of("payments.**").await?.is_none(), "everyone learns of payments");
+    for filter in &filters[..2] {
+        let audience = of(filter).await?;
+        ensure!(audience == Some(vec!["dmz".into(), "internal".into()]), "{filter}: {audience:?}");
+    }
+    let (sent, elsewhere) = (Draft::new(json!({})), Draft::new(json!({})));
+    let reply = internal.publisher().publish("orders.returned.eu", &sent).await?;
+    ensure!(reply.destinations == ["dmz-1"], "{reply:?}");
+    subscriber.wait_for(&sent.id).await?;
+    // The last one it was told, over the link over which it would have been told the others, long after them.
+    ensure!(cloud.admin().interest_of("dmz-1").await? == ["payments.**"], "{}", told(&cloud).await?);
+    let reply = cloud.publisher().publish("orders.returned.us", &elsewhere).await?;
+    ensure!(reply.destinations.is_empty() && reply.denied.is_empty(), "{reply:?}");
+    let told = told(&cloud).await?;
+    for secret in ["returned", "hr.**"] {
+        ensure!(!told.contains(secret), "the cloud knows of `{secret}`: {told}");
+    }
+    ensure!(subscriber.received().len() == 1, "{:?}", subscriber.received());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_takes_interest_from_those_who_may_not_learn_it_any_more_and_from_nobody_else() -> Result<()>
+{
+    let federation = Federation::example("three-zones").await?;
+    let (dmz, internal, cloud) =
+        (federation.zone("dmz"), federation.zone("internal"), federation.zone("cloud-us"));
+    let subscriber = dmz.subscribe(&["orders.returned.**"]).await?;
+    federation.knows("dmz-1", "orders.returned.**").await?;
+    let rule = dmz.config.with_file_name("policies").join("95-discreet.yaml");
+    for narrowed in [true, false] {
+        if narrowed {
+            fs::write(&rule, NARROW)?;
+        } else {
+            fs::remove_file(&rule)?;
+        }
+        signal(dmz.pid, "HUP")?;
+        let (admin, publisher) = (cloud.admin(), internal.publisher());
+        eventually("the cloud learns and forgets", Duration::from_secs(15), || async {
+            // Whoever keeps it has it all the while.
+            let event = Draft::new(json!({}));
+            let reply = publisher.publish("orders.returned.eu", &event).await?;
+            if reply.destinations != ["dmz-1"] {
+                return Ok(Err(format!("interest blinked: {reply:?}")));
+            }
+            ensure!(admin.interest_of("dmz-1").await?.is_empty() == narrowed, "narrowed: {narrowed}");
+            Ok(Ok(()))
+        })
+        .await?
+        .map_err(anyhow::Error::msg)?;
+    }
+    ensure!(!subscriber.has_ended(), "a reload ends no stream");
+    Ok(())
+}
+
+/// The example with the rule at every bridge from the start.
+async fn narrow() -> Result<Federation> {
+    let scratch = tempfile::tempdir()?;
+    let example = repository().join("topology-examples/three-zones");
+    fs::create_dir_all(scratch.path().join("policies"))?;
+    fs::copy(example.join("federation.yaml"), scratch.path().join("federation.yaml"))?;
+    for file in fs::read_dir(example.join("policies"))? {
+        let file = file?;
+        fs::copy(file.path(), scratch.path().join("policies").join(file.file_name()))?;
+    }
+    fs::write(scratch.path().join("policies/95-discreet.yaml"), NARROW)?;
+    Federation::up(scratch.path(), Options::default()).await
 }
 
 /// Data bytes and events over the links of every bridge.

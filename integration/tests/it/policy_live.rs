@@ -1,6 +1,7 @@
 //! What a running bridge shows of its decisions: verdicts of rules that have no effect yet, and recordings of events
 //! that can be judged again under other policies.
 
+mod drift;
 mod recording;
 mod watching;
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use meshbridge_topic::{Atoms, TopicFilter};
 
+use crate::ZoneSet;
 use crate::federation::ZoneIndex;
-use crate::model::Context;
+use crate::model::{Context, Disposition, OnViolation};
 use crate::program::Program;
-use crate::prove::{Applied, Borders, Pairs, Ways};
+use crate::prove::{Applied, Borders, Pairs, Ways, zone};
 
 /// Learners and owners, for every class of topics. Made once for a program.
 #[derive(Debug)]
@@ -41,47 +42,63 @@ impl Learners {
         Learners { known }
     }
 
-    pub(crate) fn may_learn(
-        &self,
-        program: &Program,
-        learner: ZoneIndex,
-        owner: ZoneIndex,
-        filter: &TopicFilter,
-    ) -> bool {
-        let (learner, owner) = (usize::from(learner.0), usize::from(owner.0));
-        let count = program.federation.zones.len();
-        if learner >= count || owner >= count {
-            return false;
+    /// The zones that are told of a filter of `owner`, itself among them: a zone knows what it wants.
+    pub(crate) fn of(&self, program: &Program, owner: ZoneIndex, filter: &TopicFilter) -> ZoneSet {
+        let mut told = ZoneSet::default();
+        let (at, count) = (usize::from(owner.0), program.federation.zones.len());
+        if at >= count {
+            return told;
         }
-        // A zone knows what it wants itself.
-        if learner == owner {
-            return true;
-        }
+        told.insert(owner);
+        let mut add = |pairs: &Pairs| {
+            for learner in (0..count).filter(|learner| pairs.contains(*learner, at)) {
+                told.insert(zone(learner));
+            }
+        };
         match &self.known {
             Some(known) => {
-                known.atoms.intersecting(filter).iter().any(|atom| known.pairs[atom].contains(learner, owner))
+                let mut seen: Vec<*const Pairs> = Vec::new();
+                for atom in known.atoms.intersecting(filter).iter() {
+                    let pairs = &known.pairs[atom];
+                    // Many classes of topics have the same rules, and so share their pairs.
+                    if !seen.contains(&Arc::as_ptr(pairs)) {
+                        seen.push(Arc::as_ptr(pairs));
+                        add(pairs);
+                    }
+                }
             }
             // Only the filters that meet this one can tell its topics apart. Where even these are too many, nobody is
             // told: no event goes where it must not, and the findings name the filters.
-            None => Borders::about(program, filter).is_ok_and(|borders| {
-                let mut atoms =
-                    borders.atoms.intersecting(filter).into_iter().collect::<Vec<_>>().into_iter();
-                atoms.any(|atom| learners(&borders, &borders.at(atom).rules).contains(learner, owner))
-            }),
+            None => {
+                if let Ok(borders) = Borders::about(program, filter) {
+                    for atom in &borders.atoms.intersecting(filter) {
+                        add(&learners(&borders, &borders.at(atom).rules));
+                    }
+                }
+            }
         }
+        told
     }
 }
 
 /// From learners to owners, at topics where these rules apply.
 pub(crate) fn learners(borders: &Borders<'_>, rules: &[Applied]) -> Pairs {
     let Ways { to, carriers } = Ways::new(borders, rules, false);
+    // What a person may release could pass: its origin has to know for whom it holds it.
+    let held =
+        |applied: &Applied| borders.rule(applied).on_violation == OnViolation::Stop(Disposition::Quarantine);
+    let kept: Vec<Applied>;
+    let (mut sent, rules) = if rules.iter().any(held) {
+        kept = rules.iter().filter(|applied| !held(applied)).cloned().collect();
+        (Ways::new(borders, &kept, false).to, &kept[..])
+    } else {
+        (to, rules)
+    };
     // An owner does not advertise what its own border never admits.
-    let mut sent = to;
     sent.keep(&borders.permitted(rules, Context::Ingress));
     sent.remove(&borders.stopped(rules, Context::Ingress));
     let mut learners = sent.clone();
-    let mut narrowed = borders.permitted(rules, Context::Interest);
-    narrowed.remove(&borders.stopped(rules, Context::Interest));
+    let narrowed = borders.told(rules);
     if let Some(carriers) = carriers {
         for origin in sent.origins().iter() {
             for carrier in crate::prove::bits(carriers.row(origin)) {

@@ -171,6 +171,21 @@ fn a_zone_learns_what_it_could_send_or_carry() {
     assert!(!learns(&never, "eu-1", "eu-2", "a.**"), "its own border never admits it");
 }
 
+#[test]
+fn what_a_person_may_release_is_told_of() {
+    let filter = TopicFilter::parse("a.x").expect("a filter");
+    for (held, told) in [("onViolation: quarantine", true), ("onViolation: dead-letter", false)] {
+        for at in ["egress", "ingress"] {
+            let rules = format!(
+                "{ALL}    - {{name: d, match: {{topics: [\"a.x\"], at: {at}}}, deny: {{}}, {held}}}\n"
+            );
+            let program = program(&rules);
+            let zone = |name: &str| program.zone(name).expect("a zone");
+            assert_eq!(program.may_learn(zone("eu-1"), zone("eu-2"), &filter), told, "{held} at {at}");
+        }
+    }
+}
+
 /// Whether some event of the topic may pass, by asking each rule by itself.
 fn may_pass(program: &Program, context: Context, from: usize, to: usize, topic: &Topic) -> bool {
     let zones = &program.federation.zones;

@@ -40,7 +40,8 @@ impl ZoneSet {
 }
 
 impl Program {
-    /// Zones beside the two ends that may carry `form`, which is what egress made of the event for `request.to`.
+    /// Zones beside the two ends that may carry `form`, which is what egress made of the event for `request.to`; between
+    /// bridges of one zone that is the event itself.
     pub fn carriers(&self, request: &Request<'_>, form: &Event, scratch: &mut Scratch) -> ZoneSet {
         let mut carriers = ZoneSet::default();
         let others =
@@ -54,6 +55,13 @@ impl Program {
     }
 
     fn may_carry(&self, request: &Request<'_>, zone: ZoneIndex, form: &Event, scratch: &mut Scratch) -> bool {
+        // Who is not told that the destination wants it is no carrier for it. Where no rule is about interest, who may
+        // carry to another zone is told: only inside one the two may differ.
+        if (self.judges_interest() || request.from == request.to)
+            && !scratch.is_told(self, zone, request.to, request.topic)
+        {
+            return false;
+        }
         let transit = Request {
             context: Context::Transit,
             to: zone,

@@ -386,14 +386,20 @@ impl<'a> Evaluation<'a> {
 }
 
 fn found(sight: Option<&Survey<'_>>) -> Vec<Found> {
-    let all = sight.into_iter().flat_map(Survey::findings).take(FINDINGS_MAX);
-    all.map(|finding| Found {
-        class: finding.class,
-        path: message::shown(&finding.path()),
-        confidence: finding.confidence,
-        is_undeclared: finding.undeclared,
-    })
-    .collect()
+    shown(sight.into_iter().flat_map(Survey::findings))
+}
+
+/// Findings as people may see them, as many as are told of.
+pub(super) fn shown<'s>(findings: impl Iterator<Item = crate::protect::Found<'s>>) -> Vec<Found> {
+    findings
+        .take(FINDINGS_MAX)
+        .map(|finding| Found {
+            class: finding.class,
+            path: message::shown(&finding.path()),
+            confidence: finding.confidence,
+            is_undeclared: finding.undeclared,
+        })
+        .collect()
 }
 
 pub(crate) fn is_protect(rule: &Rule) -> bool {

@@ -197,7 +197,8 @@ impl Program {
         let (mut has_fields, mut has_restrictions, mut reads_data) = (false, false, false);
         let mut least = Confidence::High;
         let mut has_work = false;
-        let mut by_destination = false;
+        // Who is told of what one destination wants, and so may carry for it, is not who is told of another's.
+        let mut by_destination = context == Context::Egress && self.judges_interest();
         for candidate in &candidates {
             let rule = &self.rules[candidate.rule as usize];
             // A waiver is reported also where it changes nothing.

@@ -412,6 +412,13 @@ impl<'p> Borders<'p> {
         }
     }
 
+    /// From a learner to an owner: what the context `interest` leaves of who may learn.
+    pub(crate) fn told(&self, rules: &[Applied]) -> Pairs {
+        let mut told = self.permitted(rules, Context::Interest);
+        told.remove(&self.stopped(rules, Context::Interest));
+        told
+    }
+
     /// Layers that must permit where an event goes from one zone to another.
     pub(crate) fn gates(&self, context: Context, from: usize, to: usize) -> impl Iterator<Item = &Layer> {
         let zones = &self.program.federation;

@@ -40,6 +40,16 @@ impl Ways {
             carriers.remove(&Pairs::diagonal(borders.count));
             carriers.remove(&borders.stopped(rules, Context::Transit));
             carriers.remove(&borders.stopped(rules, Context::Egress));
+            if borders.program.judges_interest() {
+                // Who is told of nothing that the origin's events are for is no carrier for them.
+                let told = borders.told(rules);
+                for (from, carrier) in carriers.clone().iter() {
+                    let (from, carrier) = (usize::from(from.0), usize::from(carrier.0));
+                    if to.row(from).iter().zip(told.row(carrier)).all(|(to, told)| to & told == 0) {
+                        carriers.remove_one(from, carrier);
+                    }
+                }
+            }
             carriers
         });
         Ways { to, carriers }

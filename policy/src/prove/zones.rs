@@ -104,6 +104,10 @@ impl Pairs {
         self.words[from * self.width + to / 64] |= 1 << (to % 64);
     }
 
+    pub(crate) fn remove_one(&mut self, from: usize, to: usize) {
+        self.words[from * self.width + to / 64] &= !(1 << (to % 64));
+    }
+
     pub(crate) fn contains(&self, from: usize, to: usize) -> bool {
         self.words[from * self.width + to / 64] >> (to % 64) & 1 == 1
     }

@@ -11,13 +11,13 @@ use super::{InterestFull, ProtocolViolation, Router, RouterConfig, RouterEvent, 
 use crate::limits::{
     BRIDGES_MAX, COALESCE, DIGEST_INTERVAL, HELLO_INTERVAL, LINGER, LINGER_JITTER_MS, RESTORED_LINGER,
 };
-use crate::own_interest::OwnInterest;
+use crate::own_audiences::OwnAudiences;
 use crate::paths::Paths;
 use crate::peer::Peer;
 use crate::rng::Jitter;
 use crate::topology::Topology;
 use crate::wire::Message;
-use crate::{BridgeId, BridgeIndex, Forwarding, GroupName, Keyring, LinkId, Refusal, ZoneName};
+use crate::{BridgeId, BridgeIndex, Forwarding, GroupName, Keyring, Learners, LinkId, Refusal, ZoneName};
 
 impl Router {
     /// # Panics
@@ -53,7 +53,8 @@ impl Router {
             peers: BTreeMap::new(),
             topology: Topology::default(),
             interest: BTreeMap::new(),
-            own_interest: OwnInterest::default(),
+            own_interest: OwnAudiences::new(zone, limits.audiences_per_owner_max),
+            version_floor: 0,
             spoke: BTreeMap::new(),
             clones: BTreeMap::new(),
             jumped_over: None,
@@ -199,7 +200,7 @@ impl Router {
         if !self.own_interest.contains(filter) {
             self.check_room()?;
         }
-        self.own_interest.add(filter);
+        self.own_interest.add(filter)?;
         // R14
         if self.own_interest.is_touched() {
             let next = self.flushed_at.map(|at| at + COALESCE).filter(|next| *next > now);
@@ -233,7 +234,7 @@ impl Router {
         if live.is_some() && !self.own_interest.contains_group(filter, name) {
             self.check_room()?;
         }
-        self.own_interest.set_group(filter, name, live);
+        self.own_interest.set_group(filter, name, live)?;
         if self.own_interest.is_touched() {
             self.flush_interest(now);
         }
@@ -250,6 +251,17 @@ impl Router {
             return Err(InterestFull::Total(total));
         }
         Ok(())
+    }
+
+    /// R33: who may learn of what this bridge wants; everyone until this is called. Where the answer is another one than
+    /// before, what is wanted moves to the set of those that may: they are told at once, the others lose it within a
+    /// second.
+    pub fn set_learners(&mut self, learners: Arc<dyn Learners + Send + Sync>, now: Instant) {
+        self.own_interest.set_learners(learners, now);
+        if self.own_interest.is_touched() {
+            self.flush_interest(now);
+        }
+        self.refresh();
     }
 
     /// R22: the filters of the run before, kept until their subscribers had time to come back. Beyond the limits
@@ -307,8 +319,8 @@ impl Router {
             self.own_interest.next_end(),
             self.topology.next_expiry(),
         ];
-        let leases =
-            self.interest.iter().filter(|(owner, _)| **owner != self.id).map(|(_, set)| set.lease_end);
+        let others = self.interest.iter().filter(|(owner, _)| **owner != self.id);
+        let leases = others.flat_map(|(_, sets)| sets.iter().map(|set| set.lease_end));
         own.into_iter().flatten().chain(leases).chain(self.peers.values().map(Peer::next_timeout)).min()
     }
 

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{ProtocolViolation, Router, RouterEvent};
+use crate::interest::OwnerSets;
 use crate::limits::{CLONE_SILENCE, DEAD_AFTER, EPOCH_MAX};
 use crate::peer::{Peer, Session};
 use crate::wire::Message;
@@ -54,7 +55,7 @@ impl Router {
     /// The newest run a bridge has signed something in.
     pub(super) fn known_run(&self, bridge: &BridgeId) -> Option<Run> {
         let record = self.topology.get(bridge).map(|held| held.record.run);
-        record.max(self.interest.get(bridge).map(|set| set.head.run))
+        record.max(self.interest.get(bridge).and_then(OwnerSets::run))
     }
 
     /// R21: `runs` are the one we know and the newcomer's.
@@ -143,6 +144,7 @@ impl Router {
         self.events.push_back(RouterEvent::EpochRaised(self.run.epoch));
         self.seq = 0;
         self.interest.remove(&self.id);
+        self.version_floor = 0;
         let links: Vec<LinkId> = self.peers.keys().copied().collect();
         links.into_iter().for_each(|link| self.send_open(link));
         self.originate(now);

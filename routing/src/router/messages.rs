@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::{ProtocolViolation, Router};
 use crate::flood::{Item, Stamp};
-use crate::interest::{Assembly, InterestSet};
-use crate::limits::EPOCH_MAX;
+use crate::interest::{Assembly, InterestSet, OwnerSets};
+use crate::limits::{EPOCH_MAX, SETS_PER_OWNER_MAX};
 use crate::peer::Session;
 use crate::topology::Held;
 use crate::wire::{Delta, Head, Message, SnapshotChunk};
@@ -32,7 +32,9 @@ impl Router {
             (Session::Up(_), Message::LinkState(record)) => self.on_link_state(link, record, now),
             (Session::Up(_), Message::Ack { item, stamp }) => self.on_holds(link, item, stamp),
             (Session::Up(_), Message::Digest { entries, last }) => self.on_digest(link, entries, last, now),
-            (Session::Up(_), Message::Pull { owner, have }) => self.on_pull(link, owner, have, now),
+            (Session::Up(_), Message::Pull { owner, audience, have }) => {
+                self.on_pull(link, Item::Interest(owner, audience), have, now);
+            }
             (Session::Up(_), Message::Delta(delta)) => self.on_delta(link, delta, now),
             (Session::Up(_), Message::Snapshot(chunk)) => self.on_snapshot(link, chunk, now),
         }
@@ -63,10 +65,12 @@ impl Router {
     fn on_holds(&mut self, link: LinkId, item: Item, stamp: Stamp) {
         let ours = self.stamp_of(&item);
         // Names that the federation does not list are not remembered.
-        if ours.is_none() && !self.members.contains_key(item_owner(&item)) {
+        if ours.is_none() && !self.members.contains_key(item_owner(&item)) || !self.may_share(link, &item) {
             return;
         }
-        if let Some(peer) = self.peers.get_mut(&link) {
+        if let Some(peer) = self.peers.get_mut(&link)
+            && (ours.is_some() || peer.flood.has_room_for(&item))
+        {
             peer.flood.on_holds(item, stamp, ours);
         }
     }
@@ -82,8 +86,11 @@ impl Router {
         }
     }
 
-    fn on_pull(&mut self, link: LinkId, owner: BridgeId, have: Option<Stamp>, now: Instant) {
-        let item = Item::Interest(owner);
+    fn on_pull(&mut self, link: LinkId, item: Item, have: Option<Stamp>, now: Instant) {
+        // Who may not have it hears nothing, as if there were nothing.
+        if self.stamp_of(&item).is_none() || !self.may_share(link, &item) {
+            return;
+        }
         if let Some(peer) = self.peers.get_mut(&link).filter(|peer| peer.is_synced()) {
             peer.flood.on_lacks(item.clone(), have);
             self.push(link, &item, false, now);
@@ -130,10 +137,18 @@ impl Router {
         if head.run.epoch > EPOCH_MAX {
             return Err(Refusal::EpochTooHigh(head.run.epoch));
         }
-        let held = self.interest.get(&head.owner).map_or(0, |set| set.filters.len());
-        let total = self.filters_of_others() + self.own_interest.len() - held.min(self.filters_of_others());
+        let sets = self.interest.get(&head.owner).filter(|_| head.owner != self.id);
+        let audience = head.audience.id();
+        if sets.is_some_and(|sets| !sets.has_room_for(audience)) {
+            return Err(Refusal::TooManyAudiences(head.owner.clone()));
+        }
+        let replaced = sets.and_then(|sets| sets.get(audience)).map_or(0, |set| set.filters.len());
+        let of_owner = sets.map_or(0, OwnerSets::len) - replaced;
+        let total = self.filters_of_others() + self.own_interest.len() - replaced;
         let count = head.count as usize;
-        if count > self.limits.filters_per_owner_max || total + count > self.limits.filters_total_max {
+        if of_owner + count > self.limits.filters_per_owner_max
+            || total + count > self.limits.filters_total_max
+        {
             return Err(Refusal::TooManyFilters);
         }
         let message = head.signed_bytes(&self.federation);
@@ -142,44 +157,84 @@ impl Router {
         Ok(())
     }
 
+    /// R33: a set is for us, and the neighbour that tells it may have it. Nothing is answered otherwise: not even whether
+    /// it is known.
+    fn is_for_both(&mut self, link: LinkId, head: &Head) -> bool {
+        let zone = |bridge: &BridgeId| self.members.get(bridge);
+        let peer = self.peers.get(&link).and_then(|peer| zone(&peer.bridge));
+        let ends = [zone(&self.id), peer];
+        let both = ends.iter().all(|zone| zone.is_some_and(|zone| head.audience.contains(zone)));
+        if !both {
+            self.refuse(link, Refusal::WrongAudience(head.owner.clone()));
+        }
+        both
+    }
+
+    /// A set that bears our own name; tells whether it does.
+    fn is_own(&mut self, link: LinkId, head: &Head, now: Instant) -> bool {
+        if head.owner != self.id {
+            return false;
+        }
+        let stamp = head.stamp();
+        if head.run <= self.run && self.stamp_of(&item_of(head)).is_none() {
+            // What ended is no more than that, whoever remembers it.
+            if head.count > 0 {
+                self.on_forgotten_set(head, now);
+            }
+            self.on_holds(link, item_of(head), stamp);
+            self.send(link, &Message::Ack { item: item_of(head), stamp });
+            return true;
+        }
+        match self.judge_head(head, now) {
+            Ok(()) => self.on_own_heard(head.run, now),
+            Err(why) => self.refuse(link, why),
+        }
+        true
+    }
+
     fn on_delta(&mut self, link: LinkId, delta: Delta, now: Instant) {
         let (owner, stamp, from) = (delta.head.owner.clone(), delta.head.stamp(), delta.from);
-        let item = Item::Interest(owner.clone());
-        if self.is_known(link, &item, stamp, now) {
+        let (item, audience) = (item_of(&delta.head), delta.head.audience.id());
+        if !self.is_for_both(link, &delta.head)
+            || self.is_known(link, &item, stamp, now)
+            || self.is_own(link, &delta.head, now)
+        {
             return;
         }
         if let Err(why) = self.judge_head(&delta.head, now) {
             return self.refuse(link, why);
         }
-        if owner == self.id {
-            return self.on_own_heard(stamp.run, now);
-        }
-        let ours = self.interest.get_mut(&owner).filter(|set| set.head.run == stamp.run);
-        let Some(set) = ours.filter(|set| from <= set.head.version) else {
+        let held = self.set(&owner, audience).filter(|set| set.head.run == stamp.run).map(InterestSet::stamp);
+        let Some(held) = held.filter(|held| from <= held.version) else {
             // R11: there is a gap.
             let have = self.stamp_of(&item);
-            return self.send(link, &Message::Pull { owner, have });
+            return self.send(link, &Message::Pull { owner, audience, have });
         };
-        let held = set.stamp();
-        match set.apply(delta, now) {
+        let Some(sets) = self.interest.get_mut(&owner) else { return };
+        match sets.apply(delta, now) {
             Ok(()) => self.on_interest_taken(link, item, stamp, now),
             // R11: what came and went between its start and our version is in neither list of the delta.
-            Err(_) if from < held.version => self.send(link, &Message::Pull { owner, have: Some(held) }),
+            Err(_) if from < held.version => {
+                self.send(link, &Message::Pull { owner, audience, have: Some(held) })
+            }
             Err(why) => {
                 self.refuse(link, why);
-                self.send(link, &Message::Pull { owner, have: None });
+                self.send(link, &Message::Pull { owner, audience, have: None });
             }
         }
     }
 
     fn on_snapshot(&mut self, link: LinkId, chunk: SnapshotChunk, now: Instant) {
         let (owner, stamp) = (chunk.head.owner.clone(), chunk.head.stamp());
-        let item = Item::Interest(owner.clone());
-        if self.is_known(link, &item, stamp, now) {
+        let (item, place) = (item_of(&chunk.head), (owner.clone(), chunk.head.audience.id()));
+        if !self.is_for_both(link, &chunk.head)
+            || self.is_known(link, &item, stamp, now)
+            || self.is_own(link, &chunk.head, now)
+        {
             return;
         }
         let Some(peer) = self.peers.get(&link) else { return };
-        let assembly = peer.assemblies.get(&owner);
+        let assembly = peer.assemblies.get(&place);
         if assembly.is_some_and(|assembly| assembly.head.stamp() > stamp) {
             return;
         }
@@ -187,26 +242,27 @@ impl Router {
         if !begun && let Err(why) = self.judge_head(&chunk.head, now) {
             return self.refuse(link, why);
         }
-        if owner == self.id {
-            return self.on_own_heard(stamp.run, now);
-        }
         let head = chunk.head.clone();
         let Some(peer) = self.peers.get_mut(&link) else { return };
         if !begun {
-            peer.assemblies.insert(owner.clone(), Assembly::new(head.clone()));
+            let of_owner = peer.assemblies.keys().filter(|(of, _)| *of == owner).count();
+            if of_owner >= SETS_PER_OWNER_MAX && !peer.assemblies.contains_key(&place) {
+                return self.refuse(link, Refusal::TooManyAudiences(owner));
+            }
+            peer.assemblies.insert(place.clone(), Assembly::new(head.clone()));
         }
-        let Some(assembly) = peer.assemblies.get_mut(&owner) else { return };
+        let Some(assembly) = peer.assemblies.get_mut(&place) else { return };
         // R12: nothing is removed before the end mark, and nothing is taken that the owner did not sign.
         let set = match assembly.take(chunk) {
             Ok(None) => return,
             Ok(Some(filters)) => InterestSet::new(head, filters, now),
             Err(why) => Err(why),
         };
-        peer.assemblies.remove(&owner);
+        peer.assemblies.remove(&place);
         match set {
             Ok(set) => {
                 let before = self.known_run(&owner);
-                self.interest.insert(owner.clone(), set);
+                self.interest.entry(owner.clone()).or_default().insert(set);
                 self.on_run_known(&owner, before, now);
                 self.on_interest_taken(link, item, stamp, now);
             }
@@ -241,6 +297,10 @@ impl Router {
 
 fn item_owner(item: &Item) -> &BridgeId {
     match item {
-        Item::LinkState(owner) | Item::Interest(owner) => owner,
+        Item::LinkState(owner) | Item::Interest(owner, _) => owner,
     }
+}
+
+fn item_of(head: &Head) -> Item {
+    Item::Interest(head.owner.clone(), head.audience.id())
 }

@@ -1,17 +1,18 @@
-//! What this bridge says of itself, and how everything spreads (R5, R7–R9, R13–R15).
+//! The record of this bridge, and how everything spreads (R5, R7–R9, R33).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::Router;
-use crate::flood::{Item, Stamp};
 use bytes::Bytes;
 
-use crate::interest::{Assembly, CHUNK_FILTERS, InterestSet, Update};
-use crate::limits::{INTEREST_RENEWAL, ORIGINATE_INTERVAL, RECORD_LINKS_MAX};
+use super::Router;
+use crate::audience::AudienceId;
+use crate::flood::{Item, Stamp};
+use crate::interest::{Assembly, CHUNK_FILTERS, InterestSet, OwnerSets, Update};
+use crate::limits::{ORIGINATE_INTERVAL, RECORD_LINKS_MAX};
 use crate::topology::{Held, LinkState, ListedLink};
-use crate::wire::{Delta, Head, Message};
-use crate::{BridgeId, LinkId, Signature};
+use crate::wire::Message;
+use crate::{Audience, BridgeId, LinkId, Signature};
 
 /// Entries of one digest message; see `wire`.
 const DIGEST_ENTRIES: usize = 1_024;
@@ -20,12 +21,27 @@ impl Router {
     pub(super) fn stamp_of(&self, item: &Item) -> Option<Stamp> {
         match item {
             Item::LinkState(bridge) => self.topology.get(bridge).map(|held| held.record.stamp()),
-            Item::Interest(bridge) => self.interest.get(bridge).map(InterestSet::stamp),
+            Item::Interest(owner, audience) => self.set(owner, *audience).map(InterestSet::stamp),
         }
     }
 
     pub(super) fn filters_of_others(&self) -> usize {
-        self.interest.iter().filter(|(owner, _)| **owner != self.id).map(|(_, set)| set.filters.len()).sum()
+        self.interest.iter().filter(|(owner, _)| **owner != self.id).map(|(_, sets)| sets.len()).sum()
+    }
+
+    pub(super) fn set(&self, owner: &BridgeId, audience: AudienceId) -> Option<&InterestSet> {
+        self.interest.get(owner)?.get(audience)
+    }
+
+    /// R33: whether a neighbour may be told of a thing, or may have told us of it. Whatever is said of a set, its name
+    /// and its version too, is said among the members of its audience only.
+    pub(super) fn may_share(&self, link: LinkId, item: &Item) -> bool {
+        let Item::Interest(owner, audience) = item else { return true };
+        let zone = self.peers.get(&link).and_then(|peer| self.members.get(&peer.bridge));
+        match self.set(owner, *audience) {
+            Some(set) => zone.is_some_and(|zone| set.head.audience.contains(zone)),
+            None => true,
+        }
     }
 
     /// R5: at once, unless the record has just changed.
@@ -62,75 +78,17 @@ impl Router {
         record.signature = self.keyring.sign(&record.signed_bytes(&self.federation));
         self.topology.insert(Held { record, not_after: None });
         self.topology_changed = true;
-        let [item, _] = self.own_items();
-        self.push_to_all(&item, now);
-    }
-
-    /// Signs the next version if the advertised filters changed, or there is none in this run.
-    pub(super) fn flush_interest(&mut self, now: Instant) {
-        self.sign_interest(now, false);
-    }
-
-    pub(super) fn sign_interest(&mut self, now: Instant, even_unchanged: bool) {
-        self.flush_at = None;
-        let touched = self.own_interest.take_touched();
-        let sign = |version: u64, digest: [u8; 32], count: usize| {
-            let mut head = Head {
-                owner: self.id.clone(),
-                run: self.run,
-                audience: 0,
-                version,
-                digest,
-                count: u32::try_from(count).expect("an owner has 100,000 filters at most"),
-                signature: Signature { chain: Vec::new(), signature: Default::default() },
-            };
-            head.signature = self.keyring.sign(&head.signed_bytes(&self.federation));
-            head
-        };
-        match self.interest.get(&self.id) {
-            None => {
-                let mut hash = crate::lthash::LtHash::default();
-                let advertised: BTreeSet<_> = self.own_interest.advertised().collect();
-                advertised.iter().for_each(|want| hash.add(&want.digest_bytes()));
-                let head = sign(1, hash.digest(), advertised.len());
-                let set = InterestSet::new(head, advertised, now).expect("the digest is of these filters");
-                self.interest.insert(self.id.clone(), set);
-            }
-            Some(set) => {
-                let (now_in, now_out): (Vec<_>, Vec<_>) =
-                    touched.into_iter().partition(|want| self.own_interest.advertises(want));
-                let added: Vec<_> =
-                    now_in.into_iter().filter(|filter| !set.filters.contains(filter)).collect();
-                let removed: Vec<_> =
-                    now_out.into_iter().filter(|filter| set.filters.contains(filter)).collect();
-                if added.is_empty() && removed.is_empty() && !even_unchanged {
-                    return;
-                }
-                let digest = set.digest_after(&added, &removed);
-                let from = set.head.version;
-                let head = sign(from + 1, digest, self.own_interest.advertised_len());
-                let set = self.interest.get_mut(&self.id).expect("found above");
-                set.apply(Delta { head, from, added, removed }, now).expect("the digest is of this change");
-            }
-        }
-        self.flushed_at = Some(now);
-        let [_, item] = self.own_items();
-        self.push_to_all(&item, now);
-    }
-
-    /// R23: a set that stays the same is signed anew, long before it ends elsewhere.
-    pub(super) fn renew_at(&self) -> Option<Instant> {
-        let alive = !self.shut_down && self.interest.contains_key(&self.id);
-        self.flushed_at.filter(|_| alive).map(|at| at + INTEREST_RENEWAL)
+        self.push_to_all(&Item::LinkState(self.id.clone()), now);
     }
 
     /// R23
     pub(super) fn expire_interest(&mut self, now: Instant) {
         let own = &self.id;
-        let over = self.interest.iter().filter(|(owner, set)| *owner != own && now >= set.lease_end);
-        let over: Vec<BridgeId> = over.map(|(owner, _)| owner.clone()).collect();
+        let others = self.interest.iter_mut().filter(|(owner, _)| *owner != own);
+        let over: Vec<BridgeId> =
+            others.filter_map(|(owner, sets)| sets.expire(now).then(|| owner.clone())).collect();
         for owner in over {
-            self.interest.remove(&owner);
+            self.interest.retain(|_, sets| !sets.is_empty());
             self.forwarding_changed = true;
             self.events.push_back(super::RouterEvent::InterestChanged(owner));
         }
@@ -138,9 +96,11 @@ impl Router {
 
     /// What the bridge wants, as messages that [`Router::recall_interest`] understands; none where nothing is known.
     pub fn interest_of(&self, owner: &BridgeId) -> Vec<Bytes> {
-        let set = self.interest.get(owner).filter(|_| *owner != self.id);
-        let chunks = set.map(InterestSet::snapshot).unwrap_or_default();
-        chunks.into_iter().map(|chunk| Message::Snapshot(chunk).encode()).collect()
+        let sets = self.interest.get(owner).filter(|_| *owner != self.id);
+        // What tells of an end only is learned again from those that remember more.
+        let kept = sets.into_iter().flat_map(OwnerSets::iter);
+        let kept = kept.filter(|set| !set.filters.is_empty() || set.head.audience == Audience::All);
+        kept.flat_map(InterestSet::snapshot).map(|chunk| Message::Snapshot(chunk).encode()).collect()
     }
 
     /// R23: goes on from what an earlier process of this bridge knew of another's interest. Our own disk said it, so no
@@ -150,18 +110,23 @@ impl Router {
         messages: Vec<Bytes>,
         now: Instant,
     ) -> Result<(), crate::wire::DecodeError> {
-        let mut assembly: Option<Assembly> = None;
+        let own_zone = self.zone_of(&self.id).cloned().expect("checked when the router was made");
+        let mut assemblies: BTreeMap<AudienceId, Assembly> = BTreeMap::new();
         for message in messages {
             let Message::Snapshot(chunk) = Message::decode(message)? else { continue };
             let head = chunk.head.clone();
             if head.owner == self.id || !self.members.contains_key(&head.owner) {
                 return Ok(());
             }
-            let assembly = assembly.get_or_insert_with(|| Assembly::new(head.clone()));
+            if !head.audience.contains(&own_zone) {
+                continue;
+            }
+            let id = head.audience.id();
+            let assembly = assemblies.entry(id).or_insert_with(|| Assembly::new(head.clone()));
             let Ok(Some(filters)) = assembly.take(chunk) else { continue };
-            let newer = self.interest.get(&head.owner).is_none_or(|held| held.stamp() < head.stamp());
+            let newer = self.set(&head.owner, id).is_none_or(|held| held.stamp() < head.stamp());
             if newer && let Ok(set) = InterestSet::new(head.clone(), filters, now) {
-                self.interest.insert(head.owner, set);
+                self.interest.entry(head.owner).or_default().insert(set);
                 self.forwarding_changed = true;
             }
         }
@@ -175,10 +140,10 @@ impl Router {
         self.send(link, &Message::Open { federation, bridge, zone, run: self.run });
     }
 
-    /// R9: all that is held, by stamp.
+    /// R9: all that is held and may be shared, by stamp.
     pub(super) fn send_digest(&mut self, link: LinkId) {
-        let entries: Vec<_> =
-            self.items().into_iter().filter_map(|item| Some((item.clone(), self.stamp_of(&item)?))).collect();
+        let items = self.items().into_iter().filter(|item| self.may_share(link, item));
+        let entries: Vec<_> = items.filter_map(|item| Some((item.clone(), self.stamp_of(&item)?))).collect();
         let parts = entries.chunks(DIGEST_ENTRIES).count();
         for (i, part) in entries.chunks(DIGEST_ENTRIES).enumerate() {
             self.send(link, &Message::Digest { entries: part.to_vec(), last: i + 1 == parts });
@@ -187,7 +152,10 @@ impl Router {
 
     fn items(&self) -> Vec<Item> {
         let records = self.topology.iter().map(|record| Item::LinkState(record.bridge.clone()));
-        records.chain(self.interest.keys().cloned().map(Item::Interest)).collect()
+        let sets = self.interest.iter().flat_map(|(owner, sets)| {
+            sets.iter().map(|set| Item::Interest(owner.clone(), set.head.audience.id()))
+        });
+        records.chain(sets).collect()
     }
 
     pub(super) fn push_all(&mut self, link: LinkId, now: Instant) {
@@ -205,7 +173,7 @@ impl Router {
 
     /// R7: sends a neighbour what it lacks; `again` repeats from what it has acknowledged.
     pub(super) fn push(&mut self, link: LinkId, item: &Item, again: bool, now: Instant) {
-        let Some(ours) = self.stamp_of(item) else { return };
+        let Some(ours) = self.stamp_of(item).filter(|_| self.may_share(link, item)) else { return };
         let Some(peer) = self.peers.get_mut(&link).filter(|peer| peer.is_synced()) else { return };
         let base = peer.flood.base(item, again);
         if !peer.flood.lacks(item, ours) {
@@ -218,10 +186,12 @@ impl Router {
             Item::LinkState(bridge) => {
                 self.topology.get(bridge).map(|held| vec![Message::LinkState(held.record.clone())])
             }
-            Item::Interest(bridge) => self.interest.get(bridge).map(|set| match set.update_from(base) {
-                Update::Delta(delta) => vec![Message::Delta(delta)],
-                Update::Snapshot(chunks) => chunks.into_iter().map(Message::Snapshot).collect(),
-            }),
+            Item::Interest(owner, audience) => {
+                self.set(owner, *audience).map(|set| match set.update_from(base) {
+                    Update::Delta(delta) => vec![Message::Delta(delta)],
+                    Update::Snapshot(chunks) => chunks.into_iter().map(Message::Snapshot).collect(),
+                })
+            }
         };
         let payloads: Vec<_> = messages.unwrap_or_default().iter().map(Message::encode).collect();
         let bytes = payloads.iter().map(|payload| payload.len()).sum();

@@ -234,3 +234,35 @@ fn a_neighbour_whose_name_has_a_newer_run_is_not_listed_until_it_takes_part_in_i
     a.handle_message(LINK, open.encode(), now).expect("a message of the protocol");
     assert!(lists_b(&a));
 }
+
+/// As the owner would sign it, for these zones.
+fn resigned(mut chunk: SnapshotChunk, zones: &[&str]) -> SnapshotChunk {
+    let zones = zones.iter().map(|zone| ZoneName::parse(zone).expect("a name"));
+    chunk.head.version += 1;
+    chunk.head.audience = crate::Audience::zones(zones);
+    chunk.head.signature = HashKeyring(chunk.head.owner.clone()).sign(&chunk.head.signed_bytes("f"));
+    chunk
+}
+
+// R33
+#[test]
+fn a_set_for_others_is_refused_and_nothing_of_it_is_kept_or_answered() {
+    let (mut a, sent, now) = pair();
+    while a.poll_transmit().is_some() {}
+    let foreign = resigned(snapshot(&sent), &["y"]);
+    let why = Refusal::WrongAudience(foreign.head.owner.clone());
+    check_refused(&mut a, Message::Snapshot(foreign), Some(why), now);
+    assert_eq!(a.poll_transmit(), None);
+}
+
+// R33
+#[test]
+fn an_audience_cannot_be_widened() {
+    let (mut a, sent, now) = pair();
+    let mut widened = resigned(snapshot(&sent), &["z"]);
+    widened.head.audience =
+        crate::Audience::zones(["y", "z"].map(|zone| ZoneName::parse(zone).expect("a name")));
+    check_refused(&mut a, Message::Snapshot(widened.clone()), Some(Refusal::BadSignature), now);
+    widened.head.audience = crate::Audience::All;
+    check_refused(&mut a, Message::Snapshot(widened), Some(Refusal::BadSignature), now);
+}

@@ -3,14 +3,16 @@
 use meshbridge_topic::TopicFilter;
 
 use super::Router;
-use crate::flood::Item;
-use crate::{BridgeId, GroupInterest, LinkState, Run, ZoneName};
+use crate::interest::OwnerSets;
+use crate::peer::Peer;
+use crate::{Audience, BridgeId, GroupInterest, LinkId, LinkState, Run, ZoneName};
 
-/// One interest set.
+/// One interest set: what a bridge wants, as far as an audience may learn of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterestView {
     pub bridge: BridgeId,
     pub zone: ZoneName,
+    pub audience: Audience,
     pub run: Run,
     pub version: u64,
     /// A set is shown only as its owner signed it, as a whole.
@@ -48,15 +50,17 @@ impl Router {
         self.topology.iter()
     }
 
-    /// The interest sets held, the own one included.
+    /// The interest sets held, the own ones included; those of one bridge follow each other.
     pub fn interest_sets(&self) -> impl Iterator<Item = InterestView> + '_ {
-        self.interest.iter().filter_map(|(owner, set)| {
+        let sets = self.interest.iter().flat_map(|(owner, sets)| sets.iter().map(move |set| (owner, set)));
+        sets.filter_map(|(owner, set)| {
             let plain = set.filters.iter().filter(|want| want.group.is_none());
             let groups =
                 set.filters.iter().filter_map(|want| Some((want.filter.clone(), want.group.clone()?)));
             Some(InterestView {
                 bridge: owner.clone(),
                 zone: self.members.get(owner)?.clone(),
+                audience: set.head.audience.clone(),
                 run: set.head.run,
                 version: set.head.version,
                 complete: true,
@@ -66,17 +70,28 @@ impl Router {
         })
     }
 
-    /// The run in which the interest of a bridge was said that is held here.
-    pub fn interest_run(&self, owner: &BridgeId) -> Option<Run> {
-        self.interest.get(owner).map(|set| set.head.run)
+    /// Filters that this bridge wants, those of groups and what lingers included; each may come more than once.
+    pub fn own_filters(&self) -> Vec<TopicFilter> {
+        self.own_interest.filters().cloned().collect()
     }
 
-    /// Neighbours with a session, and whether they have acknowledged what this bridge wants in its newest version.
+    /// The newest run in which interest of a bridge was said that is held here.
+    pub fn interest_run(&self, owner: &BridgeId) -> Option<Run> {
+        self.interest.get(owner).and_then(OwnerSets::run)
+    }
+
+    /// Neighbours with a session, and whether they have acknowledged what they may learn of what this bridge wants, in its
+    /// newest version.
     pub fn own_interest_at_neighbours(&self) -> Vec<(BridgeId, bool)> {
-        let item = Item::Interest(self.id.clone());
-        let Some(ours) = self.stamp_of(&item).filter(|_| self.flush_at.is_none()) else { return Vec::new() };
-        let up = self.peers.values().filter(|peer| peer.is_synced());
-        up.map(|peer| (peer.bridge.clone(), !peer.flood.lacks(&item, ours))).collect()
+        if self.flush_at.is_some() || !self.interest.contains_key(&self.id) {
+            return Vec::new();
+        }
+        let up = self.peers.iter().filter(|(_, peer)| peer.is_synced());
+        let knows = |link: LinkId, peer: &Peer| {
+            self.own_stamps()
+                .all(|(item, ours)| !self.may_share(link, &item) || !peer.flood.lacks(&item, ours))
+        };
+        up.map(|(link, peer)| (peer.bridge.clone(), knows(*link, peer))).collect()
     }
 
     /// One route per other member of the federation.

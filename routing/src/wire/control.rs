@@ -3,10 +3,12 @@
 use bytes::Bytes;
 
 use super::{DecodeError, Reader, Writer};
+use crate::audience::AudienceId;
 use crate::flood::{Item, Stamp};
-use crate::{BridgeId, LinkState, Run, Signature, Want, ZoneName};
+use crate::{Audience, BridgeId, LinkState, Run, Signature, Want, ZoneName};
 
-const VERSION: u8 = 1;
+/// 2: sets of interest have audiences.
+const VERSION: u8 = 2;
 /// Entries of one digest message and filters of one delta or chunk.
 pub(crate) const DIGEST_ENTRIES_MAX: usize = 1_024;
 pub(crate) const DELTA_FILTERS_MAX: usize = 192;
@@ -29,8 +31,8 @@ const JUMP: u8 = 9;
 pub(crate) struct Head {
     pub(crate) owner: BridgeId,
     pub(crate) run: Run,
-    /// Zero: all zones. Nothing else is spoken in this version.
-    pub(crate) audience: u8,
+    /// Who may be told of it: whoever passes the set on holds to it.
+    pub(crate) audience: Audience,
     pub(crate) version: u64,
     pub(crate) digest: [u8; 32],
     pub(crate) count: u32,
@@ -53,7 +55,7 @@ impl Head {
     fn encode_body(&self, writer: &mut Writer) {
         writer.name(self.owner.as_str());
         writer.run(self.run);
-        writer.u8(self.audience);
+        self.audience.encode(writer);
         writer.u64(self.version);
         writer.raw(&self.digest);
         writer.u32(self.count);
@@ -65,10 +67,7 @@ impl Head {
     }
 
     fn decode(reader: &mut Reader) -> Result<Head, DecodeError> {
-        let (owner, run, audience) = (reader.bridge()?, reader.run()?, reader.u8()?);
-        if audience != 0 {
-            return Err(DecodeError::Invalid("an audience"));
-        }
+        let (owner, run, audience) = (reader.bridge()?, reader.run()?, Audience::decode(reader)?);
         let (version, digest, count) = (reader.u64()?, reader.array()?, reader.u32()?);
         Ok(Head { owner, run, audience, version, digest, count, signature: reader.signature()? })
     }
@@ -99,7 +98,7 @@ pub(crate) enum Message {
     LinkState(LinkState),
     Ack { item: Item, stamp: Stamp },
     Digest { entries: Vec<(Item, Stamp)>, last: bool },
-    Pull { owner: BridgeId, have: Option<Stamp> },
+    Pull { owner: BridgeId, audience: AudienceId, have: Option<Stamp> },
     Delta(Delta),
     Snapshot(SnapshotChunk),
     Jump { above: u64 },
@@ -136,9 +135,10 @@ impl Message {
                 writer.u16(u16::try_from(entries.len()).expect("a digest is cut at 1,024 entries"));
                 entries.iter().for_each(|(item, stamp)| put_entry(&mut writer, item, *stamp));
             }
-            Message::Pull { owner, have } => {
+            Message::Pull { owner, audience, have } => {
                 writer = Writer::of_kind(PULL);
                 writer.name(owner.as_str());
+                writer.raw(&audience.0);
                 writer.u8(u8::from(have.is_some()));
                 if let Some(have) = have {
                     writer.run(have.run);
@@ -205,12 +205,12 @@ impl Message {
                 Message::Digest { entries, last }
             }
             PULL => {
-                let owner = reader.bridge()?;
+                let (owner, audience) = (reader.bridge()?, AudienceId(reader.array()?));
                 let have = match reader.bool()? {
                     true => Some(Stamp { run: reader.run()?, version: reader.u64()? }),
                     false => None,
                 };
-                Message::Pull { owner, have }
+                Message::Pull { owner, audience, have }
             }
             DELTA => Message::Delta(Delta {
                 head: Head::decode(&mut reader)?,
@@ -235,10 +235,13 @@ impl Message {
 fn put_entry(writer: &mut Writer, item: &Item, stamp: Stamp) {
     let (kind, owner) = match item {
         Item::LinkState(owner) => (0, owner),
-        Item::Interest(owner) => (1, owner),
+        Item::Interest(owner, _) => (1, owner),
     };
     writer.u8(kind);
     writer.name(owner.as_str());
+    if let Item::Interest(_, audience) = item {
+        writer.raw(&audience.0);
+    }
     writer.run(stamp.run);
     writer.u64(stamp.version);
 }
@@ -248,7 +251,7 @@ fn take_entry(reader: &mut Reader) -> Result<(Item, Stamp), DecodeError> {
     let owner = reader.bridge()?;
     let item = match kind {
         0 => Item::LinkState(owner),
-        1 => Item::Interest(owner),
+        1 => Item::Interest(owner, AudienceId(reader.array()?)),
         _ => return Err(DecodeError::Invalid("a digest entry")),
     };
     Ok((item, Stamp { run: reader.run()?, version: reader.u64()? }))

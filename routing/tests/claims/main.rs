@@ -1,5 +1,6 @@
 //! What the protocol promises one neighbour of another, each promise by itself. `b` wants, `a` looks on.
 
+mod audiences;
 #[path = "../sim/keyring.rs"]
 mod keyring;
 mod pair;

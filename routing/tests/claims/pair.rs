@@ -43,28 +43,42 @@ impl Default for Setup {
     }
 }
 
+/// `a` is in zone y, `b` in zone z.
+fn router(name: &str, run: Run, limits: Limits, setup: Setup, now: Instant) -> Router {
+    let id = |name: &str| BridgeId::parse(name).expect("a name");
+    let members = [("a", "y"), ("b", "z")].map(|(bridge, zone)| (id(bridge), zone_named(zone)));
+    let zone = members.iter().find(|(bridge, _)| bridge.as_str() == name).expect("a member").1.clone();
+    let keyring = FakeKeyring { chains_hold: setup.chains_hold, ..FakeKeyring::new(id(name), zone.clone()) };
+    let config = RouterConfig {
+        federation: "f".to_owned(),
+        id: id(name),
+        zone,
+        run,
+        members: members.into(),
+        limits,
+        seed: 1,
+        policy_digest: [0; 32],
+    };
+    Router::new(config, Arc::new(keyring), now)
+}
+
+pub fn zone_named(text: &str) -> ZoneName {
+    ZoneName::parse(text).expect("a name")
+}
+
 impl Pair {
     #[expect(clippy::disallowed_methods, reason = "an origin for virtual time")]
     pub fn new(setup: Setup) -> Pair {
         let now = Instant::now();
-        let [a, b] = [("a", 0), ("b", 1)].map(|(name, i)| {
-            let id = |name: &str| BridgeId::parse(name).expect("a name");
-            let zone = ZoneName::parse("z").expect("a name");
-            let keyring =
-                FakeKeyring { chains_hold: setup.chains_hold, ..FakeKeyring::new(id(name), zone.clone()) };
-            let config = RouterConfig {
-                federation: "f".to_owned(),
-                id: id(name),
-                zone: zone.clone(),
-                run: Run { epoch: 1, nonce: 1 },
-                members: ["a", "b"].map(|name| (id(name), zone.clone())).into(),
-                limits: setup.limits[i],
-                seed: 1,
-                policy_digest: [0; 32],
-            };
-            Router::new(config, Arc::new(keyring), now)
-        });
+        let a = router("a", Run { epoch: 1, nonce: 1 }, setup.limits[0], setup, now);
+        let b = router("b", Run { epoch: 1, nonce: 1 }, setup.limits[1], setup, now);
         Pair { a, b, now, events: Vec::new(), links: 0 }
+    }
+
+    /// `b` starts anew and remembers nothing but its epoch.
+    pub fn restart_b(&mut self, epoch: u64) {
+        self.disconnect();
+        self.b = router("b", Run { epoch, nonce: 1 }, Limits::default(), Setup::default(), self.now);
     }
 
     pub fn connected(setup: Setup) -> Pair {

@@ -19,6 +19,8 @@ pub struct Counts {
     pub frames_twice_at_a_bridge: u64,
     pub gaps_probed: u64,
     pub bulks: u64,
+    pub reloads: u64,
+    pub filters_told: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -40,5 +42,7 @@ impl std::ops::AddAssign for Counts {
         self.frames_twice_at_a_bridge += other.frames_twice_at_a_bridge;
         self.bulks += other.bulks;
         self.gaps_probed += other.gaps_probed;
+        self.reloads += other.reloads;
+        self.filters_told += other.filters_told;
     }
 }

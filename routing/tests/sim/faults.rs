@@ -87,6 +87,7 @@ impl World {
             }
             86..92 if round.copies => self.boot_from_a_copy(node),
             92..93 => self.bulk(node),
+            93..95 => self.reload(node),
             _ => {
                 if let Some(router) = &mut self.nodes[node].router {
                     router.resign(self.now);

@@ -1,15 +1,17 @@
 //! Routers and the links between them in virtual time. What goes wrong is decided in `faults`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use meshbridge_routing::{
-    BridgeId, Limits, LinkId, Members, Router, RouterConfig, RouterEvent, Run, ZoneName,
+    Audience, BridgeId, Limits, LinkId, Members, Router, RouterConfig, RouterEvent, Run, ZoneName,
 };
 use meshbridge_topic::TopicFilter;
 
+use crate::audiences::{Policy, audience_names};
 use crate::counts::Counts;
 use crate::frames::{Frame, Journey, Parked};
 use crate::keyring::FakeKeyring;
@@ -34,10 +36,12 @@ pub struct Node {
     /// It has said good-bye, and its links still live.
     pub left: bool,
     pub epoch_on_disk: u64,
+    /// The editions of the policies that were in force here, the last one now.
+    pub salts: Vec<u64>,
     pub parked: Vec<Parked>,
     woken_for: Option<Instant>,
-    /// The versions its router held, of (interest or record, bridge).
-    held: BTreeMap<(bool, BridgeId), (Run, u64)>,
+    /// The versions its router held, of records and of the sets of each audience.
+    held: BTreeMap<(BridgeId, Option<Audience>), (Run, u64)>,
 }
 
 pub struct Wire {
@@ -74,11 +78,18 @@ pub enum Event {
     Closed { node: usize, link: LinkId },
 }
 
+/// By owner and audience.
+pub type Told = HashMap<(usize, Audience), BTreeSet<usize>>;
+
 pub struct World {
     pub nodes: Vec<Node>,
     /// The nodes that are not twins come first.
     pub size: usize,
     pub wires: Vec<Wire>,
+    pub policy: Policy,
+    pub audience_names: BTreeMap<Vec<u8>, Audience>,
+    /// Who was told by whom of what, while these sessions lived.
+    pub told_to: RefCell<(Vec<LinkId>, Told)>,
     pub counts: Counts,
     pub log: Log,
     pub now: Instant,
@@ -120,6 +131,9 @@ impl World {
             nodes,
             size,
             wires: Vec::new(),
+            policy: [Policy::Everyone, Policy::Split, Policy::Narrow][(seed % 3) as usize],
+            audience_names: audience_names(),
+            told_to: RefCell::default(),
             counts: Counts::default(),
             log,
             now: start,
@@ -197,6 +211,7 @@ impl World {
     /// A new run over the disk as it is: the caller has counted the epoch, or not. What was wanted lingers, and half
     /// of the subscribers come back at once.
     pub fn start_router(&mut self, node: usize) {
+        let edition = self.edition(node);
         let state = &mut self.nodes[node];
         let keyring = FakeKeyring::new(state.id.clone(), state.zone.clone());
         let run = Run { epoch: state.epoch_on_disk, nonce: self.rng.next() };
@@ -211,6 +226,7 @@ impl World {
             policy_digest: [0; 32],
         };
         let mut router = Router::new(config, Arc::new(keyring), self.now);
+        router.set_learners(Arc::new(edition), self.now);
         router.restore_interest(state.subscriptions.keys().cloned(), self.now);
         let rng = &mut self.rng;
         state.subscriptions.retain(|_, _| rng.percent(50));
@@ -390,9 +406,9 @@ impl World {
     /// R7: an older version never replaces a newer one, whatever order they arrive in.
     fn invariant_versions_never_go_back(&mut self, node: usize) {
         let Node { router: Some(router), held, id, .. } = &mut self.nodes[node] else { return };
-        let records = router.records().map(|record| ((false, &record.bridge), (record.run, record.seq)));
-        for ((kind, bridge), version) in records {
-            let before = held.insert((kind, bridge.clone()), version).unwrap_or(version);
+        let records = router.records().map(|record| (&record.bridge, (record.run, record.seq)));
+        for (bridge, version) in records {
+            let before = held.insert((bridge.clone(), None), version).unwrap_or(version);
             assert!(
                 before <= version,
                 "invariant_versions_never_go_back: {bridge} at {id}: {before:?} {version:?}"
@@ -400,7 +416,8 @@ impl World {
         }
         for view in router.interest_sets() {
             let version = (view.run, view.version);
-            let before = held.insert((true, view.bridge.clone()), version).unwrap_or(version);
+            let before =
+                held.insert((view.bridge.clone(), Some(view.audience.clone())), version).unwrap_or(version);
             assert!(before <= version, "invariant_versions_never_go_back: {view:?} at {id} after {before:?}");
         }
     }
@@ -408,6 +425,7 @@ impl World {
     fn transmit(&mut self, from: usize, link: LinkId, payload: Bytes) {
         let Some((index, to, blocked)) = self.wire_of(from, link) else { return };
         *self.sent.entry(payload[0]).or_default() += 1;
+        self.invariant_nobody_is_told_what_it_may_not_learn(to, &payload);
         let chosen = self.lost_kind == Some((from, payload[0]));
         if blocked || chosen || self.rng.percent(self.weather.loss_percent) {
             self.counts.lost += 1;
@@ -455,6 +473,7 @@ impl Node {
             subscriptions: BTreeMap::new(),
             left: false,
             epoch_on_disk: 0,
+            salts: vec![0],
             parked: Vec::new(),
             woken_for: None,
             held: BTreeMap::new(),

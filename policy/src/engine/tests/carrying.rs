@@ -58,3 +58,78 @@ fn a_class_that_a_path_has_hidden_is_protected_towards_carriers_too() {
     let hashed_by_path = "match: {topics: [\"**\"]}, protect: [{fields: [\"$.data\"], as: hash}]";
     assert!(carriers(&[hashed_by_path, stronger]).is_empty());
 }
+
+/// The zones that may carry between these two, under rules of the federation.
+fn carriers_between(rules: &[&str], from: &str, to: &str) -> Vec<String> {
+    let mut all = vec!["match: {topics: [\"**\"]}, permit: {}".to_owned()];
+    all.extend(rules.iter().map(|rule| (*rule).to_owned()));
+    let program = program(&[file("p", "federation", &all)]).expect("valid");
+    let zone = |name| program.zone(name).expect("a zone of the federation");
+    let (event, topic) = (event(None, None, "/s", "1"), Topic::parse("a.b").expect("a topic"));
+    let randomness = Randomness::new([1; 32]);
+    let request = Request {
+        context: Context::Egress,
+        from: zone(from),
+        to: zone(to),
+        topic: &topic,
+        event: &event,
+        publisher: None,
+        subscriber: None,
+        hops: 0,
+        now: OffsetDateTime::UNIX_EPOCH,
+        tick: 0,
+        buckets: None,
+        keys: &NoKeys,
+        randomness: &randomness,
+        released: &[],
+        trace: false,
+    };
+    let carriers = program.carriers(&request, &event, &mut Scratch::new());
+    for zone in carriers.iter() {
+        let filter = meshbridge_topic::TopicFilter::from(&topic);
+        assert!(program.may_learn(zone, request.to, &filter), "a carrier is told for whom");
+    }
+    carriers.iter().map(|zone| program.federation().zone_name(zone).to_owned()).collect()
+}
+
+#[test]
+fn a_zone_that_is_not_told_what_a_destination_wants_is_no_carrier_for_it() {
+    let silent = |to: &str| {
+        format!(
+            "match: {{topics: [\"a.**\"], at: interest, from: {{zones: [z-b]}}, to: {{zones: [{to}]}}}}, deny: {{}}"
+        )
+    };
+    assert_eq!(carriers_between(&[], "z-a", "z-c"), ["z-b"]);
+    assert!(carriers_between(&[&silent("z-c")], "z-a", "z-c").is_empty());
+    assert_eq!(carriers_between(&[&silent("z-a")], "z-a", "z-c"), ["z-b"], "of another destination");
+    let other = "match: {topics: [\"c.**\"], at: interest, from: {zones: [z-b]}}, deny: {}";
+    assert_eq!(carriers_between(&[other], "z-a", "z-c"), ["z-b"], "of other topics");
+    let noted = format!("{}, mode: warn", silent("z-c"));
+    assert_eq!(carriers_between(&[&noted], "z-a", "z-c"), ["z-b"], "a warning stops nothing");
+}
+
+#[test]
+fn between_bridges_of_one_zone_only_those_carry_that_may_and_are_told() {
+    assert_eq!(carriers_between(&[], "z-a", "z-a").len(), 2);
+    let not_b = "match: {topics: [\"a.**\"], at: transit, to: {zones: [z-b]}}, deny: {}";
+    assert_eq!(carriers_between(&[not_b], "z-a", "z-a"), ["z-c"]);
+    let silent = "match: {topics: [\"a.**\"], at: interest, from: {zones: [z-b]}}, deny: {}";
+    assert_eq!(carriers_between(&[silent], "z-a", "z-a"), ["z-c"]);
+}
+
+/// Two destinations that are alike in all but who may learn what they want are two classes: their carriers differ.
+#[test]
+fn a_rule_about_interest_tells_destinations_apart() {
+    let all = "match: {topics: [\"**\"]}, permit: {}".to_owned();
+    let silent =
+        "match: {topics: [\"**\"], at: interest, to: {zones: [z-c]}, from: {zones: [z-b]}}, deny: {}"
+            .to_owned();
+    for (rules, alike) in [(vec![all.clone()], true), (vec![all, silent], false)] {
+        let program = program(&[file("p", "federation", &rules)]).expect("valid");
+        let zone = |name| program.zone(name).expect("a zone of the federation");
+        let topic = Topic::parse("a.b").expect("a topic");
+        let mut scratch = Scratch::new();
+        let mut class = |to| program.class(Context::Egress, zone("z-a"), zone(to), &topic, &mut scratch);
+        assert_eq!(class("z-b") == class("z-c"), alike);
+    }
+}

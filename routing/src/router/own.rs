@@ -1,0 +1,151 @@
+//! What this bridge wants, signed version by version, a set for each audience (R10, R13–R15, R33, R34).
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
+
+use super::Router;
+use crate::flood::{Item, Stamp};
+use crate::interest::{InterestSet, OwnerSets};
+use crate::limits::INTEREST_RENEWAL;
+use crate::lthash::LtHash;
+use crate::wire::{Delta, Head};
+use crate::{Audience, BridgeId, Signature};
+
+impl Router {
+    /// Signs the next version of each set whose advertised filters changed, or of which there is none in this run.
+    pub(super) fn flush_interest(&mut self, now: Instant) {
+        self.sign_interest(now, false);
+    }
+
+    pub(super) fn sign_interest(&mut self, now: Instant, even_unchanged: bool) {
+        self.flush_at = None;
+        let audiences: Vec<Audience> = self.own_interest.audiences().cloned().collect();
+        for audience in &audiences {
+            if self.sign_set(audience, even_unchanged, now) {
+                self.flushed_at = Some(now);
+                self.push_to_all(&Item::Interest(self.id.clone(), audience.id()), now);
+            }
+        }
+        // After what was added has been told, so that an audience that ends makes room for another one.
+        while let Some(audience) = self.own_interest.surplus() {
+            self.own_interest.forget(&audience);
+            let id = audience.id();
+            self.version_floor =
+                self.version_floor.max(self.set(&self.id, id).map_or(0, |set| set.head.version));
+            if let Some(sets) = self.interest.get_mut(&self.id) {
+                sets.remove(id);
+            }
+        }
+    }
+
+    /// The next version of one set; tells whether there is one.
+    fn sign_set(&mut self, audience: &Audience, even_unchanged: bool, now: Instant) -> bool {
+        let Some(own) = self.own_interest.get_mut(audience) else { return false };
+        let touched = own.take_touched();
+        let own = &*own;
+        let sign = |version: u64, digest: [u8; 32], count: usize| {
+            let mut head = Head {
+                owner: self.id.clone(),
+                run: self.run,
+                audience: audience.clone(),
+                version,
+                digest,
+                count: u32::try_from(count).expect("an owner has 100,000 filters at most"),
+                signature: Signature { chain: Vec::new(), signature: Default::default() },
+            };
+            head.signature = self.keyring.sign(&head.signed_bytes(&self.federation));
+            head
+        };
+        match self.interest.get(&self.id).and_then(|sets| sets.get(audience.id())) {
+            None => {
+                let mut hash = LtHash::default();
+                let advertised: BTreeSet<_> = own.advertised().collect();
+                advertised.iter().for_each(|want| hash.add(&want.digest_bytes()));
+                let head = sign(self.version_floor + 1, hash.digest(), advertised.len());
+                let set = InterestSet::new(head, advertised, now).expect("the digest is of these filters");
+                self.interest.entry(self.id.clone()).or_default().insert(set);
+            }
+            Some(set) => {
+                let (now_in, now_out): (Vec<_>, Vec<_>) =
+                    touched.into_iter().partition(|want| own.advertises(want));
+                let added: Vec<_> = now_in.into_iter().filter(|want| !set.filters.contains(want)).collect();
+                let removed: Vec<_> = now_out.into_iter().filter(|want| set.filters.contains(want)).collect();
+                if added.is_empty() && removed.is_empty() && !even_unchanged {
+                    return false;
+                }
+                let digest = set.digest_after(&added, &removed);
+                let from = set.head.version;
+                let head = sign(from + 1, digest, own.advertised_len());
+                let sets = self.interest.get_mut(&self.id).expect("found above");
+                sets.apply(Delta { head, from, added, removed }, now).expect("the digest is of this change");
+            }
+        }
+        true
+    }
+
+    /// R34: others hold a set of this bridge that it knows nothing of, said before or for an audience that it uses no
+    /// more: its end is signed, so that nobody keeps it. Nothing needs to be true of what was heard for that.
+    pub(super) fn on_forgotten_set(&mut self, head: &Head, now: Instant) {
+        let own_zone = self.zone_of(&self.id).cloned();
+        if !own_zone.is_ok_and(|zone| head.audience.contains(&zone)) {
+            return;
+        }
+        if head.run == self.run {
+            self.version_floor = self.version_floor.max(head.version);
+        }
+        self.own_interest.end(head.audience.clone());
+        self.flush_interest(now);
+    }
+
+    /// R23: sets that stay the same are signed anew, long before they end elsewhere.
+    pub(super) fn renew_at(&self) -> Option<Instant> {
+        let alive = !self.shut_down && self.interest.contains_key(&self.id);
+        self.flushed_at.filter(|_| alive).map(|at| at + INTEREST_RENEWAL)
+    }
+
+    /// R33: bridges that may learn something of what this bridge wants and that it cannot be told, although they are
+    /// reached: only zones that may not learn it lie between. Nothing could go that way either. In the order of ids.
+    pub fn cut_off(&self) -> Vec<(Audience, Vec<BridgeId>)> {
+        let Some(sets) = self.interest.get(&self.id) else { return Vec::new() };
+        let narrow = sets.iter().filter(|set| set.head.audience != Audience::All && !set.filters.is_empty());
+        let narrow: Vec<&Audience> = narrow.map(|set| &set.head.audience).collect();
+        if narrow.is_empty() {
+            return Vec::new();
+        }
+        let links = self.topology.graph(&self.bridges);
+        let told = |audience: &Audience| {
+            let mut seen = vec![false; self.bridges.len()];
+            seen[usize::from(self.own.0)] = true;
+            let mut edge = VecDeque::from([self.own]);
+            while let Some(at) = edge.pop_front() {
+                for (next, _) in &links[usize::from(at.0)] {
+                    let place = usize::from(next.0);
+                    if !seen[place] && audience.contains(&self.bridges[place].1) {
+                        seen[place] = true;
+                        edge.push_back(*next);
+                    }
+                }
+            }
+            seen
+        };
+        let reached = told(&Audience::All);
+        let missed = |audience: &Audience| {
+            let told = told(audience);
+            let bridges = self.bridges.iter().enumerate();
+            let missed =
+                bridges.filter(|(at, (_, zone))| audience.contains(zone) && reached[*at] && !told[*at]);
+            (audience.clone(), missed.map(|(_, (bridge, _))| bridge.clone()).collect::<Vec<_>>())
+        };
+        narrow.into_iter().map(missed).filter(|(_, missed)| !missed.is_empty()).collect()
+    }
+
+    /// R33: how many filters are told to the own zone only, because the audiences were too many.
+    pub fn untold(&self) -> usize {
+        self.own_interest.untold().count()
+    }
+
+    pub(super) fn own_stamps(&self) -> impl Iterator<Item = (Item, Stamp)> + '_ {
+        let sets = self.interest.get(&self.id).into_iter().flat_map(OwnerSets::iter);
+        sets.map(|set| (Item::Interest(self.id.clone(), set.head.audience.id()), set.stamp()))
+    }
+}
