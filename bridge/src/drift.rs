@@ -120,12 +120,12 @@ impl DriftSampler {
         Ok(DriftSampler { queue: Some(queue), table, thread: Some(thread) })
     }
 
-    /// An event is planned. Most cost a look at a counter of the thread.
-    pub(crate) fn on_event(&self, policies: &PolicyStore, topic: &Topic, event: &Event) {
+    /// An event is planned, the first of so many. Most cost a look at a counter of the thread.
+    pub(crate) fn on_events(&self, policies: &PolicyStore, topic: &Topic, event: &Event, events: u32) {
         let is_due = UNTIL_SAMPLE.with(|until| {
-            let left = until.get();
-            until.set(left.checked_sub(1).unwrap_or(EVENTS_PER_SAMPLE - 1));
-            left == 0
+            let left = until.get().checked_sub(events);
+            until.set(left.unwrap_or(EVENTS_PER_SAMPLE - 1));
+            left.is_none()
         });
         if !is_due {
             return;

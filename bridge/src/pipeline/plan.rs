@@ -91,7 +91,7 @@ impl Inner {
         batch
             .into_iter()
             .map(|publication| {
-                self.parts.drift.on_event(&self.parts.policies, &publication.topic, &publication.event);
+                self.parts.drift.on_events(&self.parts.policies, &publication.topic, &publication.event, 1);
                 destinations.clear();
                 let mut groups = SmallVec::new();
                 if is_reply(&publication.topic) {

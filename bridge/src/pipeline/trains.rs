@@ -120,6 +120,8 @@ impl Inner {
             return Ok(TrainTaken::Apart);
         }
         self.check_train_room(forwarding, &parts, train)?;
+        let count = u32::try_from(train.len()).unwrap_or(u32::MAX);
+        self.parts.drift.on_events(&self.parts.policies, topic, &first, count);
         let local = self.subscriptions.wants(topic);
         let now = Instant::now();
         let clock = self.durable.clock();
@@ -132,7 +134,6 @@ impl Inner {
         let lane = lane_of(topic.as_str(), partition(&first));
         let payload = train.encoded().clone();
         let digest = if parts.is_empty() { [0; 16] } else { payload_digest(&payload) };
-        let count = u32::try_from(train.len()).unwrap_or(u32::MAX);
         let mut sequencer = lock(&self.sequencer);
         let seq = sequencer.next_run(lane, events);
         let key = EventKey { origin: self.parts.own.clone(), run: self.parts.best_effort_run, lane, seq };
