@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use meshbridge_routing::wire::data::{
-    BatchWriter, Carriers, Frame, RecvTable, SendTable, Target, decode_batch, payload_digest,
+    BATCH_BYTES_MAX, BatchWriter, Carriers, Frame, RecvTable, SendTable, Target, decode_batch, payload_digest,
 };
 use meshbridge_routing::wire::{Entry, Notice, NoticeKind, TableAnnounce};
 use meshbridge_routing::{
@@ -98,6 +98,29 @@ proptest! {
             prop_assert!(writer.push(frame));
         }
         let read: Result<Vec<Frame>, _> = decode_batch(writer.finish()).expect("a batch").collect();
+        prop_assert_eq!(read, Ok(frames));
+    }
+
+    #[test]
+    fn a_frame_that_does_not_fit_leaves_the_batch_as_it_was(frames in prop::collection::vec(frames(), 1..6), whole in any::<bool>()) {
+        let mut writer = BatchWriter::with_capacity(100);
+        let mut large = frames[0].clone();
+        if whole {
+            large.payload = vec![0; BATCH_BYTES_MAX].into();
+        } else {
+            // Beyond its limit after most of it was written.
+            large.extensions = (0..2).map(|kind| (kind, 1, vec![0; 40_000].into())).collect();
+        }
+        for frame in &frames {
+            prop_assert!(!writer.push(&large));
+            prop_assert!(writer.push(frame));
+        }
+        prop_assert!(!writer.push(&large));
+        prop_assert_eq!(writer.len(), frames.len());
+        let bytes = writer.finish_with_length();
+        let (length, batch) = bytes.split_at(4);
+        prop_assert_eq!(length, u32::try_from(batch.len()).expect("short").to_be_bytes().as_slice());
+        let read: Result<Vec<Frame>, _> = decode_batch(bytes.slice(4..)).expect("a batch").collect();
         prop_assert_eq!(read, Ok(frames));
     }
 

@@ -93,14 +93,14 @@ async fn write(connection: &Connection, number: usize, load: Load) -> anyhow::Re
     let mut is_last = false;
     while !is_last {
         is_last = began.elapsed() >= load.lasts;
-        let mut batch = BatchWriter::new();
+        let mut batch = BatchWriter::with_capacity(2 * WRITE_BYTES);
         for _ in 0..per_write {
             if !batch.push(&frame) {
-                super::data::put_batch(&mut out, std::mem::take(&mut batch));
+                out.push(std::mem::take(&mut batch).finish_with_length());
                 let _ = batch.push(&frame);
             }
         }
-        super::data::put_batch(&mut out, batch);
+        out.push(batch.finish_with_length());
         if is_last {
             // A batch of no bytes: the end.
             out.push(Bytes::from_static(&[0; 4]));

@@ -58,7 +58,7 @@ fn encode(
 ) -> Result<(), String> {
     let forwarding = pipeline.forwarding();
     let now = Instant::now();
-    let mut batch = BatchWriter::new();
+    let mut batch = BatchWriter::with_capacity(frames.iter().map(Outbound::queued_bytes).sum());
     for outbound in frames.drain(..) {
         let late = now.duration_since(outbound.since) >= WAIT_MAX;
         if late || outbound.expires.is_some_and(|expires| expires <= now) {
@@ -77,7 +77,7 @@ fn encode(
             frame.map_err(|TableFull| "the table of the link is full, the link is renewed".to_owned())?
         };
         if !batch.push(&frame) {
-            put_batch(out, std::mem::replace(&mut batch, BatchWriter::new()));
+            out.push(std::mem::take(&mut batch).finish_with_length());
             if !batch.push(&frame) {
                 pipeline.on_not_written(&outbound, now);
                 continue;
@@ -86,16 +86,9 @@ fn encode(
         *sent += 1;
     }
     if !batch.is_empty() {
-        put_batch(out, batch);
+        out.push(batch.finish_with_length());
     }
     Ok(())
-}
-
-pub(super) fn put_batch(out: &mut Vec<Bytes>, batch: BatchWriter) {
-    let bytes = batch.finish();
-    let length = u32::try_from(bytes.len()).expect("a batch is at most BATCH_BYTES_MAX");
-    out.push(Bytes::copy_from_slice(&length.to_be_bytes()));
-    out.push(bytes);
 }
 
 fn to_wire(

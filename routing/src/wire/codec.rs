@@ -198,6 +198,21 @@ impl Writer {
         self.text(&signature.signature);
     }
 
+    pub(crate) fn with_capacity(bytes: usize) -> Writer {
+        Writer(BytesMut::with_capacity(bytes))
+    }
+
+    /// Fills in a number that was not known when its place was written.
+    pub(crate) fn set(&mut self, at: usize, number: &[u8]) {
+        let place = self.0.get_mut(at..at.saturating_add(number.len()));
+        place.expect("its place was written").copy_from_slice(number);
+    }
+
+    /// Takes back what was written after `length`.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.0.truncate(length);
+    }
+
     pub(crate) fn finish(self) -> Bytes {
         self.0.freeze()
     }

@@ -74,8 +74,8 @@ pub fn payload_digest(payload: &[u8]) -> [u8; 16] {
 }
 
 impl Frame {
-    fn encode(&self) -> Option<Bytes> {
-        let mut writer = Writer::new();
+    /// Writes everything but the payload. `None` if something is beyond its limit; then part of it is written.
+    fn encode(&self, writer: &mut Writer) -> Option<()> {
         writer.u16(self.run);
         writer.u8(self.lane);
         writer.u64(self.seq);
@@ -96,16 +96,18 @@ impl Frame {
             }
         }
         writer.text(self.topic.as_str().as_bytes());
-        let mut extensions = Writer::new();
+        let place = writer.len();
+        writer.u16(0);
+        let start = writer.len();
         for (kind, version, value) in &self.extensions {
             length(value.len(), usize::from(u16::MAX))?;
-            extensions.u8(*kind);
-            extensions.u8(*version);
-            extensions.text(value);
+            writer.u8(*kind);
+            writer.u8(*version);
+            writer.text(value);
         }
-        length(extensions.len(), usize::from(u16::MAX))?;
-        writer.text(&extensions.finish());
-        Some(writer.finish())
+        let section = length(writer.len().saturating_sub(start), usize::from(u16::MAX))?;
+        writer.set(place, &section.to_be_bytes());
+        Some(())
     }
 
     fn decode(bytes: Bytes) -> Result<Frame, DecodeError> {
@@ -165,34 +167,65 @@ fn length(length: usize, max: usize) -> Option<u16> {
     u16::try_from(length).ok().filter(|length| usize::from(*length) <= max)
 }
 
-/// Collects frames for one write.
-#[derive(Debug, Default)]
+/// Length on the stream, version and count: what precedes the frames.
+const HEAD_BYTES: usize = 7;
+/// The length on the stream alone.
+const LENGTH_BYTES: usize = 4;
+
+/// Collects frames for one write. Each is written to its place at once: a batch is one allocation, and payloads are
+/// copied once.
+#[derive(Debug)]
 pub struct BatchWriter {
-    body: Writer,
+    /// With room for the head, which is known last.
+    bytes: Writer,
     frames: u16,
+}
+
+impl Default for BatchWriter {
+    fn default() -> BatchWriter {
+        BatchWriter::new()
+    }
 }
 
 impl BatchWriter {
     pub fn new() -> BatchWriter {
-        BatchWriter::default()
+        BatchWriter::with_capacity(0)
+    }
+
+    /// For about so many bytes of frames.
+    pub fn with_capacity(bytes: usize) -> BatchWriter {
+        let mut writer = Writer::with_capacity(bytes.min(BATCH_BYTES_MAX).saturating_add(HEAD_BYTES));
+        writer.raw(&[0; HEAD_BYTES]);
+        BatchWriter { bytes: writer, frames: 0 }
     }
 
     /// Appends a frame; `false` if the batch is full or the frame is beyond a limit: then it was not taken. A frame
     /// that an empty batch does not take never fits.
     #[must_use]
     pub fn push(&mut self, frame: &Frame) -> bool {
-        let Some(header) = frame.encode() else { return false };
-        let bytes = header.len().saturating_add(frame.payload.len());
-        let whole = self.body.len().saturating_add(bytes).saturating_add(16);
-        let (Ok(length), true) = (u32::try_from(bytes), whole <= BATCH_BYTES_MAX) else { return false };
-        if usize::from(self.frames) >= BATCH_FRAMES_MAX {
-            return false;
+        let before = self.bytes.len();
+        let taken = self.append(frame).is_some();
+        if !taken {
+            self.bytes.truncate(before);
         }
-        self.body.u32(length);
-        self.body.raw(&header);
-        self.body.raw(&frame.payload);
+        taken
+    }
+
+    fn append(&mut self, frame: &Frame) -> Option<()> {
+        if usize::from(self.frames) >= BATCH_FRAMES_MAX {
+            return None;
+        }
+        let before = self.bytes.len();
+        self.bytes.u32(0);
+        let start = self.bytes.len();
+        frame.encode(&mut self.bytes)?;
+        let bytes = self.bytes.len().saturating_sub(start).saturating_add(frame.payload.len());
+        let whole = before.saturating_sub(HEAD_BYTES).saturating_add(bytes).saturating_add(16);
+        let length = u32::try_from(bytes).ok().filter(|_| whole <= BATCH_BYTES_MAX)?;
+        self.bytes.set(before, &length.to_be_bytes());
+        self.bytes.raw(&frame.payload);
         self.frames = self.frames.saturating_add(1);
-        true
+        Some(())
     }
 
     pub fn len(&self) -> usize {
@@ -205,11 +238,17 @@ impl BatchWriter {
 
     /// The bytes of the batch, without the length that precedes it on the stream.
     pub fn finish(self) -> Bytes {
-        let mut writer = Writer::new();
-        writer.u8(VERSION);
-        writer.u16(self.frames);
-        writer.raw(&self.body.finish());
-        writer.finish()
+        self.finish_with_length().split_off(LENGTH_BYTES)
+    }
+
+    /// The bytes of the batch after their length, as they go on the stream.
+    pub fn finish_with_length(mut self) -> Bytes {
+        let length = self.bytes.len().saturating_sub(LENGTH_BYTES);
+        let length = u32::try_from(length).expect("a batch is at most BATCH_BYTES_MAX");
+        self.bytes.set(0, &length.to_be_bytes());
+        self.bytes.set(LENGTH_BYTES, &[VERSION]);
+        self.bytes.set(LENGTH_BYTES.saturating_add(1), &self.frames.to_be_bytes());
+        self.bytes.finish()
     }
 }
 
