@@ -119,7 +119,8 @@ proptest! {
         prop_assert_eq!(writer.len(), frames.len());
         let bytes = writer.finish_with_length();
         let (length, batch) = bytes.split_at(4);
-        prop_assert_eq!(length, u32::try_from(batch.len()).expect("short").to_be_bytes().as_slice());
+        let expected = u32::try_from(batch.len()).expect("short").to_be_bytes();
+        prop_assert_eq!(length, &expected);
         let read: Result<Vec<Frame>, _> = decode_batch(bytes.slice(4..)).expect("a batch").collect();
         prop_assert_eq!(read, Ok(frames));
     }
