@@ -2,6 +2,7 @@
 
 mod audit_log;
 mod listeners;
+mod peering;
 mod policies;
 mod quarantine;
 mod webhooks;
@@ -16,7 +17,7 @@ use meshbridge_routing::{BridgeId, ZoneName};
 
 use crate::bundles::BundleSettings;
 use crate::data_keys::DataKeyFile;
-use crate::link::{PeerAddress, PeerListen, PeerToDial, TransportChoice};
+use crate::link::{PeerAddress, PeerListen, PeerToDial};
 use crate::listeners::{ListenerKind, ListenerSettings, TlsFiles};
 use crate::pipeline::{QuarantineOptions, Quota, Quotas};
 
@@ -25,8 +26,6 @@ use webhooks::WebhookConfig;
 
 /// Files of the spool at least: what is written, what is ready, the reserve.
 const SEGMENTS_MIN: u64 = 8;
-/// Rare enough to cost nothing, often enough for the network that was mended at night.
-const QUIC_RETRY_SECS: u64 = 30;
 
 static DATA_KEY: Shape = Shape::Map(&[
     Key::required(
@@ -59,35 +58,8 @@ static SPEC: Shape = Shape::Map(&[
         ]),
         "the bridge's identity towards its peers",
     ),
-    Key::required(
-        "peering",
-        &Shape::Map(&[
-            Key::required("listen", &Shape::Text, "address:port, for QUIC over UDP and for TLS over TCP"),
-            Key::optional("tcp", &Shape::Bool, "false: UDP only; true by default"),
-            Key::optional(
-                "quicRetrySecs",
-                &Shape::Integer { min: 1, max: 3_600 },
-                "how often a link that fell back to TCP tries QUIC; 30 by default, more where QUIC comes and goes",
-            ),
-        ]),
-        "where peers reach this bridge",
-    ),
-    Key::optional(
-        "peers",
-        &Shape::List {
-            of: &Shape::Map(&[
-                Key::required("bridge", &Shape::Name, "the peer's id in the federation document"),
-                Key::required("address", &Shape::Text, "host:port"),
-                Key::optional(
-                    "transport",
-                    &Shape::OneOf(&TransportChoice::NAMES),
-                    "auto by default: QUIC, and TCP while QUIC does not get through",
-                ),
-            ]),
-            non_empty: false,
-        },
-        "the peers this bridge dials",
-    ),
+    Key::required("peering", &peering::PEERING, "where peers reach this bridge"),
+    Key::optional("peers", &peering::PEERS, "the peers this bridge dials"),
     Key::optional(
         "listeners",
         &Shape::Map(&[
@@ -373,22 +345,7 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
     let section = |key: &str| spec.get(key).ok_or_else(|| anyhow!("`{key}` is missing"));
     let tls = section("tls")?;
     let peering = section("peering")?;
-    let quic_retry = peering.get("quicRetrySecs").and_then(Yaml::integer);
-    let quic_retry = quic_retry.and_then(|secs| u64::try_from(secs).ok()).unwrap_or(QUIC_RETRY_SECS);
-    let mut peers = Vec::new();
-    for peer in spec.get("peers").map(Yaml::items).unwrap_or_default() {
-        let id = text(peer, "bridge");
-        let linked = federation.links().iter().any(|link| link.from == name && link.to == id);
-        if !linked {
-            bail!("peer `{id}`: the federation document has no link from `{name}` to it");
-        }
-        peers.push(PeerToDial {
-            bridge: BridgeId::parse(&id)?,
-            address: parse_peer_address(&text(peer, "address"))?,
-            transport: TransportChoice::parse(&text(peer, "transport")).unwrap_or_default(),
-            quic_retry: Duration::from_secs(quic_retry),
-        });
-    }
+    let peers = peering::lower_peers(spec.get("peers"), peering, &name, &federation)?;
     let listeners = spec.get("listeners");
     let client = |key: &str| -> anyhow::Result<Option<Listener>> {
         let node = listeners.and_then(|listeners| listeners.get(key));
@@ -434,10 +391,7 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
             ca: path(tls, "ca"),
             deny_list: tls.get("denyList").map(|_| path(tls, "denyList")),
         },
-        peering: PeerListen {
-            address: parse_address(&text(peering, "listen"))?,
-            tcp: peering.get("tcp").and_then(Yaml::boolean).unwrap_or(true),
-        },
+        peering: peering::lower(peering)?,
         peers,
         data_keys: lower_data_keys(section("policy")?, base),
         policy_directories,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use meshbridge_routing::wire::data::{
-    BatchWriter, Carriers, Frame, RecvTable, SendTable, Target, decode_batch, payload_digest,
+    BATCH_BYTES_MAX, BatchWriter, Carriers, Frame, RecvTable, SendTable, Target, decode_batch, payload_digest,
 };
 use meshbridge_routing::wire::{Entry, Notice, NoticeKind, TableAnnounce};
 use meshbridge_routing::{
@@ -109,6 +109,26 @@ proptest! {
         for frame in &frames {
             prop_assert!(writer.push(frame));
         }
+        let read: Result<Vec<Frame>, _> = decode_batch(whole(writer)).expect("a batch").collect();
+        prop_assert_eq!(read, Ok(frames));
+    }
+
+    #[test]
+    fn a_frame_that_does_not_fit_leaves_the_batch_as_it_was(frames in prop::collection::vec(frames(), 1..6), is_whole in any::<bool>()) {
+        let mut writer = BatchWriter::new();
+        let mut large = frames[0].clone();
+        if is_whole {
+            large.payload = vec![0; BATCH_BYTES_MAX].into();
+        } else {
+            // Beyond its limit after most of it was written.
+            large.extensions = (0..2).map(|kind| (kind, 1, vec![0; 40_000].into())).collect();
+        }
+        for frame in &frames {
+            prop_assert!(!writer.push(&large));
+            prop_assert!(writer.push(frame));
+        }
+        prop_assert!(!writer.push(&large));
+        prop_assert_eq!(writer.len(), frames.len());
         let read: Result<Vec<Frame>, _> = decode_batch(whole(writer)).expect("a batch").collect();
         prop_assert_eq!(read, Ok(frames));
     }

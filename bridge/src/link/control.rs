@@ -13,6 +13,8 @@ use crate::router_task::Command;
 
 /// Messages gathered into one write.
 const WRITE_BYTES: usize = 64 << 10;
+/// Taken for a message on the word of its sender, who has shown its certificate: a batch of data as it usually is.
+const PROMISED_BYTES_MAX: usize = 320 << 10;
 
 /// Writes what is queued until the session ends.
 pub(super) async fn write(
@@ -91,9 +93,10 @@ async fn dispatch(context: &SessionContext, session: &Session, message: Bytes) -
     Ok(())
 }
 
-/// Reads `length` bytes; memory is taken as they come, not as they are promised (RELIABILITY G8).
+/// Reads `length` bytes. Beyond what an honest writer gathers at once, memory is taken as they come and not as they are
+/// promised (RELIABILITY G8).
 pub(super) async fn read_exact(stream: &mut RecvStream, length: usize) -> std::io::Result<Bytes> {
-    let mut buffer = BytesMut::with_capacity(length.min(64 << 10));
+    let mut buffer = BytesMut::with_capacity(length.min(PROMISED_BYTES_MAX));
     while buffer.len() < length {
         let missing = length - buffer.len();
         let mut limited = (&mut *stream).take(missing as u64);

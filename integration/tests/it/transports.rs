@@ -3,6 +3,7 @@
 mod failover;
 mod faults;
 mod hostile;
+mod identity;
 
 use std::time::Duration;
 
