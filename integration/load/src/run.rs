@@ -177,6 +177,11 @@ fn observe(
     // Probes that are still under way are to arrive before what counts.
     interrupt.sleep(Duration::from_millis(50))?;
     shared.run();
+    while !shared.has_begun() {
+        interrupt.check()?;
+        ensure!(!shared.is_done(), "the subscribers have ended");
+        thread::sleep(Duration::from_millis(1));
+    }
     if !plan.whole {
         interrupt.sleep(plan.warm_up)?;
     }

@@ -83,7 +83,7 @@ impl Shape {
 
     /// For people: `1 KiB 1→4`.
     pub(crate) fn title(&self) -> String {
-        let size = if self.bytes % 1_024 == 0 {
+        let size = if self.bytes.is_multiple_of(1_024) {
             format!("{} KiB", self.bytes >> 10)
         } else {
             format!("{} B", self.bytes)

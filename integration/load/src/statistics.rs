@@ -18,10 +18,10 @@ impl Summary {
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
         let upper = values.len() / 2;
-        let median = if values.len() % 2 == 1 {
-            values[upper]
-        } else {
+        let median = if values.len().is_multiple_of(2) {
             f64::midpoint(values[upper - 1], values[upper])
+        } else {
+            values[upper]
         };
         Some(Summary { median, min, max, rounds: values.len() })
     }

@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     acknowledged: AtomicU64,
     /// Probing is over, the sequence begins.
     is_running: AtomicBool,
+    /// The publisher has begun with it.
+    has_begun: AtomicBool,
     /// Latencies are recorded.
     is_measuring: AtomicBool,
     /// The publisher is to end.
@@ -68,6 +70,7 @@ impl Shared {
             sent: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             is_running: AtomicBool::new(false),
+            has_begun: AtomicBool::new(false),
             is_measuring: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             end: AtomicU64::new(u64::MAX),
@@ -101,6 +104,11 @@ impl Shared {
     pub(crate) fn run(&self) {
         self.is_running.store(true, Ordering::Release);
         self.wake_publisher();
+    }
+
+    /// Whether the publisher is past its probes.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun.load(Ordering::Acquire)
     }
 
     pub(crate) fn measure(&self, on: bool) {

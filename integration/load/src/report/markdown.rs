@@ -6,6 +6,23 @@ use super::{Medians, Report, Row};
 use crate::shapes::{Policies, Question, Shape};
 use crate::statistics::Summary;
 
+/// Size of the events whose costs are printed.
+const COSTS_BYTES: usize = 1_024;
+
+/// One table: a row for each system, a column for each shape.
+struct Table<'a> {
+    title: &'a str,
+    shapes: &'a [Shape],
+    /// Its figures are speeds: they have ratios, and may be the generator's own.
+    of_speed: bool,
+}
+
+impl<'a> Table<'a> {
+    fn of_speed(title: &'a str, shapes: &'a [Shape]) -> Table<'a> {
+        Table { title, shapes, of_speed: true }
+    }
+}
+
 impl Report<'_> {
     /// All tables, with where and when they were measured.
     pub(crate) fn markdown(&self) -> String {
@@ -42,26 +59,15 @@ impl Report<'_> {
                 .collect()
         };
         let rate = |median: &Medians| thousands(&median.events_per_second);
-        self.table(out, "Throughput, thousand events per second", &shapes(Question::Throughput, true), rate)?;
+        let open = shapes(Question::Throughput, true);
+        let governed = shapes(Question::Throughput, false);
+        self.table(out, Table::of_speed("Throughput, thousand events per second", &open), rate)?;
         self.table(
             out,
-            "Throughput with policies, thousand events per second",
-            &shapes(Question::Throughput, false),
+            Table::of_speed("Throughput with policies, thousand events per second", &governed),
             rate,
         )?;
-        let cpu =
-            |median: &Medians| median.server_cpu_seconds_per_million.as_ref().map_or("–".to_owned(), plain);
-        let throughput: Vec<Shape> =
-            [shapes(Question::Throughput, true), shapes(Question::Throughput, false)].concat();
-        self.table(out, "Processor seconds of both servers for a million events", &throughput, cpu)?;
-        let memory = |median: &Medians| match (&median.idle_mib, &median.loaded_mib) {
-            (Some(idle), Some(loaded)) => format!(
-                "{:.0} / {:.0} → {:.0} / {:.0}",
-                idle[0].median, idle[1].median, loaded[0].median, loaded[1].median
-            ),
-            _ => "–".to_owned(),
-        };
-        self.table(out, "Resident memory of A / B, MiB, idle → at load", &throughput, memory)?;
+        self.costs(out, &[open, governed].concat())?;
         let durable = [shapes(Question::Durable, true), shapes(Question::Durable, false)].concat();
         let both = |median: &Medians| {
             format!(
@@ -70,7 +76,8 @@ impl Report<'_> {
                 thousands(&median.events_per_second)
             )
         };
-        self.table(out, "Durable, thousand events per second acknowledged (received)", &durable, both)?;
+        let title = "Durable, thousand events per second acknowledged (received)";
+        self.table(out, Table::of_speed(title, &durable), both)?;
         self.disk(out, &durable)?;
         let quantiles = |median: &Medians| match &median.latency {
             Some(all) => format!("{:.0} / {:.0} / {:.0}", all.p50.median, all.p99.median, all.p999.median),
@@ -81,18 +88,43 @@ impl Report<'_> {
             (Question::LatencyAwake, "The same with processors kept awake"),
         ] {
             let all = [shapes(question, true), shapes(question, false)].concat();
-            self.table(out, title, &all, quantiles)?;
+            self.table(out, Table::of_speed(title, &all), quantiles)?;
         }
         self.notes(out)
+    }
+
+    /// Processor time and memory, of the shapes with the middle size; the JSON has them for all.
+    fn costs(&self, out: &mut String, throughput: &[Shape]) -> std::fmt::Result {
+        let shapes: Vec<Shape> =
+            throughput.iter().copied().filter(|shape| shape.bytes == COSTS_BYTES).collect();
+        let cpu =
+            |median: &Medians| median.server_cpu_seconds_per_million.as_ref().map_or("–".to_owned(), plain);
+        let title = "Processor seconds of both servers for a million events";
+        self.table(out, Table { title, shapes: &shapes, of_speed: false }, cpu)?;
+        let memory = |median: &Medians| match (&median.idle_mib, &median.loaded_mib) {
+            (Some(idle), Some(loaded)) => format!(
+                "{:.0} / {:.0} → {:.0} / {:.0}",
+                idle[0].median, idle[1].median, loaded[0].median, loaded[1].median
+            ),
+            _ => "–".to_owned(),
+        };
+        let title = "Resident memory of A / B, MiB, idle → at load";
+        self.table(out, Table { title, shapes: &shapes, of_speed: false }, memory)
     }
 
     fn table(
         &self,
         out: &mut String,
-        title: &str,
-        shapes: &[Shape],
+        table: Table<'_>,
         figure: impl Fn(&Medians) -> String,
     ) -> std::fmt::Result {
+        let Table { title, shapes, of_speed } = table;
+        let rows_of = |system: &str| -> Vec<Option<&Row<'_>>> {
+            let of = |shape: &Shape| {
+                self.rows.iter().find(|row| row.cell.system == system && row.cell.shape == *shape)
+            };
+            shapes.iter().map(of).collect()
+        };
         if shapes.is_empty() {
             return Ok(());
         }
@@ -104,15 +136,17 @@ impl Report<'_> {
             "---|".repeat(shapes.len())
         )?;
         for system in &self.findings.systems {
+            let rows = rows_of(system.id);
+            if rows.iter().all(Option::is_none) {
+                continue;
+            }
             write!(out, "| {} |", system.title)?;
-            for shape in shapes {
-                let row =
-                    self.rows.iter().find(|row| row.cell.system == system.id && row.cell.shape == *shape);
-                write!(out, " {} |", row.map_or("–".to_owned(), |row| cell(row, &figure)))?;
+            for row in rows {
+                write!(out, " {} |", row.map_or("–".to_owned(), |row| cell(row, of_speed, &figure)))?;
             }
             writeln!(out)?;
         }
-        self.ratios(out, shapes)
+        if of_speed { self.ratios(out, shapes) } else { Ok(()) }
     }
 
     /// The best of Meshbridge's links against the best of the others.
@@ -199,9 +233,9 @@ impl Report<'_> {
     }
 }
 
-fn cell(row: &Row<'_>, figure: impl Fn(&Medians) -> String) -> String {
+fn cell(row: &Row<'_>, of_speed: bool, figure: impl Fn(&Medians) -> String) -> String {
     let Some(median) = &row.median else { return "failed".to_owned() };
-    let limited = if row.limits.is_empty() { "" } else { " †" };
+    let limited = if row.limits.is_empty() || !of_speed { "" } else { " †" };
     let wrong = if median.is_clean() { "" } else { " ‡" };
     format!("{}{limited}{wrong}", figure(median))
 }

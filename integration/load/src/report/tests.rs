@@ -1,9 +1,10 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
 use crate::host::Machine;
 use crate::shapes::{Effort, Policies};
-use crate::systems::{Programs, find};
+use crate::systems::{Kind, Programs, System, find};
 
 fn measured(events_per_second: f64) -> Measured {
     Measured {
@@ -60,6 +61,11 @@ fn findings(cells: Vec<Cell>) -> Findings {
     }
 }
 
+fn system(id: &'static str) -> System {
+    let title = format!("the {id}");
+    System { id, title, version: "1.0".to_owned(), kind: Kind::Nats { syncs: true }, program: PathBuf::new() }
+}
+
 #[test]
 fn ratios_are_of_medians_and_of_the_same_shape() {
     let other = Shape { bytes: 128, ..PLAIN };
@@ -82,6 +88,17 @@ fn one_lost_event_in_one_round_is_in_the_report() {
     assert!(!report.is_clean());
     let text = report.markdown();
     assert!(text.contains("1 KiB 1→1: 1 lost, 0 twice"), "{text}");
+}
+
+#[test]
+fn a_system_that_runs_a_shape_has_a_row_in_its_table() {
+    let mut findings = findings(vec![cell("nats", PLAIN, vec![measured(2e5)])]);
+    findings.systems = ["nats", "mosquitto-qos0"].map(system).into();
+    let text = Report::new(&findings, "").expect("a report").markdown();
+    assert!(text.contains("| the nats | 200 ± 0 % |"), "{text}");
+    assert!(text.contains("| the nats | 4.00 ± 0 % |"), "{text}");
+    assert!(text.contains("| the nats | 10 / 11 → 32 / 48 |"), "{text}");
+    assert!(!text.contains("the mosquitto-qos0"), "it has nothing to show: {text}");
 }
 
 #[test]

@@ -93,24 +93,21 @@ impl Publisher<'_> {
 impl Work<'_> {
     /// Sends events that do not count until somebody says that they arrive.
     fn probe(&mut self) -> Result<()> {
+        let mut probes = 0;
         while !self.shared.is_running.load(Ordering::Acquire) {
             if self.is_over() {
                 return Ok(());
             }
             self.send(PROBE, 1)?;
+            probes += 1;
             std::thread::park_timeout(PROBE_EVERY);
             self.read()?;
         }
-        // An acknowledgement of a probe must not be taken for one of an event.
-        let mut quiet_since = Instant::now();
-        while self.acknowledged && quiet_since.elapsed() < Duration::from_millis(100) {
-            self.connection.wait(false, Duration::from_millis(20))?;
-            if self.read()? {
-                quiet_since = Instant::now();
-            }
-        }
+        // An answer to a probe must not be taken for one to an event.
+        self.wait_for_acknowledgements(probes)?;
         self.shared.acknowledged.store(0, Ordering::Release);
         (self.refused, self.refusal) = (0, None);
+        self.shared.has_begun.store(true, Ordering::Release);
         Ok(())
     }
 
@@ -166,7 +163,7 @@ impl Work<'_> {
             self.send(sent, 1)?;
             sent += 1;
             self.shared.sent.store(sent, Ordering::Release);
-            if sent % 64 == 0 {
+            if sent.is_multiple_of(64) {
                 self.read()?;
             }
         }
@@ -230,7 +227,8 @@ impl Work<'_> {
         let mut moved = Instant::now();
         while self.acknowledged && self.shared.acknowledged() + self.refused < events {
             if moved.elapsed() > STALL_AFTER || self.shared.is_abandoned() {
-                bail!("{} of {events} publications were not answered", events - self.shared.acknowledged());
+                let answered = self.shared.acknowledged() + self.refused;
+                bail!("{answered} of {events} publications were answered");
             }
             self.connection.wait(false, Duration::from_millis(20))?;
             if self.read()? {
