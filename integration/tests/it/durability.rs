@@ -35,7 +35,7 @@ use serde_json::json;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 /// Held by scenes that keep the machine busy, all together, and by a test that measures times, alone: both would otherwise judge what the other does.
-static MACHINE: RwLock<()> = RwLock::const_new(());
+pub(crate) static MACHINE: RwLock<()> = RwLock::const_new(());
 
 const ALL: &str = "orders.flow.**";
 const FROM_WEST: &str = "orders.flow.west.**";

@@ -8,6 +8,7 @@ use meshbridge_integration::{Draft, Mesh, Plan, eventually};
 use serde_json::json;
 
 use super::{FILTER, WITHIN, over};
+use crate::durability::MACHINE;
 
 const ROUNDS: usize = 3;
 /// Between two events.
@@ -50,6 +51,7 @@ async fn events_flow_at_once_when_a_transit_bridge_on_quic_stops() -> Result<()>
 /// Each round must lose nothing; the median of the gaps must be below `bound`, which leaves room for a machine that is busy with other tests. The figures that
 /// the product is held to are printed, for a machine of its own.
 async fn check(transport: &'static str, end: End, bound: Duration) -> Result<()> {
+    let _alone = MACHINE.write().await;
     let mesh = Mesh::start_rigged(&Plan::diamond(), 1, &over(transport)).await?;
     let subscriber = mesh.zone("east").subscribe(&[FILTER]).await?;
     mesh.knows("east", FILTER).await?;
