@@ -5,7 +5,8 @@
 //!
 //! Where several layers have something new, all of it is tried together. If that does not do, as much as does: with the
 //! outermost layer rather than without it, for it only tightens, and so on inwards. A broken bundle of a zone thus keeps
-//! back nothing of the federation.
+//! back nothing of the federation. Only a bridge that has no record of anything needs all of it: it cannot know which
+//! layer it judged by before.
 
 mod activation;
 

@@ -39,8 +39,12 @@ impl Keeper {
         for mask in (0..=all).rev() {
             let chosen: Vec<&(Layer, Member)> =
                 fresh.iter().enumerate().filter(|(at, _)| mask & bit(*at) != 0).map(|(_, one)| one).collect();
+            // A bridge without a record may have had what does not fit now: it begins with every layer, or not at all.
+            if mask != all && base.is_empty() {
+                break;
+            }
             // What is in force alone is only looked at where it may have become something else.
-            if mask == 0 && (base.is_empty() || (is_open && !again)) {
+            if mask == 0 && is_open && !again {
                 break;
             }
             let mut set = base.clone();
@@ -57,7 +61,7 @@ impl Keeper {
         let won = found.as_ref().map_or(0, |(mask, _)| *mask);
         let mut refused: BTreeSet<(AlarmKind, String)> = BTreeSet::new();
         for (at, (layer, member)) in fresh.iter().enumerate().filter(|(at, _)| won & bit(*at) == 0) {
-            let with_it = failed.iter().find(|(mask, _)| *mask == won | bit(at));
+            let with_it = failed.iter().find(|(mask, _)| *mask == won | bit(at)).or(failed.first());
             if let Some((_, Unfit { kind, what })) = with_it {
                 refused.insert((*kind, layer.to_string()));
                 let what = format!("revision {} does not come into force: {what}", member.revision);

@@ -92,6 +92,21 @@ fn what_neighbours_show_is_the_floor_of_a_bridge_that_lost_its_disk() {
 }
 
 #[test]
+fn a_bridge_without_a_record_begins_with_every_layer_or_not_at_all() {
+    let mut rig = Rig::new();
+    assert!(rig.bring(&federal(1, 0)) && rig.bring(&regional(5, 0)));
+    rig.lose_disk();
+    // Its neighbours judge by region 5; what they hold to pass on is 6, which does not compile.
+    let six = sign("region/eu", 6, None, &[("eu.yaml", &policy_text("region/eu", "eu", BROKEN))], EU);
+    assert_eq!(rig.from_peer(&federal(1, 0)), Offered::Taken);
+    assert_eq!(rig.from_peer(&six), Offered::Taken);
+    assert!(rig.keeper.activate(true).is_none(), "without the region more would pass than before");
+    assert!(rig.has_alarm(AlarmKind::Refused, "region/eu", "did you mean `deny`?"));
+    assert!(rig.bring(&regional(7, 0)));
+    assert_eq!((rig.revision("region/eu"), rig.alarms()), (Some(7), Vec::new()));
+}
+
+#[test]
 fn a_damaged_record_is_a_lost_disk_and_a_damaged_bundle_is_taken_again() {
     let mut rig = Rig::new();
     assert!(rig.bring(&federal(5, 0)));
