@@ -186,6 +186,22 @@ fn a_set_that_its_owner_has_forgotten_ends() {
     assert!(pair.known().is_empty());
 }
 
+// R23
+#[test]
+fn what_was_known_of_each_audience_is_known_after_a_restart() {
+    let mut pair = Pair::connected(Setup::default());
+    pair.policies(&["orders", "hr"]);
+    for text in ["orders.new", "hr.leave", "all.x"] {
+        pair.subscribe(text).expect("room");
+    }
+    pair.run(ms(5));
+    let messages = pair.a.interest_of(pair.b.id());
+    let mut later = Pair::new(Setup::default());
+    later.a.recall_interest(messages, later.now).expect("its own words");
+    assert_eq!(later.known(), ["all.x", "hr.leave", "orders.new"]);
+    assert!(later.goes_to_b("orders.new"));
+}
+
 // R16
 #[test]
 fn what_would_make_an_audience_too_many_is_refused() {
