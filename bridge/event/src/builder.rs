@@ -58,6 +58,7 @@ struct Slot {
 
 /// Room for attributes of an edited event that it did not have before.
 const SLOTS_MORE: usize = 2;
+const BYTES_MORE: usize = 256;
 
 impl EventBuilder {
     pub fn new(id: &str, source: &str, ty: &str) -> EventBuilder {
@@ -83,12 +84,9 @@ impl EventBuilder {
             at = value.end;
             slots.push(Slot { name, value, kind, is_checked: true });
         }
-        EventBuilder {
-            parts: encoded.to_vec(),
-            slots,
-            data_kind: event.data_kind(),
-            data: event.data_shared(),
-        }
+        let mut parts = Vec::with_capacity(encoded.len() + BYTES_MORE);
+        parts.extend_from_slice(encoded);
+        EventBuilder { parts, slots, data_kind: event.data_kind(), data: event.data_shared() }
     }
 
     /// Appends an attribute. A name given twice is an error of [`EventBuilder::build`].

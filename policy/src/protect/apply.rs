@@ -23,6 +23,9 @@ const BINDING: [&str; 4] = ["dssematerial", "datahash", "digest", "signature"];
 /// Those of them that may vouch for attributes too.
 const BINDING_ATTRIBUTES: [&str; 2] = ["dssematerial", "signature"];
 
+/// Most lists of what was protected have fewer entries.
+const ENTRIES: usize = 8;
+
 /// Why protection cannot be claimed; the rules' `onError` decides.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
@@ -96,6 +99,9 @@ impl Edited<'_> {
     }
 
     fn list(&mut self, pointer: &str, label: &Label, said: &Said) {
+        if self.entries.is_empty() {
+            self.entries.reserve(ENTRIES);
+        }
         if label.classes.is_empty() {
             self.entries.push((pointer.to_owned(), None, said.clone()));
         }

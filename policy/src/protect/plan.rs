@@ -49,6 +49,9 @@ pub(crate) struct Note {
     pub(crate) said: Said,
 }
 
+/// Most events have no more places that something is done to. An event without any costs no allocation.
+const PLACES: usize = 8;
+
 /// The walk and what comes of it.
 pub(crate) struct Plan<'p, 'a, 'k> {
     asked: &'p mut Asked<'a>,
@@ -455,6 +458,9 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
     }
 
     fn note(&mut self, node: u32, label: Label, said: Said) {
+        if self.notes.is_empty() {
+            self.notes.reserve(PLACES);
+        }
         self.notes.push(Note { node, label, said });
     }
 }
