@@ -160,10 +160,18 @@ impl EventTrain {
         self.attribute("type").and_then(|value| value.as_str()).unwrap_or_default()
     }
 
-    /// Its first event, whole: what a judge of the whole train is shown.
-    pub fn first(&self) -> Event {
-        let first = self.items().next().unwrap_or(TrainItem { id: "", data: &[] });
-        self.event(first)
+    /// An event as large as its largest, whole, with the id of one of them: what a judge of the whole train is shown.
+    pub fn largest(&self) -> Event {
+        let mut largest = TrainItem { id: "", data: &[] };
+        for item in self.items() {
+            if item.id.len() > largest.id.len() {
+                largest.id = item.id;
+            }
+            if item.data.len() > largest.data.len() {
+                largest.data = item.data;
+            }
+        }
+        self.event(largest)
     }
 
     /// The events, each whole. Copies them.
@@ -233,6 +241,29 @@ impl TrainWriter {
         let count = usize::from(count);
         let items = buffer.len();
         TrainWriter { buffer, data_kind, attributes: count, items, len: 0 }
+    }
+
+    /// Whether an event differs from those of this train in `id` and data only.
+    pub fn is_like(&self, event: &Event) -> bool {
+        let kind = event.data_kind();
+        if kind != self.data_kind && kind != DataKind::None {
+            return false;
+        }
+        let (encoded, mut at) = (event.encoded(), encoding::HEADER_BYTES);
+        let mut rest = self.buffer.get(HEADER_BYTES..self.items).unwrap_or_default();
+        for _ in event.attributes() {
+            let Some(spans) = encoding::spans(encoded, at) else { return false };
+            let whole = encoded.get(at..spans.value.end).unwrap_or_default();
+            at = spans.value.end;
+            if encoded.get(spans.name) == Some(b"id") {
+                continue;
+            }
+            match rest.strip_prefix(whole) {
+                Some(behind) => rest = behind,
+                None => return false,
+            }
+        }
+        rest.is_empty()
     }
 
     /// Appends an event; `false` where it does not fit, or its id is none that a train can hold: it was not taken. The

@@ -33,6 +33,8 @@ proptest! {
             ids.iter().enumerate().map(|(at, id)| event(id, &extension, kind, &data(at))).collect();
         let mut writer = TrainWriter::like(&events[0], kind, 0);
         for event in &events {
+            let is_like = writer.is_like(event);
+            prop_assert!(is_like, "{:?}", event);
             let taken = writer.push(event.id(), event.data_bytes());
             prop_assert!(taken, "{:?}", event);
         }
@@ -50,7 +52,11 @@ proptest! {
                 prop_assert_eq!(event.data_kind(), back.data_kind());
                 prop_assert_eq!(event.data_bytes(), back.data_bytes());
             }
-            prop_assert_eq!(&train.first(), &back[0]);
+            let sizes = |event: &Event| (event.id().len(), event.data_bytes().len());
+            let largest = sizes(&train.largest());
+            prop_assert!(back.iter().all(|event| sizes(event).0 <= largest.0 && sizes(event).1 <= largest.1));
+            prop_assert!(back.iter().any(|event| sizes(event).0 == largest.0));
+            prop_assert!(back.iter().any(|event| sizes(event).1 == largest.1));
         }
     }
 
@@ -93,4 +99,24 @@ fn what_a_train_cannot_hold_is_not_taken() {
     let mut writer = TrainWriter::like(&like, DataKind::Binary, 0);
     let taken = (0..5_000).filter(|number| writer.push(&number.to_string(), b"")).count();
     assert_eq!(taken, meshbridge_event::limits::TRAIN_EVENTS_MAX);
+}
+
+#[test]
+fn only_events_with_the_same_attributes_are_alike() {
+    let like = event("1", "t", DataKind::Json, b"{}");
+    let writer = TrainWriter::like(&like, DataKind::Json, 0);
+    assert!(writer.is_like(&event("2", "t", DataKind::Json, b"[1]")));
+    assert!(writer.is_like(&event("2", "t", DataKind::None, b"")), "without data");
+    for other in [
+        event("1", "u", DataKind::Json, b"{}"),
+        event("1", "", DataKind::Json, b"{}"),
+        event("1", "t", DataKind::Binary, b"{}"),
+        like.to_builder().attribute("more", AttributeValue::Boolean(true)).build().expect("a valid event"),
+        like.to_builder()
+            .set_attribute("type", AttributeValue::String("other"))
+            .build()
+            .expect("a valid event"),
+    ] {
+        assert!(!writer.is_like(&other), "{other:?}");
+    }
 }

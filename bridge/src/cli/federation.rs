@@ -1,7 +1,7 @@
 //! A federation on this machine: each bridge its own process, on free loopback ports, with development certificates.
 
 use std::collections::BTreeMap;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -21,8 +21,6 @@ const POLL: Duration = Duration::from_millis(20);
 /// How long bridges get to stop before they are killed.
 const STOP_MAX: Duration = Duration::from_secs(10);
 const CERTIFICATE_HOURS: u32 = 30 * 24;
-/// A number that is free for UDP may be taken for TCP.
-const PORTS_TRIED: usize = 16;
 
 /// A running bridge as `up` prints it.
 #[derive(Clone, Debug, Serialize)]
@@ -253,30 +251,33 @@ struct Ports {
 
 impl Ports {
     fn reserve() -> anyhow::Result<Ports> {
-        let tries = std::iter::repeat_with(Ports::try_reserve).take(PORTS_TRIED);
-        let mut last = Err(anyhow!("no free port"));
-        for tried in tries {
-            last = tried;
-            if last.is_ok() {
-                break;
-            }
-        }
-        last
-    }
-
-    fn try_reserve() -> anyhow::Result<Ports> {
-        let udp = UdpSocket::bind("127.0.0.1:0").context("no free port")?;
-        let tcp = || TcpListener::bind("127.0.0.1:0").context("no free port");
-        // Peers find a bridge under one number, whichever protocol they speak.
-        let peer = udp.local_addr()?;
-        let held = [tcp()?, tcp()?, tcp()?, tcp()?, TcpListener::bind(peer)?];
+        let (peer, udp, tcp) = found(|address| Ok((UdpSocket::bind(address)?, TcpListener::bind(address)?)))
+            .map(|(address, (udp, tcp))| (address, udp, tcp))?;
+        let client = || found(TcpListener::bind::<SocketAddr>);
+        let (http, grpc, nats, admin) = (client()?, client()?, client()?, client()?);
         Ok(Ports {
+            // Peers find a bridge under one number, whichever protocol they speak.
             peer: peer.to_string(),
-            http: held[0].local_addr()?.to_string(),
-            grpc: held[1].local_addr()?.to_string(),
-            nats: held[3].local_addr()?.to_string(),
-            admin: held[2].local_addr()?.to_string(),
-            _held: (udp, held),
+            http: http.0.to_string(),
+            grpc: grpc.0.to_string(),
+            nats: nats.0.to_string(),
+            admin: admin.0.to_string(),
+            _held: (udp, [tcp, http.1, grpc.1, nats.1, admin.1]),
         })
     }
+}
+
+/// A loopback port that `bind` takes. Below those that systems give to clients, so that no connection takes it between
+/// its release and the bridge.
+fn found<T>(bind: impl Fn(SocketAddr) -> std::io::Result<T>) -> anyhow::Result<(SocketAddr, T)> {
+    const TRIES: usize = 200;
+    let mut problem = None;
+    for _ in 0..TRIES {
+        let address = SocketAddr::from(([127, 0, 0, 1], rand::random_range(10_000..32_000)));
+        match bind(address) {
+            Ok(bound) => return Ok((address, bound)),
+            Err(taken) => problem = Some(taken),
+        }
+    }
+    Err(problem.map_or_else(|| anyhow!("no free port"), anyhow::Error::from)).context("no free port")
 }

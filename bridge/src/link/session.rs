@@ -210,15 +210,22 @@ async fn run_tasks(
             _ => "a data writer failed".to_owned(),
         }
     };
+    let tasks = async {
+        tokio::select! {
+            reason = control::write(session, control_send, queued) => reason,
+            reason = control::read(context, session, control_recv) => reason,
+            reason = writers => reason,
+            reason = data::read_streams(context, session) => reason,
+            reason = watch(session) => reason,
+            reason = session.connection.drive() => reason,
+            () = stop.cancelled() => "the bridge is stopping".to_owned(),
+        }
+    };
     tokio::select! {
-        reason = control::write(session, control_send, queued) => reason,
-        reason = control::read(context, session, control_recv) => reason,
-        reason = writers => reason,
-        reason = data::read_streams(context, session) => reason,
-        reason = watch(session) => reason,
+        // First: a close ends all streams as well, and only it says why.
+        biased;
         reason = session.connection.closed() => reason,
-        reason = session.connection.drive() => reason,
-        () = stop.cancelled() => "the bridge is stopping".to_owned(),
+        reason = tasks => reason,
     }
 }
 

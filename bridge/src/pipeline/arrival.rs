@@ -329,12 +329,16 @@ impl Inner {
 
     /// The event ends here; the origin hears of it and keeps the record (POLICY §3).
     fn refuse(&self, context: Context, frame: &Outbound, refusal: &Refusal) {
+        self.refuse_key(context, &frame.body.key, refusal);
+    }
+
+    pub(super) fn refuse_key(&self, context: Context, key: &EventKey, refusal: &Refusal) {
         self.parts.metrics.on_dropped(DropReason::Denied, 1);
         let kind = NoticeKind::Denied {
             rule: refusal.by.clone(),
             disposition: refusal.disposition.to_owned(),
             context: context.name().to_owned(),
         };
-        self.notify_origin(&frame.body.key, kind);
+        self.notify_origin(key, kind);
     }
 }

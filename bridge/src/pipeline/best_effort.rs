@@ -104,7 +104,16 @@ impl Inner {
         forwarding: &Forwarding,
         mut planned: Vec<Planned>,
     ) -> Result<Vec<Accepted>, PublishRefused> {
-        planned.iter_mut().for_each(|plan| plan.refuse_held(forwarding));
+        for plan in &mut planned {
+            plan.refuse_held(forwarding);
+            // Without memory there is nowhere to wait for a rate, and what waits is not in its final form.
+            plan.variants.retain(|variant| {
+                if variant.waits {
+                    self.parts.metrics.on_dropped(DropReason::Waited, variant.destinations.len() as u64);
+                }
+                !variant.waits
+            });
+        }
         let left_out = self.take_out(forwarding, &mut planned);
         self.check_room(forwarding, &planned)?;
         let now = Instant::now();

@@ -1,12 +1,13 @@
 //! Trains: events of class best-effort that differ in `id` and data only, moved as one.
 //!
-//! Where no rule of a border looks at what differs, the first event is judged for all; everywhere else, and where
-//! somebody looks on, a train falls apart into its events, which take the way of single ones.
+//! Where no rule of a border looks at what differs, the largest event is judged for all; elsewhere each is judged, and
+//! what may go on is put together again. Where somebody looks on, and where consumer groups share, a train falls apart
+//! into its events, which take the way of single ones.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use meshbridge_event::{Event, EventTrain};
+use meshbridge_event::{Event, EventTrain, TrainWriter};
 use meshbridge_policy::{ClassId, Context, DeliveryClass, Program, ZoneIndex};
 use meshbridge_routing::wire::data::payload_digest;
 use meshbridge_routing::wire::{TRAIN_EXTENSION, encode_hops, encode_train, hops_crossed};
@@ -19,7 +20,7 @@ use smallvec::SmallVec;
 use super::admission::{RETRY_AFTER, end_of_life, partition, set_of};
 use super::best_effort::{EXTENSION, is_marked};
 use super::dedup::Taken;
-use super::judge::{Asked, Verdict, carries_alike, class, judges_alike};
+use super::judge::{Asked, Refusal, Verdict, carries_alike, class, judges_alike};
 use super::replies::is_reply;
 use super::subscriptions::{Offered, TrainDelivery};
 use super::{Inner, Pipeline, Principal, PublishRefused, lock};
@@ -41,11 +42,42 @@ pub(crate) enum TrainTaken {
     Apart,
 }
 
-/// One set of destinations that get the train.
+/// One set of destinations that get the same bytes.
 #[derive(Debug)]
 struct Part {
     destinations: SmallVec<[BridgeIndex; 4]>,
-    carriers: CarrierSet,
+    /// Whole, or what is left of it: pieces without a gap, each with its place in the train and who may carry it.
+    pieces: SmallVec<[Piece; 1]>,
+}
+
+/// Events of a train that follow each other.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) start: u64,
+    pub(super) train: EventTrain,
+    pub(super) carriers: CarrierSet,
+}
+
+/// An event of a train that goes no further, by its place.
+type Refused = (u64, Event, SmallVec<[BridgeIndex; 4]>, Refusal);
+
+/// A train, and what verdicts about it are given for.
+#[derive(Debug)]
+struct Whole<'a> {
+    topic: &'a Topic,
+    train: &'a EventTrain,
+    /// Stands for all of it.
+    largest: Event,
+    publisher: Option<&'a str>,
+    hops: u8,
+}
+
+impl Whole<'_> {
+    /// An event of it at a border, or inside the zone.
+    fn at<'a>(&'a self, context: Context, from: ZoneIndex, to: ZoneIndex, event: &'a Event) -> Asked<'a> {
+        let Whole { topic, publisher, hops, .. } = *self;
+        Asked { context, from, to, topic, event, publisher, subscriber: None, hops }
+    }
 }
 
 impl Pipeline {
@@ -95,190 +127,255 @@ impl Inner {
         }
         let (mut wanted, mut groups) = (DestinationSet::default(), SmallVec::new());
         forwarding.match_topic(topic, &mut wanted, &mut groups);
-        let first = train.first();
-        let events = train.len() as u64;
+        let asked = Whole { topic, train, largest: train.largest(), publisher: Some(&principal.0), hops: 0 };
         if !groups.is_empty()
-            || !self.all_pass(
-                generation,
-                own,
-                own,
-                Context::Publish,
-                topic,
-                &first,
-                events,
-                Some(principal),
-                0,
-            )
+            || !self.durable.left_out().is_empty()
+            || !self.all_pass(generation, Context::Publish, own, own, &asked)
         {
             return Ok(TrainTaken::Apart);
         }
-        let Some(parts) = self.parts_of(generation, forwarding, principal, topic, &first, events, &wanted)
-        else {
+        self.check_train_room(forwarding, &wanted, train)?;
+        let Some((parts, refused)) = self.parts_of(generation, forwarding, &asked, &wanted) else {
             return Ok(TrainTaken::Apart);
         };
-        if !self.durable.left_out().is_empty() {
-            return Ok(TrainTaken::Apart);
-        }
-        self.check_train_room(forwarding, &parts, train)?;
+        let events = train.len() as u64;
         let count = u32::try_from(train.len()).unwrap_or(u32::MAX);
-        self.parts.drift.on_events(&self.parts.policies, topic, &first, count);
+        self.parts.drift.on_events(&self.parts.policies, topic, &asked.largest, count);
         let local = self.subscriptions.wants(topic);
         let now = Instant::now();
         let clock = self.durable.clock();
-        let life = end_of_life(&first).map(|end| clock.remaining(end));
+        let life = end_of_life(&asked.largest).map(|end| clock.remaining(end));
         if life == Some(Duration::ZERO) {
             self.parts.metrics.on_dropped(DropReason::Expired, events);
             self.parts.metrics.on_published(events, 0);
             return Ok(TrainTaken::Whole { wanted: true, pressed: false });
         }
-        let lane = lane_of(topic.as_str(), partition(&first));
-        let payload = train.encoded().clone();
-        let digest = if parts.is_empty() { [0; 16] } else { payload_digest(&payload) };
+        let lane = lane_of(topic.as_str(), partition(&asked.largest));
         let mut sequencer = lock(&self.sequencer);
         let seq = sequencer.next_run(lane, events);
         let key = EventKey { origin: self.parts.own.clone(), run: self.parts.best_effort_run, lane, seq };
         for part in &parts {
-            let last = seq + events - 1;
-            let numbered: FrameDestinations = part
-                .destinations
-                .iter()
-                .map(|bridge| FrameDestination {
-                    bridge: *bridge,
-                    prev: sequencer.replace_last_for(lane, *bridge, last),
-                })
-                .collect();
-            let hop_limit = forwarding.default_hop_limit(&set_of(&numbered));
-            let frame = Outbound {
-                hop_limit,
-                body: Arc::new(FrameBody {
-                    key: key.clone(),
-                    topic: topic.clone(),
-                    digest,
-                    payload: payload.clone(),
-                    policy: generation.mark,
-                    carriers: part.carriers.clone(),
-                    extensions: SmallVec::from_iter([EXTENSION, encode_hops(hop_limit), encode_train(count)]),
-                }),
-                destinations: numbered,
-                since: now,
-                expires: life.map(|life| now + life),
-            };
-            self.forward(forwarding, frame, None);
+            for piece in &part.pieces {
+                let first = seq + piece.start;
+                let last = first + piece.train.len() as u64 - 1;
+                let numbered: FrameDestinations = part
+                    .destinations
+                    .iter()
+                    .map(|bridge| FrameDestination {
+                        bridge: *bridge,
+                        prev: sequencer.replace_last_for(lane, *bridge, last),
+                    })
+                    .collect();
+                let hop_limit = forwarding.default_hop_limit(&set_of(&numbered));
+                let payload = piece.train.encoded().clone();
+                let count = u32::try_from(piece.train.len()).unwrap_or(u32::MAX);
+                let frame = Outbound {
+                    hop_limit,
+                    body: Arc::new(FrameBody {
+                        key: EventKey { seq: first, ..key.clone() },
+                        topic: topic.clone(),
+                        digest: payload_digest(&payload),
+                        payload,
+                        policy: generation.mark,
+                        carriers: piece.carriers.clone(),
+                        extensions: SmallVec::from_iter([
+                            EXTENSION,
+                            encode_hops(hop_limit),
+                            encode_train(count),
+                        ]),
+                    }),
+                    destinations: numbered,
+                    since: now,
+                    expires: life.map(|life| now + life),
+                };
+                self.forward(forwarding, frame, None);
+            }
         }
         let mut offered = Offered::default();
         if local {
-            let delivery = TrainDelivery { key, topic: topic.clone(), train: train.clone() };
+            let delivery = TrainDelivery { key: key.clone(), topic: topic.clone(), train: train.clone() };
             // Under the lock, so that two trains of one lane reach a subscriber in the order of their numbers.
-            offered = self.hand_out_train(generation, Some(own), &Arc::new(delivery), &first);
+            offered = self.hand_out_train(generation, Some(own), &Arc::new(delivery), &asked);
         }
         drop(sequencer);
+        for (start, event, bridges, refusal) in &refused {
+            let key = EventKey { seq: seq + start, ..key.clone() };
+            for bridge in bridges {
+                let destination = forwarding.bridge(*bridge).0;
+                self.on_refused_here(&key, topic, event, destination.as_str(), refusal);
+            }
+        }
         let is_wanted = local || !parts.is_empty();
         self.parts.metrics.on_published(events, if is_wanted { 0 } else { events });
         Ok(TrainTaken::Whole { wanted: is_wanted, pressed: offered.pressed })
     }
 
-    /// Who gets the train as it is, by carriers; `None` where not everybody does.
-    #[expect(clippy::too_many_arguments, reason = "what a verdict at egress is about")]
+    /// Who gets which bytes, and which events stay; `None` where a zone is not known.
     fn parts_of(
         &self,
         generation: &Generation,
         forwarding: &Forwarding,
-        principal: &Principal,
-        topic: &Topic,
-        first: &Event,
-        events: u64,
+        asked: &Whole<'_>,
         wanted: &DestinationSet,
-    ) -> Option<SmallVec<[Part; 2]>> {
+    ) -> Option<(SmallVec<[Part; 2]>, Vec<Refused>)> {
         let (program, from) = (&generation.program, self.parts.own_zone_index);
         let mut parts: SmallVec<[Part; 2]> = SmallVec::new();
+        let mut refused: Vec<Refused> = Vec::new();
         let mut classes: SmallVec<[(ClassId, usize); 4]> = SmallVec::new();
         let mut home = None;
+        let whole = |carriers| Piece { start: 0, train: asked.train.clone(), carriers };
         for bridge in wanted.iter() {
             let (_, zone) = forwarding.bridge(bridge);
             if *zone == self.parts.own_zone {
                 let at = *home.get_or_insert_with(|| {
-                    parts.push(Part { destinations: SmallVec::new(), carriers: CarrierSet::All });
+                    let pieces = SmallVec::from_iter([whole(CarrierSet::All)]);
+                    parts.push(Part { destinations: SmallVec::new(), pieces });
                     parts.len() - 1
                 });
                 parts[at].destinations.push(bridge);
                 continue;
             }
             let to = program.zone(zone.as_str())?;
-            let class = class(program, Context::Egress, from, to, topic);
+            let class = class(program, Context::Egress, from, to, asked.topic);
             if let Some((_, at)) = classes.iter().find(|(known, _)| *known == class) {
-                parts[*at].destinations.push(bridge);
+                let part = &mut parts[*at];
+                // Those that stay stay for all of the class.
+                let of_class = part.destinations.first().copied();
+                for (_, _, bridges, _) in
+                    refused.iter_mut().filter(|(_, _, bridges, _)| bridges.first().copied() == of_class)
+                {
+                    bridges.push(bridge);
+                }
+                part.destinations.push(bridge);
                 continue;
             }
-            if !self.all_pass(generation, from, to, Context::Egress, topic, first, events, Some(principal), 0)
-                || !carries_alike(program, from, to, topic)
+            let pieces = if carries_alike(program, from, to, asked.topic)
+                && self.all_pass(generation, Context::Egress, from, to, asked)
             {
-                return None;
-            }
-            let asked = Asked {
-                context: Context::Egress,
-                from,
-                to,
-                topic,
-                event: first,
-                publisher: Some(&principal.0),
-                subscriber: None,
-                hops: 0,
+                SmallVec::from_iter([whole(self.carriers(
+                    generation,
+                    &asked.at(Context::Egress, from, to, &asked.largest),
+                    &asked.largest,
+                ))])
+            } else {
+                let stays = |start, event, refusal| {
+                    refused.push((start, event, SmallVec::from_iter([bridge]), refusal))
+                };
+                let judged = |event: &Event| {
+                    let verdict = self.judge(generation, &asked.at(Context::Egress, from, to, event));
+                    let form = match &verdict {
+                        Verdict::Pass(Some(edited)) => edited,
+                        _ => event,
+                    };
+                    let carriers = match &verdict {
+                        Verdict::Pass(_) => {
+                            self.carriers(generation, &asked.at(Context::Egress, from, to, event), form)
+                        }
+                        _ => CarrierSet::All,
+                    };
+                    (verdict, carriers)
+                };
+                self.sift(asked.train, judged, stays)
             };
-            let carriers = self.carriers(generation, &asked, first);
             classes.push((class, parts.len()));
-            parts.push(Part { destinations: SmallVec::from_iter([bridge]), carriers });
+            parts.push(Part { destinations: SmallVec::from_iter([bridge]), pieces });
         }
-        Some(parts)
+        Some((parts, refused))
     }
 
-    /// Whether every event of a train passes as it is, which its first one tells; `false` also where it cannot tell.
-    #[expect(clippy::too_many_arguments, reason = "what a verdict is about")]
+    /// Judges each event of a train for itself, and puts what may go on together again.
+    pub(super) fn sift(
+        &self,
+        train: &EventTrain,
+        mut judge: impl FnMut(&Event) -> (Verdict, CarrierSet),
+        mut stays: impl FnMut(u64, Event, Refusal),
+    ) -> SmallVec<[Piece; 1]> {
+        let mut pieces = SmallVec::new();
+        let mut current: Option<(u64, CarrierSet, TrainWriter)> = None;
+        let finish = |current: &mut Option<(u64, CarrierSet, TrainWriter)>,
+                      pieces: &mut SmallVec<[Piece; 1]>| {
+            let finished = current.take();
+            pieces.extend(finished.and_then(|(start, carriers, writer)| {
+                Some(Piece { start, train: writer.finish()?, carriers })
+            }));
+        };
+        for (start, event) in (0..).zip(train.events()) {
+            let (verdict, carriers) = judge(&event);
+            let form = match verdict {
+                Verdict::Pass(edited) => edited.unwrap_or(event),
+                // Without memory there is nowhere to wait.
+                Verdict::Wait(_) => {
+                    self.parts.metrics.on_dropped(DropReason::Waited, 1);
+                    finish(&mut current, &mut pieces);
+                    continue;
+                }
+                Verdict::Stop(refusal) => {
+                    stays(start, event, refusal);
+                    finish(&mut current, &mut pieces);
+                    continue;
+                }
+            };
+            if let Some((_, known, writer)) = &mut current
+                && *known == carriers
+                && writer.is_like(&form)
+                && writer.push(form.id(), form.data_bytes())
+            {
+                continue;
+            }
+            finish(&mut current, &mut pieces);
+            let mut writer = TrainWriter::like(&form, form.data_kind(), train.encoded().len());
+            // An event of a train fits into another one; an edit makes no id longer.
+            if writer.push(form.id(), form.data_bytes()) {
+                current = Some((start, carriers, writer));
+            } else {
+                self.parts.metrics.on_dropped(DropReason::Damaged, 1);
+            }
+        }
+        finish(&mut current, &mut pieces);
+        pieces
+    }
+
+    /// Whether every event of a train passes as it is, which its largest one tells; `false` also where it cannot tell.
     fn all_pass(
         &self,
         generation: &Generation,
+        context: Context,
         from: ZoneIndex,
         to: ZoneIndex,
-        context: Context,
-        topic: &Topic,
-        first: &Event,
-        events: u64,
-        publisher: Option<&Principal>,
-        hops: u8,
+        asked: &Whole<'_>,
     ) -> bool {
         let program: &Program = &generation.program;
-        if !context.is_border() && self.passes(generation, context, from, topic) {
+        if !context.is_border() && self.passes(generation, context, from, asked.topic) {
             return true;
         }
-        if !judges_alike(program, context, from, to, topic) {
+        if !judges_alike(program, context, from, to, asked.topic) {
             return false;
         }
-        let publisher = publisher.map(|publisher| &*publisher.0);
-        let asked = Asked { context, from, to, topic, event: first, publisher, subscriber: None, hops };
-        let passes = matches!(self.judge(generation, &asked), Verdict::Pass(None));
+        let passes = matches!(
+            self.judge(generation, &asked.at(context, from, to, &asked.largest)),
+            Verdict::Pass(None)
+        );
         if passes {
-            self.parts.metrics.on_forwarded_alike(context.name(), events.saturating_sub(1));
+            self.parts.metrics.on_forwarded_alike(context.name(), asked.train.len() as u64 - 1);
         }
         passes
     }
 
+    /// Full means refused, before anything is judged: a rate counts what goes on.
     fn check_train_room(
         &self,
         forwarding: &Forwarding,
-        parts: &[Part],
+        wanted: &DestinationSet,
         train: &EventTrain,
     ) -> Result<(), PublishRefused> {
         let sessions = self.parts.links.sessions();
         let mut split = meshbridge_routing::Split::default();
-        for part in parts {
-            let mut set = DestinationSet::default();
-            part.destinations.iter().for_each(|bridge| set.insert(*bridge));
-            forwarding.split(&set, &part.carriers, None, &mut split);
-            let is_full = |link| {
-                sessions.get(link).is_some_and(|session| !session.outbox.has_room_for(train.encoded().len()))
-            };
-            if split.hops.iter().any(|hop| is_full(&hop.link)) {
-                return Err(PublishRefused::Full { retry_after: RETRY_AFTER });
-            }
+        forwarding.split(wanted, &CarrierSet::All, None, &mut split);
+        let is_full = |link| {
+            sessions.get(link).is_some_and(|session| !session.outbox.has_room_for(train.encoded().len()))
+        };
+        if split.hops.iter().any(|hop| is_full(&hop.link)) {
+            return Err(PublishRefused::Full { retry_after: RETRY_AFTER });
         }
         Ok(())
     }
@@ -289,23 +386,12 @@ impl Inner {
         generation: &Generation,
         from: Option<ZoneIndex>,
         delivery: &Arc<TrainDelivery>,
-        first: &Event,
+        asked: &Whole<'_>,
     ) -> Offered {
-        let events = delivery.train.len() as u64;
         let own = self.parts.own_zone_index;
         let is_open = from.is_some_and(|from| {
             self.is_open(generation, from, &delivery.topic)
-                && self.all_pass(
-                    generation,
-                    from,
-                    own,
-                    Context::Deliver,
-                    &delivery.topic,
-                    first,
-                    events,
-                    None,
-                    0,
-                )
+                && self.all_pass(generation, Context::Deliver, from, own, asked)
         });
         if !is_open {
             delivery.deliveries().for_each(|one| {
@@ -332,36 +418,53 @@ impl Inner {
         let Ok(train) = EventTrain::decode(frame.body.payload.clone()) else {
             return self.drop_frame(&frame, DropReason::Damaged);
         };
-        let (first, events) = (train.first(), train.len() as u64);
+        let events = train.len() as u64;
         if u64::from(frame.events()) != events || !is_marked(&frame) {
             return self.drop_frame(&frame, DropReason::Damaged);
         }
         let hops = hops_crossed(&frame.body.extensions, frame.hop_limit);
         let topic = &frame.body.topic;
-        let judged = |context| {
-            let own = self.parts.own_zone_index;
-            let from = generation.program.zone(zone.as_str());
-            *zone == self.parts.own_zone
-                || from.is_some_and(|from| {
-                    self.all_pass(generation, from, own, context, topic, &first, events, None, hops)
-                })
+        let asked = Whole { topic, train: &train, largest: train.largest(), publisher: None, hops };
+        let from = generation.program.zone(zone.as_str());
+        let own = self.parts.own_zone_index;
+        let is_home = *zone == self.parts.own_zone;
+        let all_pass = |context| {
+            is_home || from.is_some_and(|from| self.all_pass(generation, context, from, own, &asked))
         };
         let is_watched = !self.parts.observers.are_none();
         if let Some(prev) = here {
-            let taken = if is_watched || !judged(Context::Ingress) {
-                Taken::Partly
-            } else {
-                lock(&self.dedup).take_run(&frame.body.key, events, prev)
+            let taken = match (is_watched, from) {
+                (false, Some(_)) => lock(&self.dedup).take_run(&frame.body.key, events, prev),
+                _ => Taken::Partly,
             };
-            match taken {
-                Taken::All => {
-                    let from = generation.program.zone(zone.as_str());
-                    let (key, topic) = (frame.body.key.clone(), topic.clone());
-                    let delivery = Arc::new(TrainDelivery { key, topic, train: train.clone() });
-                    self.hand_out_train(generation, from, &delivery, &first);
+            match (taken, from) {
+                (Taken::All, Some(from)) => {
+                    let whole = || Piece { start: 0, train: train.clone(), carriers: CarrierSet::All };
+                    let pieces = if all_pass(Context::Ingress) {
+                        SmallVec::from_iter([whole()])
+                    } else {
+                        let refused = |start, _, refusal: Refusal| {
+                            let key = EventKey { seq: frame.body.key.seq + start, ..frame.body.key.clone() };
+                            self.refuse_key(Context::Ingress, &key, &refusal);
+                        };
+                        let judged = |event: &Event| {
+                            let asked = asked.at(Context::Ingress, from, own, event);
+                            (self.judge(generation, &asked), CarrierSet::All)
+                        };
+                        self.sift(&train, judged, refused)
+                    };
+                    for piece in pieces {
+                        let key =
+                            EventKey { seq: frame.body.key.seq + piece.start, ..frame.body.key.clone() };
+                        let delivery = TrainDelivery { key, topic: topic.clone(), train: piece.train };
+                        let delivery = Arc::new(delivery);
+                        let largest = delivery.train.largest();
+                        let asked = Whole { topic, train: &delivery.train, largest, publisher: None, hops };
+                        self.hand_out_train(generation, Some(from), &delivery, &asked);
+                    }
                 }
-                Taken::None => self.parts.metrics.on_dropped(DropReason::Duplicate, events),
-                Taken::Partly => {
+                (Taken::None, _) => self.parts.metrics.on_dropped(DropReason::Duplicate, events),
+                _ => {
                     for (single, event, prev) in singles(&frame, &train, Some(prev)) {
                         self.receive_best_effort(generation, zone, &single, &event, prev.unwrap_or_default());
                     }
@@ -371,7 +474,7 @@ impl Inner {
         if frame.destinations.is_empty() {
             return;
         }
-        if !is_watched && frame.body.carriers.contains(&self.parts.own_zone) && judged(Context::Transit) {
+        if !is_watched && frame.body.carriers.contains(&self.parts.own_zone) && all_pass(Context::Transit) {
             return self.carry_train(forwarding, neighbour, frame);
         }
         for (single, event, _) in singles(&frame, &train, None) {

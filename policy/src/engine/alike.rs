@@ -8,9 +8,9 @@ use crate::model::{Action, Context, Match};
 use crate::program::Program;
 
 impl Program {
-    /// Whether events of the topic that differ in `id` and data only get the same verdict, from the same publisher and at
-    /// the same time, and with it the same reports: no rule that could apply looks at either, or counts. What stops such
-    /// an event stops the others; what edits one (an attribute is stripped, a warning noted) edits the others alike.
+    /// Whether events of the topic that differ in `id` and data only pass where the largest of them passes, from the same
+    /// publisher and at the same time, with the same edits and reports: no rule that could apply looks at either but for
+    /// its size, and none counts. Where the largest is stopped, nothing is said of the others.
     pub fn judges_alike(
         &self,
         context: Context,
@@ -49,8 +49,9 @@ fn asks_alike(action: &Action) -> bool {
     match action {
         Action::Permit | Action::Deny | Action::Residency { .. } | Action::Structure(_) => true,
         Action::Require { attributes, .. } => attributes.iter().all(|one| one.attribute != "id"),
-        // Data, sizes and amounts.
-        Action::Validate(_) | Action::Forbid(_) | Action::Limit(_) | Action::Protect(_) => false,
+        // The largest speaks for all as to size; each counts in a rate.
+        Action::Limit(limit) => limit.rate.is_none(),
+        Action::Validate(_) | Action::Forbid(_) | Action::Protect(_) => false,
     }
 }
 

@@ -205,7 +205,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn what_is_judged_alike_gets_one_verdict_whatever_its_id_and_data(stack in policies(layer())) {
+    fn what_is_judged_alike_passes_with_the_largest_whatever_its_id_and_data(stack in policies(layer())) {
         let Some(program) = program(&files(&stack)) else { return Ok(()) };
         let mut scratch = Scratch::new();
         let mut alike = 0;
@@ -215,9 +215,13 @@ proptest! {
                 return;
             }
             alike += 1;
-            let other = event.to_builder().set_attribute("id", AttributeValue::String("another"));
+            // No larger: an id of one character, and less data.
+            let other = event.to_builder().set_attribute("id", AttributeValue::String("x"));
             let other = other.data_binary(Bytes::from_static(b"4111 1111 1111 1111")).build().expect("a valid event");
             let verdict = program.decide(request, &mut scratch).verdict;
+            if matches!(verdict, Verdict::Stop(_)) {
+                return;
+            }
             let of_other = program.decide(&Request { event: &other, ..*request }, &mut scratch).verdict;
             let shape = |verdict: &Verdict| match verdict {
                 Verdict::Forward { event } => {

@@ -83,3 +83,31 @@ async fn a_missing_attribute_stops_every_event_of_a_burst() -> Result<()> {
     }
     Ok(())
 }
+
+/// Publishes numbered documents, and expects those that pass at the other end, in order and edited.
+async fn sifted(subject: &'static str, passes: impl Fn(usize) -> bool) -> Result<()> {
+    let federation = federation().await?;
+    let (near, far) = (client(&federation, "shop-1").await?, client(&federation, "till-1").await?);
+    let mut subscriber = subscribe(&federation, "till-1", &far, subject).await?;
+    for number in 0..2_000 {
+        let data = format!("{{\"n\": {number}, \"mail\": \"ana@example.com\"}}");
+        near.publish(subject, data.into()).await?;
+    }
+    near.flush().await?;
+    for number in (0..2_000).filter(|number| passes(*number)) {
+        let message = next(&mut subscriber).await.with_context(|| format!("message {number}"))?;
+        let expected = format!("{{\"n\": {number}, \"mail\": \"[redacted]\"}}");
+        ensure!(message.payload == expected, "{number}: {message:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_border_stops_leaves_the_rest_of_a_burst_as_it_was() -> Result<()> {
+    sifted("masked.even", |number| number % 2 == 0).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_destination_refuses_leaves_the_rest_of_a_burst_as_it_was() -> Result<()> {
+    sifted("masked.third", |number| number % 3 != 0).await
+}
