@@ -339,7 +339,7 @@ fn world(count: usize, links: &[(usize, usize)], hostile: &[usize], seed: u64) -
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Where the honest ones are connected, each of them ends up with the newest of every layer, and nothing else.
     #[test]
