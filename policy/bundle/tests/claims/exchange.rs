@@ -315,7 +315,7 @@ impl World {
     }
 
     fn lie(&mut self, at: usize) {
-        if self.random() % 10 > 0 {
+        if !self.random().is_multiple_of(10) {
             return;
         }
         let neighbours: Vec<usize> =
