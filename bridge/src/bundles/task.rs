@@ -304,11 +304,13 @@ impl Turn {
             return;
         }
         let Some(generation) = tokio::task::block_in_place(|| self.keeper.activate(again)) else {
-            return self.note_refused();
+            self.note_refused();
+            return self.show();
         };
         let digest = generation.mark.digest;
         let is_new = self.policies.install(generation);
         self.note_refused();
+        self.show();
         if !is_new {
             return;
         }

@@ -114,7 +114,7 @@ impl Rig {
         self.keeper.offer(archive, Source::File("a.bundle"))
     }
 
-    fn from_peer(&mut self, archive: &[u8]) -> Offered {
+    fn peer_offers(&mut self, archive: &[u8]) -> Offered {
         self.keeper.offer(archive, Source::Peer("b-1", digest(archive)))
     }
 

@@ -184,11 +184,10 @@ mod tests {
 
     #[test]
     fn other_versions_and_kinds_are_refused() {
-        let mut bytes = BundleMessage::Held(Vec::new()).encode().to_vec();
-        bytes[1] = 2;
-        assert_eq!(BundleMessage::decode(bytes.clone().into()), Err(DecodeError::UnknownVersion(2)));
-        bytes[0] = 34;
-        assert_eq!(BundleMessage::decode(bytes.into()), Err(DecodeError::UnknownKind(34)));
+        let decode = |bytes: [u8; 4]| BundleMessage::decode(Bytes::copy_from_slice(&bytes));
+        assert_eq!(decode([KIND_HELD, VERSION, 0, 0]), Ok(BundleMessage::Held(Vec::new())));
+        assert_eq!(decode([KIND_HELD, 2, 0, 0]), Err(DecodeError::UnknownVersion(2)));
+        assert_eq!(decode([34, VERSION, 0, 0]), Err(DecodeError::UnknownKind(34)));
     }
 
     proptest! {

@@ -50,13 +50,19 @@ fn archive(regional: bool, revision: u64, edition: u8, kind: Kind) -> Vec<u8> {
         true => ("region/eu", "federation", EU, ROOT),
         false => ("federation", "region/eu", ROOT, EU),
     };
-    let name = format!("p-{edition}");
+    let name = format!("{}-{edition}", if regional { "eu" } else { "base" });
     let document = federation_text(EU, "");
     let good = policy_text(layer, &name, if regional { DENY } else { PERMIT });
     let (text, signer) = match kind {
         Kind::Broken => (policy_text(layer, &name, BROKEN), own_key),
         Kind::Mixed => (policy_text(other, &name, DENY), own_key),
-        Kind::Unproved => (format!("{good}---\n{}", UNPROVABLE.replace("LAYER", layer)), own_key),
+        Kind::Unproved => (
+            format!(
+                "{good}---\n{}",
+                UNPROVABLE.replace("LAYER", layer).replace("at-home", &name).replace("ids", &name)
+            ),
+            own_key,
+        ),
         Kind::Stranger => (good, STRANGER),
         Kind::OtherLayer => (good, other_key),
         Kind::Good | Kind::Garbage => (good, own_key),
@@ -81,7 +87,7 @@ struct Layered {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_in_force_is_what_the_rules_say(steps in prop::collection::vec(step(), 1..14)) {

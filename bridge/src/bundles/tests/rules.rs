@@ -35,7 +35,7 @@ fn an_older_bundle_is_refused_and_the_error_says_what_to_do() {
 fn a_second_bundle_of_one_number_is_an_alarm_until_the_next_comes_into_force() {
     let mut rig = Rig::new();
     assert!(rig.bring(&federal(3, 0)));
-    assert!(matches!(rig.from_peer(&federal(3, 1)), Offered::Contradicts(_)));
+    assert!(matches!(rig.peer_offers(&federal(3, 1)), Offered::Contradicts(_)));
     assert!(rig.has_alarm(AlarmKind::Equivocation, "federation", "find out who signed them"));
     assert_eq!(rig.keeper.offers()[0].digest, digest(&federal(3, 0)), "the first is what is passed on");
     assert!(rig.bring(&federal(4, 0)));
@@ -82,7 +82,7 @@ fn what_neighbours_show_is_the_floor_of_a_bridge_that_lost_its_disk() {
     let document = federation_text(EU, "");
     let broken = policy_text("federation", "base", BROKEN);
     let six = sign("federation", 6, None, &[("federation.yaml", &document), ("base.yaml", &broken)], ROOT);
-    assert_eq!(rig.from_peer(&six), Offered::Taken);
+    assert_eq!(rig.peer_offers(&six), Offered::Taken);
     let Offered::Older(what) = rig.offer(&federal(5, 0)) else { panic!("it was taken") };
     assert!(what.contains("was shown before"), "{what}");
     assert!(rig.keeper.activate(true).is_none());
@@ -98,8 +98,8 @@ fn a_bridge_without_a_record_begins_with_every_layer_or_not_at_all() {
     rig.lose_disk();
     // Its neighbours judge by region 5; what they hold to pass on is 6, which does not compile.
     let six = sign("region/eu", 6, None, &[("eu.yaml", &policy_text("region/eu", "eu", BROKEN))], EU);
-    assert_eq!(rig.from_peer(&federal(1, 0)), Offered::Taken);
-    assert_eq!(rig.from_peer(&six), Offered::Taken);
+    assert_eq!(rig.peer_offers(&federal(1, 0)), Offered::Taken);
+    assert_eq!(rig.peer_offers(&six), Offered::Taken);
     assert!(rig.keeper.activate(true).is_none(), "without the region more would pass than before");
     assert!(rig.has_alarm(AlarmKind::Refused, "region/eu", "did you mean `deny`?"));
     assert!(rig.bring(&regional(7, 0)));
@@ -118,7 +118,7 @@ fn a_damaged_record_is_a_lost_disk_and_a_damaged_bundle_is_taken_again() {
     assert!(!rig.keeper.is_recovering() && rig.keeper.take_first().is_none());
     assert_eq!(rig.keeper.offers(), [], "a neighbour is asked for it");
     assert!(!rig.bring(&federal(4, 0)), "the record still knows");
-    assert_eq!(rig.from_peer(&federal(5, 0)), Offered::Taken);
+    assert_eq!(rig.peer_offers(&federal(5, 0)), Offered::Taken);
     assert!(rig.keeper.activate(false).is_some());
     fs::write(shelf.join("revisions"), b"rot").expect("written");
     rig.restart();
@@ -130,15 +130,15 @@ fn bundles_of_other_layers_are_held_and_passed_on_and_judge_nothing() {
     let mut rig = Rig::new();
     assert!(rig.bring(&federal(1, 0)));
     let us = sign("region/us", 4, None, &[("us.yaml", &policy_text("region/us", "us", DENY))], 3);
-    assert_eq!(rig.from_peer(&us), Offered::Taken);
+    assert_eq!(rig.peer_offers(&us), Offered::Taken);
     assert!(rig.keeper.activate(false).is_none());
     assert_eq!(rig.keeper.offers().len(), 2);
     rig.restart();
     assert_eq!(rig.keeper.offers().len(), 2);
     let nobody = sign("zone/a", 4, None, &[("a.yaml", &policy_text("zone/a", "a", DENY))], STRANGER);
-    assert!(matches!(rig.from_peer(&nobody), Offered::Unknown(_)), "whose key may still come");
+    assert!(matches!(rig.peer_offers(&nobody), Offered::Unknown(_)), "whose key may still come");
     let forged = sign("region/us", 5, None, &[("us.yaml", &policy_text("region/us", "us", DENY))], STRANGER);
-    assert!(matches!(rig.from_peer(&forged), Offered::Wrong(_)));
+    assert!(matches!(rig.peer_offers(&forged), Offered::Wrong(_)));
     assert!(rig.has_alarm(AlarmKind::Unsigned, "bridge b-1", "none of its keys"));
     rig.keeper.forget_peer("b-1");
     assert_eq!(rig.alarms(), []);
@@ -251,7 +251,7 @@ fn of_each_layer_the_newest_signed_file_counts_and_an_older_one_that_comes_later
     rig.keeper.scan();
     assert_eq!(rig.alarms(), [], "1.bundle was there before and nobody meant anything by it");
     // Three came over a link; then somebody puts the second back.
-    assert_eq!(rig.from_peer(&federal(3, 0)), Offered::Taken);
+    assert_eq!(rig.peer_offers(&federal(3, 0)), Offered::Taken);
     assert!(rig.keeper.activate(false).is_some());
     write(&rig, "back.bundle", &federal(2, 0));
     rig.keeper.scan();

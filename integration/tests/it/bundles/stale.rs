@@ -46,8 +46,8 @@ async fn events_of_a_stale_bridge_wait_and_are_delivered_once_it_has_caught_up()
     })
     .await
     .with_context(|| chain.mesh.story())?;
-    let waiting = account(&chain).await?;
-    ensure!(waiting["pending"] == EVENTS && waiting["denied"] == 0, "it settles nothing: {waiting}");
+    let before = account(&chain).await?;
+    ensure!(before["pending"] == EVENTS && before["denied"] == 0, "it settles nothing: {before}");
     ensure!(chain.mesh.log("west").contains("stale-policy"), "{}", chain.mesh.story());
 
     // What kept it back goes; nobody touches the events.

@@ -315,7 +315,7 @@ impl World {
     }
 
     fn lie(&mut self, at: usize) {
-        if self.random() % 10 > 0 {
+        if !self.random().is_multiple_of(10) {
             return;
         }
         let neighbours: Vec<usize> =
@@ -339,7 +339,7 @@ fn world(count: usize, links: &[(usize, usize)], hostile: &[usize], seed: u64) -
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Where the honest ones are connected, each of them ends up with the newest of every layer, and nothing else.
     #[test]
