@@ -66,7 +66,7 @@ impl OwnerSets {
         self.sets.values().map(|set| set.head.run).max()
     }
 
-    /// R34: whether a set for another audience can be kept.
+    /// R41: whether a set for another audience can be kept.
     pub(crate) fn has_room_for(&self, audience: AudienceId) -> bool {
         self.sets.len() < SETS_PER_OWNER_MAX
             || self.sets.contains_key(&audience)

@@ -42,10 +42,10 @@ pub(crate) const COALESCE: Duration = Duration::from_millis(1);
 /// R15: a filter without subscribers stays this long, and up to the jitter longer.
 pub(crate) const LINGER: Duration = Duration::from_millis(100);
 pub(crate) const LINGER_JITTER_MS: u64 = 50;
-/// R33: a filter stays this long with those that are told of it no more, so that the set in which it is now is there
+/// R40: a filter stays this long with those that are told of it no more, so that the set in which it is now is there
 /// first, also where its first message was lost (R8).
 pub(crate) const MOVED_LINGER: Duration = Duration::from_millis(500);
-/// R34: sets of one owner that are kept, those included that tell of an end. Full: the oldest of the latter goes, or
+/// R41: sets of one owner that are kept, those included that tell of an end. Full: the oldest of the latter goes, or
 /// where there is none the new set is not taken. Twice what an owner may use, for what it used before.
 pub(crate) const SETS_PER_OWNER_MAX: usize = 128;
 /// Things that a neighbour is remembered to hold while we do not.

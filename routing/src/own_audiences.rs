@@ -1,4 +1,4 @@
-//! What this bridge wants, divided by who may learn of it (R33).
+//! What this bridge wants, divided by who may learn of it (R40).
 //!
 //! ```text
 //!                 subscribe hr.x          policies: z1 may learn it no more        500 ms later
@@ -140,7 +140,7 @@ impl OwnAudiences {
         }
     }
 
-    /// R33: other policies are in force. What is told to others now goes to their set at once, and leaves the one in
+    /// R40: other policies are in force. What is told to others now goes to their set at once, and leaves the one in
     /// which it was a little later.
     pub(crate) fn set_learners(&mut self, learners: Arc<dyn Learners + Send + Sync>, now: Instant) {
         self.learners = learners;
@@ -166,7 +166,7 @@ impl OwnAudiences {
         }
     }
 
-    /// R34: an audience in which others remember something of this bridge, and it does not: its end is told.
+    /// R41: an audience in which others remember something of this bridge, and it does not: its end is told.
     pub(crate) fn end(&mut self, audience: Audience) {
         if self.sets.len() < SETS_PER_OWNER_MAX {
             self.sets.entry(audience).or_default();

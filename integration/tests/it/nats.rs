@@ -205,11 +205,11 @@ async fn next_of(members: &mut [Subscriber]) -> Result<(usize, Message)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_policies_refuse_is_told_as_clients_of_nats_expect() -> Result<()> {
     let federation = federation().await?;
-    let (sender, mut events) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut events) = tokio::sync::mpsc::channel(64);
     let options = async_nats::ConnectOptions::new().event_callback(move |event| {
         let sender = sender.clone();
         async move {
-            let _ = sender.send(event.to_string());
+            let _ = sender.send(event.to_string()).await;
         }
     });
     let near = options.connect(federation.bridge("shop-1").nats).await?;

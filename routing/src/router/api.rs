@@ -253,7 +253,7 @@ impl Router {
         Ok(())
     }
 
-    /// R33: who may learn of what this bridge wants; everyone until this is called. Where the answer is another one than
+    /// R40: who may learn of what this bridge wants; everyone until this is called. Where the answer is another one than
     /// before, what is wanted moves to the set of those that may: they are told at once, the others lose it within a
     /// second.
     pub fn set_learners(&mut self, learners: Arc<dyn Learners + Send + Sync>, now: Instant) {

@@ -157,7 +157,7 @@ impl Router {
         Ok(())
     }
 
-    /// R33: a set is for us, and the neighbour that tells it may have it. Nothing is answered otherwise: not even whether
+    /// R40: a set is for us, and the neighbour that tells it may have it. Nothing is answered otherwise: not even whether
     /// it is known.
     fn is_for_both(&mut self, link: LinkId, head: &Head) -> bool {
         let zone = |bridge: &BridgeId| self.members.get(bridge);

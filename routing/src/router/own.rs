@@ -1,4 +1,4 @@
-//! What this bridge wants, signed version by version, a set for each audience (R10, R13–R15, R33, R34).
+//! What this bridge wants, signed version by version, a set for each audience (R10, R13–R15, R40, R41).
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
@@ -83,7 +83,7 @@ impl Router {
         true
     }
 
-    /// R34: others hold a set of this bridge that it knows nothing of, said before or for an audience that it uses no
+    /// R41: others hold a set of this bridge that it knows nothing of, said before or for an audience that it uses no
     /// more: its end is signed, so that nobody keeps it. Nothing needs to be true of what was heard for that.
     pub(super) fn on_forgotten_set(&mut self, head: &Head, now: Instant) {
         let own_zone = self.zone_of(&self.id).cloned();
@@ -103,7 +103,7 @@ impl Router {
         self.flushed_at.filter(|_| alive).map(|at| at + INTEREST_RENEWAL)
     }
 
-    /// R33: bridges that may learn something of what this bridge wants and that it cannot be told, although they are
+    /// R40: bridges that may learn something of what this bridge wants and that it cannot be told, although they are
     /// reached: only zones that may not learn it lie between. Nothing could go that way either. In the order of ids.
     pub fn cut_off(&self) -> Vec<(Audience, Vec<BridgeId>)> {
         let Some(sets) = self.interest.get(&self.id) else { return Vec::new() };
@@ -139,7 +139,7 @@ impl Router {
         narrow.into_iter().map(missed).filter(|(_, missed)| !missed.is_empty()).collect()
     }
 
-    /// R33: how many filters are told to the own zone only, because the audiences were too many.
+    /// R40: how many filters are told to the own zone only, because the audiences were too many.
     pub fn untold(&self) -> usize {
         self.own_interest.untold().count()
     }

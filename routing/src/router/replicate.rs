@@ -1,4 +1,4 @@
-//! The record of this bridge, and how everything spreads (R5, R7–R9, R33).
+//! The record of this bridge, and how everything spreads (R5, R7–R9, R40).
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -33,7 +33,7 @@ impl Router {
         self.interest.get(owner)?.get(audience)
     }
 
-    /// R33: whether a neighbour may be told of a thing, or may have told us of it. Whatever is said of a set, its name
+    /// R40: whether a neighbour may be told of a thing, or may have told us of it. Whatever is said of a set, its name
     /// and its version too, is said among the members of its audience only.
     pub(super) fn may_share(&self, link: LinkId, item: &Item) -> bool {
         let Item::Interest(owner, audience) = item else { return true };

@@ -244,7 +244,7 @@ fn resigned(mut chunk: SnapshotChunk, zones: &[&str]) -> SnapshotChunk {
     chunk
 }
 
-// R33
+// R40
 #[test]
 fn a_set_for_others_is_refused_and_nothing_of_it_is_kept_or_answered() {
     let (mut a, sent, now) = pair();
@@ -255,7 +255,7 @@ fn a_set_for_others_is_refused_and_nothing_of_it_is_kept_or_answered() {
     assert_eq!(a.poll_transmit(), None);
 }
 
-// R33
+// R40
 #[test]
 fn an_audience_cannot_be_widened() {
     let (mut a, sent, now) = pair();

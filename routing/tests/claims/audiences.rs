@@ -1,4 +1,4 @@
-//! R33, R34: what is told to whom, and what happens when other policies come into force. `a` is in zone y, `b` in z.
+//! R40, R41: what is told to whom, and what happens when other policies come into force. `a` is in zone y, `b` in z.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -164,7 +164,7 @@ fn a_group_moves_with_its_members() {
     assert_eq!(live(&pair), None, "nowhere is it left");
 }
 
-// R34
+// R41
 #[test]
 fn a_set_that_its_owner_has_forgotten_ends() {
     let mut pair = Pair::connected(Setup::default());

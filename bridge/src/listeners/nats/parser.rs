@@ -101,7 +101,7 @@ fn unfinished_line(bytes: &[u8]) -> Result<Parsed<'_>, Malformed> {
         [b"PUB", b"HPUB", b"SUB", b"UNSUB", b"PING", b"PONG", b"CONNECT", b"INFO", b"+OK", b"-ERR"];
     let (word, _) = split_word(bytes.strip_suffix(b"\r").unwrap_or(bytes));
     let begins = |known: &&[u8]| known.get(..word.len()).is_some_and(|start| is(word, start));
-    if !known.iter().any(|known| begins(&known)) {
+    if !known.iter().any(begins) {
         return Err(Malformed::Unknown);
     }
     Ok(Parsed::Part(bytes.len() + 1))
