@@ -120,6 +120,9 @@ fn received(bytes: usize, time: Duration, interrupt: &Interrupt) -> Result<(f64,
     })
 }
 
+/// How long an end may have nothing to show.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+
 /// Events in a second, and nanoseconds of processor time of the thread of this name for each.
 fn rate(
     shared: &Shared,
@@ -131,6 +134,10 @@ fn rate(
     interrupt.sleep(time / 4)?;
     let (begin, before, cpu) = (Instant::now(), count(shared), cpu_of_self()?);
     interrupt.sleep(time)?;
+    // On a busy machine the other end may not have had its turn yet.
+    while count(shared) == before && begin.elapsed() < IDLE_MAX {
+        interrupt.sleep(time)?;
+    }
     let events = (count(shared) - before) as f64;
     let nanos = cpu_of_self()?.busiest_since(&cpu, thread) * 1e9 / events;
     Ok((events / begin.elapsed().as_secs_f64(), nanos))

@@ -72,10 +72,10 @@ impl Publisher<'_> {
             Pace::Window { write_bytes, .. } => write_bytes,
             Pace::Rate { .. } => 0,
         };
-        let batch = Batch::new(self.target.protocol.frame(self.form), write_bytes);
+        let batch = || Batch::new(self.target.protocol.frame(self.form), write_bytes);
         let acknowledged = self.form.acknowledged;
-        let mut work = Work { shared, connection, batch, acknowledged, refused: 0, refusal: None };
-        work.probe()?;
+        let mut work = Work { shared, connection, batch: batch(), acknowledged, refused: 0, refusal: None };
+        work.probe(batch)?;
         let lateness = match self.pace {
             Pace::Window { events, unacknowledged, .. } => {
                 work.publish_in_window(events, if acknowledged { unacknowledged } else { u64::MAX / 4 })?;
@@ -92,12 +92,14 @@ impl Publisher<'_> {
 
 impl Work<'_> {
     /// Sends events that do not count until somebody says that they arrive.
-    fn probe(&mut self) -> Result<()> {
+    fn probe(&mut self, batch: impl Fn() -> Batch) -> Result<()> {
         let mut probes = 0;
         while !self.shared.is_running.load(Ordering::Acquire) {
             if self.is_over() {
                 return Ok(());
             }
+            // Of its own: to a server that knows a retry when it sees one, the same id again is the same event.
+            self.batch = batch();
             self.send(PROBE, 1)?;
             probes += 1;
             std::thread::park_timeout(PROBE_EVERY);

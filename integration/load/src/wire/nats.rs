@@ -7,6 +7,8 @@
 //! ```
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{ARRIVAL_BYTES_MAX, Arrival, Form, Frame, WireError};
 use crate::payload::{DIGITS, template};
@@ -48,6 +50,13 @@ pub(crate) fn request(subject: &str, body: &str) -> Vec<u8> {
         .into_bytes()
 }
 
+/// Another one each time, also in another process: ids of one frame are not those of another.
+fn nonce() -> u64 {
+    static FRAMES: AtomicU64 = AtomicU64::new(0);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX).wrapping_add(FRAMES.fetch_add(1, Ordering::Relaxed))
+}
+
 pub(crate) fn frame(form: Form<'_>) -> Frame {
     let payload = template(form.bytes);
     let mut numbers_at = Vec::new();
@@ -64,6 +73,7 @@ pub(crate) fn frame(form: Form<'_>) -> Frame {
         headers.push_str(
             "ce-traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ncontent-type: application/json\r\nce-id: ",
         );
+        write!(headers, "{:x}-", nonce()).expect("a string takes everything");
         let id_at = headers.len();
         headers.push_str(ZEROES);
         headers.push_str("\r\n\r\n");
