@@ -75,7 +75,7 @@ pub(crate) use quotas::{Quota, Quotas};
 pub(crate) use recent::{DEAD_LETTERS_MAX, DeadLetter, rfc3339};
 pub(crate) use replies::is_reply;
 pub(crate) use settings::{OnRetry, Wished};
-pub(crate) use subscriptions::{Delivery, Entry, Queued, SubscriptionEnd, TrainDelivery};
+pub(crate) use subscriptions::{Delivery, Entry, Queued, SubscriptionEnd, TrainDelivery, is_inbox};
 pub(crate) use trains::TrainTaken;
 
 use crate::audit::AuditLog;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -227,7 +227,8 @@ impl Federation {
     }
 
     fn locked(&self) -> MutexGuard<'_, Printed> {
-        self.printed.lock().expect("no reader panics while it holds the lock")
+        // A test that has panicked must still end what it started.
+        self.printed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

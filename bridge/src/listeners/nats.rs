@@ -267,3 +267,6 @@ async fn write(shared: Arc<Shared>, mut writer: impl AsyncWrite + Unpin, mut out
     };
     let _ = farewell(&mut writer, text).await;
 }
+
+#[cfg(test)]
+mod tests;

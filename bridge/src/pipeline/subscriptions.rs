@@ -205,6 +205,12 @@ impl Queue {
 
 type SubscriberId = u64;
 
+/// Whether a topic or filter is a place where a client waits for replies. Such a filter is not announced, and no wider one
+/// takes in what is handed out there.
+pub(crate) fn is_inbox(text: &str) -> bool {
+    text.starts_with("_INBOX.")
+}
+
 /// Who holds a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Holder {
@@ -222,6 +228,8 @@ const NO_TAG: u64 = u64::MAX;
 #[derive(Debug, Default)]
 struct Table {
     trie: FilterTrie<Holder>,
+    /// Where clients wait for replies: no filter of anybody else takes in what comes there.
+    private: FilterTrie<Holder>,
     queues: HashMap<SubscriberId, Arc<Queue>>,
     groups: Groups,
     next: SubscriberId,
@@ -235,7 +243,8 @@ impl Table {
     /// may go to another member.
     fn chosen(&self, topic: &Topic, spreads: &mut bool) -> Chosen {
         let mut chosen = Chosen::new();
-        self.trie.for_each_match(topic, |holder| match *holder {
+        let trie = if is_inbox(topic.as_str()) { &self.private } else { &self.trie };
+        trie.for_each_match(topic, |holder| match *holder {
             Holder::One { queue, tag } => chosen.push((queue, tag)),
             Holder::Group(group) => {
                 *spreads |= self.groups.members(group) > 1;
@@ -346,7 +355,8 @@ impl Subscriptions {
     ) {
         let mut table = self.write();
         for (tag, filter, group) in held {
-            let Table { trie, groups, .. } = &mut *table;
+            let Table { trie, private, groups, .. } = &mut *table;
+            let trie = if is_inbox(filter.as_str()) { private } else { trie };
             match group {
                 None => trie.insert(filter, Holder::One { queue, tag }),
                 Some(name) => {
@@ -367,7 +377,8 @@ impl Subscriptions {
     ) {
         let mut table = self.write();
         for (tag, filter, group) in held {
-            let Table { trie, groups, .. } = &mut *table;
+            let Table { trie, private, groups, .. } = &mut *table;
+            let trie = if is_inbox(filter.as_str()) { private } else { trie };
             match group {
                 None => {
                     trie.remove(filter, &Holder::One { queue, tag });
@@ -391,7 +402,9 @@ impl Subscriptions {
 
     pub(crate) fn wants(&self, topic: &Topic) -> bool {
         let mut found = false;
-        self.read().trie.for_each_match(topic, |_| found = true);
+        let table = self.read();
+        let trie = if is_inbox(topic.as_str()) { &table.private } else { &table.trie };
+        trie.for_each_match(topic, |_| found = true);
         found
     }
 

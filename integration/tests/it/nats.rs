@@ -107,13 +107,25 @@ async fn a_request_is_answered_over_borders_and_an_inbox_is_nobodys_interest() -
         }
         anyhow::Ok(())
     });
+    // Who listens to everything hears the questions, and no answer that is for somebody else.
+    let curious = client(&federation, "shop-1").await?;
+    let mut everything = subscribe(&federation, "shop-1", &curious, ">").await?;
+    let mut inboxes = curious.subscribe("_INBOX.>").await?;
     for thing in ["tea", "coffee", "cocoa"] {
         let answer = tokio::time::timeout(WAIT, near.request("ask.price", thing.into())).await??;
         ensure!(answer.payload == format!("{thing} costs 4.20"), "{answer:?}");
+        let heard = next(&mut everything).await?;
+        ensure!(heard.subject.as_str() == "ask.price" && heard.payload == thing, "{heard:?}");
     }
-    let routes =
-        federation.bridge("till-1").admin().json("/v1/interest").await.unwrap_or_default().to_string();
-    ensure!(!routes.contains("_INBOX"), "{routes}");
+    near.publish("ask.last", "x".into()).await?;
+    let heard = next(&mut everything).await?;
+    ensure!(heard.subject.as_str() == "ask.last", "an answer to somebody else: {heard:?}");
+    let answer = futures_util::FutureExt::now_or_never(inboxes.next());
+    ensure!(answer.is_none(), "an answer to somebody else: {answer:?}");
+    let known = federation.bridge("till-1").admin().interest_of("shop-1").await?;
+    ensure!(known == ["*.**"], "{known:?}");
+    everything.unsubscribe().await?;
+    federation.forgets("shop-1", "*.**").await?;
     let nobody = near.request("ask.nobody", "x".into()).await;
     ensure!(nobody.is_err(), "{nobody:?}");
     ensure!(format!("{:?}", nobody.err()).contains("NoResponders"), "a request that nobody could answer");

@@ -92,14 +92,16 @@ impl Trains {
         if current.writer.push(id, publish.payload) { Taken::Yes } else { Taken::Full }
     }
 
-    /// Begins a train with a publication whose event is `event`.
-    pub(super) fn begin(&mut self, publish: &Publish<'_>, topic: Topic, event: &Event) {
+    /// Begins a train with a publication whose event is `event`; `false` where no train can hold it, for its id is too
+    /// long, or its attributes are too many.
+    #[must_use]
+    pub(super) fn begin(&mut self, publish: &Publish<'_>, topic: &Topic, event: &Event) -> bool {
         let kind = event.data_kind();
         let id = id_range(publish.headers);
         let writer = TrainWriter::like(event, kind, TRAIN_BYTES.min(publish.payload.len() * 8 + 512));
         let mut current = Current {
             subject: publish.subject.to_owned(),
-            topic,
+            topic: topic.clone(),
             headers: publish.headers.to_vec(),
             id_start: id.as_ref().map_or(usize::MAX, |range| range.start),
             id_end: id.as_ref().map_or(usize::MAX, |range| range.end),
@@ -108,11 +110,9 @@ impl Trains {
             template: event.clone(),
             writer,
         };
-        if !current.writer.push(event.id(), event.data_bytes()) {
-            // Alone it fits in any case, but for an id that no train can hold; then it goes by itself.
-            current.writer = TrainWriter::like(event, kind, 0);
-        }
-        self.current = Some(current);
+        let is_taken = current.writer.push(event.id(), event.data_bytes());
+        self.current = is_taken.then_some(current);
+        is_taken
     }
 
     /// The train so far; the next publication may go on from its template.

@@ -30,7 +30,8 @@ use super::parser::{Command, Malformed, Parsed, Publish, parse};
 use super::subject;
 use crate::listeners::publish::publication;
 use crate::pipeline::{
-    AckLevel, Client, Publication, PublishRefused, SubscribeRefused, Tagged, TrainTaken, Wish, is_reply,
+    AckLevel, Client, Publication, PublishRefused, SubscribeRefused, Tagged, TrainTaken, Wish, is_inbox,
+    is_reply,
 };
 
 /// A read buffer begins so small, and grows with what comes.
@@ -273,10 +274,11 @@ impl Session {
             self.say(&format!("-ERR 'Invalid Event: {}'\r\n", quoted(&refused.message)));
             return Ok(());
         }
-        if !is_durable && reply.is_none() && !is_reply(&topic) {
+        let may_be_train = !is_durable && reply.is_none() && !is_reply(&topic);
+        if may_be_train {
             self.flush().await?;
-            self.trains.begin(&publish, topic, &event);
-        } else {
+        }
+        if !may_be_train || !self.trains.begin(&publish, &topic, &event) {
             self.flush_train().await?;
             if self.held.is_full_for(is_durable, &event) {
                 self.flush_held().await?;
@@ -381,8 +383,11 @@ impl Session {
             Ok(filter) => filter,
             Err(problem) => return self.say(&format!("-ERR 'Invalid Subject: {problem}'\r\n")),
         };
-        let tagged =
-            Tagged { tag: sid, filter, group: group.map(Arc::from), is_private: subject::is_inbox(text) };
+        // Whose reply is waited for is named: nobody listens at all inboxes.
+        if is_inbox(text) && matches!(text.split('.').nth(1), Some("*" | ">")) {
+            return self.say(&format!("-ERR 'Permissions Violation for Subscription to \"{text}\"'\r\n"));
+        }
+        let tagged = Tagged { tag: sid, filter, group: group.map(Arc::from), is_private: is_inbox(text) };
         let mut table = self.shared.table();
         if table.len() >= SUBSCRIPTIONS_MAX {
             drop(table);

@@ -9,19 +9,12 @@ use std::borrow::Cow;
 use meshbridge_topic::{Topic, TopicFilter};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-/// A subject that begins so is where a client waits for replies: it is nobody else's business.
-const INBOX: &str = "_INBOX.";
-
 const ENCODED: &AsciiSet = &CONTROLS.add(b'/').add(b'#').add(b'+').add(b'%');
 
 /// A subject that is no topic or no filter; the text says why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct InvalidSubject(String);
-
-pub(super) fn is_inbox(subject: &str) -> bool {
-    subject.starts_with(INBOX)
-}
 
 fn encoded(subject: &str) -> Cow<'_, str> {
     let plain = |byte: u8| byte > b' ' && byte < 0x7f && !matches!(byte, b'/' | b'#' | b'+' | b'%');
