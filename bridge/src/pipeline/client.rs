@@ -8,7 +8,7 @@ use bytes::Bytes;
 use meshbridge_topic::TopicFilter;
 use tokio::sync::oneshot;
 
-use super::subscriptions::{Entry, Queue, Queued, Tags};
+use super::queue::{Entry, Queue, Queued, Tags};
 use super::{Pipeline, Principal, SubscribeRefused, SubscriptionEnd};
 use crate::router_task::Command;
 

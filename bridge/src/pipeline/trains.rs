@@ -10,19 +10,17 @@ use std::time::{Duration, Instant};
 use meshbridge_event::{Event, EventTrain, TrainWriter};
 use meshbridge_policy::{ClassId, Context, DeliveryClass, Program, ZoneIndex};
 use meshbridge_routing::wire::data::payload_digest;
-use meshbridge_routing::wire::{TRAIN_EXTENSION, encode_hops, encode_train, hops_crossed};
-use meshbridge_routing::{
-    BridgeId, BridgeIndex, CarrierSet, DestinationSet, EventKey, Forwarding, ZoneName, lane_of,
-};
+use meshbridge_routing::wire::{encode_hops, encode_train};
+use meshbridge_routing::{BridgeIndex, CarrierSet, DestinationSet, EventKey, Forwarding, lane_of};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 
 use super::admission::{RETRY_AFTER, end_of_life, partition, set_of};
-use super::best_effort::{EXTENSION, is_marked};
-use super::dedup::Taken;
+use super::best_effort::EXTENSION;
 use super::judge::{Asked, Refusal, Verdict, carries_alike, class, judges_alike};
+use super::queue::TrainDelivery;
 use super::replies::is_reply;
-use super::subscriptions::{Offered, TrainDelivery};
+use super::subscriptions::Offered;
 use super::{Inner, Pipeline, Principal, PublishRefused, lock};
 use crate::link::{FrameBody, FrameDestination, FrameDestinations, Outbound};
 use crate::metrics::DropReason;
@@ -63,18 +61,24 @@ type Refused = (u64, Event, SmallVec<[BridgeIndex; 4]>, Refusal);
 
 /// A train, and what verdicts about it are given for.
 #[derive(Debug)]
-struct Whole<'a> {
-    topic: &'a Topic,
-    train: &'a EventTrain,
+pub(super) struct Whole<'a> {
+    pub(super) topic: &'a Topic,
+    pub(super) train: &'a EventTrain,
     /// Stands for all of it.
-    largest: Event,
-    publisher: Option<&'a str>,
-    hops: u8,
+    pub(super) largest: Event,
+    pub(super) publisher: Option<&'a str>,
+    pub(super) hops: u8,
 }
 
 impl Whole<'_> {
     /// An event of it at a border, or inside the zone.
-    fn at<'a>(&'a self, context: Context, from: ZoneIndex, to: ZoneIndex, event: &'a Event) -> Asked<'a> {
+    pub(super) fn at<'a>(
+        &'a self,
+        context: Context,
+        from: ZoneIndex,
+        to: ZoneIndex,
+        event: &'a Event,
+    ) -> Asked<'a> {
         let Whole { topic, publisher, hops, .. } = *self;
         Asked { context, from, to, topic, event, publisher, subscriber: None, hops }
     }
@@ -336,7 +340,7 @@ impl Inner {
     }
 
     /// Whether every event of a train passes as it is, which its largest one tells; `false` also where it cannot tell.
-    fn all_pass(
+    pub(super) fn all_pass(
         &self,
         generation: &Generation,
         context: Context,
@@ -381,7 +385,7 @@ impl Inner {
     }
 
     /// To the subscriptions without memory: whole where everybody may have it as it is.
-    fn hand_out_train(
+    pub(super) fn hand_out_train(
         &self,
         generation: &Generation,
         from: Option<ZoneIndex>,
@@ -404,126 +408,4 @@ impl Inner {
         self.parts.metrics.on_dropped(DropReason::SlowSubscriber, u64::from(offered.overflowed));
         offered
     }
-
-    /// A train that a link brought: carried further, delivered here, or both.
-    pub(super) fn arrive_train(
-        &self,
-        generation: &Generation,
-        forwarding: &Forwarding,
-        neighbour: &BridgeId,
-        zone: &ZoneName,
-        frame: Outbound,
-        here: Option<u64>,
-    ) {
-        let Ok(train) = EventTrain::decode(frame.body.payload.clone()) else {
-            return self.drop_frame(&frame, DropReason::Damaged);
-        };
-        let events = train.len() as u64;
-        if u64::from(frame.events()) != events || !is_marked(&frame) {
-            return self.drop_frame(&frame, DropReason::Damaged);
-        }
-        let hops = hops_crossed(&frame.body.extensions, frame.hop_limit);
-        let topic = &frame.body.topic;
-        let asked = Whole { topic, train: &train, largest: train.largest(), publisher: None, hops };
-        let from = generation.program.zone(zone.as_str());
-        let own = self.parts.own_zone_index;
-        let is_home = *zone == self.parts.own_zone;
-        let all_pass = |context| {
-            is_home || from.is_some_and(|from| self.all_pass(generation, context, from, own, &asked))
-        };
-        let is_watched = !self.parts.observers.are_none();
-        if let Some(prev) = here {
-            let taken = match (is_watched, from) {
-                (false, Some(_)) => lock(&self.dedup).take_run(&frame.body.key, events, prev),
-                _ => Taken::Partly,
-            };
-            match (taken, from) {
-                (Taken::All, Some(from)) => {
-                    let whole = || Piece { start: 0, train: train.clone(), carriers: CarrierSet::All };
-                    let pieces = if all_pass(Context::Ingress) {
-                        SmallVec::from_iter([whole()])
-                    } else {
-                        let refused = |start, _, refusal: Refusal| {
-                            let key = EventKey { seq: frame.body.key.seq + start, ..frame.body.key.clone() };
-                            self.refuse_key(Context::Ingress, &key, &refusal);
-                        };
-                        let judged = |event: &Event| {
-                            let asked = asked.at(Context::Ingress, from, own, event);
-                            (self.judge(generation, &asked), CarrierSet::All)
-                        };
-                        self.sift(&train, judged, refused)
-                    };
-                    for piece in pieces {
-                        let key =
-                            EventKey { seq: frame.body.key.seq + piece.start, ..frame.body.key.clone() };
-                        let delivery = TrainDelivery { key, topic: topic.clone(), train: piece.train };
-                        let delivery = Arc::new(delivery);
-                        let largest = delivery.train.largest();
-                        let asked = Whole { topic, train: &delivery.train, largest, publisher: None, hops };
-                        self.hand_out_train(generation, Some(from), &delivery, &asked);
-                    }
-                }
-                (Taken::None, _) => self.parts.metrics.on_dropped(DropReason::Duplicate, events),
-                _ => {
-                    for (single, event, prev) in singles(&frame, &train, Some(prev)) {
-                        self.receive_best_effort(generation, zone, &single, &event, prev.unwrap_or_default());
-                    }
-                }
-            }
-        }
-        if frame.destinations.is_empty() {
-            return;
-        }
-        if !is_watched && frame.body.carriers.contains(&self.parts.own_zone) && all_pass(Context::Transit) {
-            return self.carry_train(forwarding, neighbour, frame);
-        }
-        for (single, event, _) in singles(&frame, &train, None) {
-            self.carry(generation, forwarding, zone, neighbour, single, &event);
-        }
-    }
-
-    fn carry_train(&self, forwarding: &Forwarding, neighbour: &BridgeId, mut frame: Outbound) {
-        if frame.hop_limit <= 1 {
-            return self.drop_frame(&frame, DropReason::HopLimit);
-        }
-        frame.hop_limit -= 1;
-        self.forward(forwarding, frame, Some(neighbour));
-    }
-}
-
-/// The events of a train as frames of their own, with `prev` for this bridge.
-fn singles<'a>(
-    frame: &'a Outbound,
-    train: &'a EventTrain,
-    prev: Option<u64>,
-) -> impl Iterator<Item = (Outbound, Event, Option<u64>)> + 'a {
-    let body = &frame.body;
-    let extensions: SmallVec<[_; 2]> =
-        body.extensions.iter().filter(|(kind, ..)| *kind != TRAIN_EXTENSION).cloned().collect();
-    train.events().zip(body.key.seq..).map(move |(event, seq)| {
-        let is_first = seq == body.key.seq;
-        let before = |prev: u64| if is_first { prev } else { seq - 1 };
-        let payload = event.encoded().clone();
-        let single = FrameBody {
-            key: EventKey { seq, ..body.key.clone() },
-            topic: body.topic.clone(),
-            digest: payload_digest(&payload),
-            payload,
-            policy: body.policy,
-            carriers: body.carriers.clone(),
-            extensions: extensions.clone(),
-        };
-        let destinations = frame
-            .destinations
-            .iter()
-            .map(|one| FrameDestination { bridge: one.bridge, prev: before(one.prev) });
-        let single = Outbound {
-            body: Arc::new(single),
-            destinations: destinations.collect(),
-            hop_limit: frame.hop_limit,
-            since: frame.since,
-            expires: frame.expires,
-        };
-        (single, event, prev.map(before))
-    })
 }

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use meshbridge_event::EventBuilder;
-use meshbridge_routing::{BridgeId, Run};
+use meshbridge_routing::{BridgeId, EventKey, Run};
 
 use super::*;
 
