@@ -3,58 +3,14 @@
 //! Labels are enums or names from the configuration, never topics or error texts. The help text says when a metric
 //! moves. Handles that the data path needs are resolved once per link or listener.
 
+mod drop_reason;
+
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 use crate::audit::Figures;
 use crate::link::Transport;
 
-/// Why an event, or a copy of it, went no further. Each is counted with `intentional`: `true` where a rule or a
-/// promise asked for it, `false` where something was full or broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DropReason {
-    /// A second copy of an event key reached its egress bridge.
-    Duplicate,
-    /// `expirytime` passed, or the remaining life ran out on the way.
-    Expired,
-    /// The queue towards the next hop was full.
-    QueueFull,
-    /// It waited five seconds for a path or for its turn on a link.
-    Waited,
-    /// The hop limit was used up.
-    HopLimit,
-    /// A policy refused it here, on its way or on arrival.
-    Denied,
-    /// The bridge that judged it has older policies of the federation than this one takes.
-    StalePolicy,
-    /// A policy keeps it from a subscriber here.
-    Withheld,
-    /// The bytes did not agree with their digest, or were no event.
-    Damaged,
-    /// A subscriber was too slow and its queue full; its subscription ended.
-    SlowSubscriber,
-}
-
-impl DropReason {
-    const fn labels(self) -> [&'static str; 2] {
-        match self {
-            DropReason::Duplicate => ["duplicate", "true"],
-            DropReason::Expired => ["expired", "true"],
-            DropReason::QueueFull => ["queue_full", "false"],
-            DropReason::Waited => ["waited", "false"],
-            DropReason::HopLimit => ["hop_limit", "false"],
-            DropReason::Denied => ["denied", "true"],
-            DropReason::StalePolicy => ["stale_policy", "true"],
-            DropReason::Withheld => ["withheld", "true"],
-            DropReason::Damaged => ["damaged", "false"],
-            DropReason::SlowSubscriber => ["slow_subscriber", "false"],
-        }
-    }
-
-    /// As the metric and the notices name it.
-    pub(crate) const fn name(self) -> &'static str {
-        self.labels()[0]
-    }
-}
+pub(crate) use drop_reason::DropReason;
 
 /// The counters of one link; shared by its sessions, so they survive a reconnect.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::{Admin, binary, eventually, meshbridge, signal};
@@ -15,6 +15,7 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 const COMMAND_WITHIN: Duration = Duration::from_secs(10);
 /// Between the choice of free ports and the bridge taking them, another process may be faster.
 const STARTS_MAX: usize = 3;
+const SOCKETS_TRIED: usize = 16;
 
 /// How the listeners are configured: what follows `listen` in their section, such as `, tokens: tokens.yaml`.
 #[derive(Clone, Copy, Debug)]
@@ -256,7 +257,7 @@ fn write_config(base: &Path, setup: Setup<'_>) -> Result<(PathBuf, [String; 5])>
         *port = listener?.local_addr()?.port();
     }
     let [http_port, grpc_port, nats_port, admin_port] = ports;
-    let peer_port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
+    let peer_port = peer_port()?;
     let text = format!(
         "apiVersion: meshbridge/v1
 kind: Bridge
@@ -282,6 +283,19 @@ spec:
     fs::write(&config, text)?;
     let all = [http_port, grpc_port, nats_port, admin_port, peer_port];
     Ok((config, all.map(|port| format!("127.0.0.1:{port}"))))
+}
+
+/// A port that is free for both protocols of peers.
+fn peer_port() -> Result<u16> {
+    let mut taken = None;
+    for _ in 0..SOCKETS_TRIED {
+        let udp = UdpSocket::bind("127.0.0.1:0")?;
+        match TcpListener::bind(udp.local_addr()?) {
+            Ok(_) => return Ok(udp.local_addr()?.port()),
+            Err(problem) => taken = Some(problem),
+        }
+    }
+    Err(taken.context("no port was tried")?.into())
 }
 
 fn command(arguments: &[&str]) -> Result<()> {

@@ -8,7 +8,7 @@ use meshbridge_event::{DataKind, Event, EventTrain, TrainWriter};
 use meshbridge_topic::Topic;
 
 use super::acks::Asked;
-use super::message::{id_range, kind_of};
+use super::message::{IdPlace, id_place, is_plain_id, kind_of};
 use super::parser::Publish;
 use crate::pipeline::Publication;
 
@@ -45,8 +45,7 @@ struct Current {
     topic: Topic,
     /// The header block, and where the id stands in it.
     headers: Vec<u8>,
-    id_start: usize,
-    id_end: usize,
+    id: IdPlace,
     has_content_type: bool,
     kind: DataKind,
     template: Event,
@@ -97,14 +96,12 @@ impl Trains {
     #[must_use]
     pub(super) fn begin(&mut self, publish: &Publish<'_>, topic: &Topic, event: &Event) -> bool {
         let kind = event.data_kind();
-        let id = id_range(publish.headers);
         let writer = TrainWriter::like(event, kind, TRAIN_BYTES.min(publish.payload.len() * 8 + 512));
         let mut current = Current {
             subject: publish.subject.to_owned(),
             topic: topic.clone(),
             headers: publish.headers.to_vec(),
-            id_start: id.as_ref().map_or(usize::MAX, |range| range.start),
-            id_end: id.as_ref().map_or(usize::MAX, |range| range.end),
+            id: id_place(publish.headers),
             has_content_type: event.datacontenttype().is_some(),
             kind,
             template: event.clone(),
@@ -131,17 +128,16 @@ impl Trains {
 impl Current {
     /// The id in headers that are otherwise those of the train; empty where it gets one.
     fn id_in<'a>(&self, headers: &'a [u8]) -> Option<&'a str> {
-        if self.id_start == usize::MAX {
-            return (self.headers == headers).then_some("");
-        }
-        let before = self.headers.get(..self.id_start)?;
-        let rest = headers.strip_prefix(before)?;
-        let after = self.headers.get(self.id_end..)?;
-        let id = rest.strip_suffix(after)?;
+        let place = match &self.id {
+            IdPlace::Missing => return (self.headers == headers).then_some(""),
+            IdPlace::Encoded => return None,
+            IdPlace::At(place) => place,
+        };
+        let rest = headers.strip_prefix(self.headers.get(..place.start)?)?;
+        let id = rest.strip_suffix(self.headers.get(place.end..)?)?;
         let id = std::str::from_utf8(id).ok()?;
         // Anything that is no plain text would have to be decoded, or be another header.
-        (!id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'"')))
-            .then_some(id)
+        (!id.is_empty() && is_plain_id(id)).then_some(id)
     }
 
     fn has_kind(&self, payload: &[u8]) -> bool {

@@ -219,12 +219,33 @@ pub(super) fn of_server(status: Option<u16>, body: &str) -> Option<Event> {
     builder.data(kind, Bytes::copy_from_slice(body.as_bytes())).build().ok()
 }
 
-/// Where in a header block the id of the event stands: the value of `ce-id`, or else of `Nats-Msg-Id`. `None` where it
-/// stands nowhere, or is spelled in a way that has to be decoded.
-pub(super) fn id_range(block: &[u8]) -> Option<std::ops::Range<usize>> {
-    let lines = header_lines(block).ok()?;
+/// Where the id of an event stands in its header block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum IdPlace {
+    /// Nowhere: the event gets one.
+    Missing,
+    /// The value of `ce-id`, or else of `Nats-Msg-Id`, as it is.
+    At(std::ops::Range<usize>),
+    /// Spelled in a way that has to be decoded.
+    Encoded,
+}
+
+/// Where in a header block the id of the event stands.
+pub(super) fn id_place(block: &[u8]) -> IdPlace {
+    if block.is_empty() {
+        return IdPlace::Missing;
+    }
+    let Ok(lines) = header_lines(block) else { return IdPlace::Encoded };
     let find = |wanted: &str| lines.clone().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-    let (_, value) = find("ce-id").or_else(|| find(MESSAGE_ID))?;
+    let Some((_, value)) = find("ce-id").or_else(|| find(MESSAGE_ID)) else { return IdPlace::Missing };
+    if value.is_empty() || !is_plain_id(value) {
+        return IdPlace::Encoded;
+    }
     let start = value.as_ptr().addr() - block.as_ptr().addr();
-    (!value.is_empty() && !value.contains(['%', '"'])).then_some(start..start + value.len())
+    IdPlace::At(start..start + value.len())
+}
+
+/// Whether an id means what it says, in a header and as an attribute.
+pub(super) fn is_plain_id(id: &str) -> bool {
+    id.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'"'))
 }

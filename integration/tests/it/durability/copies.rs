@@ -38,7 +38,7 @@ impl Copy {
         let text = fs::read_to_string(&original.config)?.replace(dialled, peer);
         let mut node = Node { config: to.join("bridge.yaml"), ..original.clone() };
         let mut text = text.replace(&from.display().to_string(), &to.display().to_string());
-        for address in [&mut node.http, &mut node.grpc, &mut node.admin, &mut node.peer] {
+        for address in [&mut node.http, &mut node.grpc, &mut node.nats, &mut node.admin, &mut node.peer] {
             let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
             let old = address.rsplit(':').next().context("a port")?.to_owned();
             text = text.replace(&format!("127.0.0.1:{old}"), &format!("127.0.0.1:{port}"));

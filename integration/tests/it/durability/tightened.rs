@@ -126,7 +126,8 @@ async fn what_was_stored_and_not_sent_is_judged_by_the_rules_of_today() -> Resul
     decided(&mesh, "west", "egress", tightened)?;
     // Loosened later: what has ended has ended, also for the next process.
     rule(&west, false).await?;
-    denied(&west, &published).await?;
+    // The account is told a moment before the record.
+    eventually("the records say why", WITHIN, || denied(&west, &published)).await?;
     mesh.kill("west")?;
     mesh.restart("west").await?;
     read(&mesh, &published).await
@@ -163,7 +164,8 @@ async fn what_was_stored_and_not_delivered_is_judged_by_the_rules_of_today() -> 
         })
         .await
         .with_context(|| mesh.story())?;
-        denied(&west, &published).await?;
+        // The account is told a moment before the record.
+        eventually("the records say why", WITHIN, || denied(&west, &published)).await?;
         decided(&mesh, "east", "ingress", tightened)?;
     }
     Ok(())
