@@ -214,7 +214,7 @@ impl Inner {
         Ok(TrainTaken::Whole { wanted: is_wanted, pressed: offered.pressed })
     }
 
-    /// Who gets which bytes, and which events stay; `None` where a zone is not known.
+    /// Who gets which bytes, and which events stay; `None` where a zone is not known, or is this one.
     fn parts_of(
         &self,
         generation: &Generation,
@@ -226,18 +226,12 @@ impl Inner {
         let mut parts: SmallVec<[Part; 2]> = SmallVec::new();
         let mut refused: Vec<Refused> = Vec::new();
         let mut classes: SmallVec<[(ClassId, usize); 4]> = SmallVec::new();
-        let mut home = None;
         let whole = |carriers| Piece { start: 0, train: asked.train.clone(), carriers };
         for bridge in wanted.iter() {
             let (_, zone) = forwarding.bridge(bridge);
             if *zone == self.parts.own_zone {
-                let at = *home.get_or_insert_with(|| {
-                    let pieces = SmallVec::from_iter([whole(CarrierSet::All)]);
-                    parts.push(Part { destinations: SmallVec::new(), pieces });
-                    parts.len() - 1
-                });
-                parts[at].destinations.push(bridge);
-                continue;
+                // Who may carry it inside the zone is asked event by event.
+                return None;
             }
             let to = program.zone(zone.as_str())?;
             let class = class(program, Context::Egress, from, to, asked.topic);

@@ -12,6 +12,8 @@ use crate::pipeline::{Delivery, Entry, Queued, Tagged, TrainDelivery};
 #[derive(Debug)]
 pub(super) struct Subscribed {
     pub(super) tagged: Tagged,
+    /// The federation was told of its interest.
+    pub(super) is_announced: bool,
     pub(super) sent: u64,
     /// It ends after so many.
     pub(super) max: Option<u64>,

@@ -80,9 +80,21 @@ impl Shared {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything it is subscribed to, which it is no more.
+    /// Everything it is subscribed to, which it is no more. What nobody was told of is private: withdrawing it would
+    /// take away the interest of somebody else.
     pub(super) fn take_all(&self) -> Vec<Tagged> {
-        std::mem::take(&mut *self.table()).into_values().map(|known| known.tagged).collect()
+        let all = std::mem::take(&mut *self.table()).into_values();
+        all.map(|known| Tagged { is_private: known.tagged.is_private || !known.is_announced, ..known.tagged })
+            .collect()
+    }
+
+    fn on_announced(&self, all: &[Tagged]) {
+        let mut table = self.table();
+        for one in all {
+            if let Some(known) = table.get_mut(&one.tag) {
+                known.is_announced = true;
+            }
+        }
     }
 }
 
@@ -180,11 +192,12 @@ impl Session {
         let needed = loop {
             let rest = buffer.get(used..).unwrap_or_default();
             if rest.is_empty() {
-                break 0;
+                break Ok(0);
             }
-            match parse(rest, self.payload_max)? {
-                Parsed::Part(needed) => break needed,
-                Parsed::Whole(command, bytes) => {
+            match parse(rest, self.payload_max) {
+                Err(problem) => break Err(problem),
+                Ok(Parsed::Part(needed)) => break Ok(needed),
+                Ok(Parsed::Whole(command, bytes)) => {
                     self.handle(command).await?;
                     used += bytes;
                 }
@@ -193,7 +206,8 @@ impl Session {
         buffer.advance(used);
         self.flush().await?;
         self.announce().await;
-        Ok(needed)
+        // What came before a mistake counts.
+        Ok(needed?)
     }
 
     async fn handle(&mut self, command: Command<'_>) -> Result<(), Ended> {
@@ -397,7 +411,7 @@ impl Session {
         if table.contains_key(&sid) {
             return;
         }
-        table.insert(sid, Subscribed { tagged: tagged.clone(), sent: 0, max: None });
+        table.insert(sid, Subscribed { tagged: tagged.clone(), is_announced: false, sent: 0, max: None });
         drop(table);
         self.wanted.push(tagged);
     }
@@ -409,10 +423,13 @@ impl Session {
         }
         let wanted = std::mem::take(&mut self.wanted);
         if self.client().subscribe(&wanted).await.is_ok() {
-            return;
+            return self.shared.on_announced(&wanted);
         }
         for one in wanted {
-            let Err(refused) = self.client().subscribe(std::slice::from_ref(&one)).await else { continue };
+            let Err(refused) = self.client().subscribe(std::slice::from_ref(&one)).await else {
+                self.shared.on_announced(std::slice::from_ref(&one));
+                continue;
+            };
             self.shared.table().remove(&one.tag);
             let subject = one.filter.as_str();
             match refused {

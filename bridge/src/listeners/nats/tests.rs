@@ -172,7 +172,7 @@ proptest! {
 fn subscribed(max: Option<u64>) -> Subscriptions {
     let filter = TopicFilter::parse("**").expect("a filter");
     let tagged = Tagged { tag: 7, filter, group: None, is_private: false };
-    [(7, Subscribed { tagged, sent: 0, max })].into_iter().collect()
+    [(7, Subscribed { tagged, is_announced: true, sent: 0, max })].into_iter().collect()
 }
 
 /// Headers and payload of the first message, and how long it is. A message has the shape of a publication.
