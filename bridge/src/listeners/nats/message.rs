@@ -20,7 +20,7 @@ pub(super) const HEADERS: &str = "natsheaders";
 /// Topic that a reply is to be published to.
 pub(super) const REPLY_TO: &str = "natsreply";
 /// A status that a server tells in place of a message.
-const STATUS: &str = "natsstatus";
+const STATUS: &str = "meshbridgestatus";
 /// The id was the message's `Nats-Msg-Id`.
 const NAMED: &str = "natsmsgid";
 

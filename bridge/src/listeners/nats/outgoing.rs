@@ -6,7 +6,7 @@ use meshbridge_event::AttributeValue;
 
 use super::message::{Headers, reply_to, write_headers};
 use super::subject::of_topic;
-use crate::pipeline::{Delivery, Entry, Queued, Tagged, TrainDelivery};
+use crate::pipeline::{Delivery, Entry, Queued, Tagged, TrainDelivery, is_reply};
 
 /// A subscription, and how much of it the client has had.
 #[derive(Debug)]
@@ -148,11 +148,12 @@ fn prefix(subject: &str, sid: u64, reply: Option<&str>, digits: &mut itoa::Buffe
     prefix.extend_from_slice(digits.format(sid).as_bytes());
     prefix.push(b' ');
     if let Some(reply) = reply {
-        // Spelled as a subject, which its answer will be published to.
-        let topic = reply.contains('%').then(|| meshbridge_topic::Topic::parse(reply).ok()).flatten();
-        let reply = topic.as_ref().map_or(std::borrow::Cow::Borrowed(reply), of_topic);
-        prefix.extend_from_slice(reply.as_bytes());
-        prefix.push(b' ');
+        // An attribute that a publisher made up is no place for a reply, and must not get into a control line.
+        if let Some(topic) = meshbridge_topic::Topic::parse(reply).ok().filter(is_reply) {
+            // Spelled as a subject, which its answer will be published to.
+            prefix.extend_from_slice(of_topic(&topic).as_bytes());
+            prefix.push(b' ');
+        }
     }
     prefix
 }
