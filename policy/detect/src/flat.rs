@@ -169,6 +169,15 @@ impl Word<'_> {
     }
 }
 
+/// Without the rows before, where this is a row of a table or a segment: what stands in them, titles of columns above
+/// all, is about other values.
+fn own_row(text: &str) -> &str {
+    match text.bytes().rposition(|byte| matches!(byte, b'\n' | b'\r')) {
+        Some(end) if text[end + 1..].contains([',', ';', '|', '\t']) => &text[end + 1..],
+        _ => text,
+    }
+}
+
 impl<'a> View<'a> {
     pub(crate) fn new(
         text: &'a str,
@@ -316,19 +325,25 @@ impl<'a> View<'a> {
             while !self.text.is_char_boundary(from) {
                 from += 1;
             }
-            let window = &self.text[from..start];
+            let window = own_row(&self.text[from..start]);
             // What stands in another clause or column is not about this value, unless nothing else is.
             let is_cut = |byte: &u8| matches!(byte, b';' | b'\n' | b'|' | b',' | b'{' | b'}' | b'\t');
             match window.as_bytes().iter().rposition(is_cut) {
                 Some(cut) if window[cut..].bytes().any(|b| b.is_ascii_alphabetic() || b >= 0x80) => {
-                    &window[cut + 1..]
+                    (&window[cut + 1..], true)
                 }
-                _ => window,
+                // The first column of a segment or a row is its kind: it speaks for none of the others.
+                Some(cut) => (window, !matches!(window.as_bytes()[cut], b'|' | b'\t')),
+                None => (window, true),
             }
         };
-        let mut hint = Hint::beside(before(NEAR_BYTES));
+        let of = |(text, is_own): (&str, bool)| {
+            let hint = Hint::beside(text);
+            if is_own { hint } else { Hint { flags: 0, ..hint } }
+        };
+        let mut hint = of(before(NEAR_BYTES));
         if hint == Hint::NONE {
-            hint = Hint::beside(before(FAR_BYTES));
+            hint = of(before(FAR_BYTES));
         }
         self.beside.set((start as u32, hint));
         hint

@@ -40,6 +40,10 @@ impl Hint {
     pub(crate) const NOT_MAIL: u16 = 1 << 8;
     /// A postal address stands below it.
     pub(crate) const PLACE: u16 = 1 << 9;
+    /// Its value may name what stands in a member beside it: `{"name": "iban", "value": "…"}`.
+    pub(crate) const DESCRIBES: u16 = 1 << 10;
+    /// What it is may be named beside it.
+    pub(crate) const DESCRIBED: u16 = 1 << 11;
 
     pub(crate) const NONE: Hint = Hint { classes: ClassSet::EMPTY, flags: 0 };
 
@@ -72,8 +76,20 @@ impl Hint {
             dictionary.joined.find_overlapping_iter(joined).for_each(|found| {
                 hint.add(dictionary.joined_hints[found.pattern()]);
             });
+            // Only these names as a whole: a `customerName` describes nothing.
+            if DESCRIBING.contains(&joined) {
+                hint.flags |= Hint::DESCRIBES;
+            }
+            if DESCRIBED.contains(&joined) {
+                hint.flags |= Hint::DESCRIBED;
+            }
         });
         hint.settled()
+    }
+
+    /// What a text that describes the value beside it says: never that the value is something benign.
+    pub(crate) fn of_description(self) -> Hint {
+        Hint { flags: self.flags & (Hint::PERSON | Hint::PLACE), ..self }
     }
 
     /// What words beside a value in a text say about it.
@@ -101,7 +117,7 @@ impl Hint {
             self.classes.insert(Class::NAME);
         }
         if !self.classes.is_empty() {
-            self.flags &= !(Hint::BENIGN | Hint::GENERIC);
+            self.flags &= !(Hint::BENIGN | Hint::GENERIC | Hint::DESCRIBES);
         }
         self
     }
@@ -118,7 +134,9 @@ impl Hint {
             hint.classes.insert(Class::NAME);
         }
         if own.has(Hint::GENERIC) {
-            hint.classes = hint.classes.union(self.classes.minus(ClassSet::just(Class::NAME)));
+            // What is called the value of a name is one; a number or a code beside it is not.
+            let name = if own.has(Hint::DESCRIBED) { ClassSet::EMPTY } else { ClassSet::just(Class::NAME) };
+            hint.classes = hint.classes.union(self.classes.minus(name));
             hint.flags |= self.flags & (Hint::BENIGN | Hint::VERSION | Hint::NOT_MAIL);
             if !hint.classes.is_empty() {
                 hint.flags &= !Hint::BENIGN;
@@ -133,6 +151,60 @@ impl Hint {
         hint
     }
 }
+
+/// Names of members that say what another member is.
+const DESCRIBING: [&[u8]; 22] = [
+    b"name",
+    b"key",
+    b"field",
+    b"fieldname",
+    b"label",
+    b"question",
+    b"attribute",
+    b"attributename",
+    b"attr",
+    b"property",
+    b"propertyname",
+    b"parameter",
+    b"param",
+    b"column",
+    b"header",
+    b"system",
+    b"type",
+    b"kind",
+    b"id",
+    b"prompt",
+    b"code",
+    b"title",
+];
+
+/// And of those others.
+const DESCRIBED: [&[u8]; 24] = [
+    b"value",
+    b"values",
+    b"val",
+    b"text",
+    b"answer",
+    b"response",
+    b"content",
+    b"newvalue",
+    b"oldvalue",
+    b"stringvalue",
+    b"valuestring",
+    b"fieldvalue",
+    b"attributevalue",
+    b"input",
+    b"new",
+    b"old",
+    b"before",
+    b"after",
+    b"previous",
+    b"current",
+    b"from",
+    b"to",
+    b"fromstring",
+    b"tostring",
+];
 
 struct Dictionary {
     words: AhoCorasick,

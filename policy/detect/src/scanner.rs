@@ -16,7 +16,7 @@ use crate::fold;
 use crate::keys::{Hint, KeyCache};
 use crate::tape::{self, Kind, Tape, TapeBuffer};
 
-use layers::{Layer, Places};
+use layers::{Layer, Places, has_form};
 use profile::{LENGTH_MIN, Profile, expand, is_candidate, profile, profile_of};
 use settle::Raw;
 
@@ -28,6 +28,10 @@ const BUDGET_BYTES: usize = 1024 * 1024;
 
 /// Shorter numbers are nobody's.
 const NUMBER_BYTES_MIN: u32 = 7;
+
+/// Members looked at for what describes a value, and bytes of such a description.
+const DESCRIBED_MAX: usize = 8;
+const DESCRIPTION_BYTES_MAX: u32 = 64;
 
 /// Members looked at for the other half of a coordinate.
 const SIBLINGS_MAX: usize = 64;
@@ -191,7 +195,10 @@ impl Scanner {
                     } else {
                         self.keys.name_at(tape.text(), node.start + 1..node.end - 1, is_candidate)
                     };
-                    let hint = around.below(name.hint);
+                    let mut hint = around.below(name.hint);
+                    if name.hint.has(Hint::DESCRIBED) && hint.is_silent() {
+                        hint = self.described(tape, index, hint);
+                    }
                     named = Some(hint);
                     if name.is_candidate {
                         self.string(tape, index, places, Hint::NONE, level, asked)?;
@@ -306,7 +313,7 @@ impl Scanner {
         view.walk(&mut self.run);
         self.note_hits(value, asked);
         if level < LEVELS_MAX {
-            if profile.has_sign {
+            if profile.has_sign || has_form(bytes) {
                 self.percent_inside(value, asked)?;
             }
             if profile.is_mixed() {
@@ -314,6 +321,28 @@ impl Scanner {
             }
         }
         Ok(())
+    }
+
+    /// What holds for the value of a member whose name says nothing, where a member beside it says what it is:
+    /// `{"name": "iban", "value": "…"}`, `{"question": "date of birth", "answer": "…"}`.
+    fn described(&mut self, tape: &Tape<'_>, key: u32, hint: Hint) -> Hint {
+        let object = tape.node(key).parent;
+        for (sibling, value) in tape.members(object).take(DESCRIBED_MAX) {
+            let node = tape.node(value);
+            let is_description = sibling != key
+                && node.kind == Kind::String
+                && (4..=DESCRIPTION_BYTES_MAX).contains(&(node.end - node.start));
+            if is_description && self.keys.name(tape.inner(sibling), is_candidate).hint.has(Hint::DESCRIBES) {
+                let said = self.keys.name(tape.inner(value), is_candidate).hint.of_description();
+                if !said.is_silent() {
+                    return Hint {
+                        classes: hint.classes.union(said.classes),
+                        flags: hint.flags | said.flags,
+                    };
+                }
+            }
+        }
+        hint
     }
 
     /// The digits of a number, also where it is written with an exponent or a fraction of zeros.

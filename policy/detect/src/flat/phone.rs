@@ -4,8 +4,8 @@
 use super::{View, marks};
 use crate::checks;
 use crate::class::Class;
-use crate::flat::ALNUM;
 use crate::flat::runs::Window;
+use crate::flat::{ALNUM, Kind};
 
 /// Country codes with the shortest and longest national number behind them.
 const COUNTRIES: &[(u16, u8, u8)] = &[
@@ -319,4 +319,46 @@ fn looks_like_date(window: &Window<'_>) -> bool {
         let d = window.digits;
         matches!(checks::number(&d[..2]), 19 | 20) || matches!(checks::number(&d[4..6]), 19 | 20)
     }
+}
+
+impl View<'_> {
+    /// Eleven digits that may be a mobile number of mainland China.
+    pub(super) fn cn_mobile(&mut self, window: &Window<'_>, step: i16) {
+        let d = window.digits;
+        if is_cn_mobile(d) && matches!(window.separator, 0 | b' ' | b'-') {
+            // Nothing checks it, so a bare one counts only where the whole value is one or a character of a
+            // script without spaces stands beside it.
+            let is_open = |byte: Option<u8>| byte.is_some_and(|byte| !b"=:&;,\"'".contains(&byte));
+            let beside =
+                is_open(self.byte_before(window.start)) || is_open(self.bytes.get(window.end).copied());
+            // Brackets of any width stand between them and the number.
+            let before = self.text[..window.start].trim_end_matches(['(', '[']);
+            let behind = self.text[window.end..].trim_start_matches([')', ']']);
+            let near_cjk = before.chars().next_back().is_some_and(|c| !c.is_ascii())
+                || behind.chars().next().is_some_and(|c| !c.is_ascii());
+            let bare = match self.kind {
+                Kind::Number => 14,
+                Kind::Text if near_cjk => 24,
+                Kind::Text if beside => 15,
+                Kind::Text => 20,
+            };
+            self.shaped(Class::CN_MOBILE, window, step, window.shape(bare, &[0x344], 30));
+        }
+    }
+}
+
+/// Mobile numbers of mainland China by the prefixes in use.
+fn is_cn_mobile(d: &[u8]) -> bool {
+    let rest = d[2];
+    d[0] == 1
+        && match d[1] {
+            3 | 8 => true,
+            4 => matches!(rest, 0 | 1 | 4..=9),
+            5 => rest != 4,
+            6 => matches!(rest, 2 | 5..=7),
+            7 => rest <= 8,
+            9 => rest != 4,
+            _ => false,
+        }
+        && !checks::is_uniform(&d[2..])
 }

@@ -9,6 +9,8 @@ use crate::keys::Hint;
 
 const GROUPS_MAX: usize = 24;
 const DIGITS_MAX: usize = 48;
+/// `5443 8658 8124 7732` are no twelve digits.
+const PART_OF_A_SERIES: i16 = -15;
 /// No class has more digits.
 const WINDOW_DIGITS_MAX: usize = 19;
 
@@ -50,7 +52,7 @@ pub(super) struct Window<'r> {
 
 impl Window<'_> {
     /// `bare` without separators, `grouped` in one of the usual groupings, nothing otherwise.
-    fn shape(&self, bare: i16, patterns: &[u64], grouped: i16) -> Option<i16> {
+    pub(super) fn shape(&self, bare: i16, patterns: &[u64], grouped: i16) -> Option<i16> {
         match self.pattern {
             0 => Some(bare),
             pattern if patterns.contains(&pattern) => Some(grouped),
@@ -116,6 +118,12 @@ impl View<'_> {
                     continue;
                 }
                 let digits = &run.digits[first.first as usize..first.first as usize + count];
+                // Groups like its own in front or behind: it is a part of a longer series.
+                let is_like = |group: &Group| group.length == first.length && first.length == last.length;
+                let is_part = to > from
+                    && (from.checked_sub(1).is_some_and(|at| is_like(&groups[at]))
+                        || groups.get(to + 1).is_some_and(is_like));
+                let part_step = if is_part { PART_OF_A_SERIES } else { 0 };
                 let window = Window {
                     digits,
                     pattern: if to == from { 0 } else { pattern },
@@ -123,7 +131,8 @@ impl View<'_> {
                     start: first.start as usize,
                     end: last.end as usize,
                 };
-                self.window(&window, if from == 0 { step } else { 0 }, to + 1 - from == groups.len());
+                let left_step = if from == 0 { step } else { 0 };
+                self.window(&window, left_step + part_step, to + 1 - from == groups.len());
             }
         }
         end
@@ -335,22 +344,7 @@ impl View<'_> {
         if checks::ar_cuit(d) {
             self.shaped(Class::AR_CUIT, window, step, window.shape(18, &[0x281], 42));
         }
-        if is_cn_mobile(d) && matches!(window.separator, 0 | b' ' | b'-') {
-            // Nothing checks it, so a bare one counts only where the whole value is one or a character of a
-            // script without spaces stands beside it.
-            let is_open = |byte: Option<u8>| byte.is_some_and(|byte| !b"=:&;,\"'".contains(&byte));
-            let beside =
-                is_open(self.byte_before(window.start)) || is_open(self.bytes.get(window.end).copied());
-            let near_cjk = self.text[..window.start].chars().next_back().is_some_and(|c| !c.is_ascii())
-                || self.text[window.end..].chars().next().is_some_and(|c| !c.is_ascii());
-            let bare = match self.kind {
-                Kind::Number => 14,
-                Kind::Text if near_cjk => 24,
-                Kind::Text if beside => 15,
-                Kind::Text => 20,
-            };
-            self.shaped(Class::CN_MOBILE, window, step, window.shape(bare, &[0x344], 30));
-        }
+        self.cn_mobile(window, step);
     }
 
     fn twelve(&mut self, window: &Window<'_>, step: i16) {
@@ -413,7 +407,7 @@ impl View<'_> {
         }
     }
 
-    fn shaped(&mut self, class: Class, window: &Window<'_>, step: i16, base: Option<i16>) {
+    pub(super) fn shaped(&mut self, class: Class, window: &Window<'_>, step: i16, base: Option<i16>) {
         if let Some(base) = base {
             self.give(class, window, base, step);
         }
@@ -478,20 +472,4 @@ fn is_moment(d: &[u8]) -> bool {
         && checks::number(&d[8..10]) < 24
         && d[10] < 6
         && d[12] < 6
-}
-
-/// Mobile numbers of mainland China by the prefixes in use.
-fn is_cn_mobile(d: &[u8]) -> bool {
-    let rest = d[2];
-    d[0] == 1
-        && match d[1] {
-            3 | 8 => true,
-            4 => matches!(rest, 0 | 1 | 4..=9),
-            5 => rest != 4,
-            6 => matches!(rest, 2 | 5..=7),
-            7 => rest <= 8,
-            9 => rest != 4,
-            _ => false,
-        }
-        && !checks::is_uniform(&d[2..])
 }

@@ -97,7 +97,7 @@ const CLASSES: &[(Class, &str)] = &[
     (Class::IN_AADHAAR, "_uidai_ aadhaar aadhar adhaar आधार"),
     (
         Class::DE_TAX_ID,
-        "_idnr_ _steuer_ _tin_ steuerid steueridentifikationsnummer steuernummer steueridnr identifikationsnummer \
+        "_idnr_ _id_nr_ _steuer_ _tin_ steuerid steueridentifikationsnummer steuernummer steueridnr identifikationsnummer \
          taxid taxnumber",
     ),
     (Class::IT_CF, "_cf_ codicefiscale codfisc fiscalcode taxcode"),
@@ -174,7 +174,7 @@ const FLAGS: &[(u16, &str)] = &[
     ),
     (
         Hint::GENERIC,
-        "_value_ _val_ _values_ _number_ _no_ _num_ _nr_ _id_ _text_ _raw_ _data_ _primary_ _secondary_ _work_ _home_ \
+        "_value_ _val_ _values_ _new_ _old_ _before_ _after_ _previous_ _current_ _answer_ _answers_ _response_ _number_ _no_ _num_ _nr_ _id_ _text_ _raw_ _data_ _primary_ _secondary_ _work_ _home_ \
          _main_ _personal_ _private_ _business_ _other_ _formatted_ _display_ _plain_ _code_ _content_ _body_ \
          _original_ _e164_ _national_ _international_ _ref_ _reference_ _field_ _document_ _doc_ _kind_ \
          _identifier_ _key_ _details_ _detail_ _info_ _information_ _attributes_ _identity_ _digits_ _full_ _numero_ _numer_ _nummer_ _wert_ _valeur_ _valor_ 号码 番号",
@@ -212,7 +212,7 @@ const FLAGS: &[(u16, &str)] = &[
     ),
     (
         Hint::VERSION,
-        "_version_ _ver_ _versions_ _release_ _firmware_ _fw_ _sw_ _build_ _semver_ _software_ _revision_ _useragent_ \
+        "_version_ _ver_ _versions_ _upgrade_ _upgraded_ _upgrades_ _upgrading_ _downgrade_ _downgraded_ _bump_ _bumped_ _release_ _firmware_ _fw_ _sw_ _build_ _semver_ _software_ _revision_ _useragent_ \
          _user_agent_ _kernel_ _sdk_ _oid_ _patch_ _chapter_ _section_ _clause_ _v_ _rev_ 版本 バージョン 버전 версия",
     ),
     (

@@ -119,23 +119,29 @@ impl Scanner {
         outcome
     }
 
-    /// Decodes the words that have `%` and two hexadecimal digits. What no such sequence is part of is found
+    /// Decodes the words that have `%` and two hexadecimal digits, and the fields of forms, in which `+` is a space. What no such sequence is part of is found
     /// again, and settled as one with what stands there.
     pub(super) fn percent_inside(&mut self, value: Value<'_>, asked: Asked) -> Result<(), ScanError> {
         let bytes = value.text.as_bytes();
         let mut at = 0;
-        while let Some(percent) = memchr::memchr(b'%', &bytes[at..]).map(|found| at + found) {
-            if hex_pair(&bytes[percent..]).is_none() {
-                at = percent + 1;
+        while let Some(sign) = memchr::memchr2(b'%', b'+', &bytes[at..]).map(|found| at + found) {
+            let is_space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\t' | b'\r' | b'"');
+            let start = bytes[at..sign].iter().rposition(is_space).map_or(at, |space| at + space + 1);
+            let is_form = memchr::memchr(b'=', &bytes[start..sign]).is_some();
+            let is_encoded = match bytes[sign] {
+                b'%' => hex_pair(&bytes[sign..]).is_some(),
+                _ => is_form,
+            };
+            if !is_encoded {
+                at = sign + 1;
                 continue;
             }
-            let is_space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\t' | b'\r' | b'"');
-            let start = bytes[..percent].iter().rposition(is_space).map_or(0, |space| space + 1);
-            let end = bytes[percent..].iter().position(is_space).map_or(bytes.len(), |space| percent + space);
+            let end = bytes[sign..].iter().position(is_space).map_or(bytes.len(), |space| sign + space);
             at = end;
             self.spend(end - start)?;
             let mut layer = self.layer();
-            if percent_decode(&value.text[start..end], &mut layer, |byte| value.places.of(start + byte)) {
+            let place = |byte| value.places.of(start + byte);
+            if percent_decode(&value.text[start..end], &mut layer, place) {
                 let inside = Value {
                     text: &layer.text,
                     places: Places::table(&layer.places),
@@ -196,6 +202,11 @@ impl Scanner {
     }
 }
 
+/// Whether a text may be fields of a form: a plus somewhere behind the sign of a field. Base64 has its signs at the end.
+pub(super) fn has_form(bytes: &[u8]) -> bool {
+    memchr::memrchr(b'+', bytes).is_some_and(|plus| memchr::memchr(b'=', &bytes[..plus]).is_some())
+}
+
 fn is_base64(byte: u8) -> bool {
     flat::marks(byte) & flat::ALNUM != 0 || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
@@ -228,6 +239,8 @@ fn hex_pair(bytes: &[u8]) -> Option<u8> {
 /// Writes the decoded text; whether it is UTF-8.
 fn percent_decode(text: &str, layer: &mut Layer, place: impl Fn(usize) -> u32) -> bool {
     let bytes = text.as_bytes();
+    // In a form a plus behind the sign of a field is a space; in a path it is one.
+    let form_from = memchr::memchr(b'=', bytes).unwrap_or(bytes.len());
     let mut decoded = std::mem::take(&mut layer.text).into_bytes();
     let mut at = 0;
     while at < bytes.len() {
@@ -236,6 +249,10 @@ fn percent_decode(text: &str, layer: &mut Layer, place: impl Fn(usize) -> u32) -
             (b'%', Some(byte)) => {
                 decoded.push(byte);
                 at += 3;
+            }
+            (b'+', _) if at > form_from => {
+                decoded.push(b' ');
+                at += 1;
             }
             (byte, _) => {
                 decoded.push(byte);

@@ -251,3 +251,57 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_member_beside_it_says_what_a_value_is() {
+    let birth = "1987-05-12";
+    for (text, class, part) in [
+        (r#"[{"name":"dateOfBirth","value":"1987-05-12"}]"#, Class::BIRTH_DATE, birth),
+        (r#"[{"value":"1987-05-12","name":"dateOfBirth"}]"#, Class::BIRTH_DATE, birth),
+        (r#"{"question":"date of birth","answer":"1987-05-12"}"#, Class::BIRTH_DATE, birth),
+        (r#"{"field":"dob","old":null,"new":["1987-05-12"]}"#, Class::BIRTH_DATE, birth),
+        (r#"{"dob":{"old":null,"new":"1987-05-12"}}"#, Class::BIRTH_DATE, birth),
+        (r#"{"type":"firstName","value":"Anna"}"#, Class::NAME, "Anna"),
+        (r#"{"system":"phone","value":"030 901820"}"#, Class::PHONE, "030 901820"),
+    ] {
+        check(text, class, part, false);
+    }
+    for text in [
+        r#"{"name":"dateOfBirth","updated":"1987-05-12"}"#,
+        r#"{"productName":"dob","value":"1987-05-12"}"#,
+        r#"{"name":"deadline","value":"1987-05-12"}"#,
+        r#"{"a":{"name":"dob"},"b":{"value":"1987-05-12"}}"#,
+    ] {
+        assert_eq!(all(text), [], "{text}");
+    }
+    // A neighbour adds what a value may be, and takes nothing away.
+    check(r#"{"name":"order number","value":"4111111111111111"}"#, Class::CARD, CARD, false);
+}
+
+/// What stands in other cells of a row, or in the title of another column, says nothing against a value.
+#[test]
+fn cells_of_tables_and_segments_are_values_of_their_own() {
+    check(r#"{"t":"id,ref,amount\n1,4111111111111111,20.00\n"}"#, Class::CARD, CARD, false);
+    check(r#"{"t":"PID|1||4111111111111111^^^H^MR||"}"#, Class::CARD, CARD, false);
+    check(r#"{"t":"order\tx\n17\t4111111111111111\tOK"}"#, Class::CARD, CARD, false);
+    check(r#"{"t":"PID|1||44051401359^^^H^MR||"}"#, Class::PL_PESEL, "44051401359", false);
+}
+
+#[test]
+fn a_plus_in_a_field_of_a_form_is_a_space() {
+    check(r#"{"b":"a=1&card=4111+1111+1111+1111&x=2"}"#, Class::CARD, "4111+1111+1111+1111", true);
+    check(
+        r#"{"b":"x=%31&iban=DE89+3704+0044+0532+0130+00"}"#,
+        Class::IBAN,
+        "DE89+3704+0044+0532+0130+00",
+        true,
+    );
+    // Nothing but the sign of a field makes it one.
+    assert_eq!(all(r#"{"b":"4111+1111+1111+1111"}"#), []);
+}
+
+#[test]
+fn some_groups_of_a_longer_series_are_no_number_by_themselves() {
+    assert_eq!(all(r#"{"values":"5443 8658 8124 7732"}"#), []);
+    check(r#"{"aadhaar":"8658 8124 7732"}"#, Class::IN_AADHAAR, "8658 8124 7732", false);
+}
