@@ -1,5 +1,6 @@
 //! Which topics somebody wants, or a rule is about.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,7 +14,11 @@ pub struct TopicFilter(Arc<str>);
 
 /// A token that no filter can name: stands for "any other token" where languages are compared. A space is not
 /// allowed in a token.
-const FRESH: &str = " ";
+pub(crate) const FRESH: &str = " ";
+
+pub(crate) fn is_wildcard(token: &str) -> bool {
+    matches!(token, "*" | "**")
+}
 
 impl TopicFilter {
     pub fn parse(text: &str) -> Result<TopicFilter, ParseError> {
@@ -29,9 +34,16 @@ impl TopicFilter {
         self.0.split('.')
     }
 
+    /// The text before the first token that is a wildcard, without the dot between: what the filter covers begins so.
+    pub fn literal_prefix(&self) -> &str {
+        let bytes: usize =
+            self.tokens().take_while(|token| !is_wildcard(token)).map(|token| token.len() + 1).sum();
+        self.0.get(..bytes.saturating_sub(1)).unwrap_or_default()
+    }
+
     /// Whether the filter has no wildcard, and so matches exactly one topic.
     pub fn is_literal(&self) -> bool {
-        self.tokens().all(|token| token != "*" && token != "**")
+        self.tokens().all(|token| !is_wildcard(token))
     }
 
     pub fn matches(&self, topic: &Topic) -> bool {
@@ -140,6 +152,13 @@ impl TopicFilter {
 
 /// Two `**` that stand for up to one token more than the longest filter each, and the other tokens.
 const INSTANCE_MAX: usize = 3 * (TOKENS_MAX + 1);
+
+/// Filters compare as their texts do.
+impl Borrow<str> for TopicFilter {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
 
 impl FromStr for TopicFilter {
     type Err = ParseError;

@@ -13,6 +13,7 @@
 mod atoms;
 mod filter;
 mod parse;
+mod shared_map;
 mod topic;
 mod trie;
 

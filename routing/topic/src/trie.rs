@@ -1,85 +1,181 @@
 //! Finds the filters that match a topic.
 //!
 //! ```text
-//! orders.*.created → 1        orders ─┬─ *  ── created  [1]
-//! orders.eu.**     → 2                ├─ eu ── **       [2]
-//! orders.**        → 3                └─ **             [3]
+//! orders.eu.created → 0      without wildcards: found by the whole text, in one step
+//!
+//! orders.*.created  → 1      orders ─┬─ *  ── created  [1]
+//! orders.eu.**      → 2              ├─ eu ── **       [2]
+//! orders.**         → 3              └─ **             [3]
 //! ```
 //!
 //! A topic walks down at most three ways at each token: the literal, `*`, and `**`, which may take any number of
 //! tokens. A filter has at most two `**`, so a walk is short, and it allocates nothing.
+//!
+//! There are no nodes in a tree of pointers: a node is an entry of one hash map, under the text from the root to it. So
+//! a copy of the trie is two references, which is how a table that never changes is made of one that does, and a change
+//! afterwards costs what it changed, however many filters a node has below it.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 
-use crate::{TOKENS_MAX, Topic, TopicFilter};
+use crate::filter::{FRESH, is_wildcard};
+use crate::shared_map::SharedMap;
+use crate::{BYTES_MAX, TOKENS_MAX, Topic, TopicFilter};
 
 /// Values stored under filters. The same value may stand under several filters, and several values under one.
 #[derive(Clone, Debug)]
 pub struct FilterTrie<V> {
-    root: Node<V>,
+    literals: SharedMap<Literal<V>>,
+    /// Every prefix of a filter with wildcards, the empty one left out.
+    nodes: SharedMap<Node<V>>,
+    root: Below,
+    /// Keyed by chance: nobody outside can find filters that meet in one place.
+    hashes: RandomState,
     len: usize,
+}
+
+/// A filter without wildcards.
+#[derive(Clone, Debug)]
+struct Literal<V> {
+    filter: TopicFilter,
+    values: Values<V>,
 }
 
 #[derive(Clone, Debug)]
 struct Node<V> {
-    literal: HashMap<Box<str>, Node<V>>,
-    one: Option<Box<Node<V>>>,
-    many: Option<Box<Node<V>>>,
-    values: Vec<V>,
+    /// Any filter that begins with the prefix, and the bytes of that; where there are values, their filter.
+    of: TopicFilter,
+    bytes: u16,
+    below: Below,
+    values: Values<V>,
 }
 
-impl<V> Default for Node<V> {
-    fn default() -> Node<V> {
-        Node { literal: HashMap::new(), one: None, many: None, values: Vec::new() }
+/// Values stored below a node, by the kind of the next token.
+#[derive(Clone, Copy, Debug, Default)]
+struct Below {
+    literal: u32,
+    one: u32,
+    many: u32,
+}
+
+/// Most filters have one value.
+#[derive(Clone, Debug)]
+enum Values<V> {
+    None,
+    One(V),
+    Many(Box<Many<V>>),
+}
+
+#[derive(Clone, Debug)]
+struct Many<V>(Vec<V>);
+
+impl<V> Values<V> {
+    fn as_slice(&self) -> &[V] {
+        match self {
+            Values::None => &[],
+            Values::One(value) => std::slice::from_ref(value),
+            Values::Many(many) => &many.0,
+        }
+    }
+
+    fn push(&mut self, value: V) {
+        *self = match std::mem::replace(self, Values::None) {
+            Values::None => Values::One(value),
+            Values::One(first) => Values::Many(Box::new(Many(vec![first, value]))),
+            Values::Many(mut many) => {
+                many.0.push(value);
+                Values::Many(many)
+            }
+        };
+    }
+}
+
+impl<V: PartialEq> Values<V> {
+    fn remove(&mut self, value: &V) {
+        match self {
+            Values::Many(many) => {
+                if let Some(at) = many.0.iter().position(|stored| stored == value) {
+                    many.0.swap_remove(at);
+                }
+                if many.0.len() == 1 {
+                    *self = many.0.pop().map_or(Values::None, Values::One);
+                }
+            }
+            Values::One(stored) if stored == value => *self = Values::None,
+            Values::One(_) | Values::None => {}
+        }
+    }
+}
+
+impl Below {
+    fn of(&mut self, token: &str) -> &mut u32 {
+        match token {
+            "*" => &mut self.one,
+            "**" => &mut self.many,
+            _ => &mut self.literal,
+        }
+    }
+
+    fn is_empty(self) -> bool {
+        self.literal == 0 && self.one == 0 && self.many == 0
     }
 }
 
 impl<V> Node<V> {
-    fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.literal.is_empty() && self.one.is_none() && self.many.is_none()
-    }
-
-    fn child_mut(&mut self, token: &str) -> &mut Node<V> {
-        match token {
-            "*" => self.one.get_or_insert_default(),
-            "**" => self.many.get_or_insert_default(),
-            literal => {
-                if !self.literal.contains_key(literal) {
-                    self.literal.insert(Box::from(literal), Node::default());
-                }
-                self.literal.get_mut(literal).expect("inserted above")
-            }
-        }
+    fn is_at(&self, path: &[u8]) -> bool {
+        usize::from(self.bytes) == path.len() && self.of.as_str().as_bytes().starts_with(path)
     }
 }
 
 impl<V> Default for FilterTrie<V> {
     fn default() -> FilterTrie<V> {
-        FilterTrie { root: Node::default(), len: 0 }
+        FilterTrie {
+            literals: SharedMap::default(),
+            nodes: SharedMap::default(),
+            root: Below::default(),
+            hashes: RandomState::new(),
+            len: 0,
+        }
     }
 }
 
 impl<V> FilterTrie<V> {
-    /// Stores `value` under `filter`, beside what is there.
-    pub fn insert(&mut self, filter: &TopicFilter, value: V) {
-        let mut node = &mut self.root;
-        for token in filter.tokens() {
-            node = node.child_mut(token);
-        }
-        node.values.push(value);
-        self.len += 1;
-    }
-
     /// Calls `found` with every value whose filter matches. A value is reported once for each filter it stands under
     /// and for each way in which a filter with `**` matches; who needs it once keeps a set.
     pub fn for_each_match(&self, topic: &Topic, mut found: impl FnMut(&V)) {
+        if !self.literals.is_empty() {
+            let text = topic.as_str();
+            let literal = self.literals.get(self.hash(text), |one| one.filter.as_str() == text);
+            literal.iter().flat_map(|one| one.values.as_slice()).for_each(&mut found);
+        }
+        self.walk(topic.tokens(), found);
+    }
+
+    /// Calls `found` with the values of all filters with wildcards that cover `filter`, and of some that may not: those
+    /// that match one topic which the filter matches, made of tokens that no filter names in place of its wildcards.
+    pub fn for_each_possible_cover(&self, filter: &TopicFilter, found: impl FnMut(&V)) {
+        self.walk(filter.tokens().map(|token| if is_wildcard(token) { FRESH } else { token }), found);
+    }
+
+    /// Calls `each` with everything stored, in no order.
+    pub fn for_each(&self, mut each: impl FnMut(&TopicFilter, &V)) {
+        self.literals
+            .for_each(&mut |one| one.values.as_slice().iter().for_each(|value| each(&one.filter, value)));
+        self.nodes
+            .for_each(&mut |node| node.values.as_slice().iter().for_each(|value| each(&node.of, value)));
+    }
+
+    fn walk<'t>(&self, topic: impl Iterator<Item = &'t str>, found: impl FnMut(&V)) {
+        if self.nodes.is_empty() {
+            return;
+        }
         let mut tokens = [""; TOKENS_MAX];
         let mut length = 0;
-        for (slot, token) in tokens.iter_mut().zip(topic.tokens()) {
+        for (slot, token) in tokens.iter_mut().zip(topic) {
             *slot = token;
             length += 1;
         }
-        walk(&self.root, tokens.get(..length).unwrap_or_default(), &mut found);
+        let mut walk = Walk { trie: self, path: [0; PATH_BYTES_MAX], found };
+        walk.down(self.root, &[], At::root(self), tokens.get(..length).unwrap_or_default());
     }
 
     /// Values stored, counting each place.
@@ -90,74 +186,182 @@ impl<V> FilterTrie<V> {
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
+
+    fn hash(&self, text: &str) -> u64 {
+        let mut hasher = self.hashes.build_hasher();
+        hasher.write(text.as_bytes());
+        hasher.finish()
+    }
+
+    fn values_of(&self, filter: &TopicFilter) -> &[V] {
+        let values = if filter.is_literal() {
+            let hash = self.hash(filter.as_str());
+            self.literals.get(hash, |one| one.filter == *filter).map(|one| &one.values)
+        } else {
+            let node = prefixes(&self.hashes, filter).last();
+            let node = node.and_then(|(path, hash)| self.nodes.get(hash, |node| node.is_at(path)));
+            node.map(|node| &node.values)
+        };
+        values.map_or(&[], Values::as_slice)
+    }
 }
 
-impl<V: PartialEq> FilterTrie<V> {
+impl<V: Clone> FilterTrie<V> {
+    /// Stores `value` under `filter`, beside what is there.
+    pub fn insert(&mut self, filter: &TopicFilter, value: V) {
+        self.len += 1;
+        if filter.is_literal() {
+            let new = || Literal { filter: filter.clone(), values: Values::None };
+            let hash = self.hash(filter.as_str());
+            self.literals.entry(hash, |one| one.filter == *filter, new).values.push(value);
+            return;
+        }
+        let mut next = filter.tokens();
+        *self.root.of(next.next().unwrap_or_default()) += 1;
+        for (prefix, hash) in prefixes(&self.hashes, filter) {
+            let node = self.nodes.entry(
+                hash,
+                |node| node.is_at(prefix),
+                || Node {
+                    of: filter.clone(),
+                    bytes: u16::try_from(prefix.len()).expect("a filter has 256 bytes at most"),
+                    below: Below::default(),
+                    values: Values::None,
+                },
+            );
+            match next.next() {
+                Some(next) => *node.below.of(next) += 1,
+                None => {
+                    node.of = filter.clone();
+                    return node.values.push(value);
+                }
+            }
+        }
+    }
+}
+
+/// The texts from the root to each node of a filter, with their hashes. Hashed piece by piece as a walk does: a hasher
+/// need not give the same for the same bytes in other pieces.
+fn prefixes<'a>(hashes: &RandomState, filter: &'a TopicFilter) -> impl Iterator<Item = (&'a [u8], u64)> {
+    let text = filter.as_str().as_bytes();
+    let mut hasher = hashes.build_hasher();
+    let mut start = 0;
+    filter.tokens().enumerate().map(move |(at, token)| {
+        let end = start + token.len() + usize::from(at > 0);
+        hasher.write(&text[start..end]);
+        start = end;
+        (&text[..end], hasher.clone().finish())
+    })
+}
+
+impl<V: Clone + PartialEq> FilterTrie<V> {
+    /// Whether `value` is stored under `filter`.
+    pub fn contains(&self, filter: &TopicFilter, value: &V) -> bool {
+        self.values_of(filter).contains(value)
+    }
+
     /// Removes one `value` stored under `filter`; `false` if there is none. Nodes left empty go too.
     pub fn remove(&mut self, filter: &TopicFilter, value: &V) -> bool {
-        let removed = remove(&mut self.root, filter.tokens(), value);
-        if removed {
-            self.len -= 1;
+        if !self.contains(filter, value) {
+            return false;
         }
-        removed
-    }
-}
-
-fn walk<V>(node: &Node<V>, tokens: &[&str], found: &mut impl FnMut(&V)) {
-    if let Some(many) = &node.many {
-        for taken in 0..=tokens.len() {
-            walk(many, tokens.get(taken..).unwrap_or_default(), found);
-        }
-    }
-    let Some((token, rest)) = tokens.split_first() else {
-        node.values.iter().for_each(found);
-        return;
-    };
-    if let Some(child) = node.literal.get(*token) {
-        walk(child, rest, found);
-    }
-    if let Some(child) = &node.one {
-        walk(child, rest, found);
-    }
-}
-
-fn remove<'a, V: PartialEq>(
-    node: &mut Node<V>,
-    mut tokens: impl Iterator<Item = &'a str>,
-    value: &V,
-) -> bool {
-    let Some(token) = tokens.next() else {
-        let at = node.values.iter().position(|stored| stored == value);
-        return at.map(|at| node.values.swap_remove(at)).is_some();
-    };
-    match token {
-        "*" => remove_boxed(&mut node.one, tokens, value),
-        "**" => remove_boxed(&mut node.many, tokens, value),
-        literal => {
-            let Some(child) = node.literal.get_mut(literal) else { return false };
-            let removed = remove_dyn(child, &mut tokens, value);
-            if child.is_empty() {
-                node.literal.remove(literal);
+        self.len -= 1;
+        if filter.is_literal() {
+            let hash = self.hash(filter.as_str());
+            let is_meant = |one: &Literal<V>| one.filter == *filter;
+            if self.values_of(filter).len() == 1 {
+                self.literals.remove(hash, is_meant);
+            } else {
+                let new = || Literal { filter: filter.clone(), values: Values::None };
+                self.literals.entry(hash, is_meant, new).values.remove(value);
             }
-            removed
+            return true;
+        }
+        let mut next = filter.tokens();
+        *self.root.of(next.next().unwrap_or_default()) -= 1;
+        for (prefix, hash) in prefixes(&self.hashes, filter) {
+            let node = self.nodes.entry(
+                hash,
+                |node| node.is_at(prefix),
+                || unreachable!("a filter that is stored has all of its nodes"),
+            );
+            match next.next() {
+                Some(next) => *node.below.of(next) -= 1,
+                None => node.values.remove(value),
+            }
+            if node.below.is_empty() && node.values.as_slice().is_empty() {
+                self.nodes.remove(hash, |node| node.is_at(prefix));
+            }
+        }
+        true
+    }
+}
+
+/// A topic may have two tokens more on its way than it has of its own, and the dots between them.
+const PATH_BYTES_MAX: usize = BYTES_MAX + 32;
+
+/// One topic on its way down.
+struct Walk<'a, V, F> {
+    trie: &'a FilterTrie<V>,
+    /// The text from the root to where it is.
+    path: [u8; PATH_BYTES_MAX],
+    found: F,
+}
+
+/// Where a walk is: the bytes of its path, and a hasher that has read them.
+#[derive(Clone)]
+struct At<H> {
+    bytes: usize,
+    hasher: H,
+}
+
+type PathHasher = <RandomState as BuildHasher>::Hasher;
+
+impl At<PathHasher> {
+    fn root<V>(trie: &FilterTrie<V>) -> At<PathHasher> {
+        At { bytes: 0, hasher: trie.hashes.build_hasher() }
+    }
+}
+
+impl<'a, V, F: FnMut(&V)> Walk<'a, V, F> {
+    fn down(&mut self, below: Below, values: &[V], at: At<PathHasher>, tokens: &[&str]) {
+        if below.many > 0
+            && let Some((many, here)) = self.child(&at, "**")
+        {
+            for taken in 0..=tokens.len() {
+                let rest = tokens.get(taken..).unwrap_or_default();
+                self.down(many.below, many.values.as_slice(), here.clone(), rest);
+            }
+        }
+        let Some((token, rest)) = tokens.split_first() else {
+            values.iter().for_each(&mut self.found);
+            return;
+        };
+        if below.literal > 0
+            && let Some((child, here)) = self.child(&at, token)
+        {
+            self.down(child.below, child.values.as_slice(), here, rest);
+        }
+        if below.one > 0
+            && let Some((child, here)) = self.child(&at, "*")
+        {
+            self.down(child.below, child.values.as_slice(), here, rest);
         }
     }
-}
 
-fn remove_boxed<'a, V: PartialEq>(
-    slot: &mut Option<Box<Node<V>>>,
-    mut tokens: impl Iterator<Item = &'a str>,
-    value: &V,
-) -> bool {
-    let Some(child) = slot else { return false };
-    let removed = remove_dyn(child, &mut tokens, value);
-    if child.is_empty() {
-        *slot = None;
+    /// The node one token further. What does not fit the path is longer than any filter.
+    fn child(&mut self, at: &At<PathHasher>, token: &str) -> Option<(&'a Node<V>, At<PathHasher>)> {
+        let dot = usize::from(at.bytes > 0);
+        let end = at.bytes + dot + token.len();
+        let piece = self.path.get_mut(at.bytes..end)?;
+        if dot == 1 {
+            piece[0] = b'.';
+        }
+        piece[dot..].copy_from_slice(token.as_bytes());
+        let mut hasher = at.hasher.clone();
+        hasher.write(piece);
+        let path = &self.path[..end];
+        let node = self.trie.nodes.get(hasher.finish(), |node| node.is_at(path))?;
+        Some((node, At { bytes: end, hasher }))
     }
-    removed
-}
-
-/// Breaks the chain of iterator types that the recursion would build.
-fn remove_dyn<V: PartialEq>(node: &mut Node<V>, tokens: &mut dyn Iterator<Item = &str>, value: &V) -> bool {
-    remove(node, tokens, value)
 }

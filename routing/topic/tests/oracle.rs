@@ -117,6 +117,59 @@ fn the_trie_finds_what_each_filter_matches_and_forgets_what_is_removed() {
 }
 
 #[test]
+fn a_copy_of_the_trie_stays_what_it_was() {
+    let (early, late): (Vec<TopicFilter>, Vec<TopicFilter>) = filters(3).into_iter().enumerate().fold(
+        (Vec::new(), Vec::new()),
+        |(mut early, mut late), (at, one)| {
+            if at % 2 == 0 {
+                early.push(one)
+            } else {
+                late.push(one)
+            }
+            (early, late)
+        },
+    );
+    let mut trie = FilterTrie::default();
+    early.iter().for_each(|filter| trie.insert(filter, filter.clone()));
+    let copy = trie.clone();
+    late.iter().for_each(|filter| trie.insert(filter, filter.clone()));
+    early.iter().for_each(|filter| assert!(trie.remove(filter, filter), "{filter}"));
+    let check = |trie: &FilterTrie<TopicFilter>, held: &[TopicFilter]| {
+        for topic in topics(4) {
+            let mut found = Vec::new();
+            trie.for_each_match(&topic, |filter| found.push(filter.clone()));
+            found.sort();
+            found.dedup();
+            let mut expected: Vec<TopicFilter> =
+                held.iter().filter(|filter| naive_matches(filter, &topic)).cloned().collect();
+            expected.sort();
+            assert_eq!(found, expected, "{topic}");
+        }
+        assert_eq!(trie.len(), held.len());
+    };
+    check(&copy, &early);
+    check(&trie, &late);
+}
+
+#[test]
+fn no_cover_of_a_filter_is_missed() {
+    let filters = filters(4);
+    let mut trie = FilterTrie::default();
+    let wild: Vec<&TopicFilter> = filters.iter().filter(|filter| !filter.is_literal()).collect();
+    wild.iter().for_each(|filter| trie.insert(filter, (*filter).clone()));
+    for filter in &filters {
+        let mut found = std::collections::BTreeSet::new();
+        trie.for_each_possible_cover(filter, |other| {
+            found.insert(other.clone());
+        });
+        for other in wild.iter().filter(|other| other.covers(filter)) {
+            assert!(found.contains(*other), "{other} covers {filter}");
+            assert!(filter.as_str().starts_with(other.literal_prefix()), "{other} covers {filter}");
+        }
+    }
+}
+
+#[test]
 fn errors_name_the_rule_and_the_byte() {
     check_topic("", ParseErrorKind::EmptyToken, 0);
     check_topic("a..b", ParseErrorKind::EmptyToken, 2);
