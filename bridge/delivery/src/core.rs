@@ -320,6 +320,14 @@ impl Core {
         }
     }
 
+    /// What changed in what another bridge wants, to be read after what is remembered of it.
+    pub(super) fn remember_more_interest(&mut self, owner: BridgeId, messages: Vec<Bytes>) {
+        if !messages.is_empty() {
+            let messages = messages.iter().map(|message| message.as_ref().into()).collect();
+            self.write(Record::InterestMore { owner, messages }, Bytes::new());
+        }
+    }
+
     /// Frames to `bridge` go another way now: what is in flight may be lost with the old one.
     pub fn on_path_changed(&mut self, bridge: &BridgeId, now: Instant) {
         if let Some(peer) = self.peers.get_mut(bridge) {

@@ -20,6 +20,7 @@
 //! | `GroupTakenBack` | origin | the same, by the origin, of an event that never left for there |
 //! | `GroupEnded` | origin | an event has ended for a consumer group that no bridge was chosen for |
 //! | `Interest` | origin | what another bridge wants, in the words of routing |
+//! | `InterestMore` | origin | what changed in it |
 //! | `Started` | both | a run of this bridge began |
 //! | `Membership` | origin | what an operator decided about another bridge, and what followed |
 
@@ -359,6 +360,11 @@ pub enum Record {
         ranges: Vec<(u64, u64)>,
     },
     Interest {
+        owner: BridgeId,
+        messages: Vec<Box<[u8]>>,
+    },
+    /// To be read after what was said of the owner before.
+    InterestMore {
         owner: BridgeId,
         messages: Vec<Box<[u8]>>,
     },

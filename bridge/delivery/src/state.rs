@@ -232,6 +232,9 @@ impl State {
             Record::Interest { owner, messages } => {
                 self.interest.insert(owner.clone(), messages.clone());
             }
+            Record::InterestMore { owner, messages } => {
+                self.interest.entry(owner.clone()).or_default().extend(messages.iter().cloned());
+            }
             Record::Started { run } => {
                 self.starts = self.starts.saturating_add(1);
                 self.runs.push(*run);

@@ -9,7 +9,7 @@ use meshbridge_delivery::{
     Action, Admitted, Arrival, Arrived, Config, Core, Effect, LeftOut, NewEvent, Outcome, Record, Removal,
     Standing, State,
 };
-use meshbridge_routing::{BridgeId, Run};
+use meshbridge_routing::{BridgeId, KeptInterest, Run};
 use smallvec::smallvec;
 
 fn id(name: &str) -> BridgeId {
@@ -338,13 +338,21 @@ fn a_removed_bridge_is_a_member_again_when_it_speaks_in_a_later_run_and_waits_fo
     assert!(!pair.origin.core.drain_bridge(&far, false), "draining is not how it comes back");
     let said = || vec![Bytes::from_static(b"orders.**")];
     // A neighbour still tells what the removed bridge said before.
-    pair.origin.core.heard_interest(far.clone(), Some(Run { epoch: 1, nonce: 1 }), said());
+    pair.origin.core.heard_interest(
+        far.clone(),
+        Some(Run { epoch: 1, nonce: 1 }),
+        KeptInterest::Whole(said()),
+    );
     assert!(pair.origin.core.state().interest.is_empty());
     assert_eq!(pair.origin.core.state().membership.leaves_out(&far), Some(LeftOut::Removed));
     pair.settle();
     pair.destination.restart();
     pair.destination.ready.clear();
-    pair.origin.core.heard_interest(far.clone(), Some(Run { epoch: 2, nonce: 2 }), said());
+    pair.origin.core.heard_interest(
+        far.clone(),
+        Some(Run { epoch: 2, nonce: 2 }),
+        KeptInterest::Whole(said()),
+    );
     assert!(pair.origin.core.state().interest.contains_key(&far));
     assert_eq!(pair.origin.core.state().membership.leaves_out(&far), None);
     pair.origin.publish(3, &far);

@@ -11,7 +11,7 @@
 //! A removed bridge is not forgotten as an origin: what it sent is delivered, and it is told how its events ended.
 
 use bytes::Bytes;
-use meshbridge_routing::{BridgeId, Run};
+use meshbridge_routing::{BridgeId, KeptInterest, Run};
 
 use super::Core;
 use crate::message::Message;
@@ -119,7 +119,7 @@ impl Core {
 
     /// Routing has interest of a bridge, said in this run; none where it ended. Interest that a removed bridge had said
     /// before is not taken up again: a neighbour that has not removed it may still tell it.
-    pub fn heard_interest(&mut self, owner: BridgeId, run: Option<Run>, messages: Vec<Bytes>) {
+    pub fn heard_interest(&mut self, owner: BridgeId, run: Option<Run>, heard: KeptInterest) {
         if let Some(Standing::Removed { run: former }) = self.state.membership.standing(&owner) {
             if run.is_none_or(|run| former.is_some_and(|former| run <= former)) {
                 return;
@@ -127,7 +127,10 @@ impl Core {
             while self.end_removed(&owner) > 0 {}
             self.write_membership(MembershipRecord::Standing { bridge: owner.clone(), standing: None });
         }
-        self.remember_interest(owner, messages);
+        match heard {
+            KeptInterest::Whole(messages) => self.remember_interest(owner, messages),
+            KeptInterest::More(messages) => self.remember_more_interest(owner, messages),
+        }
     }
 
     /// The event with this body was not for a bridge that wants it.

@@ -37,6 +37,7 @@ mod kind {
     pub(super) const GROUP_TAKEN_BACK: u8 = 19;
     pub(super) const GROUP_ENDED: u8 = 20;
     pub(super) const OUTCOMES_ANEW: u8 = 21;
+    pub(super) const INTEREST_MORE: u8 = 22;
     pub(super) const MEMBERSHIP: u8 = 32;
 }
 
@@ -159,8 +160,9 @@ impl Record {
                 let (run, lane, above) = (*run, *lane, ranges.clone());
                 LaneRanges { run, lane, cumulative: 0, above }.write(&mut out);
             }
-            Record::Interest { owner, messages } => {
-                out.u8(kind::INTEREST);
+            Record::Interest { owner, messages } | Record::InterestMore { owner, messages } => {
+                let is_more = matches!(self, Record::InterestMore { .. });
+                out.u8(if is_more { kind::INTEREST_MORE } else { kind::INTEREST });
                 out.text(owner.as_str());
                 out.number(messages.len() as u64);
                 messages.iter().for_each(|message| out.bytes(message));
@@ -263,11 +265,15 @@ impl Record {
                 let LaneRanges { run, lane, above, .. } = LaneRanges::read(&mut from)?;
                 Record::Skipped { origin, run, lane, ranges: above }
             }
-            kind::INTEREST => {
+            kind @ (kind::INTEREST | kind::INTEREST_MORE) => {
                 let owner = from.bridge()?;
                 let count = from.count(INTEREST_MESSAGES_MAX, "messages")?;
                 let messages = (0..count).map(|_| Ok(from.bytes(INTEREST_BYTES_MAX, "a message")?.into()));
-                Record::Interest { owner, messages: messages.collect::<Result<_>>()? }
+                let messages = messages.collect::<Result<_>>()?;
+                match kind {
+                    kind::INTEREST => Record::Interest { owner, messages },
+                    _ => Record::InterestMore { owner, messages },
+                }
             }
             kind::STARTED => Record::Started { run: from.run()? },
             kind::MEMBERSHIP => Record::Membership(super::membership::MembershipRecord::read(&mut from)?),
