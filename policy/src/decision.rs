@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meshbridge_event::Event;
+use smallvec::SmallVec;
 
 use crate::model::{Disposition, Layer, Rule};
 use crate::{Class, Confidence};
@@ -66,6 +67,25 @@ pub struct Decision {
     pub verdict: Verdict,
     /// `None` where there is nothing to tell but the verdict.
     pub report: Option<Box<Report>>,
+    /// Who edited the event that goes on; nobody where it goes on as it came.
+    pub editors: Editors,
+}
+
+/// The rules that had a part in an edit, for [`Program::editors`](crate::Program::editors). Four cost no allocation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Editors(SmallVec<[u32; 4]>);
+
+impl Editors {
+    /// By their places in the program, in any order.
+    pub(crate) fn extend(&mut self, rules: impl IntoIterator<Item = usize>) {
+        self.0.extend(rules.into_iter().filter_map(|at| u32::try_from(at).ok()));
+        self.0.sort_unstable();
+        self.0.dedup();
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().map(|at| *at as usize)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -136,6 +156,11 @@ pub struct Found {
 }
 
 impl Decision {
+    /// The event goes on as it is, and there is nothing to tell.
+    pub(crate) fn pass() -> Decision {
+        Decision { verdict: Verdict::Forward { event: None }, report: None, editors: Editors::default() }
+    }
+
     pub fn is_forward(&self) -> bool {
         matches!(self.verdict, Verdict::Forward { .. })
     }

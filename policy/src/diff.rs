@@ -16,11 +16,12 @@
 //! - A protection that cannot be computed for an event stops it; that comes and goes with the protection and is not told
 //!   beside it.
 //! - Each border is compared for the same event. A form that egress makes differently may meet or fail a check behind
-//!   it; that shows under the change of the form (and as P0208).
+//!   it, though that stays as it is: such a check is told as changed, with the value as its condition.
 //! - A check that is removed or eased is a changed check with the effect `looser`, and counts like what is newly allowed.
 //! - Waivers count as conditions: nobody's clock is asked.
 //! - What becomes of an event that is stopped (`onViolation`, messages) is not compared.
 
+mod behind;
 mod checks;
 mod edition;
 mod example;
@@ -277,11 +278,19 @@ fn compare(old: (&Edition<'_>, &Here), new: (&Edition<'_>, &Here), groups: &mut 
             continue;
         }
         if !aspect.protected().is_empty() {
-            for shown in forms::shown(new, old, &things, aspect.protected(), &both) {
-                groups.form(ChangeKind::Weaker, aspect, shown);
-            }
-            for shown in forms::shown(old, new, &things, aspect.protected(), &both) {
-                groups.form(ChangeKind::Stronger, aspect, shown);
+            let weaker = forms::shown(new, old, &things, aspect.protected(), &both);
+            let stronger = forms::shown(old, new, &things, aspect.protected(), &both);
+            let kinds = [(ChangeKind::Weaker, weaker), (ChangeKind::Stronger, stronger)];
+            for (kind, shown) in
+                kinds.into_iter().flat_map(|(kind, all)| all.into_iter().map(move |one| (kind, one)))
+            {
+                if aspect == Aspect::Sent {
+                    let behind = behind::changed([old, new], &shown, kind == ChangeKind::Weaker);
+                    for (aspect, Changed { part, name, what, effect }) in behind {
+                        groups.check(Some(aspect), part, name, what, effect);
+                    }
+                }
+                groups.form(kind, aspect, shown);
             }
         }
         for Changed { part, name, what, effect } in checks::changed(old, new, aspect, &both) {

@@ -32,7 +32,7 @@ use time::OffsetDateTime;
 
 use crate::Class;
 pub(crate) use crate::decision::Found;
-use crate::decision::{Decision, RuleRef, Verdict};
+use crate::decision::{Decision, Editors, RuleRef};
 use crate::federation::ZoneIndex;
 use crate::keys::KeyRing;
 use crate::limits::Buckets;
@@ -82,7 +82,7 @@ impl Program {
     pub fn decide(&self, request: &Request<'_>, scratch: &mut Scratch) -> Decision {
         let plan = scratch.plan(self, request);
         if plan.passes && !request.trace && !self.has_obligations(request) {
-            return Decision { verdict: Verdict::Forward { event: None }, report: None };
+            return Decision::pass();
         }
         let Scratch { surveyor, tape, .. } = scratch;
         let data = plan.reads_data.then(|| json_of(request.event)).flatten();
@@ -124,6 +124,16 @@ impl Program {
         scratch: &mut Scratch,
     ) -> bool {
         !context.is_border() && scratch.plan_of(self, context, from, to, topic).passes
+    }
+
+    /// The rules that edited an event, in order: their ids, layers and places. `editors` are of a decision of this
+    /// program.
+    pub fn editors<'a>(
+        &'a self,
+        editors: &'a Editors,
+    ) -> impl Iterator<Item = (&'a str, &'a str, (&'a str, usize))> {
+        let rules = editors.iter().filter_map(|at| self.rules.get(at));
+        rules.map(|rule| (&*rule.id, &**rule.layer.name(), (&*rule.span.file, rule.span.line)))
     }
 
     /// What a rule that stopped an event is about.

@@ -55,7 +55,7 @@ mod yaml;
 pub use analysis::RuleCost;
 pub use classes::{is_known_class, nearest_class};
 pub use compile::{Compiled, compile};
-pub use decision::{Decision, Found, Report, RuleRef, Stopped, Verdict};
+pub use decision::{Decision, Editors, Found, Report, RuleRef, Stopped, Verdict};
 pub use delivery::{
     DeliveryClass, DeliveryOptions, OnDestinationFull, Retain, TopicDelivery, shape as delivery_shape,
 };
@@ -74,7 +74,7 @@ pub use limits::Buckets;
 pub use meshbridge_detect::{Class, ClassSet, Confidence};
 pub use model::{Context, Disposition};
 pub use program::{ClassId, Program};
-pub use protect::{DecryptReport, Randomness, decrypt};
+pub use protect::{DecryptReport, GOVPROTECTED, Randomness, decrypt};
 pub use prove::{
     Basis, Counterexample, Dependency, InvariantProof, Proof, Refutation, Role, RulePlace, Step,
 };

@@ -30,9 +30,9 @@ pub use seal::Randomness;
 
 #[cfg(test)]
 pub(crate) use apply::Unprotectable;
-pub(crate) use apply::{CannotProtect, apply};
+pub(crate) use apply::{CannotProtect, Protected, apply};
 pub(crate) use demand::{Claim, Declared, Demand};
-pub(crate) use listed::GOVPROTECTED;
+pub use listed::GOVPROTECTED;
 pub(crate) use numbering::Numbering;
 pub(crate) use seal::{derive, framed, mix};
 pub(crate) use survey::{Found, Survey, Surveyor};

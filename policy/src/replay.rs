@@ -277,7 +277,7 @@ fn request<'a>(
         buckets: None,
         keys,
         randomness: &RANDOMNESS,
-        released: &[],
+        released: &entry.released,
         trace: false,
     })
 }

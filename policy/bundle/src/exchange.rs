@@ -12,7 +12,8 @@
 //!
 //! **A hostile neighbour** can offer what nobody signed, send garbage, or send slowly. What it costs: one pull at a time
 //! of [`PULLS_MAX`], each with an end, then a pause for this bundle that doubles, and no more than
-//! eight wrongs before it is asked for something once in 30 s. What it offers never keeps a bundle of another neighbour
+//! eight wrongs before it is asked for something once in 30 s. A pause is of the digest: no other list, layer or revision
+//! that the neighbour says ends it. What it offers never keeps a bundle of another neighbour
 //! away: bundles are known by their digest, and each neighbour is asked for its own. What it asks for is limited by a
 //! bucket; what is beyond is not answered.
 
@@ -67,7 +68,8 @@ pub enum Effect {
         to: PeerId,
         message: Message,
     },
-    /// Send [`Message::Part`] with [`PART_BYTES_MAX`] bytes at `offset` of the archive with this digest.
+    /// Send [`Message::Part`] with [`PART_BYTES_MAX`] bytes at `offset` of the archive with this digest; with a total of 0
+    /// where it is held no more, for a newer one was taken since.
     Serve {
         to: PeerId,
         digest: Digest,
@@ -195,7 +197,8 @@ impl Exchange {
         self.judging.remove(&digest);
         if let Some(peer) = self.peers.get_mut(&from) {
             match judged {
-                Judged::Taken => {}
+                // Held now. Where it is wanted all the same, it was offered as something that it is not.
+                Judged::Taken => peer.put_off(digest, false, now),
                 Judged::Wrong => peer.put_off(digest, true, now),
                 Judged::NotNow => peer.put_off(digest, false, now),
             }

@@ -1,5 +1,7 @@
 //! One event of a capture, with the decision that was made of it.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -39,6 +41,11 @@ pub struct Recorded<'a> {
     pub edited: Option<&'a Event>,
 }
 
+/// Ids of rules that a person had released the event from, when it was judged.
+fn owned(released: &[Arc<str>]) -> Vec<String> {
+    released.iter().map(|rule| rule.to_string()).collect()
+}
+
 /// The part of an entry that is not about what is in the event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -60,6 +67,9 @@ pub(super) struct Decision {
     also_by: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     rate: bool,
+    /// Rules that a person had released it from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    released: Vec<String>,
     event_bytes: u64,
     data_bytes: u64,
     /// It has an attribute that brings obligations.
@@ -118,6 +128,7 @@ pub struct Entry {
     pub by: Option<String>,
     pub(crate) also_by: Option<Vec<String>>,
     pub(crate) is_rate: bool,
+    pub(crate) released: Vec<Arc<str>>,
     pub(crate) event_bytes: u64,
     pub(crate) data_bytes: u64,
     pub(crate) classified: bool,
@@ -170,6 +181,7 @@ pub(super) fn decision(
         by: recorded.by.map(str::to_owned),
         also_by: recorded.also_by.map(<[String]>::to_vec),
         rate: recorded.is_rate,
+        released: owned(request.released),
         event_bytes: request.event.encoded().len() as u64,
         data_bytes: request.event.data_bytes().len() as u64,
         classified: CLASSIFYING.iter().any(|name| request.event.attribute(name).is_some()),
@@ -286,6 +298,7 @@ pub(super) fn read(header: &Header, line: &str, ring: &dyn KeyRing) -> Result<En
         by: decision.by,
         also_by: decision.also_by,
         is_rate: decision.rate,
+        released: decision.released.into_iter().map(Arc::from).collect(),
         event_bytes: decision.event_bytes,
         data_bytes: decision.data_bytes,
         classified: decision.classified,

@@ -23,7 +23,7 @@ pub(super) struct Thing<'q> {
 }
 
 impl Thing<'_> {
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match (self.leaf, self.place) {
             (Leaf::Unknown(_), Some(place)) => format!("what stands at {place}"),
             (leaf, Some(place)) => format!("{} at {place}", leaf.name()),

@@ -247,6 +247,13 @@ impl Condition {
         let when = term.when.split_once(": ").map_or(term.when.as_str(), |(_, when)| when).trim();
         Condition { rule, span, why: why.to_owned(), when: when.to_owned() }
     }
+
+    /// The same of a rule that reads something of the event, which an event need not have.
+    pub(super) fn of_form(mut self, thing: &str) -> Condition {
+        let joint = if self.when.is_empty() { "" } else { " and " };
+        self.when = format!("{}{joint}the event holds {thing}", self.when);
+        self
+    }
 }
 
 impl fmt::Display for Condition {

@@ -248,3 +248,42 @@ fn markdown_quotes_whatever_policies_say() {
     assert!(text.starts_with("## Policy changes\n") && text.contains("`` "), "{text}");
     assert!(text.contains("**Something is newly allowed or weaker.**"), "{text}");
 }
+
+/// What egress redacts, the `forbid` behind the border finds no more; what it shows again, it finds again.
+#[test]
+fn a_check_behind_the_border_changes_with_the_form_that_egress_makes() {
+    let forbid =
+        "    - {name: f, match: {topics: [\"a.**\"], at: ingress}, forbid: {classes: [payment.card]}}\n";
+    let redact = "    - {name: r, match: {topics: [\"a.**\"], at: egress}, protect: [{classes: [payment.card], as: redact}]}\n";
+    let (plain, redacted) = (format!("{BASE}{forbid}"), format!("{BASE}{forbid}{redact}"));
+    let found = diff(&plain, &redacted, &[ChangeKind::ChangedCheck, ChangeKind::Stronger]);
+    let check = found.changes.iter().find(|one| one.kind == ChangeKind::ChangedCheck).expect("told");
+    assert!(check.is_looser() && !found.is_no_looser(), "{check}");
+    assert_eq!((check.effect, check.places.as_slice()), (Some(Effect::Looser), ["arrives"].as_slice()));
+    assert!(check.what.contains("base/f") && check.what.contains("payment.card"), "{check}");
+    assert!(check.depends_on.iter().any(|one| one.when.contains("holds payment.card")), "{check}");
+    assert!(check.example.judged, "an event with a card arrives now: {check}");
+
+    let found = diff(&redacted, &plain, &[ChangeKind::Weaker, ChangeKind::ChangedCheck]);
+    let check = found.changes.iter().find(|one| one.kind == ChangeKind::ChangedCheck).expect("told");
+    assert_eq!(check.effect, Some(Effect::Tighter), "{check}");
+}
+
+#[test]
+fn a_check_behind_the_border_that_reads_something_else_stays_as_it_is() {
+    let redact = "    - {name: r, match: {topics: [\"a.**\"], at: egress}, protect: [{classes: [payment.card], as: redact}]}\n";
+    for check in [
+        "match: {topics: [\"a.**\"], at: ingress}, forbid: {classes: [contact]}",
+        "match: {topics: [\"a.**\"], at: ingress}, require: {attributes: {traceparent: {}}}",
+        "match: {topics: [\"b\"], at: ingress}, forbid: {classes: [payment.card]}",
+        "match: {topics: [\"a.**\"], at: egress}, forbid: {classes: [contact]}",
+    ] {
+        let plain = format!("{BASE}    - {{name: f, {check}}}\n");
+        diff(&plain, &format!("{plain}{redact}"), &[ChangeKind::Stronger]);
+    }
+    // A condition that reads the data decides otherwise where they are other data.
+    let condition = "    - {name: f, match: {topics: [\"a.**\"], at: ingress, when: 'event.data.?card.hasValue()'}, deny: {}}\n";
+    let plain = format!("{BASE}{condition}");
+    let found = diff(&plain, &format!("{plain}{redact}"), &[ChangeKind::ChangedCheck, ChangeKind::Stronger]);
+    assert!(found.changes.iter().any(|one| one.effect == Some(Effect::Either)), "{found}");
+}

@@ -138,7 +138,8 @@ impl<'a> Evaluation<'a> {
         }
         let sight = self.look_for(&both, surveyor);
         match (self.protect_with(&own, Some(&sight)), self.protect_with(&both, Some(&sight))) {
-            (Ok(own), Ok(both)) => own == both,
+            // Whoever made it.
+            (Ok(own), Ok(both)) => own.map(|made| made.event) == both.map(|made| made.event),
             _ => false,
         }
     }

@@ -250,6 +250,10 @@ impl<'e> Asked<'_, 'e> {
 
     /// Whether a waiver switches the rule off.
     fn waived(&self, candidate: &Candidate) -> Option<bool> {
+        let rule = &self.evaluation.program.rules[candidate.rule as usize];
+        if self.evaluation.release(rule).is_some() {
+            return Some(true);
+        }
         let mut waived = Some(false);
         for at in &candidate.waivers {
             let waiver = &self.evaluation.program.waivers[*at as usize];

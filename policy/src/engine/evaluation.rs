@@ -12,12 +12,12 @@ use super::Request;
 use super::attributes::Ends;
 use super::checks::{Detail, Outcome};
 use crate::condition::EventFacts;
-use crate::decision::{Decision, Found, Report, RuleRef, Stopped, Verdict};
+use crate::decision::{Decision, Editors, Found, Report, RuleRef, Stopped, Verdict};
 use crate::limits::Debit;
 use crate::message;
 use crate::model::{Action, Disposition, Mode, OnViolation, Rule, Truth};
 use crate::program::{Candidate, Plan, Program};
-use crate::protect::{Survey, Surveyor};
+use crate::protect::{Protected, Survey, Surveyor};
 
 /// The attribute that names rules in `mode: warn` whose `onViolation` is `annotate`. Set by bridges only.
 pub(crate) const GOVWARN: &str = "govwarn";
@@ -101,9 +101,13 @@ impl<'a> Evaluation<'a> {
             self.check(*one, event, sight, &mut tally);
         }
         let mut edited = stripped.clone();
+        let mut editors = if stripped.is_some() { self.stripping(&live) } else { Editors::default() };
         if tally.stops.is_empty() {
             match self.protect(&live, sight) {
-                Ok(Some(event)) => edited = Some(event),
+                Ok(Some(Protected { event, rules })) => {
+                    edited = Some(event);
+                    editors.extend(rules);
+                }
                 Ok(None) => {}
                 Err(failed) => tally.stops.extend(failed.into_iter().map(|(rule, message)| Stop {
                     disposition: if message.is_violation { Disposition::Reject } else { rule.on_error },
@@ -138,7 +142,10 @@ impl<'a> Evaluation<'a> {
         }
         let verdict = self.verdict(&mut tally, edited);
         let report = (!tally.report.is_empty()).then(|| Box::new(tally.report));
-        Decision { verdict, report }
+        if !matches!(verdict, Verdict::Forward { .. }) {
+            editors = Editors::default();
+        }
+        Decision { verdict, report, editors }
     }
 
     /// Phase 1: the rules that apply, and those in shadow.
@@ -192,7 +199,7 @@ impl<'a> Evaluation<'a> {
 
     /// What stands for the waiver where a person has released the event from the rule. A permit is nothing to be
     /// released from.
-    fn release(&self, rule: &Rule) -> Option<std::sync::Arc<str>> {
+    pub(super) fn release(&self, rule: &Rule) -> Option<std::sync::Arc<str>> {
         let is_released = !rule.is_permit() && self.request.released.iter().any(|id| **id == *rule.id);
         is_released.then(|| RELEASED.into())
     }
@@ -212,6 +219,19 @@ impl<'a> Evaluation<'a> {
             names.iter().fold(self.request.event.to_builder(), |event, name| event.remove_attribute(name));
         // An event with fewer attributes is no larger.
         stripped.build().ok()
+    }
+
+    /// The rules that strip something.
+    fn stripping(&self, live: &[Live<'a>]) -> Editors {
+        let strips = |one: &&Live<'a>| {
+            one.rule.mode == Mode::Enforce
+                && !one.is_error
+                && one.rule.on_violation == OnViolation::Strip
+                && !self.unmet(one.rule, self.request.event).is_empty()
+        };
+        let mut editors = Editors::default();
+        editors.extend(live.iter().filter(strips).map(|one| one.at));
+        editors
     }
 
     /// Who must permit, and does not.

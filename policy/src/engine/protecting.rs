@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::evaluation::{Evaluation, Live};
 use crate::model::{Action, Context, Mode, Rule};
-use crate::protect::{CannotProtect, Claim, Crossing, Survey, Surveyor, apply};
+use crate::protect::{CannotProtect, Claim, Crossing, Protected, Survey, Surveyor, apply};
 use crate::{ClassSet, Confidence};
 
 /// Why protection cannot be claimed.
@@ -49,7 +49,7 @@ impl<'a> Evaluation<'a> {
         &self,
         live: &[Live<'a>],
         sight: Option<&Survey<'_>>,
-    ) -> Result<Option<Event>, Failed<'a>> {
+    ) -> Result<Option<Protected>, Failed<'a>> {
         let protecting: SmallVec<[Live<'a>; 4]> = live
             .iter()
             .filter(|one| {
@@ -99,7 +99,7 @@ impl<'a> Evaluation<'a> {
         &self,
         protecting: &[Live<'a>],
         sight: Option<&Survey<'_>>,
-    ) -> Result<Option<Event>, CannotProtect> {
+    ) -> Result<Option<Protected>, CannotProtect> {
         let mut claims: SmallVec<[Claim<'_>; 8]> = SmallVec::new();
         for one in protecting {
             let Action::Protect(items) = &one.rule.action else { continue };

@@ -37,7 +37,7 @@ impl Program {
         let event = stripped.as_ref().unwrap_or(request.event);
         let sight = evaluation.look(surveyor, event);
         let edited = evaluation.protect(&live, sight.as_ref()).ok()?;
-        Some(edited.unwrap_or_else(|| event.clone()))
+        Some(edited.map_or_else(|| event.clone(), |protected| protected.event))
     }
 }
 

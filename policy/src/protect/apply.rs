@@ -54,6 +54,14 @@ pub(crate) enum Unprotectable {
     Event(InvalidEvent),
 }
 
+/// An event as demands make it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Protected {
+    pub(crate) event: Event,
+    /// The rules whose demands met something, in order, each once.
+    pub(crate) rules: SmallVec<[usize; 4]>,
+}
+
 /// Fulfils all demands on an event: the edited event, or `None` where it fulfils them as it is.
 pub(crate) fn apply<'a>(
     survey: &'a Survey<'a>,
@@ -62,7 +70,7 @@ pub(crate) fn apply<'a>(
     ring: &dyn KeyRing,
     randomness: &Randomness,
     crossing: Crossing<'_>,
-) -> Result<Option<Event>, CannotProtect> {
+) -> Result<Option<Protected>, CannotProtect> {
     if claims.is_empty() {
         return Ok(None);
     }
@@ -110,7 +118,7 @@ impl Edited<'_> {
         }
     }
 
-    fn finish(mut self, asked: &Asked<'_>, keys: &KeyTable) -> Result<Option<Event>, CannotProtect> {
+    fn finish(mut self, asked: &Asked<'_>, keys: &KeyTable) -> Result<Option<Protected>, CannotProtect> {
         if self.builder.is_none() {
             return Ok(None);
         }
@@ -128,8 +136,9 @@ impl Edited<'_> {
         let list =
             listed::write(&mut self.entries, keys).ok_or_else(|| asked.fail(Unprotectable::ListFull, met))?;
         self.edit(|builder| builder.set_attribute(GOVPROTECTED, AttributeValue::String(&list)));
-        let built = self.builder.map(EventBuilder::build).transpose();
-        built.map_err(|error| asked.fail(Unprotectable::Event(error), met))
+        let Some(built) = self.builder.map(EventBuilder::build) else { return Ok(None) };
+        let event = built.map_err(|error| asked.fail(Unprotectable::Event(error), met))?;
+        Ok(Some(Protected { event, rules: asked.rules(met) }))
     }
 }
 

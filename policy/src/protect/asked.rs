@@ -97,7 +97,8 @@ impl<'a> Asked<'a> {
         crate::classes::all_in(text, key)
     }
 
-    fn rules(&self, holds: impl Fn(usize, &Claim<'_>) -> bool) -> SmallVec<[usize; 4]> {
+    /// The rules of some demands, in order, each once.
+    pub(crate) fn rules(&self, holds: impl Fn(usize, &Claim<'_>) -> bool) -> SmallVec<[usize; 4]> {
         let claims = self.claims.iter().enumerate().filter(|(at, claim)| holds(*at, claim));
         let mut rules: SmallVec<[usize; 4]> = claims.map(|(_, claim)| claim.rule).collect();
         rules.sort_unstable();

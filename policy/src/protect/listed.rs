@@ -30,8 +30,9 @@ use meshbridge_detect::Class;
 use meshbridge_detect::tape::{Kind, Tape};
 use meshbridge_event::Event;
 
-/// The attribute.
-pub(crate) const GOVPROTECTED: &str = "govprotected";
+/// The attribute in which bridges list what they have protected, as `<pointer> <class> <form>`, separated by commas
+/// (POLICY §5). Only bridges set it.
+pub const GOVPROTECTED: &str = "govprotected";
 /// What one attribute of an event may hold.
 pub(crate) const LIST_BYTES_MAX: usize = meshbridge_event::limits::VALUE_BYTES_MAX;
 

@@ -72,7 +72,8 @@ impl World {
         let declared = Declared { fields: &self.fields, vouched: self.fields.len(), may_hold: self.may_hold };
         let survey = surveyor.look(event, self.topic, declared, &self.keys, &wanted, least);
         let crossing = Crossing { to_zone: self.to_zone, topic: self.topic };
-        apply(&survey, &claims, &self.keys, &self.ring, &self.randomness, crossing)
+        let done = apply(&survey, &claims, &self.keys, &self.ring, &self.randomness, crossing)?;
+        Ok(done.map(|protected| protected.event))
     }
 
     /// The event after one pass; after a second one it is asserted to be the same.

@@ -198,18 +198,7 @@ fn tell(
     };
     judged.push((Context::Publish, from, false));
     let made = done_for(borders, found, before, role, to);
-    if let Some(key) = forms.protection(after.form).and_then(Protection::key) {
-        let keys = borders.program.keys();
-        let is_held = keys.holds(zone(from), key) || (found.at_deliver && keys.holds(zone(to), key));
-        let maker = |(_, item): &(&Applied, &ProtectItem)| item.demand.protection.key() == Some(key);
-        if let Some((applied, _)) = items(borders, &found.here.rules).find(maker)
-            && !is_held
-        {
-            let name = &borders.program.federation.zones[from].name;
-            let why = format!("{name} can make it, though it does not hold {}", keys.label(key));
-            telling.depends_on.push(Dependency { place: place(borders.rule(applied)), why });
-        }
-    }
+    lacking(borders, found, before, role, to, telling);
     for (context, to, makes) in judged {
         let is_gated = !matches!((context, role, makes), (Context::Egress, At::Carrier(_), false));
         if is_gated {
@@ -254,6 +243,37 @@ fn tell(
                 }
                 telling.depends_on.push(Dependency { place: place(rule), why });
             }
+        }
+    }
+}
+
+/// What is made on the way has to be made by somebody who holds the key; else the event goes no further. Egress is the
+/// sender's, ingress and delivery are the recipient's.
+fn lacking(
+    borders: &Borders<'_>,
+    found: &Found<'_, '_>,
+    before: Seen,
+    role: &At,
+    to: usize,
+    telling: &mut Telling,
+) {
+    let towards = match role {
+        At::Destination => to,
+        At::Carrier(towards) => *towards,
+    };
+    let keys = borders.program.keys();
+    for context in contexts(found.at_deliver) {
+        let maker = if *context == Context::Egress { before.zone } else { towards };
+        for ((applied, item), concern) in items(borders, &found.here.rules).zip(&found.subject.key.concerns) {
+            let Some(key) = item.demand.protection.key().filter(|key| !keys.holds(zone(maker), *key)) else {
+                continue;
+            };
+            if concern.is_none() || !borders.possible(applied, *context).contains(before.zone, towards) {
+                continue;
+            }
+            let name = &borders.program.federation.zones[maker].name;
+            let why = format!("{name} can make it, though it does not hold {}", keys.label(key));
+            telling.depends_on.push(Dependency { place: place(borders.rule(applied)), why });
         }
     }
 }

@@ -329,6 +329,29 @@ fn subscribers_are_asked_about_after_all_borders() {
     }
 }
 
+/// What the recipient sees has no key any more; but the sender had to make a token of it first, and cannot.
+#[test]
+fn what_nobody_can_make_for_want_of_a_key_is_not_certain() {
+    let rules = with(
+        "    - {name: t, match: {topics: [\"orders.**\"], at: egress}, protect: [{classes: [payment.card], as: pseudonymise, key: tokens}]}\n    - {name: r, match: {topics: [\"orders.**\"], at: deliver}, protect: [{classes: [payment.card], as: redact}]}\n",
+    );
+    let never = |from: &str| {
+        format!(
+            "{{classes: [payment.card], discloses: [type], at: deliver, relay: false, match: {{from: {{zones: [{from}]}}, to: {{zones: [cn-1]}}}}}}"
+        )
+    };
+    let depends = |from: &str| {
+        let one = refuted(&rules, &never(from)).counterexample;
+        one.depends_on.iter().map(|one| one.why.clone()).collect::<Vec<_>>().join("; ")
+    };
+    assert!(
+        depends("us-1").contains("us-1 can make it, though it does not hold tokens.1"),
+        "{}",
+        depends("us-1")
+    );
+    assert!(!depends("eu-1").contains("does not hold"), "{}", depends("eu-1"));
+}
+
 #[test]
 fn where_no_classification_speaks_everything_may_be_anywhere() {
     let policies = format!("{}---\n{}", document("base", "federation", ALL), invariant(CARD));

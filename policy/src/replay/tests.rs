@@ -41,6 +41,8 @@ struct Case<'a> {
     to: &'a str,
     event: Event,
     sealed: bool,
+    /// Rules that a person has released it from.
+    released: &'a [&'a str],
 }
 
 fn event(data: &str, attributes: &[(&str, &str)]) -> Event {
@@ -83,6 +85,8 @@ fn record(program: &Program, case: &Case<'_>) -> Entry {
         trace: false,
     };
     let mut scratch = Scratch::new();
+    let released: Vec<std::sync::Arc<str>> = case.released.iter().map(|rule| (*rule).into()).collect();
+    let request = Request { released: &released, ..request };
     let decision = program.decide(&request, &mut scratch);
     let (digest, blank) = (program.digest(), Vec::new());
     let ids = |rules: &[crate::RuleRef]| rules.iter().map(|rule| rule.id().to_owned()).collect::<Vec<_>>();
@@ -118,7 +122,7 @@ const DATA: &str = r#"{"card":"4111 1111 1111 1111","total":250}"#;
 #[track_caller]
 fn check(old: &[&str], new: &[&str], sealed: bool, with_old: bool, expected: &str) {
     let (old, new) = (program(old), program(new));
-    let case = Case { topic: "orders.new", to: "us", event: event(DATA, &[]), sealed };
+    let case = Case { topic: "orders.new", to: "us", event: event(DATA, &[]), sealed, released: &[] };
     let entry = record(&old, &case);
     let mut replay = Replay::new(with_old.then_some(&old), &new);
     assert_eq!(told(&replay.judge(&entry)), expected, "sealed {sealed}, with the old ones {with_old}");
@@ -196,10 +200,30 @@ fn without_the_old_policies_the_verdict_on_record_counts() {
     check(&[OPEN, RICH], &[OPEN], "newly allowed: p/rich");
 }
 
+/// What a person let through goes through again; another rule that came meanwhile still stops it.
+#[test]
+fn a_release_from_quarantine_is_on_record() {
+    let old = program(&[OPEN, NO_CARDS]);
+    for sealed in [true, false] {
+        let case =
+            |released| Case { topic: "orders.new", to: "us", event: event(DATA, &[]), sealed, released };
+        let entry = record(&old, &case(&["p/no-cards"]));
+        assert_eq!((entry.verdict, entry.released.len()), ("forward", 1), "sealed {sealed}");
+        let judged = |new: &[&str], with_old: bool| {
+            told(&Replay::new(with_old.then_some(&old), &program(new)).judge(&entry))
+        };
+        for with_old in [true, false] {
+            assert_eq!(judged(&[OPEN, NO_CARDS], with_old), "same", "sealed {sealed}");
+            assert_eq!(judged(&[OPEN, NO_CARDS, RICH], with_old), "newly blocked: p/rich", "sealed {sealed}");
+        }
+        assert_eq!(record(&old, &case(&[])).verdict, "quarantine");
+    }
+}
+
 #[test]
 fn a_verdict_of_a_rate_is_not_taken_for_one_of_the_event() {
     let new = program(&[OPEN]);
-    let case = Case { topic: "orders.new", to: "us", event: event(DATA, &[]), sealed: true };
+    let case = Case { topic: "orders.new", to: "us", event: event(DATA, &[]), sealed: true, released: &[] };
     let mut entry = record(&new, &case);
     entry.is_rate = true;
     assert_eq!(Replay::new(None, &new).judge(&entry), Outcome::Unknown(Why::Rate));
@@ -214,7 +238,10 @@ fn a_summary_counts_each_event_once_and_groups_by_rule() {
     let mut summary = Summary::default();
     let (old, new) = (program(&[OPEN, NO_CARDS]), program(&[OPEN]));
     for sealed in [true, false] {
-        let entry = record(&old, &Case { topic: "orders.new", to: "us", event: event(DATA, &[]), sealed });
+        let entry = record(
+            &old,
+            &Case { topic: "orders.new", to: "us", event: event(DATA, &[]), sealed, released: &[] },
+        );
         summary.add(&Replay::new(Some(&old), &new).judge(&entry));
         summary.add(&Outcome::Unknown(Why::Rate));
     }

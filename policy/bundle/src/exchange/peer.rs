@@ -19,6 +19,8 @@ const PUT_OFF_MIN: Duration = Duration::from_secs(30);
 const PUT_OFF_MAX: Duration = Duration::from_secs(3_600);
 /// Wrongs of a neighbour before it is only asked once in [`PUT_OFF_MIN`].
 const WRONGS_MAX: u32 = 8;
+/// Bundles that were put off, are offered no more, and are remembered.
+const PAST_MAX: usize = 1_024;
 /// Parts that are sent to a neighbour at once, and then in a second: 1 MiB.
 const SERVED_BURST: f64 = 64.0;
 const SERVED_PER_SECOND: f64 = 32.0;
@@ -67,6 +69,8 @@ impl Pulled {
 #[derive(Debug)]
 pub(super) struct Peer {
     offers: BTreeMap<Digest, Offered>,
+    /// What was put off and is offered no more: who offers it again, or calls it something else, gets no fresh start.
+    past: BTreeMap<Digest, Offered>,
     has_spoken: bool,
     pulled: Option<Pulled>,
     asked_at: Option<Instant>,
@@ -82,6 +86,7 @@ impl Peer {
     pub(super) fn new(now: Instant) -> Peer {
         Peer {
             offers: BTreeMap::new(),
+            past: BTreeMap::new(),
             has_spoken: false,
             pulled: None,
             asked_at: None,
@@ -125,20 +130,25 @@ impl Peer {
         self.tells_at = now + repeat;
     }
 
-    /// A list replaces the one before; what was put off stays so.
+    /// A list replaces the one before; what was put off stays so, under whatever layer and revision it is offered.
     pub(super) fn on_offers(&mut self, offers: Vec<Offer>) {
         self.has_spoken = true;
-        let mut before = std::mem::take(&mut self.offers);
+        let put_off = std::mem::take(&mut self.offers).into_iter().filter(|(_, one)| one.times_off > 0);
+        self.past.extend(put_off);
         for offer in offers {
-            let known = before.remove(&offer.digest).filter(|known| known.offer == offer);
-            let new = Offered { offer, off_until: None, times_off: 0 };
-            let offered = known.unwrap_or(new);
-            self.offers.insert(offered.offer.digest, offered);
+            let known = self.past.remove(&offer.digest);
+            let (off_until, times_off) = known.map_or((None, 0), |known| (known.off_until, known.times_off));
+            self.offers.insert(offer.digest, Offered { offer, off_until, times_off });
+        }
+        while self.past.len() > PAST_MAX {
+            // What may be asked for first is the smallest loss.
+            let first = self.past.iter().min_by_key(|(_, one)| one.off_until).map(|(digest, _)| *digest);
+            first.map(|digest| self.past.remove(&digest));
         }
     }
 
     pub(super) fn forgive(&mut self) {
-        for offered in self.offers.values_mut() {
+        for offered in self.offers.values_mut().chain(self.past.values_mut()) {
             offered.off_until = None;
         }
     }

@@ -192,6 +192,55 @@ fn a_liar_is_asked_less_and_less() {
     assert!((8..=30).contains(&pulled), "{pulled} were pulled");
 }
 
+/// Of a bundle that is known by now its neighbour says that it is newer: each time it comes it is what is held.
+#[test]
+fn what_is_offered_as_newer_than_it_is_is_not_pulled_again_and_again() {
+    let mut now = Instant::now();
+    let mut exchange = Exchange::new();
+    let held = offer("federation", 3, 0);
+    exchange.set_held([held.clone()], now);
+    let peer = PeerId(1);
+    exchange.on_peer_up(peer, now);
+    let mut pulled = 0;
+    for second in 0..60 {
+        now += after(1);
+        let lie = Offer { revision: 4 + second, ..held.clone() };
+        exchange.on_message(peer, Message::Held(vec![lie]), now).expect("a list");
+        exchange.on_timeout(now);
+        for (_, digest, _) in pulls(&mut exchange) {
+            assert_eq!(digest, held.digest);
+            pulled += 1;
+            exchange.on_message(peer, part(&held, 40, 0), now).expect("a part");
+            assert!(effects(&mut exchange).iter().any(|one| matches!(one, Effect::Fetched { .. })));
+            exchange.judged(peer, held.digest, Judged::Taken, now);
+            exchange.set_held([held.clone()], now);
+        }
+    }
+    assert!((1..=2).contains(&pulled), "{pulled} times in a minute");
+}
+
+#[test]
+fn a_list_that_comes_and_goes_does_not_end_a_pause() {
+    let mut now = Instant::now();
+    let mut exchange = Exchange::new();
+    let peer = PeerId(1);
+    exchange.on_peer_up(peer, now);
+    let old = offer("federation", 3, 0);
+    let mut pulled = 0;
+    for _ in 0..50 {
+        now += Duration::from_millis(500);
+        exchange.on_message(peer, Message::Held(vec![old.clone()]), now).expect("a list");
+        for (_, digest, _) in pulls(&mut exchange) {
+            pulled += 1;
+            exchange.on_message(peer, part(&old, 40, 0), now).expect("a part");
+            exchange.judged(peer, digest, Judged::NotNow, now);
+        }
+        exchange.on_message(peer, Message::Held(Vec::new()), now).expect("a list");
+        effects(&mut exchange);
+    }
+    assert_eq!(pulled, 1, "in 25 seconds");
+}
+
 #[test]
 fn a_greedy_neighbour_gets_what_its_bucket_has() {
     let now = Instant::now();
@@ -263,9 +312,12 @@ impl World {
                 Effect::Send { to, message } => self.send(at, to.0 as usize, message, loss),
                 Effect::Serve { to, digest, offset } => {
                     let held = self.nodes[at].1.values().find(|held| held.digest == digest).cloned();
-                    let held = held.expect("only what is held is served");
-                    let size = self.genuine[&held.digest];
-                    self.send(at, to.0 as usize, part(&held, size, offset as usize), loss);
+                    // A newer one may have been taken since the neighbour asked.
+                    let answer = match held {
+                        Some(held) => part(&held, self.genuine[&held.digest], offset as usize),
+                        None => Message::Part { digest, total: 0, offset, bytes: Vec::new() },
+                    };
+                    self.send(at, to.0 as usize, answer, loss);
                 }
                 Effect::Fetched { from, offer, archive: bytes } => {
                     let is_true =

@@ -175,7 +175,7 @@ fn run(cases: u32) {
     let outcome = runner.run(&strategy, |(then, edit, other, event, topic, to)| {
         let (after, other) = (chosen(&edited(&then, &edit)), chosen(&other));
         let then = chosen(&then);
-        let case = || Case { topic, to, event: event.clone(), sealed: false };
+        let case = || Case { topic, to, event: event.clone(), sealed: false, released: &[] };
         agree(&then, None, &after, case())?;
         agree(&then, Some(&then), &after, case())?;
         agree(&then, Some(&then), &other, case())?;
