@@ -148,7 +148,7 @@ pub(crate) async fn run(mut node: Node, accept_missing: bool, stop: Cancellation
             zone: zone.clone(),
             run: this_run,
             members: members(&node)?,
-            limits: Default::default(),
+            limits: node.interest,
             seed: rand::rng().random(),
             policy_digest: policies.active().mark.digest,
         },

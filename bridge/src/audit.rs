@@ -6,6 +6,8 @@
 //!
 //! Never a value of a payload. Plain permits are sampled; denials, and permits that edited the event, or that a waiver or
 //! a warning touched, are always kept. An unsampled permit costs one hash of its id: nothing is encoded, locked or allocated.
+//! What went on and has to be kept is gathered first: decisions that differ in their events' ids only become one record
+//! that counts them (`gather.rs`). Denials never are.
 //!
 //! **Full.** The queue holds [`QUEUE_BYTES_MAX`]. Permits may take half of it and are lost, counted, beyond that. The
 //! other half is for what must be kept; [`AuditLog::has_room`] is false from the half on, and a pipeline that asks
@@ -21,6 +23,7 @@
 //! `format.rs`, what happens at a start in `open.rs`, and what is checked in `walk.rs`.
 
 mod format;
+mod gather;
 mod note;
 mod open;
 mod queue;
@@ -39,6 +42,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub(crate) use format::Checkpoint;
+pub(crate) use gather::EventSought;
 pub(crate) use open::OpenAuditError;
 pub(crate) use queue::{Figures, QUEUE_BYTES_MAX, State};
 pub(crate) use record::{EventName, Finding, Record, Redact, Rule, Ruling, Verdict};
@@ -57,7 +61,7 @@ pub(crate) struct Options {
     pub(crate) segment_bytes: u64,
     /// The oldest whole segments go when there are more; at least 2.
     pub(crate) segments_max: u64,
-    /// What is written is on the disk so much later at the latest.
+    /// What is written is on the disk so much later at the latest; what is gathered is written 50 ms later at the latest.
     pub(crate) sync_every: Duration,
     /// One permit in so many is kept; 0 for none, 1 for all.
     pub(crate) permits_per_sample: u32,
@@ -114,7 +118,7 @@ impl AuditLog {
         redact: Redact,
     ) -> Result<AuditLog, OpenAuditError> {
         let queue = Arc::new(Queue::default());
-        let writer = Writer::open(directory, options, Arc::clone(&queue))?;
+        let writer = Writer::open(directory, options, Arc::clone(&queue), redact.clone())?;
         let thread = std::thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || writer.run())
@@ -135,7 +139,14 @@ impl AuditLog {
             self.queue.count_lost(must_keep);
             return Recorded::Lost;
         }
-        match self.queue.push(record.encode(&self.redact), must_keep) {
+        let taken = match &record.event {
+            Some(event) if must_keep && gather::is_gathered(record) && !self.redact.is_private(event.id) => {
+                let (kind, hash) = (gather::kind_of(record, &self.sampler), gather::hash_of_id(event.id));
+                self.queue.gather(kind, record, event, &hash)
+            }
+            _ => self.queue.push(record.encode(&self.redact), must_keep),
+        };
+        match taken {
             true => Recorded::Kept,
             false => Recorded::Lost,
         }
@@ -144,6 +155,7 @@ impl AuditLog {
     /// Which policies all later decisions rest on. Always kept, as denials are.
     pub(crate) fn note_policies(&self, generation: u64, digest: &[u8; 32], bundles: Vec<String>) {
         let (time, digest) = (note::now_text(), format::hex(digest));
+        self.queue.close_windows();
         self.queue.push(Note::Policies { time, generation, digest, bundles }.encode(), true);
     }
 

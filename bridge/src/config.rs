@@ -1,6 +1,7 @@
 //! `kind: Bridge`: one node's own configuration, as users write it and as the bridge uses it.
 
 mod audit_log;
+mod interest;
 mod listeners;
 mod peering;
 mod policies;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use meshbridge_policy::{Federation, Key, Node as Yaml, Shape, SourceFile, check, documents};
-use meshbridge_routing::{BridgeId, ZoneName};
+use meshbridge_routing::{BridgeId, Limits, ZoneName};
 
 use crate::bundles::BundleSettings;
 use crate::data_keys::DataKeyFile;
@@ -141,6 +142,7 @@ static SPEC: Shape = Shape::Map(&[
         ]),
         "how much may wait",
     ),
+    Key::optional("interest", &interest::SHAPE, "how much may be wanted"),
     Key::optional("quarantine", &quarantine::SHAPE, "events that rules hold until a person decides"),
     Key::optional("webhooks", &webhooks::SHAPE, "pushing to the webhooks of subscriptions"),
     Key::optional(
@@ -233,6 +235,7 @@ pub(crate) struct Node {
     pub(crate) spool: SpoolSettings,
     pub(crate) audit: crate::audit::Options,
     pub(crate) quotas: Quotas,
+    pub(crate) interest: Limits,
     pub(crate) quarantine: QuarantineOptions,
     pub(crate) webhooks: WebhookConfig,
     pub(crate) tls: PeerTls,
@@ -382,6 +385,7 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
     Ok(Node {
         webhooks: webhooks::lower(spec.get("webhooks"), base),
         quotas,
+        interest: interest::lower(spec.get("interest")),
         audit: audit_log::lower(spec.get("auditLog")),
         spool: SpoolSettings { segment_bytes: segment_mib << 20, segments_max },
         data_dir: base.join(spec.get("dataDirectory").and_then(Yaml::text).unwrap_or("data")),

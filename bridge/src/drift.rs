@@ -247,6 +247,8 @@ impl Looker {
             edited: false,
             by: None,
             also_by: &[],
+            editors: &[],
+            protected: "",
             findings: &findings,
             // Named among the warnings, which are always kept.
             warned: &[RULE],

@@ -1,11 +1,11 @@
 //! Who may learn what this bridge wants, by the policies of one generation: routing asks, the program answers.
 //!
-//! The answers are static for a generation, so each filter is asked about once. After a reload the answers for what is
+//! The answers are static for a generation. After a reload the answers for what is
 //! wanted already are worked out before routing hears of it: it is one task, and it has links to keep alive.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meshbridge_policy::{ZoneIndex, ZoneSet};
 use meshbridge_routing::{Audience, Learners, ZoneName};
@@ -14,8 +14,10 @@ use meshbridge_topic::TopicFilter;
 use crate::policy_store::{Generation, PolicyStore};
 use crate::router_task::{Command, RouterHandle};
 
-/// Answers that are remembered: more than a bridge may want filters. Beyond it each is worked out when asked.
-const FILTERS_MAX: usize = 131_072;
+/// Answers that are worked out before they are asked for. Beyond it each is worked out when asked.
+const FILTERS_MAX: usize = 1 << 20;
+/// Lists of zones that are remembered; routing uses 64 at most.
+const LISTS_MAX: usize = 1_024;
 
 /// The answers of one generation.
 pub(crate) struct PolicyLearners {
@@ -28,7 +30,7 @@ pub(crate) struct PolicyLearners {
 #[derive(Default)]
 struct Known {
     by_filter: HashMap<TopicFilter, Audience>,
-    /// Each list once, however many filters have it. Bounded by the filters.
+    /// Each list once, however many filters have it.
     by_zones: HashMap<ZoneSet, Audience>,
 }
 
@@ -63,21 +65,35 @@ impl PolicyLearners {
     }
 }
 
+impl PolicyLearners {
+    /// Works out the answer for a filter, for when routing asks.
+    fn prepare(&self, filter: &TopicFilter) {
+        let audience = self.audience(filter);
+        let mut known = self.known();
+        if known.by_filter.len() < FILTERS_MAX {
+            known.by_filter.insert(filter.clone(), audience);
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Learners for PolicyLearners {
+    /// Remembered where it was prepared: routing asks once for what is new.
     fn audience(&self, filter: &TopicFilter) -> Audience {
-        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().by_filter.get(filter) {
+        if let Some(known) = self.known().by_filter.get(filter) {
             return known.clone();
         }
         // Not under the lock: it takes a while where the program has many rules.
         let told = self.work_out(filter);
-        let mut known = lock();
-        let audience = match known.by_zones.get(&told) {
-            Some(audience) => audience.clone(),
-            None => self.named(&told),
-        };
-        if known.by_filter.len() < FILTERS_MAX {
-            known.by_filter.insert(filter.clone(), audience.clone());
+        let mut known = self.known();
+        if let Some(audience) = known.by_zones.get(&told) {
+            return audience.clone();
+        }
+        let audience = self.named(&told);
+        if known.by_zones.len() < LISTS_MAX {
             known.by_zones.insert(told, audience.clone());
         }
         audience
@@ -97,7 +113,7 @@ pub(crate) async fn follow_policies(
         let Some(wanted) = router.view(|router| router.own_filters()).await else { return };
         let asked = Arc::clone(&learners);
         let worked_out = tokio::task::spawn_blocking(move || {
-            wanted.iter().for_each(|filter| drop(asked.audience(filter)));
+            wanted.iter().for_each(|filter| asked.prepare(filter));
         });
         // A panic there comes again where routing asks, and is told of there.
         let _ = worked_out.await;

@@ -5,6 +5,7 @@ mod app;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "nothing decides by generations yet"))]
 mod audit;
 mod bundles;
+mod chunks;
 mod cli;
 mod config;
 mod data_directory;
@@ -28,6 +29,8 @@ mod webhook;
 use std::process::ExitCode;
 
 /// Gives memory back: a checkpoint of a large backlog needs some for a moment, on whatever thread it is made.
+/// Tests count allocations instead.
+#[cfg(not(test))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -70,6 +70,7 @@ pub(crate) struct Metrics {
     pub(crate) spool_admits: IntGauge,
     pub(crate) spool_damaged: IntGauge,
     audit_records: IntCounter,
+    audit_gathered: IntCounter,
     audit_unsampled: IntCounter,
     audit_lost: IntCounterVec,
     audit_segments: IntGauge,
@@ -237,6 +238,10 @@ impl Metrics {
                 "meshbridge_audit_records_total",
                 "Records written to the decision log, its own notes included.",
             ),
+            audit_gathered: counter(
+                "meshbridge_audit_gathered_total",
+                "Decisions about edited or warned-about events that were written as one record with others.",
+            ),
             audit_unsampled: counter(
                 "meshbridge_audit_unsampled_total",
                 "Plain permits that were not chosen for the decision log.",
@@ -391,11 +396,11 @@ impl Metrics {
     }
 
     /// No rule has anything to ask of the topic in a context inside the zone.
-    pub(crate) fn on_passed(&self, context: meshbridge_policy::Context) {
+    pub(crate) fn on_passed(&self, context: meshbridge_policy::Context, events: u64) {
         match context {
-            meshbridge_policy::Context::Publish => self.passed_publish.inc(),
-            meshbridge_policy::Context::Deliver => self.passed_deliver.inc(),
-            other => self.on_verdict(other.name(), "", "", "forward"),
+            meshbridge_policy::Context::Publish => self.passed_publish.inc_by(events),
+            meshbridge_policy::Context::Deliver => self.passed_deliver.inc_by(events),
+            other => self.on_forwarded_alike(other.name(), events),
         }
     }
 
@@ -442,6 +447,7 @@ impl Metrics {
     /// What the decision log did between two looks at it.
     pub(crate) fn on_audit(&self, before: &Figures, now: &Figures) {
         self.audit_records.inc_by(now.written - before.written);
+        self.audit_gathered.inc_by(now.gathered - before.gathered);
         self.audit_unsampled.inc_by(now.unsampled - before.unsampled);
         let lost = |kind: &str, count: u64| self.audit_lost.with_label_values(&[kind]).inc_by(count);
         lost("permit", now.lost_permits - before.lost_permits);

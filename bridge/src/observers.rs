@@ -69,6 +69,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) is_rate: bool,
     /// The event as it goes on, where a rule edited it.
     pub(crate) edited: Option<&'a Event>,
+    /// Ids of rules that a person has released it from.
+    pub(crate) released: &'a [Arc<str>],
     pub(crate) report: Option<&'a Report>,
     /// The verdict is that of another destination of the same class, which was told before.
     pub(crate) is_alike: bool,

@@ -36,6 +36,7 @@ mod pace;
 mod parking;
 mod plan;
 mod principal;
+mod publishing;
 mod push;
 mod quarantine;
 mod queue;
@@ -65,12 +66,11 @@ use meshbridge_delivery::{Core, LeftOut, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::{Buckets, MapKeyRing, ZoneIndex};
 use meshbridge_routing::{BridgeId, EventKey, Forwarding, LinkId, Run, ZoneName};
-use meshbridge_spool::fail_point;
 use meshbridge_topic::{Topic, TopicFilter};
-use tokio::sync::oneshot;
 
 pub(crate) use client::{Client, Tagged};
 pub(crate) use principal::Principal;
+pub(crate) use publishing::Taken;
 pub(crate) use push::Webhooks;
 pub(crate) use quarantine::{HeldView, Quarantine, QuarantineOptions, RulingRefused, Which};
 pub(crate) use queue::{Delivery, Entry, Queued, SubscriptionEnd, TrainDelivery};
@@ -88,7 +88,7 @@ use crate::link::Links;
 use crate::metrics::Metrics;
 use crate::observers::Observers;
 use crate::policy_store::{Generation, PolicyStore};
-use crate::router_task::{Command, RouterHandle};
+use crate::router_task::{AnnounceRefused, Announced, RouterHandle};
 use crate::sealing::Sealing;
 pub(crate) use arrival::Arrival;
 pub(crate) use dead_letters::DeadLetterView;
@@ -103,7 +103,6 @@ pub(crate) use reception::FilterDenied;
 pub(crate) use waiters::AckLevel;
 
 use accounts::Ends;
-use admission::RETRY_AFTER;
 use best_effort::Sequencer;
 use dedup::Dedup;
 use durable::Durable;
@@ -217,7 +216,7 @@ pub(crate) enum PublishRefused {
 /// Why a subscription was not made.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum SubscribeRefused {
-    /// The interest this bridge may announce is used up; the text names the budget.
+    /// The interest this bridge may announce is used up, or the room for subscriptions; the text names the budget.
     #[error("{0}")]
     InterestFull(String),
     /// A rule keeps everything of a filter from this subscriber.
@@ -226,6 +225,15 @@ pub(crate) enum SubscribeRefused {
     /// The bridge is stopping.
     #[error("the bridge is stopping")]
     Draining,
+}
+
+impl From<AnnounceRefused> for SubscribeRefused {
+    fn from(refused: AnnounceRefused) -> SubscribeRefused {
+        match refused {
+            AnnounceRefused::Full(full) => SubscribeRefused::InterestFull(full.to_string()),
+            AnnounceRefused::Stopped => SubscribeRefused::Draining,
+        }
+    }
 }
 
 /// What the pipeline is built from.
@@ -323,59 +331,6 @@ impl Pipeline {
         }
     }
 
-    /// Takes a batch whole or refuses it whole. When this returns `Ok`, every event has its number and has reached the
-    /// level that was wished for, or the answer says how far it came, or that a rule of this zone keeps it back.
-    pub(crate) async fn publish(
-        &self,
-        principal: &Principal,
-        mut batch: Vec<Publication>,
-        wish: Wish,
-    ) -> Result<Vec<Accepted>, PublishRefused> {
-        if self.inner.draining.load(Ordering::Relaxed) {
-            return Err(PublishRefused::Draining);
-        }
-        if !self.inner.parts.audit.admits() {
-            return Err(PublishRefused::Full { retry_after: RETRY_AFTER });
-        }
-        let (admission, kept_back) = {
-            let generation = self.generation();
-            let kept_back = self.inner.judge_publications(&generation, principal, &mut batch)?;
-            if batch.is_empty() {
-                let mut accepted = Vec::new();
-                self.inner.answer_for(kept_back, &mut accepted);
-                return Ok(accepted);
-            }
-            let forwarding = self.inner.parts.forwarding.load();
-            let planned = self.inner.plan(&generation, &forwarding, principal, batch);
-            fail_point!("origin.before-append");
-            (self.inner.admit(principal, &generation, &forwarding, planned, wish.level)?, kept_back)
-        };
-        fail_point!("origin.after-append");
-        let mut accepted = admission.accepted;
-        if wish.level == AckLevel::None {
-            self.inner.answer_for(kept_back, &mut accepted);
-            return Ok(accepted);
-        }
-        if !self.inner.durable.committed(admission.ticket).await {
-            return Err(PublishRefused::Draining);
-        }
-        fail_point!("origin.before-answer");
-        let deadline = tokio::time::Instant::now() + wish.patience;
-        for (at, waiter) in admission.waiters {
-            let _ = tokio::time::timeout_at(deadline, waiter.reached(wish.level)).await;
-            let progress = waiter.progress();
-            let levels = [AckLevel::Delivered, AckLevel::Replicated];
-            let level = levels.into_iter().find(|level| progress.reached(*level)).unwrap_or(AckLevel::Stored);
-            if let Some(accepted) = accepted.get_mut(at) {
-                let missing = progress.missing(wish.level);
-                accepted.reached =
-                    Some(Reached { level, missing, outcomes: progress.ended.into_iter().collect() });
-            }
-        }
-        self.inner.answer_for(kept_back, &mut accepted);
-        Ok(accepted)
-    }
-
     /// Registers a subscriber here and its interest with the federation.
     pub(crate) async fn subscribe(
         &self,
@@ -391,19 +346,11 @@ impl Pipeline {
             queue_bytes_max,
             &self.inner.durable.finished,
         );
-        let subscriber = subscriber.ok_or(SubscribeRefused::Draining)?;
-        let mut subscription = Subscription { pipeline: self.clone(), subscriber, filters, announced: false };
-        let (reply, outcome) = oneshot::channel();
-        let filters = subscription.filters.clone();
-        self.inner.parts.router.send(Command::Subscribe { filters, reply }).await;
-        match outcome.await {
-            Ok(Ok(())) => {
-                subscription.announced = true;
-                Ok(subscription)
-            }
-            Ok(Err(full)) => Err(SubscribeRefused::InterestFull(full.to_string())),
-            Err(_) => Err(SubscribeRefused::Draining),
-        }
+        let mut subscription =
+            Subscription { pipeline: self.clone(), subscriber: subscriber?, filters, announced: None };
+        let announced = self.inner.parts.router.announce(subscription.filters.clone()).await?;
+        subscription.announced = Some(announced);
+        Ok(subscription)
     }
 
     /// Waits until what the spool held when the bridge started is with its subscriptions; the driver does that first.
@@ -478,7 +425,7 @@ pub(crate) struct Subscription {
     pipeline: Pipeline,
     subscriber: Subscriber,
     filters: Vec<TopicFilter>,
-    announced: bool,
+    announced: Option<Announced>,
 }
 
 impl Subscription {
@@ -490,11 +437,8 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let inner = &self.pipeline.inner;
-        inner.subscriptions.remove(&self.subscriber, &self.filters);
-        if self.announced {
-            let filters = std::mem::take(&mut self.filters);
-            inner.parts.router.send_later(Command::Unsubscribe { filters });
-        }
+        self.pipeline.inner.subscriptions.remove(&self.subscriber, &self.filters);
+        // What was told of it goes with `announced`.
+        self.announced = None;
     }
 }

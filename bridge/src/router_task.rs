@@ -9,6 +9,8 @@
 //! The task is the only one to touch the router, so there is no lock around it. Commands come over a bounded channel:
 //! a session that talks faster than the core can listen is slowed down, alone.
 
+mod announce;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,8 @@ use meshbridge_topic::TopicFilter;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{info, warn};
+
+pub(crate) use announce::{AnnounceRefused, Announced};
 
 use crate::learners::PolicyLearners;
 use crate::link::{CloseCode, Links};
@@ -49,10 +53,10 @@ pub(crate) enum Command {
         link: LinkId,
         message: Bytes,
     },
-    /// All filters of one subscription, or none of them.
+    /// All filters of one subscription, or none of them; see [`RouterHandle::announce`].
     Subscribe {
-        filters: Vec<TopicFilter>,
-        reply: oneshot::Sender<Result<(), InterestFull>>,
+        interest: Announced,
+        reply: oneshot::Sender<Result<Announced, InterestFull>>,
     },
     Unsubscribe {
         filters: Vec<TopicFilter>,
@@ -164,11 +168,15 @@ impl RouterTask {
             let mut stopped = Vec::new();
             for command in turn {
                 self.handle(command, &mut stopped);
-                // One mutation, then drain everything: events first, because an epoch must be on disk before anything
-                // of it leaves.
-                self.drain();
             }
-            self.drain();
+            // Events before messages, because an epoch must be on disk before anything of it leaves. One forwarding table a
+            // turn, however much has changed it, and also before the messages: what is acknowledged is acted upon.
+            if self.carry_out_events() {
+                self.publish_forwarding();
+            }
+            while let Some(transmit) = self.router.poll_transmit() {
+                self.links.send_control(transmit.link, transmit.payload);
+            }
             for done in stopped {
                 let _ = done.send(());
             }
@@ -214,13 +222,13 @@ impl RouterTask {
                     self.links.close(link, CloseCode::Protocol, &violation.to_string());
                 }
             }
-            Command::Subscribe { filters, reply } => {
-                let outcome = self.subscribe(&filters);
-                let refused = outcome.is_err();
-                // The subscriber has left meanwhile: nobody else would withdraw its interest.
-                if reply.send(outcome).is_err() && !refused {
-                    self.unsubscribe(&filters);
-                }
+            Command::Subscribe { mut interest, reply } => {
+                let outcome = self.router.subscribe_all(interest.filters(), now()).map(|()| {
+                    interest.on_counted();
+                    interest
+                });
+                // Where the subscriber has left meanwhile, its interest comes back and is withdrawn.
+                drop(reply.send(outcome));
             }
             Command::Unsubscribe { filters } => self.unsubscribe(&filters),
             Command::Group { filters, name, live, reply } => {
@@ -235,16 +243,6 @@ impl RouterTask {
             }
             Command::View(View(view)) => view(&self.router),
         }
-    }
-
-    fn subscribe(&mut self, filters: &[TopicFilter]) -> Result<(), InterestFull> {
-        for (taken, filter) in filters.iter().enumerate() {
-            if let Err(full) = self.router.subscribe(filter, now()) {
-                self.unsubscribe(&filters[..taken]);
-                return Err(full);
-            }
-        }
-        Ok(())
     }
 
     fn set_group(
@@ -271,7 +269,8 @@ impl RouterTask {
         }
     }
 
-    fn drain(&mut self) {
+    /// Tells whether the forwarding table is another one.
+    fn carry_out_events(&mut self) -> bool {
         let mut changed = false;
         let mut wants: BTreeSet<BridgeId> = BTreeSet::new();
         while let Some(event) = self.router.poll_event() {
@@ -289,26 +288,30 @@ impl RouterTask {
                     self.pipeline.begin_run(self.router.run());
                     info!(epoch, "Epoch raised above one that the federation remembers");
                 }
+                RouterEvent::Damped { neighbour, until } => {
+                    let secs = until.saturating_duration_since(now()).as_secs();
+                    warn!(peer = %neighbour, secs, "Links came and went too often: others are not told of this neighbour for a while");
+                }
                 other => warn!(event = ?other, "Routing reports"),
             }
         }
         for owner in wants {
             // On the disk before it is acted upon for long: it must outlive this process while its owner is away (D2).
             let run = self.router.interest_run(&owner);
-            self.pipeline.remember_interest(&owner, run, self.router.interest_of(&owner));
+            let news = self.router.take_interest_news(&owner);
+            self.pipeline.remember_interest(&owner, run, news);
         }
-        if changed {
-            self.untold.due.get_or_insert_with(|| Instant::now() + LOOK_FOR_UNTOLD);
-            let reachable = self.router.routes().filter(|route| route.reachable).count();
-            self.metrics.routes_reachable.set(i64::try_from(reachable).unwrap_or(i64::MAX));
-            self.forwarding.store(self.router.forwarding());
-            self.pipeline.on_forwarding_changed();
-            self.pipeline.groups_changed();
-            self.pipeline.resolve_parked();
-        }
-        while let Some(transmit) = self.router.poll_transmit() {
-            self.links.send_control(transmit.link, transmit.payload);
-        }
+        changed
+    }
+
+    fn publish_forwarding(&mut self) {
+        self.untold.due.get_or_insert_with(|| Instant::now() + LOOK_FOR_UNTOLD);
+        let reachable = self.router.forwarding().reachable();
+        self.metrics.routes_reachable.set(i64::try_from(reachable).unwrap_or(i64::MAX));
+        self.forwarding.store(self.router.forwarding());
+        self.pipeline.on_forwarding_changed();
+        self.pipeline.groups_changed();
+        self.pipeline.resolve_parked();
     }
 }
 

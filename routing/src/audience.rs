@@ -15,7 +15,7 @@ use meshbridge_topic::TopicFilter;
 use crate::ZoneName;
 use crate::wire::{DecodeError, Reader, Writer};
 
-/// Bytes of the list of one audience: with 192 entries and a signature it fits a control message.
+/// Bytes of the list of one audience: with its entries and a signature it fits a control message.
 const LIST_BYTES_MAX: usize = 24 * 1024;
 
 /// The zones that may learn of a filter. Cheap to clone.

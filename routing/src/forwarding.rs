@@ -16,7 +16,7 @@ use crate::paths::Paths;
 use crate::{BridgeId, BridgeIndex, CarrierSet, DestinationSet, GroupName, LinkId, ZoneName};
 
 /// Interest of one remote bridge, by its place in the table.
-pub(crate) type InterestTries = Vec<(BridgeIndex, Arc<InterestTrie>)>;
+pub(crate) type InterestTries = Vec<(BridgeIndex, InterestTrie)>;
 
 /// Who wants what, and over which link it goes. Never changes; a newer one has a higher generation.
 #[derive(Debug)]
@@ -58,7 +58,21 @@ pub struct Split {
     pub parked: DestinationSet,
     /// This bridge was among the destinations.
     pub here: bool,
+    spare: Spare,
 }
+
+/// Sets of hops that were, kept for the next: those of a large federation are not held in place.
+#[derive(Clone, Debug, Default)]
+struct Spare(Vec<DestinationSet>);
+
+impl PartialEq for Spare {
+    /// What is in store is no part of what a split says.
+    fn eq(&self, _: &Spare) -> bool {
+        true
+    }
+}
+
+impl Eq for Spare {}
 
 impl Forwarding {
     pub fn generation(&self) -> u64 {
@@ -98,7 +112,8 @@ impl Forwarding {
         from: Option<&BridgeId>,
         split: &mut Split,
     ) {
-        split.hops.clear();
+        let Split { hops, spare: Spare(spare), .. } = &mut *split;
+        spare.extend(hops.drain(..).map(|hop| hop.destinations));
         split.unreachable.clear();
         split.parked.clear();
         split.here = false;
@@ -109,8 +124,7 @@ impl Forwarding {
                     split.here = true;
                     continue;
                 }
-                let path = table.get(usize::from(destination.0)).and_then(Option::as_ref);
-                let next = path.and_then(|path| path.bridges.first().copied());
+                let next = table.way(destination).map(|way| way.next);
                 // R19
                 if next.is_some() && next == from {
                     split.parked.insert(destination);
@@ -120,7 +134,10 @@ impl Forwarding {
                     Some((next, link)) => match split.hops.iter_mut().find(|hop| hop.next == next) {
                         Some(hop) => hop.destinations.insert(destination),
                         None => {
-                            let destinations = DestinationSet::from_iter([destination]);
+                            let mut destinations = split.spare.0.pop().unwrap_or_default();
+                            destinations.clear();
+                            destinations.reserve(self.bridges.len());
+                            destinations.insert(destination);
                             split.hops.push(SplitHop { link, next, destinations });
                         }
                     },
@@ -149,17 +166,22 @@ impl Forwarding {
 
     /// Hops to a bridge when every zone may carry.
     pub fn hops_to(&self, bridge: BridgeIndex) -> Option<usize> {
-        self.paths.all().get(usize::from(bridge.0))?.as_ref().map(|path| path.hops)
+        self.paths.all().way(bridge).map(|way| usize::from(way.hops))
     }
 
     /// Cost of the way to a bridge when every zone may carry.
     pub fn cost_to(&self, bridge: BridgeIndex) -> Option<u64> {
-        self.paths.all().get(usize::from(bridge.0))?.as_ref().map(|path| path.cost)
+        self.paths.all().way(bridge).map(|way| way.cost)
+    }
+
+    /// How many others can be reached when every zone may carry.
+    pub fn reachable(&self) -> usize {
+        self.paths.all().len()
     }
 
     /// The neighbour that takes what is for `bridge` when every zone may carry: where a notice goes.
     pub fn next_hop(&self, bridge: BridgeIndex) -> Option<(BridgeIndex, LinkId)> {
-        let next = *self.paths.all().get(usize::from(bridge.0))?.as_ref()?.bridges.first()?;
+        let next = self.paths.all().way(bridge)?.next;
         Some((next, self.link_to(next)?))
     }
 

@@ -5,45 +5,108 @@
 //! unsubscribe a.**   own filters {a.b}            advertised {a.b}        one version: + a.b  - a.**
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use meshbridge_topic::FilterTrie;
 
 use crate::audience::AudienceId;
 use crate::flood::Stamp;
-use crate::limits::{HISTORY_CHANGES_MAX, HISTORY_VERSIONS_MAX, INTEREST_LEASE, SETS_PER_OWNER_MAX};
+use crate::limits::{
+    HISTORY_CHANGES_MIN, HISTORY_VERSIONS_MAX, INTEREST_LEASE, KEPT_BYTES_MIN, SETS_PER_OWNER_MAX,
+};
 use crate::lthash::LtHash;
 use crate::want::{GroupInterest, Want};
 use crate::wire::{Delta, Head, SnapshotChunk};
+use crate::wire::{ENTRIES_BYTES_MAX, Message};
 use crate::{Refusal, Run};
 
-/// Parts of a snapshot, and changes of a delta.
-pub(crate) const CHUNK_FILTERS: usize = 192;
-
-/// One step between two versions.
+/// One step between two versions, in the words of its owner: fits one message.
 #[derive(Clone, Debug)]
 struct Step {
     from: u64,
-    to: u64,
+    head: Head,
     added: Vec<Want>,
     removed: Vec<Want>,
 }
 
-/// What one bridge wants, from all of its sets that this bridge is told.
-pub(crate) type InterestTrie = FilterTrie<Option<GroupInterest>>;
+impl Step {
+    fn changes(&self) -> usize {
+        self.added.len() + self.removed.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.added.iter().chain(&self.removed).map(Want::encoded_bytes).sum()
+    }
+}
+
+/// What one bridge wants, of one of its sets or of all.
+pub(crate) type InterestTrie = FilterTrie<Option<Arc<GroupInterest>>>;
 
 /// The sets of one owner. One trie holds the entries of all, so an event is matched once for each owner, however many
 /// audiences it has.
 #[derive(Debug, Default)]
 pub(crate) struct OwnerSets {
     sets: BTreeMap<AudienceId, InterestSet>,
-    /// While an entry moves between audiences both sets have it, and it stands here twice.
-    trie: Arc<InterestTrie>,
+    /// The entries of all sets, where more than one has any. While an entry moves between audiences both sets have it, and
+    /// it stands here twice.
+    merged: Option<InterestTrie>,
+    /// The owner is another bridge. What this one wants itself is found where its subscribers are.
+    is_matched: bool,
+    news: News,
+}
+
+/// What was not put by yet of what changed.
+#[derive(Debug, Default)]
+struct News {
+    /// Steps, as messages.
+    more: Vec<Bytes>,
+    /// Bytes of steps since everything was put by, and of everything at that time.
+    more_bytes: usize,
+    whole_bytes: usize,
+    is_whole_due: bool,
+}
+
+/// What to keep for the next start, as messages that [`crate::Router::recall_interest`] understands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptInterest {
+    /// In place of what was kept.
+    Whole(Vec<Bytes>),
+    /// Behind what was kept.
+    More(Vec<Bytes>),
 }
 
 impl OwnerSets {
+    /// Sets of another bridge, which events are matched with.
+    pub(crate) fn of_other() -> OwnerSets {
+        OwnerSets { is_matched: true, ..OwnerSets::default() }
+    }
+
+    /// What changed since the last call. Steps cost what they changed; everything is said again where they have become
+    /// more than it.
+    pub(crate) fn take_news(&mut self) -> KeptInterest {
+        let news = &mut self.news;
+        let more = std::mem::take(&mut news.more);
+        if !news.is_whole_due && news.more_bytes <= news.whole_bytes.max(KEPT_BYTES_MIN) {
+            return KeptInterest::More(more);
+        }
+        // What tells of an end only is learned again from those that remember more.
+        let kept = self.sets.values().filter(|set| !set.is_empty() || set.head.audience.list().is_none());
+        let whole: Vec<Bytes> =
+            kept.flat_map(InterestSet::snapshot).map(|chunk| Message::Snapshot(chunk).encode()).collect();
+        let whole_bytes = whole.iter().map(Bytes::len).sum();
+        self.news = News { whole_bytes, ..News::default() };
+        KeptInterest::Whole(whole)
+    }
+
+    /// All of it came from where it would be put by: what is there is as good as whole.
+    pub(crate) fn on_put_by(&mut self) {
+        let bytes = self.sets.values().flat_map(InterestSet::wants).map(|want| want.encoded_bytes()).sum();
+        self.news = News { whole_bytes: bytes, ..News::default() };
+    }
+
     pub(crate) fn get(&self, audience: AudienceId) -> Option<&InterestSet> {
         self.sets.get(&audience)
     }
@@ -52,13 +115,15 @@ impl OwnerSets {
         self.sets.values()
     }
 
-    pub(crate) fn trie(&self) -> &Arc<InterestTrie> {
-        &self.trie
+    /// What events are matched with; nothing where nothing is wanted.
+    pub(crate) fn trie(&self) -> Option<&InterestTrie> {
+        let only = || self.sets.values().map(|set| &set.entries).find(|entries| !entries.is_empty());
+        self.merged.as_ref().or_else(only).filter(|_| self.is_matched)
     }
 
     /// Entries of all sets.
     pub(crate) fn len(&self) -> usize {
-        self.sets.values().map(|set| set.filters.len()).sum()
+        self.sets.values().map(InterestSet::len).sum()
     }
 
     /// The newest run in which a set was said.
@@ -75,7 +140,7 @@ impl OwnerSets {
 
     /// The set that ended longest ago, of those that tell of an end.
     fn oldest_end(&self) -> Option<AudienceId> {
-        let ended = self.sets.iter().filter(|(id, set)| **id != AudienceId::ALL && set.filters.is_empty());
+        let ended = self.sets.iter().filter(|(id, set)| **id != AudienceId::ALL && set.is_empty());
         ended.min_by_key(|(_, set)| set.lease_end).map(|(id, _)| *id)
     }
 
@@ -95,7 +160,36 @@ impl OwnerSets {
     /// R11: moves a set to the version of `delta`, or leaves it untouched.
     pub(crate) fn apply(&mut self, delta: Delta, now: Instant) -> Result<(), Refusal> {
         let set = self.sets.get_mut(&delta.head.audience.id()).ok_or(Refusal::WrongDigest)?;
-        set.apply(delta, &mut self.trie, now)
+        let step = set.apply(delta, now)?;
+        if let Some(merged) = &mut self.merged {
+            step.added.iter().for_each(|want| merged.insert(&want.filter, want.group.clone()));
+            for want in &step.removed {
+                merged.remove(&want.filter, &want.group);
+            }
+        }
+        if self.is_matched && !self.news.is_whole_due {
+            let Step { from, head, added, removed } = step.clone();
+            let message = Message::Delta(Delta { head, from, added, removed }).encode();
+            self.news.more_bytes += message.len();
+            self.news.more.push(message);
+        }
+        self.merge();
+        Ok(())
+    }
+
+    /// The owner's own step: the next version of a set, with the head that `sign` makes for a version, digest and count.
+    pub(crate) fn advance(
+        &mut self,
+        audience: AudienceId,
+        (added, removed): (Vec<Want>, Vec<Want>),
+        sign: impl FnOnce(u64, [u8; 32], usize) -> Head,
+        now: Instant,
+    ) {
+        let Some(set) = self.sets.get_mut(&audience) else { return };
+        let hash = set.hash_after(&added, &removed);
+        let from = set.head.version;
+        let head = sign(from + 1, hash.digest(), set.len() + added.len() - removed.len());
+        set.take_step(Step { from, head, added, removed }, hash, now);
     }
 
     pub(crate) fn remove(&mut self, audience: AudienceId) {
@@ -119,12 +213,25 @@ impl OwnerSets {
         self.sets.is_empty()
     }
 
+    /// Sets have come, gone, or been replaced.
     fn rebuild(&mut self) {
-        let mut trie = InterestTrie::default();
-        for want in self.sets.values().flat_map(|set| &set.filters) {
-            trie.insert(&want.filter, want.group.clone());
+        self.news = News { is_whole_due: true, ..News::default() };
+        self.merged = None;
+        self.merge();
+    }
+
+    /// One trie for all sets, as long as more than one of them has entries.
+    fn merge(&mut self) {
+        let are_several = self.sets.values().filter(|set| !set.is_empty()).nth(1).is_some();
+        if !are_several || !self.is_matched {
+            self.merged = None;
+        } else if self.merged.is_none() {
+            let mut merged = InterestTrie::default();
+            for set in self.sets.values() {
+                set.entries.for_each(|filter, group| merged.insert(filter, group.clone()));
+            }
+            self.merged = Some(merged);
         }
-        self.trie = Arc::new(trie);
     }
 }
 
@@ -132,132 +239,192 @@ impl OwnerSets {
 #[derive(Debug)]
 pub(crate) struct InterestSet {
     pub(crate) head: Head,
-    pub(crate) filters: BTreeSet<Want>,
+    /// Each once.
+    entries: InterestTrie,
     pub(crate) lease_end: Instant,
     hash: LtHash,
+    /// The steps to the current version, without a gap.
     history: VecDeque<Step>,
+    history_changes: usize,
 }
 
 /// What a neighbour that holds an older version is sent.
 pub(crate) enum Update {
-    Delta(Delta),
+    Deltas(Vec<Delta>),
     Snapshot(Vec<SnapshotChunk>),
 }
 
 impl InterestSet {
-    /// The set behind `head`, if its filters are those that the owner signed.
-    pub(crate) fn new(head: Head, filters: BTreeSet<Want>, now: Instant) -> Result<InterestSet, Refusal> {
-        let mut hash = LtHash::default();
-        filters.iter().for_each(|filter| hash.add(&filter.digest_bytes()));
+    /// The set behind `head`, if its entries are those that the owner signed.
+    pub(crate) fn new(head: Head, wants: Vec<Want>, now: Instant) -> Result<InterestSet, Refusal> {
+        let (mut hash, mut entries) = (LtHash::default(), InterestTrie::default());
+        for want in wants {
+            if !entries.contains(&want.filter, &want.group) {
+                hash.add(&want.digest_bytes());
+                entries.insert(&want.filter, want.group);
+            }
+        }
         // R12: the end mark counts only when the whole agrees with the signature.
-        if hash.digest() != head.digest || filters.len() != head.count as usize {
+        if hash.digest() != head.digest || entries.len() != head.count as usize {
             return Err(Refusal::WrongDigest);
         }
-        let lease_end = now + INTEREST_LEASE;
-        Ok(InterestSet { head, filters, lease_end, hash, history: VecDeque::new() })
+        let (head, lease_end) = (head.detached(None), now + INTEREST_LEASE);
+        Ok(InterestSet { head, entries, lease_end, hash, history: VecDeque::new(), history_changes: 0 })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn contains(&self, want: &Want) -> bool {
+        self.entries.contains(&want.filter, &want.group)
+    }
+
+    /// All entries, in their order.
+    pub(crate) fn wants(&self) -> Vec<Want> {
+        let mut wants = Vec::with_capacity(self.entries.len());
+        self.entries
+            .for_each(|filter, group| wants.push(Want { filter: filter.clone(), group: group.clone() }));
+        wants.sort_unstable();
+        wants
     }
 
     pub(crate) fn stamp(&self) -> Stamp {
         self.head.stamp()
     }
 
-    /// R11: moves the set to the version of `delta`, or leaves it untouched.
+    /// R11: moves the set to the version of `delta`, or leaves it untouched; gives the step.
     ///
     /// A repeated delta may start before the version held; what is known already is left out, and the digest decides.
-    fn apply(&mut self, mut delta: Delta, trie: &mut Arc<InterestTrie>, now: Instant) -> Result<(), Refusal> {
-        delta.added.retain(|filter| !self.filters.contains(filter));
-        delta.removed.retain(|filter| self.filters.contains(filter));
-        delta.from = self.head.version;
-        let mut hash = self.hash.clone();
-        delta.added.iter().for_each(|filter| hash.add(&filter.digest_bytes()));
-        delta.removed.iter().for_each(|filter| hash.remove(&filter.digest_bytes()));
-        if hash.digest() != delta.head.digest {
+    fn apply(&mut self, delta: Delta, now: Instant) -> Result<&Step, Refusal> {
+        let Delta { head, from: _, mut added, mut removed } = delta;
+        added.retain(|want| !self.contains(want));
+        removed.retain(|want| self.contains(want));
+        let hash = self.hash_after(&added, &removed);
+        if hash.digest() != head.digest {
             return Err(Refusal::WrongDigest);
         }
-        self.hash = hash;
-        let trie = Arc::make_mut(trie);
-        for filter in &delta.added {
-            if self.filters.insert(filter.clone()) {
-                trie.insert(&filter.filter, filter.group.clone());
-            }
-        }
-        for filter in &delta.removed {
-            if self.filters.remove(filter) {
-                trie.remove(&filter.filter, &filter.group);
-            }
-        }
-        self.lease_end = now + INTEREST_LEASE;
-        let Delta { head, from, added, removed } = delta;
-        self.history.push_back(Step { from, to: head.version, added, removed });
-        self.head = head;
-        let mut changes: usize = self.history.iter().map(|step| step.added.len() + step.removed.len()).sum();
-        while changes > HISTORY_CHANGES_MAX || self.history.len() > HISTORY_VERSIONS_MAX {
-            let Some(oldest) = self.history.pop_front() else { break };
-            changes -= oldest.added.len() + oldest.removed.len();
-        }
-        Ok(())
+        let head = head.detached(Some(&self.head));
+        Ok(self.take_step(Step { from: self.head.version, head, added, removed }, hash, now))
     }
 
-    /// The head that the owner would sign after these changes.
-    pub(crate) fn digest_after(&self, added: &[Want], removed: &[Want]) -> [u8; 32] {
+    fn hash_after(&self, added: &[Want], removed: &[Want]) -> LtHash {
         let mut hash = self.hash.clone();
-        added.iter().for_each(|filter| hash.add(&filter.digest_bytes()));
-        removed.iter().for_each(|filter| hash.remove(&filter.digest_bytes()));
-        hash.digest()
+        added.iter().for_each(|want| hash.add(&want.digest_bytes()));
+        removed.iter().for_each(|want| hash.remove(&want.digest_bytes()));
+        hash
+    }
+
+    fn take_step(&mut self, step: Step, hash: LtHash, now: Instant) -> &Step {
+        self.hash = hash;
+        step.added.iter().for_each(|want| self.entries.insert(&want.filter, want.group.clone()));
+        for want in &step.removed {
+            self.entries.remove(&want.filter, &want.group);
+        }
+        self.lease_end = now + INTEREST_LEASE;
+        self.head = step.head.clone();
+        self.history_changes += step.changes();
+        self.history.push_back(step);
+        // More than half of the set is not worth remembering: then the whole is sent.
+        let changes_max = HISTORY_CHANGES_MIN + self.len() / 2;
+        while self.history.len() > 1
+            && (self.history_changes > changes_max || self.history.len() > HISTORY_VERSIONS_MAX)
+        {
+            let Some(oldest) = self.history.pop_front() else { break };
+            self.history_changes -= oldest.changes();
+        }
+        self.history.back().expect("pushed above")
     }
 
     /// From what the neighbour holds to the current version.
     pub(crate) fn update_from(&self, have: Option<Stamp>) -> Update {
-        match have.filter(|have| have.run == self.head.run).and_then(|have| self.delta_from(have.version)) {
-            Some(delta) => Update::Delta(delta),
+        match have.filter(|have| have.run == self.head.run).and_then(|have| self.deltas_from(have.version)) {
+            Some(deltas) => Update::Deltas(deltas),
             None => Update::Snapshot(self.snapshot()),
         }
     }
 
-    fn delta_from(&self, from: u64) -> Option<Delta> {
-        let start = self.history.iter().position(|step| step.from == from)?;
-        // True: added since, false: removed since. A filter that came and went again is in neither list.
-        let mut net: BTreeMap<&Want, bool> = BTreeMap::new();
-        let mut at = from;
-        for step in self.history.iter().skip(start) {
-            if step.from != at {
-                return None;
+    /// Steps that follow each other are put together as long as they fit one message.
+    fn deltas_from(&self, from: u64) -> Option<Vec<Delta>> {
+        let start = self.history.binary_search_by_key(&from, |step| step.from).ok()?;
+        let mut deltas = Vec::new();
+        let mut steps = self.history.range(start..).peekable();
+        while let Some(first) = steps.next() {
+            let mut together = vec![first];
+            let mut bytes = first.bytes();
+            while let Some(next) = steps.next_if(|next| bytes + next.bytes() <= ENTRIES_BYTES_MAX) {
+                bytes += next.bytes();
+                together.push(next);
             }
-            at = step.to;
-            for (filters, added) in [(&step.added, true), (&step.removed, false)] {
-                for filter in filters {
-                    if net.remove(filter).is_none() {
-                        net.insert(filter, added);
-                    }
-                }
-            }
+            deltas.push(merged(&together)?);
         }
-        if net.len() > CHUNK_FILTERS {
-            return None;
-        }
-        let pick =
-            |wanted| net.iter().filter(|(_, added)| **added == wanted).map(|(f, _)| (*f).clone()).collect();
-        Some(Delta { head: self.head.clone(), from, added: pick(true), removed: pick(false) })
+        Some(deltas)
     }
 
     pub(crate) fn snapshot(&self) -> Vec<SnapshotChunk> {
-        let filters: Vec<Want> = self.filters.iter().cloned().collect();
-        let chunk = |index: usize, filters: &[Want]| SnapshotChunk {
-            head: self.head.clone(),
-            index: u32::try_from(index).expect("a set has 2 million filters at most"),
-            last: false,
-            filters: filters.to_vec(),
-        };
-        let mut chunks: Vec<SnapshotChunk> =
-            filters.chunks(CHUNK_FILTERS).enumerate().map(|(index, part)| chunk(index, part)).collect();
+        let mut chunks: Vec<SnapshotChunk> = Vec::new();
+        for filters in pieces(self.wants()) {
+            let index = u32::try_from(chunks.len()).expect("a set has 2 million filters at most");
+            chunks.push(SnapshotChunk { head: self.head.clone(), index, last: false, filters });
+        }
         if chunks.is_empty() {
-            chunks.push(chunk(0, &[]));
+            chunks.push(SnapshotChunk {
+                head: self.head.clone(),
+                index: 0,
+                last: false,
+                filters: Vec::new(),
+            });
         }
         if let Some(last) = chunks.last_mut() {
             last.last = true;
         }
         chunks
     }
+}
+
+/// What leads from the start of the first of these steps to the end of the last one.
+fn merged(steps: &[&Step]) -> Option<Delta> {
+    let (first, last) = (steps.first()?, steps.last()?);
+    if let [only] = steps {
+        let Step { from, head, added, removed } = (*only).clone();
+        return Some(Delta { head, from, added, removed });
+    }
+    // True: added since, false: removed since. A filter that came and went again is in neither list.
+    let mut net: BTreeMap<&Want, bool> = BTreeMap::new();
+    for step in steps {
+        for (wants, added) in [(&step.added, true), (&step.removed, false)] {
+            for want in wants {
+                if net.remove(want).is_none() {
+                    net.insert(want, added);
+                }
+            }
+        }
+    }
+    let pick =
+        |wanted| net.iter().filter(|(_, added)| **added == wanted).map(|(want, _)| (*want).clone()).collect();
+    Some(Delta { head: last.head.clone(), from: first.from, added: pick(true), removed: pick(false) })
+}
+
+/// Cuts entries into lists that each fit one message.
+pub(crate) fn pieces(wants: impl IntoIterator<Item = Want>) -> Vec<Vec<Want>> {
+    let mut pieces: Vec<Vec<Want>> = Vec::new();
+    let mut room = 0;
+    for want in wants {
+        let bytes = want.encoded_bytes();
+        if bytes > room || pieces.is_empty() {
+            pieces.push(Vec::new());
+            room = ENTRIES_BYTES_MAX;
+        }
+        room -= bytes;
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(want);
+        }
+    }
+    pieces
 }
 
 /// Parts of a snapshot that are still arriving, in any order.
@@ -274,7 +441,7 @@ impl Assembly {
     }
 
     /// The whole set once all parts up to the end mark are there. More filters than the owner signed are refused.
-    pub(crate) fn take(&mut self, chunk: SnapshotChunk) -> Result<Option<BTreeSet<Want>>, Refusal> {
+    pub(crate) fn take(&mut self, chunk: SnapshotChunk) -> Result<Option<Vec<Want>>, Refusal> {
         if chunk.last {
             self.end = Some(chunk.index);
         }

@@ -21,8 +21,10 @@
 #![deny(clippy::iter_over_hash_type)]
 
 mod audience;
+mod damping;
 mod flood;
 mod forwarding;
+mod graph;
 mod id;
 mod interest;
 mod keyring;
@@ -42,6 +44,7 @@ pub mod wire;
 pub use audience::{Audience, Learners};
 pub use forwarding::{Forwarding, GroupMatch, Split, SplitHop};
 pub use id::{BridgeId, EventKey, InvalidId, LANES, LinkId, Run, ZoneName, lane_of};
+pub use interest::KeptInterest;
 pub use keyring::{Keyring, Refusal, Signature, Verified};
 pub use limits::Limits;
 pub use router::{

@@ -60,9 +60,11 @@ pub(crate) const INTEREST_LEASE: Duration = Duration::from_secs(30 * 24 * 3600);
 pub(crate) const INTEREST_RENEWAL: Duration = Duration::from_secs(15 * 24 * 3600);
 /// R20: nobody counts that far; who claims to is lying or broken.
 pub(crate) const EPOCH_MAX: u64 = 1 << 48;
-/// Changes kept per set to answer with deltas; beyond them a snapshot is sent.
-pub(crate) const HISTORY_CHANGES_MAX: usize = 10_000;
-pub(crate) const HISTORY_VERSIONS_MAX: usize = 256;
+/// Changes kept per set to answer with deltas, beside half as many as the set has entries; beyond them a snapshot is sent.
+pub(crate) const HISTORY_CHANGES_MIN: usize = 10_000;
+pub(crate) const HISTORY_VERSIONS_MAX: usize = 1_024;
+/// Steps that are put by one after the other before everything is, at least: a small set does not need a small file.
+pub(crate) const KEPT_BYTES_MIN: usize = 256 << 10;
 /// Links a record lists, and its encoded size.
 pub(crate) const RECORD_LINKS_MAX: usize = 64;
 pub(crate) const RECORD_BYTES_MAX: usize = 16 * 1024;

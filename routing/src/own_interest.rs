@@ -1,35 +1,40 @@
 //! What this bridge wants: counted filters, those that are covered kept to itself, and the consumer groups here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Instant;
 
-use meshbridge_topic::TopicFilter;
+use meshbridge_topic::{FilterTrie, TopicFilter};
 
 use crate::want::{GroupInterest, GroupName, Want};
 
+/// Filters that end in one go: some 10 ms.
+const EXPIRED_TOGETHER: usize = 4_096;
+
 /// A filter with subscribers, or one that waits for its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
-    Wanted(u32),
-    /// R15, R22
-    Lingering(Instant),
+struct Held {
+    /// Its subscribers; without any it lingers (R15, R22).
+    count: u32,
+    /// No other one that is advertised covers it.
+    is_advertised: bool,
 }
 
 /// Counted filters and the part of them that is advertised: no advertised filter covers another.
 #[derive(Debug, Default)]
 pub(crate) struct OwnInterest {
+    /// In the order of their texts, so that those with the same beginning follow each other.
     held: BTreeMap<TopicFilter, Held>,
-    advertised: BTreeSet<TopicFilter>,
+    /// The filters with wildcards that are advertised. Only they cover others; literals may be many, and are never compared
+    /// with each other.
+    covers: FilterTrie<TopicFilter>,
     /// By filter and name: whether a member is connected. All of them are advertised.
     groups: BTreeMap<(TopicFilter, GroupName), bool>,
-    /// All held filters by their first token: what covers `a.b` starts with `a` or a wildcard.
-    by_first: BTreeMap<Box<str>, BTreeSet<TopicFilter>>,
-    /// Those of them with wildcards. Only they cover others; literals may be many, and are never compared with each
-    /// other.
-    wild_by_first: BTreeMap<Box<str>, BTreeSet<TopicFilter>>,
     /// What entered or left the advertised set since it was last asked for.
     touched: BTreeSet<Want>,
     /// When lingering filters end.
+    lingering: BTreeMap<TopicFilter, Instant>,
     ends: BTreeSet<(Instant, TopicFilter)>,
     /// Groups that are in the set of another audience now, and when they leave this one.
     group_ends: BTreeMap<(TopicFilter, GroupName), Instant>,
@@ -68,7 +73,7 @@ impl OwnInterest {
 
     /// Whether it has a subscriber.
     pub(crate) fn wants(&self, filter: &TopicFilter) -> bool {
-        matches!(self.held.get(filter), Some(Held::Wanted(_)))
+        self.held.get(filter).is_some_and(|held| held.count > 0)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -77,23 +82,19 @@ impl OwnInterest {
 
     /// Whether anything in it has a subscriber or a group that does not leave.
     pub(crate) fn stays(&self) -> bool {
-        self.held.values().any(|held| matches!(held, Held::Wanted(_)))
-            || self.groups.len() > self.group_ends.len()
+        self.held.len() > self.lingering.len() || self.groups.len() > self.group_ends.len()
     }
 
     /// Everything that others are told.
     pub(crate) fn advertised(&self) -> impl Iterator<Item = Want> {
         let groups = self.groups.iter().map(|((filter, name), live)| group_want(filter, name, *live));
-        self.advertised.iter().cloned().map(Want::from).chain(groups)
-    }
-
-    pub(crate) fn advertised_len(&self) -> usize {
-        self.advertised.len() + self.groups.len()
+        let filters = self.held.iter().filter(|(_, held)| held.is_advertised);
+        filters.map(|(filter, _)| Want::from(filter.clone())).chain(groups)
     }
 
     pub(crate) fn advertises(&self, want: &Want) -> bool {
         match &want.group {
-            None => self.advertised.contains(&want.filter),
+            None => self.is_advertised(&want.filter),
             Some(group) => self.groups.get(&(want.filter.clone(), group.name.clone())) == Some(&group.live),
         }
     }
@@ -135,17 +136,18 @@ impl OwnInterest {
     /// left alone.
     pub(crate) fn moving(&mut self, end: Instant, belongs: impl Fn(&TopicFilter) -> bool) -> Vec<Moving> {
         let mut moving = Vec::new();
-        for (filter, held) in self.held.iter_mut().filter(|(filter, _)| !belongs(filter)) {
-            match *held {
-                Held::Wanted(count) => moving.push(Moving::Wanted(filter.clone(), count)),
-                Held::Lingering(until) if until > end => {
-                    self.ends.remove(&(until, filter.clone()));
-                    moving.push(Moving::Lingering(filter.clone(), until));
-                }
-                Held::Lingering(_) => continue,
+        let leaving = self.held.iter().filter(|(filter, _)| !belongs(filter));
+        let leaving: Vec<TopicFilter> = leaving.map(|(filter, _)| filter.clone()).collect();
+        for filter in leaving {
+            let Some(held) = self.held.get_mut(&filter) else { continue };
+            match std::mem::take(&mut held.count) {
+                0 => match self.lingering.get(&filter).copied() {
+                    Some(until) if until > end => moving.push(Moving::Lingering(filter.clone(), until)),
+                    _ => continue,
+                },
+                count => moving.push(Moving::Wanted(filter.clone(), count)),
             }
-            *held = Held::Lingering(end);
-            self.ends.insert((end, filter.clone()));
+            self.linger(&filter, end);
         }
         for (key, live) in &self.groups {
             if !self.group_ends.contains_key(key) && !belongs(&key.0) {
@@ -167,45 +169,61 @@ impl OwnInterest {
 
     pub(crate) fn add(&mut self, filter: &TopicFilter) {
         match self.held.get_mut(filter) {
-            Some(Held::Wanted(count)) => *count = count.saturating_add(1),
-            Some(held @ &mut Held::Lingering(end)) => {
-                *held = Held::Wanted(1);
-                self.ends.remove(&(end, filter.clone()));
+            Some(held) => {
+                held.count = held.count.saturating_add(1);
+                if held.count == 1 {
+                    self.stay(filter);
+                }
             }
-            None => self.insert(filter, Held::Wanted(1)),
+            None => self.insert(filter, 1),
         }
     }
 
     /// Takes one reference away; the last one leaves the filter to linger until `end`.
     pub(crate) fn release(&mut self, filter: &TopicFilter, end: Instant) {
         match self.held.get_mut(filter) {
-            Some(Held::Wanted(count)) if *count > 1 => *count -= 1,
-            Some(held @ Held::Wanted(_)) => {
-                *held = Held::Lingering(end);
-                self.ends.insert((end, filter.clone()));
+            Some(held) if held.count > 1 => held.count -= 1,
+            Some(held) if held.count == 1 => {
+                held.count = 0;
+                self.linger(filter, end);
             }
-            Some(Held::Lingering(_)) | None => {}
+            Some(_) | None => {}
         }
     }
 
     /// Holds a filter of the run before until `end`, unless somebody wants it.
     pub(crate) fn restore(&mut self, filter: &TopicFilter, end: Instant) {
-        match self.held.get_mut(filter) {
-            None => self.insert(filter, Held::Lingering(end)),
-            Some(held @ &mut Held::Lingering(before)) if before < end => {
-                self.ends.remove(&(before, filter.clone()));
-                *held = Held::Lingering(end);
-            }
+        match self.held.get(filter) {
+            None => self.insert(filter, 0),
+            Some(_) if self.lingering.get(filter).is_some_and(|before| *before < end) => {}
             Some(_) => return,
         }
+        self.linger(filter, end);
+    }
+
+    /// Its end is then, whatever it was before.
+    fn linger(&mut self, filter: &TopicFilter, end: Instant) {
+        self.stay(filter);
+        self.lingering.insert(filter.clone(), end);
         self.ends.insert((end, filter.clone()));
     }
 
-    /// Drops what has lingered long enough; tells whether there was any.
+    fn stay(&mut self, filter: &TopicFilter) {
+        if let Some(end) = self.lingering.remove(filter) {
+            self.ends.remove(&(end, filter.clone()));
+        }
+    }
+
+    /// Drops what has lingered long enough; tells whether there was any. Where it is very much, the rest stays due: links
+    /// are not kept waiting for it.
     pub(crate) fn expire(&mut self, now: Instant) -> bool {
         let mut any = false;
-        while self.ends.first().is_some_and(|(end, _)| *end <= now) {
+        for _ in 0..EXPIRED_TOGETHER {
+            if self.ends.first().is_none_or(|(end, _)| *end > now) {
+                break;
+            }
             let Some((_, filter)) = self.ends.pop_first() else { break };
+            self.lingering.remove(&filter);
             self.drop_filter(&filter);
             any = true;
         }
@@ -231,6 +249,7 @@ impl OwnInterest {
         let ending: Vec<TopicFilter> = self.held.keys().filter(|filter| !lasts(filter)).cloned().collect();
         ending.iter().for_each(|filter| self.drop_filter(filter));
         self.ends.clear();
+        self.lingering.clear();
         let groups: Vec<_> = self.groups.keys().cloned().collect();
         for (filter, name) in groups {
             let stays = !self.group_ends.contains_key(&(filter.clone(), name.clone()));
@@ -243,75 +262,83 @@ impl OwnInterest {
         self.ends.first().map(|(end, _)| *end).into_iter().chain(groups).min()
     }
 
-    fn insert(&mut self, filter: &TopicFilter, held: Held) {
-        self.held.insert(filter.clone(), held);
-        for index in self.indices_of(filter) {
-            index.entry(first(filter).into()).or_default().insert(filter.clone());
+    fn insert(&mut self, filter: &TopicFilter, count: u32) {
+        let is_covered = self.is_covered(filter);
+        self.held.insert(filter.clone(), Held { count, is_advertised: !is_covered });
+        if !is_covered {
+            self.on_advertised(filter);
         }
-        self.advertise(filter);
     }
 
-    /// R13: takes `filter` into the advertised set unless one there covers it, and puts those it covers away.
-    fn advertise(&mut self, filter: &TopicFilter) {
-        let token = first(filter);
-        let above = [token, "*", "**"];
-        let mut above = above.iter().filter_map(|first| self.wild_by_first.get(*first)).flatten();
-        if above.any(|other| other != filter && self.advertised.contains(other) && other.covers(filter)) {
-            return;
+    fn is_advertised(&self, filter: &TopicFilter) -> bool {
+        self.held.get(filter).is_some_and(|held| held.is_advertised)
+    }
+
+    /// Whether another one that is advertised covers it.
+    fn is_covered(&self, filter: &TopicFilter) -> bool {
+        let mut is_covered = false;
+        self.covers.for_each_possible_cover(filter, |other| {
+            is_covered = is_covered || other != filter && other.covers(filter);
+        });
+        is_covered
+    }
+
+    /// R13: `filter` is in the advertised set now; what it covers is put away.
+    fn on_advertised(&mut self, filter: &TopicFilter) {
+        if !filter.is_literal() {
+            let below = self.covered_by(filter).filter(|(_, held)| held.is_advertised);
+            let below: Vec<TopicFilter> = below.map(|(other, _)| other.clone()).collect();
+            below.iter().for_each(|other| self.put_away(other));
+            self.covers.insert(filter, filter.clone());
         }
-        let below: Vec<TopicFilter> =
-            self.covered_by(filter).filter(|other| self.advertised.contains(*other)).cloned().collect();
-        for other in below {
-            self.advertised.remove(&other);
-            self.touched.insert(other.into());
+        self.touched.insert(filter.clone().into());
+    }
+
+    fn put_away(&mut self, filter: &TopicFilter) {
+        if let Some(held) = self.held.get_mut(filter) {
+            held.is_advertised = false;
         }
-        self.advertised.insert(filter.clone());
+        self.covers.remove(filter, filter);
         self.touched.insert(filter.clone().into());
     }
 
     fn drop_filter(&mut self, filter: &TopicFilter) {
+        if !self.is_advertised(filter) {
+            self.held.remove(filter);
+            return;
+        }
+        self.put_away(filter);
         self.held.remove(filter);
-        for index in self.indices_of(filter) {
-            if let Some(filters) = index.get_mut(first(filter)) {
-                filters.remove(filter);
-                if filters.is_empty() {
-                    index.remove(first(filter));
-                }
+        // R13: what nothing else covers comes back. An earlier one may cover a later one.
+        let uncovered: Vec<TopicFilter> = self.covered_by(filter).map(|(other, _)| other.clone()).collect();
+        for other in uncovered {
+            if !self.is_covered(&other)
+                && let Some(held) = self.held.get_mut(&other)
+                && !held.is_advertised
+            {
+                held.is_advertised = true;
+                self.on_advertised(&other);
             }
         }
-        if self.advertised.remove(filter) {
-            self.touched.insert(filter.clone().into());
-            let uncovered: Vec<TopicFilter> = self.covered_by(filter).cloned().collect();
-            uncovered.iter().for_each(|other| self.advertise(other));
-        }
     }
 
-    fn indices_of(
-        &mut self,
-        filter: &TopicFilter,
-    ) -> impl Iterator<Item = &mut BTreeMap<Box<str>, BTreeSet<TopicFilter>>> {
-        let wild = (!filter.is_literal()).then_some(&mut self.wild_by_first);
-        [&mut self.by_first].into_iter().chain(wild)
-    }
-
-    fn covered_by<'a>(&'a self, filter: &'a TopicFilter) -> impl Iterator<Item = &'a TopicFilter> {
-        let token = first(filter);
-        let wild = token == "*" || token == "**";
-        let literal = filter.is_literal();
-        self.by_first
-            .iter()
-            .filter(move |(other, _)| !literal && (wild || &***other == token))
-            .flat_map(|(_, filters)| filters)
-            .filter(move |other| *other != filter && filter.covers(other))
+    /// What a filter covers, itself left out: looked for among those that begin as it does before its first wildcard.
+    fn covered_by<'a>(
+        &'a self,
+        filter: &'a TopicFilter,
+    ) -> impl Iterator<Item = (&'a TopicFilter, &'a Held)> {
+        let start = filter.literal_prefix();
+        let same = self
+            .held
+            .range::<str, _>((Bound::Included(start), Bound::Unbounded))
+            .take_while(move |(other, _)| other.as_str().starts_with(start));
+        let same = same.filter(move |(other, _)| *other != filter && filter.covers(other));
+        same.take(if filter.is_literal() { 0 } else { usize::MAX })
     }
 }
 
 fn group_want(filter: &TopicFilter, name: &GroupName, live: bool) -> Want {
-    Want { filter: filter.clone(), group: Some(GroupInterest { name: name.clone(), live }) }
-}
-
-fn first(filter: &TopicFilter) -> &str {
-    filter.tokens().next().unwrap_or_default()
+    Want { filter: filter.clone(), group: Some(Arc::new(GroupInterest { name: name.clone(), live })) }
 }
 
 #[cfg(test)]

@@ -19,9 +19,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::damping::Damping;
+use crate::forwarding::InterestTries;
 use crate::interest::OwnerSets;
 use crate::own_audiences::OwnAudiences;
-use crate::paths::Paths;
 use crate::peer::Peer;
 use crate::rng::Jitter;
 use crate::topology::Topology;
@@ -60,12 +61,14 @@ pub struct Transmit {
 pub enum RouterEvent {
     /// [`Router::forwarding`] has a new generation.
     ForwardingChanged,
-    /// What this bridge wants changed, or ended: keep [`Router::interest_of`] for the next start.
+    /// What this bridge wants changed, or ended: keep [`Router::take_interest_news`] for the next start.
     InterestChanged(BridgeId),
     /// R20: write it to disk and sync before anything else is sent.
     EpochRaised(u64),
     /// R2: silent for 2 s, or one link too many; close it.
     LinkDead(LinkId),
+    /// R42: the links with a neighbour came and went; until then it is left out, unless it is the only way.
+    Damped { neighbour: BridgeId, until: Instant },
     /// R21: two bridges run under one name and epoch: a copied disk.
     CloneDetected { bridge: BridgeId, runs: [Run; 2] },
     /// A statement was not believed; `peer` passed it on.
@@ -113,6 +116,7 @@ pub struct Router {
 
     peers: BTreeMap<LinkId, Peer>,
     topology: Topology,
+    damping: Damping,
     interest: BTreeMap<BridgeId, OwnerSets>,
     own_interest: OwnAudiences,
     /// The highest version of a set of this run that is forgotten: one for the same audience continues above it.
@@ -131,8 +135,12 @@ pub struct Router {
     flush_at: Option<Instant>,
     shut_down: bool,
 
-    topology_changed: bool,
+    /// The sets of others are not those of the snapshot any more.
+    interest_changed: bool,
+    /// Neither are the links, or the runs of others.
     forwarding_changed: bool,
+    /// R23: no lease of others ends before this: the least of all that were ever given, until it has passed.
+    lease_end: Option<Instant>,
     forwarding: Arc<Forwarding>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<RouterEvent>,
@@ -165,43 +173,73 @@ impl Router {
         self.members.get(bridge).ok_or_else(|| Refusal::Unlisted(bridge.clone()))
     }
 
-    /// Brings the snapshot up to date. Called at the end of every input.
-    fn refresh(&mut self) {
-        if std::mem::take(&mut self.topology_changed) {
-            let zones = self.bridges.iter().map(|(_, zone)| zone.clone()).collect();
-            let paths = Arc::new(Paths::new(self.own, zones, self.topology.graph(&self.bridges)));
-            self.publish(Some(paths));
-        } else if self.forwarding_changed {
-            self.publish(None);
+    /// Brings the snapshot up to date. Called at the end of every input. What did not change is shared with the snapshot
+    /// before, and where nothing did there is no new one: what others derived from it stays good.
+    fn refresh(&mut self, now: Instant) {
+        self.publish();
+        // What changed may have taken the other ways to a neighbour.
+        if self.damping.held().next().is_some() {
+            self.list_again(now);
+            self.publish();
         }
     }
 
-    fn publish(&mut self, paths: Option<Arc<Paths>>) {
-        self.forwarding_changed = false;
-        let place = |id: &BridgeId| self.forwarding.index_of(id);
-        let others =
-            self.interest.iter().filter(|(owner, sets)| **owner != self.id && !sets.trie().is_empty());
-        let interest =
-            others.filter_map(|(owner, sets)| Some((place(owner)?, Arc::clone(sets.trie())))).collect();
+    fn publish(&mut self) {
+        let topology = self.topology.take_changes();
+        let interest = std::mem::take(&mut self.interest_changed);
+        if !std::mem::take(&mut self.forwarding_changed) && !interest && topology.is_none() {
+            return;
+        }
+        let before = &self.forwarding;
+        let paths = topology.map(|(changes, graph)| Arc::new(before.paths.after(graph, &changes)));
         // Of several sessions with a neighbour the cheapest carries; among equals the newest.
         let mut links: BTreeMap<BridgeIndex, (u32, LinkId)> = BTreeMap::new();
         for (link, peer) in self.peers.iter().filter(|(_, peer)| self.carries(peer)) {
-            let Some(index) = place(&peer.bridge) else { continue };
+            let Some(index) = before.index_of(&peer.bridge) else { continue };
             let best = links.entry(index).or_insert((peer.cost, *link));
             if peer.cost <= best.0 {
                 *best = (peer.cost, *link);
             }
         }
         self.forwarding = Arc::new(Forwarding {
-            generation: self.forwarding.generation + 1,
+            generation: before.generation + 1,
             own: self.own,
             bridges: Arc::clone(&self.bridges),
-            interest: Arc::new(interest),
-            paths: paths.unwrap_or_else(|| Arc::clone(&self.forwarding.paths)),
+            interest: if interest { Arc::new(self.tries()) } else { Arc::clone(&before.interest) },
+            paths: paths.unwrap_or_else(|| Arc::clone(&before.paths)),
             links: links.into_iter().map(|(bridge, (_, link))| (bridge, link)).collect(),
         });
         if self.events.back() != Some(&RouterEvent::ForwardingChanged) {
             self.events.push_back(RouterEvent::ForwardingChanged);
+        }
+    }
+
+    /// What others want, by their places: both lists are in the order of ids, so one walk finds all.
+    fn tries(&self) -> InterestTries {
+        let mut table = self.bridges.iter().enumerate();
+        let sets = self.interest.iter().filter_map(|(owner, sets)| {
+            let (place, _) = table.find(|(_, (bridge, _))| bridge == owner)?;
+            let place = BridgeIndex(u16::try_from(place).ok()?);
+            Some((place, sets.trie()?.clone()))
+        });
+        sets.collect()
+    }
+
+    /// R42: a session has ended. While there is another one with the neighbour, nothing has.
+    fn on_flap(&mut self, neighbour: &BridgeId, now: Instant) {
+        let remains = self.peers.values().any(|peer| peer.bridge == *neighbour && peer.is_up());
+        if !remains && let Some(until) = self.damping.on_down(neighbour, now) {
+            self.events.push_back(RouterEvent::Damped { neighbour: neighbour.clone(), until });
+        }
+    }
+
+    /// R42: those that have been still for long enough, and those to whom there is no other way, are listed.
+    fn list_again(&mut self, now: Instant) {
+        let table = &self.forwarding;
+        let is_reached =
+            |id: &BridgeId| table.index_of(id).is_some_and(|to| table.paths.all().way(to).is_some());
+        if self.damping.release(is_reached, now) {
+            self.originate_soon(now);
         }
     }
 }

@@ -61,6 +61,11 @@ impl DestinationSet {
         self.words.clear();
     }
 
+    /// Room for that many bridges, so that no insert has to make it.
+    pub(crate) fn reserve(&mut self, bridges: usize) {
+        self.words.reserve(bridges.div_ceil(64).saturating_sub(self.words.len()));
+    }
+
     /// In ascending order.
     pub fn iter(&self) -> impl Iterator<Item = BridgeIndex> + '_ {
         self.words.iter().enumerate().flat_map(|(i, word)| {

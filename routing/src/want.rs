@@ -55,7 +55,7 @@ pub struct GroupInterest {
 pub struct Want {
     pub filter: TopicFilter,
     /// `None`: every subscriber behind the bridge gets the event.
-    pub group: Option<GroupInterest>,
+    pub group: Option<Arc<GroupInterest>>,
 }
 
 impl From<TopicFilter> for Want {
@@ -74,6 +74,12 @@ impl Want {
             bytes.extend_from_slice(&[0, u8::from(group.live)]);
         }
         bytes
+    }
+
+    /// Bytes that [`Self::encode`] writes.
+    pub(crate) fn encoded_bytes(&self) -> usize {
+        let group = self.group.as_ref().map_or(0, |group| 2 + group.name.as_str().len());
+        2 + self.filter.as_str().len() + 1 + group
     }
 
     pub(crate) fn encode(&self, writer: &mut Writer) {
@@ -98,6 +104,6 @@ impl Want {
         let text = reader.text()?;
         let name = std::str::from_utf8(&text).ok().and_then(GroupName::parse);
         let name = name.ok_or(DecodeError::Invalid("the name of a consumer group"))?;
-        Ok(Want { filter, group: Some(GroupInterest { name, live }) })
+        Ok(Want { filter, group: Some(Arc::new(GroupInterest { name, live })) })
     }
 }

@@ -1,10 +1,13 @@
-//! Between the pipeline and the thread that writes: bodies in order, bounded in bytes, and the figures of the log.
+//! Between the pipeline and the thread that writes: bodies in order, bounded in bytes, windows of decisions that become
+//! bodies, and the figures of the log.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::format::Checkpoint;
+use super::gather::{KINDS_MAX, WINDOW_BYTES, Window};
+use super::record::{EventName, Record, Redact};
 
 /// Bytes that wait for the thread; as many again may be on their way to the disk.
 pub(crate) const QUEUE_BYTES_MAX: usize = 8 << 20;
@@ -30,6 +33,8 @@ pub(crate) struct Figures {
     pub(crate) state: State,
     /// Records in the chain, notes included.
     pub(crate) written: u64,
+    /// Decisions that share a record with others.
+    pub(crate) gathered: u64,
     pub(crate) unsampled: u64,
     /// Sampled permits that found the queue half full.
     pub(crate) lost_permits: u64,
@@ -48,9 +53,35 @@ pub(super) struct Lost {
     pub(super) others: u64,
 }
 
+/// What becomes a record.
+#[derive(Debug)]
+pub(super) enum Body {
+    Ready(Vec<u8>),
+    Window(Box<Window>),
+}
+
+impl Body {
+    pub(super) fn encode(self, redact: &Redact) -> Vec<u8> {
+        match self {
+            Body::Ready(body) => body,
+            Body::Window(window) => window.encode(redact),
+        }
+    }
+
+    /// Decisions in it that share it with others.
+    pub(super) fn gathered(&self) -> u64 {
+        match self {
+            Body::Window(window) if window.count() > 1 => window.count(),
+            Body::Ready(_) | Body::Window(_) => 0,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Waiting {
-    bodies: Vec<Vec<u8>>,
+    bodies: Vec<Body>,
+    /// Open windows, the oldest first; at most [`KINDS_MAX`]. Each has [`WINDOW_BYTES`] of the queue.
+    windows: Vec<Window>,
     lost: Lost,
     /// Bodies that were ever taken in.
     accepted: u64,
@@ -61,9 +92,30 @@ struct Waiting {
     stops: bool,
 }
 
+impl Waiting {
+    fn close(&mut self, window: usize) {
+        let window = self.windows.remove(window);
+        self.bodies.push(Body::Window(Box::new(window)));
+        self.accepted += 1;
+    }
+
+    fn close_all(&mut self) {
+        while !self.windows.is_empty() {
+            self.close(0);
+        }
+    }
+
+    /// Those that are old enough; the others are due in this order.
+    fn close_due(&mut self, now: Instant) {
+        while self.windows.first().is_some_and(|window| window.due() <= now) {
+            self.close(0);
+        }
+    }
+}
+
 /// What the thread has to do next.
 pub(super) struct Batch {
-    pub(super) bodies: Vec<Vec<u8>>,
+    pub(super) bodies: Vec<Body>,
     pub(super) lost: Lost,
     /// Make everything durable after this batch.
     pub(super) wants_sync: bool,
@@ -81,6 +133,7 @@ pub(super) struct Queue {
     bytes: AtomicUsize,
     state: AtomicU8,
     unsampled: AtomicU64,
+    gathered: AtomicU64,
     lost_permits: AtomicU64,
     lost_others: AtomicU64,
     written: AtomicU64,
@@ -92,6 +145,7 @@ impl Default for Queue {
         let checkpoint = Checkpoint { seq: 0, hash: [0; 32] };
         let waiting = Waiting {
             bodies: Vec::new(),
+            windows: Vec::with_capacity(KINDS_MAX),
             lost: Lost::default(),
             accepted: 0,
             durable: 0,
@@ -106,6 +160,7 @@ impl Default for Queue {
             bytes: AtomicUsize::new(0),
             state: AtomicU8::new(State::Running as u8),
             unsampled: AtomicU64::new(0),
+            gathered: AtomicU64::new(0),
             lost_permits: AtomicU64::new(0),
             lost_others: AtomicU64::new(0),
             written: AtomicU64::new(0),
@@ -148,10 +203,51 @@ impl Queue {
             return false;
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        waiting.bodies.push(body);
+        waiting.bodies.push(Body::Ready(body));
         waiting.accepted += 1;
         self.work.notify_one();
         true
+    }
+
+    /// Puts a decision that must be kept to others of its kind. `false`, and counted, when there is no room.
+    pub(super) fn gather(
+        &self,
+        kind: u64,
+        record: &Record<'_>,
+        event: &EventName<'_>,
+        hash: &[u8; 32],
+    ) -> bool {
+        let mut waiting = self.lock();
+        let known = waiting.windows.iter().position(|window| window.takes(kind, record, event));
+        // An open window has its room already; but a log that has failed takes nothing.
+        let has_room = if known.is_some() { self.takes(true, 0) } else { self.takes(true, WINDOW_BYTES) };
+        if !has_room {
+            drop(waiting);
+            self.count_lost(true);
+            return false;
+        }
+        let at = known.unwrap_or_else(|| {
+            if waiting.windows.len() >= KINDS_MAX {
+                waiting.close(0);
+            }
+            self.bytes.fetch_add(WINDOW_BYTES, Ordering::Relaxed);
+            waiting.windows.push(Window::new(kind, record, event, Instant::now()));
+            // The thread has to know when it is due.
+            self.work.notify_one();
+            waiting.windows.len() - 1
+        });
+        waiting.windows[at].add(record, event.id, hash);
+        if waiting.windows[at].is_full() {
+            waiting.close(at);
+            self.work.notify_one();
+        }
+        true
+    }
+
+    /// What is decided from here on is of other windows than what was decided before.
+    pub(super) fn close_windows(&self) {
+        self.lock().close_all();
+        self.work.notify_one();
     }
 
     /// For the note in the chain, and for the figures.
@@ -197,10 +293,17 @@ impl Queue {
     pub(super) fn take(&self, deadline: Option<Instant>) -> Batch {
         let mut waiting = self.lock();
         loop {
+            let now = Instant::now();
+            if waiting.stops || waiting.wants_sync {
+                waiting.close_all();
+            }
+            waiting.close_due(now);
+            let due = waiting.windows.first().map(|window| window.due());
+            let next = deadline.into_iter().chain(due).min();
             let has_work = !waiting.bodies.is_empty() || waiting.lost != Lost::default();
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if has_work || waiting.stops || waiting.wants_sync || left == Some(Duration::ZERO) {
-                self.bytes.store(0, Ordering::Relaxed);
+            let is_due = deadline.is_some_and(|deadline| deadline <= now);
+            if has_work || waiting.stops || waiting.wants_sync || is_due {
+                self.bytes.store(waiting.windows.len() * WINDOW_BYTES, Ordering::Relaxed);
                 return Batch {
                     bodies: std::mem::take(&mut waiting.bodies),
                     lost: std::mem::take(&mut waiting.lost),
@@ -208,7 +311,7 @@ impl Queue {
                     stops: waiting.stops,
                 };
             }
-            waiting = match left {
+            waiting = match next.map(|next| next.saturating_duration_since(now)) {
                 Some(left) => self.work.wait_timeout(waiting, left).expect("see lock").0,
                 None => self.work.wait(waiting).expect("see lock"),
             };
@@ -223,7 +326,8 @@ impl Queue {
     }
 
     /// Records were written, notes included; not yet durable.
-    pub(super) fn on_written(&self, records: u64, segments: u64) {
+    pub(super) fn on_written(&self, records: u64, gathered: u64, segments: u64) {
+        self.gathered.fetch_add(gathered, Ordering::Relaxed);
         self.written.fetch_add(records, Ordering::Relaxed);
         self.segments.store(segments, Ordering::Relaxed);
     }
@@ -238,6 +342,7 @@ impl Queue {
 
     pub(super) fn flush(&self, patience: Duration) -> bool {
         let mut waiting = self.lock();
+        waiting.close_all();
         let target = waiting.accepted;
         waiting.wants_sync = true;
         self.work.notify_one();
@@ -256,6 +361,7 @@ impl Queue {
         Figures {
             state: self.state(),
             written: self.written.load(Ordering::Relaxed),
+            gathered: self.gathered.load(Ordering::Relaxed),
             unsampled: self.unsampled.load(Ordering::Relaxed),
             lost_permits: self.lost_permits.load(Ordering::Relaxed),
             lost_others: self.lost_others.load(Ordering::Relaxed),

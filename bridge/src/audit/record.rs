@@ -7,9 +7,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use super::format::hex;
+use super::gather::Gathered;
 use super::note::{DECISION, time_text};
 
 /// Longest id, source, type, topic, principal or zone, in bytes.
@@ -28,6 +31,11 @@ pub(crate) struct Redact(Arc<ClassOf>);
 impl Redact {
     pub(crate) fn new(class_of: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Redact {
         Redact(Arc::new(class_of))
+    }
+
+    /// Whether a text must not be shown, nor anything it could be guessed from.
+    pub(super) fn is_private(&self, text: &str) -> bool {
+        (self.0)(text).is_some()
     }
 
     /// The text, or what may be shown instead. The whole text is looked at, not what is left after clipping.
@@ -79,7 +87,7 @@ pub(crate) struct Finding<'a> {
     pub(crate) class: &'a str,
     pub(crate) path: &'a str,
     pub(crate) confidence: &'a str,
-    /// What was done to it, if anything.
+    /// What was done to it, if anything; as rules or as `govprotected` say it.
     pub(crate) protection: Option<&'a str>,
 }
 
@@ -99,6 +107,10 @@ pub(crate) struct Record<'a> {
     pub(crate) edited: bool,
     pub(crate) by: Option<Rule<'a>>,
     pub(crate) also_by: &'a [Rule<'a>],
+    /// The rules that edited it.
+    pub(crate) editors: &'a [Rule<'a>],
+    /// What is protected in it now, where and how, as its attribute `govprotected` says; empty where nothing is.
+    pub(crate) protected: &'a str,
     pub(crate) findings: &'a [Finding<'a>],
     /// Ids of rules in mode `warn` that would have acted.
     pub(crate) warned: &'a [&'a str],
@@ -140,10 +152,21 @@ impl Record<'_> {
 
     /// The canonical body: a JSON object with its keys in this order and empty ones left out.
     pub(super) fn encode(&self, redact: &Redact) -> Vec<u8> {
+        self.write(redact, None)
+    }
+
+    /// The same for several events that differ in their ids; `self` is about the first.
+    pub(super) fn encode_gathered(&self, redact: &Redact, gathered: &Gathered<'_>) -> Vec<u8> {
+        self.write(redact, Some(gathered))
+    }
+
+    fn write(&self, redact: &Redact, gathered: Option<&Gathered<'_>>) -> Vec<u8> {
         let outside = |text| redact.text(text, TEXT_BYTES_MAX);
+        let protected: Vec<Finding<'_>> = self.protected.split(',').filter_map(protected).collect();
         let lists = [
             self.also_by.len(),
-            self.findings.len(),
+            self.editors.len(),
+            self.findings.len() + protected.len(),
             self.warned.len(),
             self.shadowed.len(),
             self.waived.len(),
@@ -151,10 +174,18 @@ impl Record<'_> {
         let written = Written {
             kind: "decision",
             time: time_text(self.time_unix_ms),
+            until: gathered.map(|gathered| time_text(gathered.until_unix_ms)),
             event: self.event.map(|event| WrittenEvent {
-                id: outside(event.id),
+                id: gathered.is_none().then(|| outside(event.id)),
                 source: outside(event.source),
                 kind: outside(event.kind),
+            }),
+            events: gathered.map(|gathered| WrittenEvents {
+                count: gathered.count,
+                first: outside(gathered.first),
+                last: outside(gathered.last),
+                marks: BASE64_URL_SAFE_NO_PAD.encode(gathered.marks),
+                sha256: hex(&gathered.sha256),
             }),
             topic: outside(self.topic),
             context: clip(self.context, NAME_BYTES_MAX),
@@ -164,7 +195,14 @@ impl Record<'_> {
             edited: self.edited,
             by: self.by.as_ref().map(rule),
             also_by: self.also_by.iter().take(LIST_MAX).map(rule).collect(),
-            findings: self.findings.iter().take(LIST_MAX).map(|found| finding(found, redact)).collect(),
+            edited_by: self.editors.iter().take(LIST_MAX).map(rule).collect(),
+            findings: self
+                .findings
+                .iter()
+                .chain(&protected)
+                .take(LIST_MAX)
+                .map(|found| finding(found, redact))
+                .collect(),
             warned: names(self.warned),
             shadowed: names(self.shadowed),
             waived: names(self.waived),
@@ -190,8 +228,13 @@ impl Record<'_> {
 struct Written<'a> {
     kind: &'static str,
     time: String,
+    /// Of the last event, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<WrittenEvent<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<WrittenEvents<'a>>,
     topic: Cow<'a, str>,
     context: Cow<'a, str>,
     from: Cow<'a, str>,
@@ -203,6 +246,8 @@ struct Written<'a> {
     by: Option<WrittenRule<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     also_by: Vec<WrittenRule<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    edited_by: Vec<WrittenRule<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     findings: Vec<WrittenFinding<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -230,9 +275,20 @@ struct WrittenRuling<'a> {
     reason: Option<Cow<'a, str>>,
 }
 
+/// Which events, and how many.
+#[derive(Serialize)]
+struct WrittenEvents<'a> {
+    count: u32,
+    first: Cow<'a, str>,
+    last: Cow<'a, str>,
+    marks: String,
+    sha256: String,
+}
+
 #[derive(Serialize)]
 struct WrittenEvent<'a> {
-    id: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Cow<'a, str>>,
     source: Cow<'a, str>,
     #[serde(rename = "type")]
     kind: Cow<'a, str>,
@@ -250,8 +306,10 @@ struct WrittenRule<'a> {
 
 #[derive(Serialize)]
 struct WrittenFinding<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
     class: Cow<'a, str>,
     path: Cow<'a, str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
     confidence: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     protection: Option<Cow<'a, str>>,
@@ -264,6 +322,14 @@ fn rule<'a>(rule: &Rule<'a>) -> WrittenRule<'a> {
         file: rule.place.map(|(file, _)| clip(file, NAME_BYTES_MAX)),
         line: rule.place.map(|(_, line)| line),
     }
+}
+
+/// An entry of `govprotected`: a JSON pointer, a class or `-`, and the form. How sure the detectors were is not in it.
+fn protected(entry: &str) -> Option<Finding<'_>> {
+    let mut words = entry.split(' ');
+    let (path, class, form) = (words.next()?, words.next()?, words.next()?);
+    let class = if class == "-" { "" } else { class };
+    Some(Finding { class, path, confidence: "", protection: Some(form) })
 }
 
 /// The keys on a path come from the payload and may be personal data themselves.

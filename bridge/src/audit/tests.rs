@@ -2,6 +2,7 @@
 
 mod crash;
 mod full;
+mod gathered;
 mod records;
 mod tamper;
 
@@ -47,6 +48,8 @@ pub(super) fn denial(id: &str) -> Record<'_> {
         edited: false,
         by: Some(RULE),
         also_by: &[],
+        editors: &[],
+        protected: "",
         findings: &[],
         warned: &[],
         shadowed: &[],

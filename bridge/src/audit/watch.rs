@@ -21,7 +21,14 @@ pub(crate) struct AuditWatch {
 impl AuditWatch {
     pub(crate) fn new(log: Arc<AuditLog>, metrics: Arc<Metrics>) -> AuditWatch {
         // What the log wrote while it was opened counts as well.
-        let seen = Figures { written: 0, unsampled: 0, lost_permits: 0, lost_others: 0, ..log.figures() };
+        let seen = Figures {
+            written: 0,
+            gathered: 0,
+            unsampled: 0,
+            lost_permits: 0,
+            lost_others: 0,
+            ..log.figures()
+        };
         AuditWatch { log, metrics, seen: Figures { state: State::Running, ..seen } }
     }
 

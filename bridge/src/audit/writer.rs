@@ -12,6 +12,7 @@ use super::format::{ChainId, Checkpoint, FRAME_BYTES, HEADER_BYTES, Header, segm
 use super::note::{Note, now_text};
 use super::open::{OpenAuditError, Opened, open};
 use super::queue::{Lost, Queue, State};
+use super::record::Redact;
 use super::segment::{Segment, is_full, sync_directory};
 use super::{Options, reader};
 
@@ -35,6 +36,9 @@ pub(super) struct Writer {
     /// Frames that are not written yet, and how many.
     buffer: Vec<u8>,
     buffered: u64,
+    /// Decisions among them that share a record with others.
+    gathered: u64,
+    redact: Redact,
     /// Bodies that came from the queue.
     taken: u64,
     /// Since when something is written that is not durable.
@@ -50,6 +54,7 @@ impl Writer {
         directory: &Path,
         options: Options,
         queue: Arc<Queue>,
+        redact: Redact,
     ) -> Result<Writer, OpenAuditError> {
         let Opened { lock, chain, place, segment, segments, notes } = open(directory)?;
         let options = Options {
@@ -67,6 +72,8 @@ impl Writer {
             segments,
             buffer: Vec::new(),
             buffered: 0,
+            gathered: 0,
+            redact,
             taken: 0,
             unsynced: None,
             waits: false,
@@ -116,10 +123,12 @@ impl Writer {
     /// One batch; `false` after the last. An error is the end of the log.
     fn round(&mut self) -> io::Result<bool> {
         let batch = self.queue.take(self.unsynced.map(|since| since + self.options.sync_every));
-        for body in &batch.bodies {
-            self.append(body)?;
-        }
         self.taken += batch.bodies.len() as u64;
+        for body in batch.bodies {
+            self.gathered += body.gathered();
+            let body = body.encode(&self.redact);
+            self.append(&body)?;
+        }
         let Lost { permits, others } = batch.lost;
         if batch.lost != Lost::default() {
             if others > 0 {
@@ -163,7 +172,8 @@ impl Writer {
             self.wait_for_space(problem)?;
         }
         self.queue.set_running();
-        self.queue.on_written(self.buffered, self.segments.len() as u64);
+        self.queue.on_written(self.buffered, self.gathered, self.segments.len() as u64);
+        self.gathered = 0;
         self.buffer.clear();
         self.buffered = 0;
         self.unsynced.get_or_insert_with(Instant::now);

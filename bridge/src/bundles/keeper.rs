@@ -68,8 +68,8 @@ pub(crate) enum OpenBundlesError {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Source<'a> {
     File(&'a str),
-    /// A neighbour, which said it would have this digest.
-    Peer(&'a str, Digest),
+    /// A neighbour, and what it said it would be.
+    Peer(&'a str, &'a Offer),
 }
 
 /// What became of a bundle that was offered.
@@ -312,8 +312,9 @@ impl Keeper {
             }
             Err(problem) => return Offered::Wrong(problem.to_string()),
         };
-        if let Source::Peer(_, digest) = source
-            && digest != verified.digest()
+        if let Source::Peer(_, offer) = source
+            && (offer.digest, offer.revision, &offer.layer)
+                != (verified.digest(), verified.revision(), verified.layer())
         {
             return Offered::Wrong("it is another bundle than the one that was offered".to_owned());
         }

@@ -230,7 +230,7 @@ impl Turn {
     fn on_fetched(&mut self, from: PeerId, offer: &Offer, archive: &[u8]) {
         let bridge = self.peers.get(&from).map(ToString::to_string).unwrap_or_default();
         let offered =
-            tokio::task::block_in_place(|| self.keeper.offer(archive, Source::Peer(&bridge, offer.digest)));
+            tokio::task::block_in_place(|| self.keeper.offer(archive, Source::Peer(&bridge, offer)));
         let judged = match offered {
             Offered::Taken | Offered::Known => Judged::Taken,
             Offered::Wrong(_) | Offered::Unknown(_) => Judged::Wrong,

@@ -6,7 +6,7 @@ mod rules;
 use std::fs;
 use std::sync::Arc;
 
-use meshbridge_bundle::{Digest, Draft, PublicKey, SigningKey, open, pack};
+use meshbridge_bundle::{Digest, Draft, Offer, PublicKey, SigningKey, open, pack};
 use meshbridge_policy::{Federation, SourceFile};
 use tempfile::TempDir;
 
@@ -79,6 +79,13 @@ fn digest(archive: &[u8]) -> Digest {
     open(archive).expect("a bundle").signed_manifest().digest()
 }
 
+/// A bundle as somebody who tells the truth offers it.
+fn named(archive: &[u8]) -> Offer {
+    let opened = open(archive).expect("a bundle");
+    let manifest = opened.manifest();
+    Offer { layer: manifest.layer().clone(), revision: manifest.revision(), digest: digest(archive) }
+}
+
 /// A bridge `a-1` with a data directory and a directory for bundles.
 struct Rig {
     directory: TempDir,
@@ -115,7 +122,7 @@ impl Rig {
     }
 
     fn peer_offers(&mut self, archive: &[u8]) -> Offered {
-        self.keeper.offer(archive, Source::Peer("b-1", digest(archive)))
+        self.keeper.offer(archive, Source::Peer("b-1", &named(archive)))
     }
 
     /// Offers, and brings into force what can be.

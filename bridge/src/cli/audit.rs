@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Failure, Outcome, Output};
-use crate::audit::{Broken, Checkpoint, Entry, Report, WalkError, directory_of, walk};
+use crate::audit::{Broken, Checkpoint, Entry, EventSought, Report, WalkError, directory_of, walk};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -48,6 +48,9 @@ pub(super) struct ExportArguments {
     /// Only decisions that ended so: forward, reject, dead-letter, quarantine or hold
     #[arg(long, value_parser = ["forward", "reject", "dead-letter", "quarantine", "hold"])]
     outcome: Option<String>,
+    /// Only decisions about the event with this id, alone or as one of several in a record
+    #[arg(long, value_name = "ID", value_parser = parse_event)]
+    event: Option<EventSought>,
     #[arg(long, value_enum, default_value_t = Lines::Json)]
     output: Lines,
 }
@@ -61,6 +64,10 @@ pub(super) fn run(command: &Command) -> Outcome {
 
 fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
     OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "write it like 2026-01-31T12:00:00Z".to_owned())
+}
+
+fn parse_event(id: &str) -> Result<EventSought, std::convert::Infallible> {
+    Ok(EventSought::new(id))
 }
 
 fn unreadable(directory: &std::path::Path, problem: WalkError) -> Failure {
@@ -192,13 +199,16 @@ fn write_line(entry: &Entry<'_>, out: &mut impl Write) -> io::Result<()> {
 
 impl ExportArguments {
     fn selects(&self, body: &[u8]) -> bool {
-        if self.since.is_none() && self.rule.is_none() && self.outcome.is_none() {
+        if self.since.is_none() && self.rule.is_none() && self.outcome.is_none() && self.event.is_none() {
             return true;
         }
         let Ok(record) = serde_json::from_slice::<Value>(body) else { return false };
-        let time = record["time"].as_str().and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+        // Of several events the last may be new enough.
+        let time = record["until"].as_str().or(record["time"].as_str());
+        let time = time.and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
         self.since.is_none_or(|since| time.is_some_and(|time| time >= since))
             && self.outcome.as_ref().is_none_or(|outcome| record["verdict"] == outcome.as_str())
+            && self.event.as_ref().is_none_or(|event| event.is_in(&record))
             && self.rule.as_ref().is_none_or(|rule| has_part(&record, rule))
     }
 }
@@ -206,6 +216,6 @@ impl ExportArguments {
 fn has_part(record: &Value, rule: &str) -> bool {
     let listed = |key: &str| record[key].as_array().into_iter().flatten();
     record["by"]["rule"] == rule
-        || listed("alsoBy").any(|also| also["rule"] == rule)
+        || ["alsoBy", "editedBy"].into_iter().flat_map(listed).any(|also| also["rule"] == rule)
         || ["warned", "shadowed", "waived"].into_iter().flat_map(listed).any(|name| name == rule)
 }

@@ -3,25 +3,23 @@
 //! Enums and not trait objects: a stream is asked once for each batch, never for each event, and a branch is all that
 //! choosing costs. Outside of this file and the transports' own, nobody knows which one it is.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use quinn::VarInt;
 use rustls::pki_types::CertificateDer;
-use smallvec::SmallVec;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 
 use super::tcp::{self, Bundle, Tls};
+use crate::chunks::write_chunks;
 
 /// Data streams in each direction. Fewer than the lanes of a run; a lane always uses the same one.
 pub(crate) const DATA_STREAMS: usize = 4;
-/// Chunks given to one vectored write.
-const CHUNKS_PER_WRITE: usize = 16;
 /// How long the last words to a peer may take.
 const FAREWELL_MAX: Duration = Duration::from_millis(250);
 
@@ -250,8 +248,9 @@ impl SendStream {
     pub(super) async fn write_chunks(&mut self, chunks: &mut [Bytes]) -> io::Result<()> {
         match self {
             SendStream::Quic(stream) => Ok(stream.write_all_chunks(chunks).await?),
-            SendStream::TcpControl { stream, .. } => write_vectored(stream, chunks).await,
-            SendStream::TcpData(stream) => write_vectored(stream, chunks).await,
+            SendStream::TcpControl { stream, .. } => write_chunks(stream, chunks).await,
+            // TLS fills its records across the borders of chunks.
+            SendStream::TcpData(stream) => write_chunks(stream, chunks).await,
         }
     }
 
@@ -296,32 +295,6 @@ impl AsyncRead for RecvStream {
 
 fn halves((send, recv): (WriteHalf<Box<Tls>>, ReadHalf<Box<Tls>>)) -> (SendStream, RecvStream) {
     (SendStream::TcpControl { stream: send, is_torn: false }, RecvStream::TcpControl(recv))
-}
-
-/// TLS fills its records across the borders of chunks.
-async fn write_vectored(stream: &mut (impl AsyncWrite + Unpin), chunks: &mut [Bytes]) -> io::Result<()> {
-    let mut at = 0;
-    while at < chunks.len() {
-        let mut written = {
-            let left = chunks[at..].iter().take(CHUNKS_PER_WRITE);
-            let parts: SmallVec<[IoSlice<'_>; CHUNKS_PER_WRITE]> =
-                left.map(|chunk| IoSlice::new(chunk)).collect();
-            stream.write_vectored(&parts).await?
-        };
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        while let Some(chunk) = chunks.get_mut(at) {
-            let taken = written.min(chunk.len());
-            chunk.advance(taken);
-            written -= taken;
-            if !chunk.is_empty() {
-                break;
-            }
-            at += 1;
-        }
-    }
-    stream.flush().await
 }
 
 fn describe_close(problem: &quinn::ConnectionError) -> String {

@@ -35,6 +35,7 @@ use super::certificates::not_after;
 use super::connection::Door;
 use super::limits as limit;
 use super::places::Place;
+use crate::chunks::Chunks;
 use crate::pipeline::{Pipeline, Principal, SubscriptionEnd};
 use connect::{Connect, Info};
 use outgoing::Outgoing;
@@ -225,14 +226,13 @@ async fn farewell(writer: &mut (impl AsyncWrite + Unpin), text: &str) -> io::Res
 /// Writes what waits for the client until there is an end to it.
 async fn write(shared: Arc<Shared>, mut writer: impl AsyncWrite + Unpin, mut outgoing: Outgoing) {
     let (mut entries, mut written) = (VecDeque::new(), VecDeque::new());
-    let mut out = Vec::new();
+    let mut out = Chunks::default();
     let mut ended = Vec::new();
     let last = loop {
         if let Err(end) = shared.client.next(&mut entries).await {
             break end;
         }
         while !entries.is_empty() {
-            out.clear();
             outgoing.write(
                 &mut entries,
                 &mut written,
@@ -241,10 +241,7 @@ async fn write(shared: Arc<Shared>, mut writer: impl AsyncWrite + Unpin, mut out
                 WRITE_BYTES,
                 &mut ended,
             );
-            let sent = timeout(WRITE_MAX, async {
-                writer.write_all(&out).await?;
-                writer.flush().await
-            });
+            let sent = timeout(WRITE_MAX, out.write_to(&mut writer));
             let is_sent = matches!(sent.await, Ok(Ok(())));
             shared.client.finished(&written, is_sent);
             written.clear();
@@ -258,7 +255,7 @@ async fn write(shared: Arc<Shared>, mut writer: impl AsyncWrite + Unpin, mut out
             }
         }
         if out.capacity() > 4 * WRITE_BYTES {
-            out = Vec::new();
+            out = Chunks::default();
         }
     };
     let text = match last {

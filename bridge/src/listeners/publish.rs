@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use meshbridge_event::json::StructuredError;
 use meshbridge_event::{Event, is_reserved_name};
 use meshbridge_topic::Topic;
 
@@ -69,7 +70,7 @@ impl Refused {
         Refused { kind: RefusedKind::TooSlow, ..Refused::invalid(message) }
     }
 
-    pub(super) fn of_event(problem: meshbridge_event::json::StructuredError) -> Refused {
+    pub(super) fn of_event(problem: StructuredError) -> Refused {
         Refused { attribute: problem.attribute, offset: problem.offset, ..Refused::invalid(problem.message) }
     }
 }
@@ -116,6 +117,16 @@ impl From<PublishRefused> for Refused {
     }
 }
 
+/// Whether a publisher may set all attributes that an event has.
+pub(super) fn check_names(event: &Event) -> Result<(), StructuredError> {
+    match event.attributes().find(|(name, _)| is_reserved_name(name)) {
+        Some((name, _)) => {
+            Err(StructuredError::about(name, &format!("attribute `{name}`: only bridges may set it")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// An event with its topic: the one it was sent to, or else its type.
 pub(super) fn publication(
     topic: Option<&Topic>,
@@ -127,10 +138,7 @@ pub(super) fn publication(
             format!("the event has {} bytes, at most {event_bytes_max} are taken", event.encoded().len());
         return Err(Refused::too_large(message));
     }
-    if let Some((name, _)) = event.attributes().find(|(name, _)| is_reserved_name(name)) {
-        let message = format!("attribute `{name}`: only bridges may set it");
-        return Err(Refused { attribute: Some(name.to_owned()), ..Refused::invalid(message) });
-    }
+    check_names(&event).map_err(Refused::of_event)?;
     let topic = match topic {
         Some(topic) => topic.clone(),
         None => Topic::parse(event.ty()).map_err(|problem| Refused {

@@ -51,6 +51,8 @@ pub(crate) struct Observation {
     pub(crate) also_by: Option<Vec<String>>,
     pub(crate) is_rate: bool,
     pub(crate) edited: Option<Event>,
+    /// Rules that a person has released it from.
+    pub(crate) released: Vec<Arc<str>>,
     /// Gives its bytes back to the queue.
     _room: Room,
 }
@@ -116,6 +118,7 @@ fn observation(seen: &Seen<'_>, room: Room) -> Observation {
         also_by: seen.also_by.map(|rules| rules.iter().map(RuleRef::id).map(str::to_owned).collect()),
         is_rate: seen.is_rate,
         edited: seen.edited.cloned(),
+        released: seen.released.to_vec(),
         _room: room,
     }
 }

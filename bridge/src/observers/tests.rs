@@ -70,7 +70,7 @@ impl World {
             released: &[],
             trace: false,
         };
-        let Decision { verdict, report } = program.decide(&request, &mut Scratch::new());
+        let Decision { verdict, report, .. } = program.decide(&request, &mut Scratch::new());
         let by = match &verdict {
             Verdict::Stop(stopped) => Some(&stopped.by),
             _ => None,
@@ -90,6 +90,7 @@ impl World {
             also_by: Some(&[]),
             is_rate: false,
             edited: None,
+            released: &[],
             report: report.as_deref(),
             is_alike: false,
         });

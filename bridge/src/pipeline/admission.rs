@@ -26,7 +26,7 @@ use crate::policy_store::Generation;
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Admitted and numbered, not durable yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Admission {
     pub(super) accepted: Vec<Accepted>,
     pub(super) ticket: Ticket,

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use meshbridge_topic::TopicFilter;
-use tokio::sync::oneshot;
 
 use super::queue::{Entry, Queue, Queued, Tags};
 use super::{Pipeline, Principal, SubscribeRefused, SubscriptionEnd};
 use crate::router_task::Command;
+
+/// Filters of one command: a connection that ends may have held a million.
+const WITHDRAWN_TOGETHER: usize = 1_024;
 
 /// One subscription of a connection.
 #[derive(Clone, Debug)]
@@ -41,26 +43,20 @@ impl Pipeline {
 }
 
 impl Client {
-    /// Takes all of these or none.
+    /// Takes all of these or none. Cancel-safe: nothing is held or announced for a caller that has gone.
     pub(crate) async fn subscribe(&self, wanted: &[Tagged]) -> Result<(), SubscribeRefused> {
         let inner = &self.pipeline.inner;
         let filters: Vec<TopicFilter> =
             wanted.iter().filter(|one| !one.is_private).map(|one| one.filter.clone()).collect();
         inner.may_ask_for(&self.principal, &filters).map_err(SubscribeRefused::Denied)?;
         // Local first: an event that arrives because of the interest must find its subscriber.
-        inner.subscriptions.hold(self.id, wanted.iter().map(named));
-        if filters.is_empty() {
-            return Ok(());
+        inner.subscriptions.hold(self.id, wanted.iter().map(named))?;
+        let held = Held { client: self, wanted };
+        if !filters.is_empty() {
+            inner.parts.router.announce(filters).await?.keep();
         }
-        let (reply, outcome) = oneshot::channel();
-        inner.parts.router.send(Command::Subscribe { filters, reply }).await;
-        let refused = match outcome.await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(full)) => SubscribeRefused::InterestFull(full.to_string()),
-            Err(_) => SubscribeRefused::Draining,
-        };
-        inner.subscriptions.release(self.id, wanted.iter().map(named));
-        Err(refused)
+        std::mem::forget(held);
+        Ok(())
     }
 
     pub(crate) fn unsubscribe(&self, gone: &[Tagged]) {
@@ -68,8 +64,9 @@ impl Client {
         inner.subscriptions.release(self.id, gone.iter().map(named));
         let filters: Vec<TopicFilter> =
             gone.iter().filter(|one| !one.is_private).map(|one| one.filter.clone()).collect();
-        if !filters.is_empty() {
-            inner.parts.router.send_later(Command::Unsubscribe { filters });
+        // In parts, so that the core gets to its links in between.
+        for part in filters.chunks(WITHDRAWN_TOGETHER) {
+            inner.parts.router.send_later(Command::Unsubscribe { filters: part.to_vec() });
         }
     }
 
@@ -97,6 +94,7 @@ impl Client {
 
     /// The events of these entries are with the client, or will not be.
     pub(crate) fn finished(&self, entries: &VecDeque<Entry>, delivered: bool) {
+        self.queue.on_finished(entries);
         let bodies = entries.iter().filter_map(Entry::body);
         bodies.for_each(|body| self.pipeline.inner.durable.finished.push(body, delivered));
     }
@@ -107,6 +105,18 @@ impl Client {
 
     pub(crate) fn principal(&self) -> &Principal {
         &self.principal
+    }
+}
+
+/// Subscriptions of which the federation is not told yet: given back where it never is.
+struct Held<'a> {
+    client: &'a Client,
+    wanted: &'a [Tagged],
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.client.pipeline.inner.subscriptions.release(self.client.id, self.wanted.iter().map(named));
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use meshbridge_delivery::{GroupEnd, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::{
-    ClassId, Concern, Context, Decision, Disposition, Program, Randomness, Request, RuleRef, Scratch,
-    Stopped, Verdict as Said, ZoneIndex,
+    ClassId, Concern, Context, Decision, Disposition, Editors, Program, Randomness, Request, RuleRef,
+    Scratch, Stopped, Verdict as Said, ZoneIndex,
 };
 use meshbridge_routing::{CarrierSet, ZoneName};
 use meshbridge_topic::Topic;
@@ -193,7 +193,7 @@ impl Inner {
     ) -> bool {
         let passes = passes(&generation.program, context, from, self.parts.own_zone_index, topic);
         if passes {
-            self.parts.metrics.on_passed(context);
+            self.parts.metrics.on_passed(context, 1);
         }
         passes
     }
@@ -210,13 +210,24 @@ impl Inner {
         asked: &Asked<'_>,
         released: &[Arc<str>],
     ) -> Verdict {
+        self.judge_by_name(generation, asked, released).0
+    }
+
+    /// The same, with the rules that edited the event.
+    pub(super) fn judge_by_name(
+        &self,
+        generation: &Generation,
+        asked: &Asked<'_>,
+        released: &[Arc<str>],
+    ) -> (Verdict, Editors) {
         let begun = Instant::now();
         let decision = self.with_request(asked, |request, scratch| {
             generation.program.decide(&Request { released, ..*request }, scratch)
         });
         self.record(generation, asked, &decision, begun.elapsed());
-        self.observe(generation, asked, &decision);
-        self.note(asked.context, generation, decision)
+        self.observe(generation, asked, released, &decision);
+        let editors = decision.editors.clone();
+        (self.note(asked.context, generation, decision), editors)
     }
 
     /// Zones that may carry `form`, which is what egress made of the event.

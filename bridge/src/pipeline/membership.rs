@@ -2,7 +2,7 @@
 //! (RELIABILITY D2, M39). The rules are in the delivery core; here is what the admin port asks for.
 
 use meshbridge_delivery::{LeftOut, NewEvent, Removal, Standing};
-use meshbridge_routing::{BridgeId, Router, Run, lane_of};
+use meshbridge_routing::{BridgeId, KeptInterest, Router, Run, lane_of};
 use serde::Serialize;
 use smallvec::smallvec;
 
@@ -154,8 +154,8 @@ impl Pipeline {
     }
 
     /// What another bridge wants, said in this run, for the next start of this one.
-    pub(crate) fn remember_interest(&self, owner: &BridgeId, run: Option<Run>, messages: Vec<bytes::Bytes>) {
-        self.inner.durable.with(|core| core.heard_interest(owner.clone(), run, messages));
+    pub(crate) fn remember_interest(&self, owner: &BridgeId, run: Option<Run>, heard: KeptInterest) {
+        self.inner.durable.with(|core| core.heard_interest(owner.clone(), run, heard));
     }
 
     /// Neighbours, and whether each has acknowledged all that this bridge wants.

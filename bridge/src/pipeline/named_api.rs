@@ -17,7 +17,7 @@ use super::named::{Group, Named, NamedFigures, SUBSCRIPTIONS_MAX};
 use super::named_connection::{AckToken, Acks, NamedConnection};
 use super::settings::{OnRetry, SettingsProblem, SubscriptionSettings, Wished};
 use super::{FilterDenied, Inner, Pipeline, Principal};
-use crate::router_task::Command;
+use crate::router_task::{AnnounceRefused, Command};
 use crate::webhook::TargetUrl;
 
 /// Bytes of a subscription's name.
@@ -148,12 +148,14 @@ impl Pipeline {
     }
 
     async fn announce(&self, filters: Vec<TopicFilter>) -> Result<(), NamedRefused> {
-        let (reply, outcome) = oneshot::channel();
-        self.inner.parts.router.send(Command::Subscribe { filters, reply }).await;
-        match outcome.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(full)) => Err(NamedRefused::InterestFull(full.to_string())),
-            Err(_) => Err(NamedRefused::Draining),
+        match self.inner.parts.router.announce(filters).await {
+            // It lasts as long as the subscription, whoever asked for that.
+            Ok(announced) => {
+                announced.keep();
+                Ok(())
+            }
+            Err(AnnounceRefused::Full(full)) => Err(NamedRefused::InterestFull(full.to_string())),
+            Err(AnnounceRefused::Stopped) => Err(NamedRefused::Draining),
         }
     }
 

@@ -17,14 +17,28 @@ struct Told<'a> {
     also_by: Option<&'a [RuleRef]>,
     is_rate: bool,
     edited: Option<&'a Event>,
+    released: &'a [Arc<str>],
 }
 
 impl Inner {
-    pub(super) fn observe(&self, generation: &Generation, asked: &Asked<'_>, decision: &Decision) {
+    pub(super) fn observe(
+        &self,
+        generation: &Generation,
+        asked: &Asked<'_>,
+        released: &[Arc<str>],
+        decision: &Decision,
+    ) {
         if self.parts.observers.are_none() {
             return;
         }
-        let blank = Told { verdict: "forward", by: None, also_by: Some(&[]), is_rate: false, edited: None };
+        let blank = Told {
+            verdict: "forward",
+            by: None,
+            also_by: Some(&[]),
+            is_rate: false,
+            edited: None,
+            released: &[],
+        };
         let told = match &decision.verdict {
             Said::Forward { event } => Told { edited: event.as_ref(), ..blank },
             Said::Hold { by, .. } => Told { verdict: "hold", by: Some(by), is_rate: true, ..blank },
@@ -36,7 +50,7 @@ impl Inner {
                 ..blank
             },
         };
-        self.show(generation, asked, told, Some(decision));
+        self.show(generation, asked, Told { released, ..told }, Some(decision));
     }
 
     /// A destination of a class that was judged already.
@@ -44,7 +58,8 @@ impl Inner {
         if self.parts.observers.are_none() {
             return;
         }
-        let blank = Told { verdict: "forward", by: None, also_by: None, is_rate: false, edited: None };
+        let blank =
+            Told { verdict: "forward", by: None, also_by: None, is_rate: false, edited: None, released: &[] };
         let told = match of_class {
             Outcome::Pass(edited) => Told { edited: edited.as_ref(), ..blank },
             // Who waits is judged again, each for itself.
@@ -77,6 +92,7 @@ impl Inner {
             also_by: told.also_by,
             is_rate: told.is_rate,
             edited: told.edited,
+            released: told.released,
             report: decision.and_then(|decision| decision.report.as_deref()),
             is_alike: decision.is_none(),
         });

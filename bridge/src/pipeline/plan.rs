@@ -2,7 +2,7 @@
 
 use meshbridge_delivery::Choices;
 use meshbridge_event::Event;
-use meshbridge_policy::{ClassId, Context, ZoneIndex};
+use meshbridge_policy::{ClassId, Context, Editors, ZoneIndex};
 use meshbridge_routing::{BridgeIndex, CarrierSet, DestinationSet, Forwarding, GroupMatch};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
@@ -132,7 +132,7 @@ impl Inner {
     ) -> Planned {
         let own = &self.parts.own_zone;
         let program = &generation.program;
-        let mut classes: SmallVec<[(ClassId, Verdict); 4]> = SmallVec::new();
+        let mut classes: SmallVec<[(ClassId, Verdict, Editors); 4]> = SmallVec::new();
         let mut zones: SmallVec<[ZoneIndex; 8]> = SmallVec::new();
         let mut home: SmallVec<[BridgeIndex; 4]> = SmallVec::new();
         let mut variants: SmallVec<[Variant; 2]> = SmallVec::new();
@@ -161,17 +161,17 @@ impl Inner {
                 hops: 0,
             };
             let class = class(program, Context::Egress, from, to, &topic);
-            let known = classes.iter().position(|(id, _)| *id == class);
+            let known = classes.iter().position(|(id, ..)| *id == class);
             let is_new_zone = !zones.contains(&to);
             if is_new_zone {
                 zones.push(to);
             }
-            if let Some((_, verdict)) = known.map(|at| &classes[at]).filter(|_| is_new_zone) {
-                self.record_alike(generation, &asked, verdict);
+            if let Some((_, verdict, editors)) = known.map(|at| &classes[at]).filter(|_| is_new_zone) {
+                self.record_alike(generation, &asked, (verdict, editors));
                 self.observe_alike(generation, &asked, verdict);
             }
             let at = known.unwrap_or_else(|| {
-                let verdict = self.judge(generation, &asked);
+                let (verdict, editors) = self.judge_by_name(generation, &asked, &[]);
                 let variant = match &verdict {
                     Verdict::Pass(edited) => {
                         let form = edited.clone().unwrap_or_else(|| event.clone());
@@ -196,7 +196,7 @@ impl Inner {
                     }
                     Verdict::Stop(_) => usize::MAX,
                 };
-                classes.push((class, verdict));
+                classes.push((class, verdict, editors));
                 class_variant.push(variant);
                 classes.len() - 1
             });

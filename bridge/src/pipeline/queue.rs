@@ -99,6 +99,7 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 pub(super) struct QueueState {
     pub(super) entries: VecDeque<Entry>,
+    /// Of what waits, and of what the reader has taken and not finished.
     pub(super) bytes: usize,
     pub(super) end: Option<SubscriptionEnd>,
 }
@@ -123,7 +124,7 @@ impl Queue {
             return None;
         }
         // One event always fits, however large: a bound below the event size must not starve a fast reader.
-        if state.bytes + size > self.bytes_max && !state.entries.is_empty() {
+        if state.bytes + size > self.bytes_max && state.bytes > 0 {
             state.end = Some(SubscriptionEnd::Overflow);
             drop(state);
             self.ready.notify_one();
@@ -150,14 +151,21 @@ impl Queue {
         std::mem::take(&mut self.lock().entries)
     }
 
-    /// Moves everything that waits into `entries`; waits while there is nothing. Cancel-safe.
+    /// Entries that were taken are gone: there is room for as many.
+    pub(super) fn on_finished(&self, entries: &VecDeque<Entry>) {
+        let bytes: usize = entries.iter().map(|entry| entry.what.bytes()).sum();
+        let mut state = self.lock();
+        state.bytes = state.bytes.saturating_sub(bytes);
+    }
+
+    /// Moves everything that waits into `entries`, which has none; waits while there is nothing. They count until they are
+    /// [finished](Queue::on_finished). Cancel-safe.
     pub(super) async fn take_all(&self, entries: &mut VecDeque<Entry>) -> Result<(), SubscriptionEnd> {
         loop {
             {
                 let mut state = self.lock();
                 if !state.entries.is_empty() {
                     std::mem::swap(&mut state.entries, entries);
-                    state.bytes = 0;
                     return Ok(());
                 }
                 if let Some(end) = state.end {

@@ -5,7 +5,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use meshbridge_policy::{Context, Decision, Disposition, Report, RuleRef, Verdict as Said, ZoneIndex};
+use meshbridge_event::Event;
+use meshbridge_policy::{
+    Context, Decision, Disposition, Editors, GOVPROTECTED, Report, RuleRef, Verdict as Said, ZoneIndex,
+};
 use smallvec::SmallVec;
 
 use super::Inner;
@@ -36,6 +39,11 @@ impl Inner {
         let shadowed: Few<&str> = report.shadowed.iter().map(RuleRef::id).collect();
         let waived: Few<&str> = report.waived.iter().map(|(_, waiver)| &**waiver).collect();
         let also_by: Few<Rule<'_>> = also_by.iter().map(rule).collect();
+        let editors = rules(generation, &decision.editors);
+        let protected = match &decision.verdict {
+            Said::Forward { event: Some(event) } => protected(event),
+            _ => "",
+        };
         let findings: Few<Finding<'_>> = report
             .findings
             .iter()
@@ -52,6 +60,8 @@ impl Inner {
                 edited,
                 by: by.map(rule),
                 also_by: &also_by,
+                editors: &editors,
+                protected,
                 findings: &findings,
                 warned: &warned,
                 shadowed: &shadowed,
@@ -63,12 +73,21 @@ impl Inner {
         );
     }
 
-    /// A destination of a class that was judged already: the same outcome, in another zone.
-    pub(super) fn record_alike(&self, generation: &Generation, asked: &Asked<'_>, of_class: &Outcome) {
+    /// A destination of a class that was judged already: the same outcome, in another zone, by the same rules.
+    pub(super) fn record_alike(
+        &self,
+        generation: &Generation,
+        asked: &Asked<'_>,
+        (of_class, editors): (&Outcome, &Editors),
+    ) {
+        let editors = rules(generation, editors);
         let record =
             blank(generation, asked.context, asked.from, asked.to, asked.topic.as_str()).about(asked);
         let record = match of_class {
-            Outcome::Pass(edited) => Record { edited: edited.is_some(), ..record },
+            Outcome::Pass(edited) => {
+                let protected = edited.as_ref().map_or("", protected);
+                Record { edited: edited.is_some(), editors: &editors, protected, ..record }
+            }
             // Who waits is judged again, each for itself.
             Outcome::Wait(_) => return,
             Outcome::Stop(refusal) => {
@@ -149,6 +168,8 @@ fn blank<'a>(
         edited: false,
         by: None,
         also_by: &[],
+        editors: &[],
+        protected: "",
         findings: &[],
         warned: &[],
         shadowed: &[],
@@ -166,6 +187,17 @@ fn verdict(disposition: Disposition) -> Verdict {
         Disposition::DeadLetter => Verdict::DeadLetter,
         Disposition::Quarantine => Verdict::Quarantine,
     }
+}
+
+/// The list that bridges keep in an event of what is protected in it.
+fn protected(event: &Event) -> &str {
+    event.attribute(GOVPROTECTED).and_then(|value| value.as_str()).unwrap_or_default()
+}
+
+fn rules<'a>(generation: &'a Generation, editors: &'a Editors) -> Few<Rule<'a>> {
+    let rules = generation.program.editors(editors);
+    let line = |line| u32::try_from(line).unwrap_or(u32::MAX);
+    rules.map(|(rule, layer, place)| Rule { rule, layer, place: Some((place.0, line(place.1))) }).collect()
 }
 
 fn rule(rule: &RuleRef) -> Rule<'_> {

@@ -12,6 +12,7 @@
 //! sealed with a key of its run, so nobody can reach a client that has not asked.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::Engine;
@@ -31,19 +32,23 @@ pub(crate) const REPLY: &str = "_REPLY";
 pub(crate) struct Replies {
     own: BridgeId,
     key: LessSafeKey,
+    /// Places that were sealed: each has a nonce of its own.
+    sealed: AtomicU64,
 }
 
 impl Replies {
     pub(super) fn new(own: BridgeId) -> Replies {
         let secret: [u8; 32] = rand::random();
         let key = UnboundKey::new(&AES_256_GCM, &secret).expect("a key of 32 bytes");
-        Replies { own, key: LessSafeKey::new(key) }
+        Replies { own, key: LessSafeKey::new(key), sealed: AtomicU64::new(0) }
     }
 
     /// The topic that leads back to `place`, for a request to `topic`; `None` where it would be no topic: the request's
     /// is too long.
     fn seal(&self, topic: &Topic, place: &str) -> Option<Topic> {
-        let nonce: [u8; NONCE_LEN] = rand::random();
+        let mut nonce = [0; NONCE_LEN];
+        let number = self.sealed.fetch_add(1, Ordering::Relaxed);
+        nonce.last_chunk_mut::<8>()?.copy_from_slice(&number.to_be_bytes());
         let mut sealed = place.as_bytes().to_vec();
         let nonce_used = Nonce::assume_unique_for_key(nonce);
         self.key.seal_in_place_append_tag(nonce_used, Aad::from(topic.as_str()), &mut sealed).ok()?;

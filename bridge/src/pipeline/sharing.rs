@@ -23,6 +23,16 @@ struct Group {
     turn: AtomicUsize,
 }
 
+/// What a member leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nobody: the group is no more.
+    Last(u32),
+    Others,
+    /// It was no member.
+    Never,
+}
+
 impl Groups {
     /// Adds a member; gives the group, and whether it is new.
     pub(super) fn join(&mut self, filter: &TopicFilter, name: &str, member: Member) -> (u32, bool) {
@@ -44,18 +54,19 @@ impl Groups {
         (id, true)
     }
 
-    /// Takes a member out; gives the group where this was its last one.
-    pub(super) fn leave(&mut self, filter: &TopicFilter, name: &str, member: Member) -> Option<u32> {
+    /// Takes a member out.
+    pub(super) fn leave(&mut self, filter: &TopicFilter, name: &str, member: Member) -> Left {
         let key = (filter.clone(), Arc::from(name));
-        let id = *self.by_name.get(&key)?;
-        let group = self.groups.get_mut(&id)?;
-        group.members.retain(|known| *known != member);
+        let Some(id) = self.by_name.get(&key).copied() else { return Left::Never };
+        let Some(group) = self.groups.get_mut(&id) else { return Left::Never };
+        let Some(at) = group.members.iter().position(|known| *known == member) else { return Left::Never };
+        group.members.remove(at);
         if !group.members.is_empty() {
-            return None;
+            return Left::Others;
         }
         self.groups.remove(&id);
         self.by_name.remove(&key);
-        Some(id)
+        Left::Last(id)
     }
 
     pub(super) fn members(&self, group: u32) -> usize {

@@ -10,10 +10,10 @@ use meshbridge_topic::{FilterTrie, Topic, TopicFilter};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::Principal;
 pub(crate) use super::queue::{Delivery, SubscriptionEnd};
 use super::queue::{Entry, Queue, Queued, Tags, TrainDelivery};
-use super::sharing::Groups;
+use super::sharing::{Groups, Left};
+use super::{Principal, SubscribeRefused};
 
 /// Deliveries that subscribers have taken, or will not take any more; the driver collects them.
 #[derive(Debug, Default)]
@@ -55,7 +55,13 @@ enum Holder {
 /// Without a tag of its own.
 const NO_TAG: u64 = u64::MAX;
 
-#[derive(Debug, Default)]
+/// Filters that subscribers hold, each as often as it is held. Full: the subscription is refused, in the words that
+/// clients of NATS know. Interest has a budget of its own; this one also bounds what nobody else is told of.
+const HELD_MAX: usize = 4_000_000;
+/// Of them, places where clients wait for replies.
+const PRIVATE_MAX: usize = 1_000_000;
+
+#[derive(Debug)]
 struct Table {
     trie: FilterTrie<Holder>,
     /// Where clients wait for replies: no filter of anybody else takes in what comes there.
@@ -64,6 +70,86 @@ struct Table {
     groups: Groups,
     next: SubscriberId,
     closed: bool,
+    held: Held,
+    held_max: Held,
+}
+
+/// Filters held, members of groups among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Held {
+    all: usize,
+    private: usize,
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table {
+            trie: FilterTrie::default(),
+            private: FilterTrie::default(),
+            queues: HashMap::new(),
+            groups: Groups::default(),
+            next: 0,
+            closed: false,
+            held: Held::default(),
+            held_max: Held { all: HELD_MAX, private: PRIVATE_MAX },
+        }
+    }
+}
+
+/// A filter as a subscriber holds it: its tag and, where it shares the events with others, the name of their group.
+type Holding<'a> = (u64, &'a TopicFilter, Option<&'a str>);
+
+impl Table {
+    /// Where a filter is held.
+    fn trie_of(&mut self, filter: &TopicFilter) -> &mut FilterTrie<Holder> {
+        if is_inbox(filter.as_str()) { &mut self.private } else { &mut self.trie }
+    }
+
+    fn count(&mut self, filter: &TopicFilter, change: impl Fn(&mut usize)) {
+        change(&mut self.held.all);
+        if is_inbox(filter.as_str()) {
+            change(&mut self.held.private);
+        }
+    }
+
+    fn check_room<'a>(&self, more: impl Iterator<Item = &'a TopicFilter>) -> Result<(), SubscribeRefused> {
+        let wanted = more.fold(self.held, |Held { all, private }, filter| Held {
+            all: all + 1,
+            private: private + usize::from(is_inbox(filter.as_str())),
+        });
+        if wanted.all > self.held_max.all || wanted.private > self.held_max.private {
+            return Err(SubscribeRefused::InterestFull("maximum subscriptions exceeded".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, queue: SubscriberId, (tag, filter, group): Holding<'_>) {
+        self.count(filter, |held| *held += 1);
+        let holder = match group {
+            None => Holder::One { queue, tag },
+            Some(name) => match self.groups.join(filter, name, (queue, tag)) {
+                (group, true) => Holder::Group(group),
+                // It stands there already.
+                (_, false) => return,
+            },
+        };
+        self.trie_of(filter).insert(filter, holder);
+    }
+
+    /// Takes away what is held; nothing where it is not.
+    fn release(&mut self, queue: SubscriberId, (tag, filter, group): Holding<'_>) {
+        let was_held = match group {
+            None => self.trie_of(filter).remove(filter, &Holder::One { queue, tag }),
+            Some(name) => match self.groups.leave(filter, name, (queue, tag)) {
+                Left::Last(group) => self.trie_of(filter).remove(filter, &Holder::Group(group)),
+                Left::Others => true,
+                Left::Never => false,
+            },
+        };
+        if was_held {
+            self.count(filter, |held| *held -= 1);
+        }
+    }
 }
 
 type Chosen = SmallVec<[(SubscriberId, u64); 16]>;
@@ -134,30 +220,26 @@ impl Subscriptions {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers a subscriber; `None` once [`Self::drain`] was called.
+    /// Registers a subscriber; refused once [`Self::drain`] was called, and where there is no room.
     pub(crate) fn insert(
         &self,
         principal: &Principal,
         filters: &[TopicFilter],
         bytes_max: usize,
         finished: &Arc<Finished>,
-    ) -> Option<Subscriber> {
-        let (id, queue) = self.attach(principal, bytes_max)?;
-        let mut table = self.write();
-        for filter in filters {
-            table.trie.insert(filter, Holder::One { queue: id, tag: NO_TAG });
+    ) -> Result<Subscriber, SubscribeRefused> {
+        let (id, queue) = self.attach(principal, bytes_max).ok_or(SubscribeRefused::Draining)?;
+        if let Err(full) = self.hold(id, filters.iter().map(|filter| (NO_TAG, filter, None))) {
+            self.detach(id);
+            return Err(full);
         }
-        drop(table);
         let unpacked = VecDeque::new();
-        Some(Subscriber { id, queue, unpacked, current: None, finished: Arc::clone(finished) })
+        Ok(Subscriber { id, queue, unpacked, current: None, finished: Arc::clone(finished) })
     }
 
     pub(crate) fn remove(&self, subscriber: &Subscriber, filters: &[TopicFilter]) {
-        let mut table = self.write();
-        for filter in filters {
-            table.trie.remove(filter, &Holder::One { queue: subscriber.id, tag: NO_TAG });
-        }
-        table.queues.remove(&subscriber.id);
+        self.release(subscriber.id, filters.iter().map(|filter| (NO_TAG, filter, None)));
+        self.detach(subscriber.id);
     }
 
     /// A queue without filters yet; `None` once [`Self::drain`] was called.
@@ -177,49 +259,22 @@ impl Subscriptions {
         Some((id, queue))
     }
 
-    /// Gives a queue filters, each with its tag and, where it shares the events with others, the name of their group.
+    /// Gives a queue all of these filters, or none where there is no room.
     pub(super) fn hold<'a>(
         &self,
         queue: SubscriberId,
-        held: impl Iterator<Item = (u64, &'a TopicFilter, Option<&'a str>)>,
-    ) {
+        held: impl Iterator<Item = Holding<'a>> + Clone,
+    ) -> Result<(), SubscribeRefused> {
         let mut table = self.write();
-        for (tag, filter, group) in held {
-            let Table { trie, private, groups, .. } = &mut *table;
-            let trie = if is_inbox(filter.as_str()) { private } else { trie };
-            match group {
-                None => trie.insert(filter, Holder::One { queue, tag }),
-                Some(name) => {
-                    let (group, is_new) = groups.join(filter, name, (queue, tag));
-                    if is_new {
-                        trie.insert(filter, Holder::Group(group));
-                    }
-                }
-            }
-        }
+        table.check_room(held.clone().map(|(_, filter, _)| filter))?;
+        held.for_each(|one| table.hold(queue, one));
+        Ok(())
     }
 
     /// Takes filters away again.
-    pub(super) fn release<'a>(
-        &self,
-        queue: SubscriberId,
-        held: impl Iterator<Item = (u64, &'a TopicFilter, Option<&'a str>)>,
-    ) {
+    pub(super) fn release<'a>(&self, queue: SubscriberId, held: impl Iterator<Item = Holding<'a>>) {
         let mut table = self.write();
-        for (tag, filter, group) in held {
-            let Table { trie, private, groups, .. } = &mut *table;
-            let trie = if is_inbox(filter.as_str()) { private } else { trie };
-            match group {
-                None => {
-                    trie.remove(filter, &Holder::One { queue, tag });
-                }
-                Some(name) => {
-                    if let Some(group) = groups.leave(filter, name, (queue, tag)) {
-                        trie.remove(filter, &Holder::Group(group));
-                    }
-                }
-            }
-        }
+        held.for_each(|one| table.release(queue, one));
     }
 
     pub(super) fn detach(&self, queue: SubscriberId) {

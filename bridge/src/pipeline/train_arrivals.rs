@@ -72,10 +72,7 @@ impl Inner {
                         let key =
                             EventKey { seq: frame.body.key.seq + piece.start, ..frame.body.key.clone() };
                         let delivery = TrainDelivery { key, topic: topic.clone(), train: piece.train };
-                        let delivery = Arc::new(delivery);
-                        let largest = delivery.train.largest();
-                        let asked = Whole { topic, train: &delivery.train, largest, publisher: None, hops };
-                        self.hand_out_train(generation, Some(from), &delivery, &asked);
+                        self.hand_out_train(generation, Some(from), &Arc::new(delivery));
                     }
                 }
                 (Taken::None, _) => self.parts.metrics.on_dropped(DropReason::Duplicate, events),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use meshbridge_event::{Event, EventTrain, TrainWriter};
-use meshbridge_policy::{ClassId, Context, DeliveryClass, Program, ZoneIndex};
+use meshbridge_policy::{ClassId, Context, DeliveryClass, Editors, Program, ZoneIndex};
 use meshbridge_routing::wire::data::payload_digest;
 use meshbridge_routing::wire::{encode_hops, encode_train};
 use meshbridge_routing::{BridgeIndex, CarrierSet, DestinationSet, EventKey, Forwarding, lane_of};
@@ -31,8 +31,6 @@ use crate::policy_store::Generation;
 pub(crate) enum TrainTaken {
     /// It is on its way.
     Whole {
-        /// Somebody is subscribed, here or elsewhere.
-        wanted: bool,
         /// A subscriber of this bridge is far behind.
         pressed: bool,
     },
@@ -46,6 +44,15 @@ struct Part {
     destinations: SmallVec<[BridgeIndex; 4]>,
     /// Whole, or what is left of it: pieces without a gap, each with its place in the train and who may carry it.
     pieces: SmallVec<[Piece; 1]>,
+}
+
+/// Destinations that get the same, at the place of their [`Part`].
+#[derive(Debug)]
+struct OfClass {
+    class: ClassId,
+    zones: SmallVec<[ZoneIndex; 4]>,
+    /// What was said, of each event or of one for all: the records of every further zone.
+    verdicts: Vec<(Event, Verdict, Editors)>,
 }
 
 /// Events of a train that follow each other.
@@ -134,11 +141,14 @@ impl Inner {
         let asked = Whole { topic, train, largest: train.largest(), publisher: Some(&principal.0), hops: 0 };
         if !groups.is_empty()
             || !self.durable.left_out().is_empty()
-            || !self.all_pass(generation, Context::Publish, own, own, &asked)
+            || !self.are_abroad(generation, forwarding, &wanted)
         {
             return Ok(TrainTaken::Apart);
         }
         self.check_train_room(forwarding, &wanted, train)?;
+        if !self.all_pass(generation, Context::Publish, own, own, &asked) {
+            return Ok(TrainTaken::Apart);
+        }
         let Some((parts, refused)) = self.parts_of(generation, forwarding, &asked, &wanted) else {
             return Ok(TrainTaken::Apart);
         };
@@ -152,7 +162,7 @@ impl Inner {
         if life == Some(Duration::ZERO) {
             self.parts.metrics.on_dropped(DropReason::Expired, events);
             self.parts.metrics.on_published(events, 0);
-            return Ok(TrainTaken::Whole { wanted: true, pressed: false });
+            return Ok(TrainTaken::Whole { pressed: false });
         }
         let lane = lane_of(topic.as_str(), partition(&asked.largest));
         let mut sequencer = lock(&self.sequencer);
@@ -199,7 +209,7 @@ impl Inner {
         if local {
             let delivery = TrainDelivery { key: key.clone(), topic: topic.clone(), train: train.clone() };
             // Under the lock, so that two trains of one lane reach a subscriber in the order of their numbers.
-            offered = self.hand_out_train(generation, Some(own), &Arc::new(delivery), &asked);
+            offered = self.hand_out_train(generation, Some(own), &Arc::new(delivery));
         }
         drop(sequencer);
         for (start, event, bridges, refusal) in &refused {
@@ -211,10 +221,18 @@ impl Inner {
         }
         let is_wanted = local || !parts.is_empty();
         self.parts.metrics.on_published(events, if is_wanted { 0 } else { events });
-        Ok(TrainTaken::Whole { wanted: is_wanted, pressed: offered.pressed })
+        Ok(TrainTaken::Whole { pressed: offered.pressed })
     }
 
-    /// Who gets which bytes, and which events stay; `None` where a zone is not known, or is this one.
+    /// Whether all of these are in other zones that are known. Who may carry an event inside a zone is asked of each.
+    fn are_abroad(&self, generation: &Generation, forwarding: &Forwarding, bridges: &DestinationSet) -> bool {
+        bridges.iter().all(|bridge| {
+            let (_, zone) = forwarding.bridge(bridge);
+            *zone != self.parts.own_zone && generation.program.zone(zone.as_str()).is_some()
+        })
+    }
+
+    /// Who gets which bytes, and which events stay; `None` where a zone is not known.
     fn parts_of(
         &self,
         generation: &Generation,
@@ -225,18 +243,21 @@ impl Inner {
         let (program, from) = (&generation.program, self.parts.own_zone_index);
         let mut parts: SmallVec<[Part; 2]> = SmallVec::new();
         let mut refused: Vec<Refused> = Vec::new();
-        let mut classes: SmallVec<[(ClassId, usize); 4]> = SmallVec::new();
+        let mut classes: SmallVec<[OfClass; 4]> = SmallVec::new();
         let whole = |carriers| Piece { start: 0, train: asked.train.clone(), carriers };
         for bridge in wanted.iter() {
-            let (_, zone) = forwarding.bridge(bridge);
-            if *zone == self.parts.own_zone {
-                // Who may carry it inside the zone is asked event by event.
-                return None;
-            }
-            let to = program.zone(zone.as_str())?;
+            let to = program.zone(forwarding.bridge(bridge).1.as_str())?;
             let class = class(program, Context::Egress, from, to, asked.topic);
-            if let Some((_, at)) = classes.iter().find(|(known, _)| *known == class) {
-                let part = &mut parts[*at];
+            if let Some((known, part)) =
+                classes.iter_mut().zip(&mut parts).find(|(one, _)| one.class == class)
+            {
+                if !known.zones.contains(&to) {
+                    known.zones.push(to);
+                    for (event, verdict, editors) in &known.verdicts {
+                        let asked = asked.at(Context::Egress, from, to, event);
+                        self.record_alike(generation, &asked, (verdict, editors));
+                    }
+                }
                 // Those that stay stay for all of the class.
                 let of_class = part.destinations.first().copied();
                 for (_, _, bridges, _) in
@@ -247,9 +268,11 @@ impl Inner {
                 part.destinations.push(bridge);
                 continue;
             }
+            let mut verdicts = Vec::new();
             let pieces = if carries_alike(program, from, to, asked.topic)
                 && self.all_pass(generation, Context::Egress, from, to, asked)
             {
+                verdicts.push((asked.largest.clone(), Verdict::Pass(None), Editors::default()));
                 SmallVec::from_iter([whole(self.carriers(
                     generation,
                     &asked.at(Context::Egress, from, to, &asked.largest),
@@ -260,7 +283,8 @@ impl Inner {
                     refused.push((start, event, SmallVec::from_iter([bridge]), refusal))
                 };
                 let judged = |event: &Event| {
-                    let verdict = self.judge(generation, &asked.at(Context::Egress, from, to, event));
+                    let (verdict, editors) =
+                        self.judge_by_name(generation, &asked.at(Context::Egress, from, to, event), &[]);
                     let form = match &verdict {
                         Verdict::Pass(Some(edited)) => edited,
                         _ => event,
@@ -271,11 +295,12 @@ impl Inner {
                         }
                         _ => CarrierSet::All,
                     };
+                    verdicts.push((event.clone(), verdict.clone(), editors));
                     (verdict, carriers)
                 };
                 self.sift(asked.train, judged, stays)
             };
-            classes.push((class, parts.len()));
+            classes.push(OfClass { class, zones: SmallVec::from_iter([to]), verdicts });
             parts.push(Part { destinations: SmallVec::from_iter([bridge]), pieces });
         }
         Some((parts, refused))
@@ -344,6 +369,7 @@ impl Inner {
     ) -> bool {
         let program: &Program = &generation.program;
         if !context.is_border() && self.passes(generation, context, from, asked.topic) {
+            self.parts.metrics.on_passed(context, asked.train.len() as u64 - 1);
             return true;
         }
         if !judges_alike(program, context, from, to, asked.topic) {
@@ -384,20 +410,15 @@ impl Inner {
         generation: &Generation,
         from: Option<ZoneIndex>,
         delivery: &Arc<TrainDelivery>,
-        asked: &Whole<'_>,
     ) -> Offered {
-        let own = self.parts.own_zone_index;
-        let is_open = from.is_some_and(|from| {
-            self.is_open(generation, from, &delivery.topic)
-                && self.all_pass(generation, Context::Deliver, from, own, asked)
-        });
-        if !is_open {
+        if !from.is_some_and(|from| self.is_open(generation, from, &delivery.topic)) {
             delivery.deliveries().for_each(|one| {
                 self.hand_out(&one);
             });
             return Offered::default();
         }
         let offered = self.subscriptions.deliver_train(delivery);
+        self.parts.metrics.on_passed(Context::Deliver, delivery.train.len() as u64 - 1);
         self.parts.metrics.on_delivered(u64::from(offered.delivered));
         self.parts.metrics.on_dropped(DropReason::SlowSubscriber, u64::from(offered.overflowed));
         offered

@@ -1,7 +1,9 @@
 //! The listener of NATS with an unmodified client of that protocol: messages as events and back, over borders.
 
 mod bursts;
+mod clients;
 mod protocol;
+mod safety;
 
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use async_nats::{Client, HeaderMap, Message, Subscriber};
 use futures_util::StreamExt as _;
 use meshbridge_integration::{Federation, Options, repository};
 
-const WAIT: Duration = Duration::from_secs(10);
+const WAIT: Duration = Duration::from_secs(30);
 
 async fn federation() -> Result<Federation> {
     Federation::up(&repository().join("integration/tests/fixtures/nats"), Options::default()).await
@@ -18,6 +20,20 @@ async fn federation() -> Result<Federation> {
 
 async fn client(federation: &Federation, bridge: &str) -> Result<Client> {
     Ok(async_nats::connect(federation.bridge(bridge).nats).await?)
+}
+
+/// What bridges dropped, for a message that should have come.
+async fn dropped(federation: &Federation) -> Result<String> {
+    let mut text = String::new();
+    for node in federation.bridges() {
+        for (name, value) in node.admin().metrics().await? {
+            if value > 0.0 && ["event", "verdict", "link"].iter().any(|part| name.contains(part)) {
+                text.push_str(&format!("{} {name} {value}; ", node.bridge));
+            }
+        }
+    }
+    text.push_str(&federation.log());
+    Ok(text)
 }
 
 async fn next(subscriber: &mut Subscriber) -> Result<Message> {

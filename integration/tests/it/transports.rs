@@ -69,7 +69,8 @@ async fn a_link_falls_back_to_tcp_where_udp_is_blocked_and_goes_back() -> Result
     let (west, east) = (mesh.zone("west").admin(), mesh.zone("east").admin());
     let relay = mesh.relay("west", "east");
     carried_by(&west, "east-1", "quic", WITHIN).await?;
-    ensure!(relay.connections() == 0, "TCP was dialled although QUIC answered");
+    // A peer that is only just starting may be dialled over TCP too. It is not taken: a session is nine connections.
+    ensure!(relay.connections() <= 1, "TCP was taken although QUIC answered");
     let subscriber = mesh.zone("east").subscribe(&[FILTER]).await?;
     mesh.knows("east", FILTER).await?;
     let mut published = Vec::new();

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use meshbridge_topic::TopicFilter;
 
 use super::{InterestFull, ProtocolViolation, Router, RouterConfig, RouterEvent, Transmit};
+use crate::damping::Damping;
+use crate::graph::Graph;
 use crate::limits::{
     BRIDGES_MAX, COALESCE, DIGEST_INTERVAL, HELLO_INTERVAL, LINGER, LINGER_JITTER_MS, RESTORED_LINGER,
 };
@@ -30,13 +32,16 @@ impl Router {
             Arc::new(members.iter().map(|(id, zone)| (id.clone(), zone.clone())).collect());
         let place = bridges.binary_search_by(|(other, _)| other.cmp(&id)).expect("checked above");
         let own = BridgeIndex(u16::try_from(place).expect("checked above"));
-        let zones = bridges.iter().map(|(_, zone)| zone.clone()).collect();
         let forwarding = Arc::new(Forwarding {
             generation: 0,
             own,
             bridges: Arc::clone(&bridges),
             interest: Arc::default(),
-            paths: Arc::new(Paths::new(own, zones, vec![Vec::new(); bridges.len()])),
+            paths: Arc::new(Paths::new(
+                own,
+                Arc::clone(&bridges),
+                Graph::new(&vec![Vec::new(); bridges.len()]),
+            )),
             links: Vec::new(),
         });
         let mut router = Router {
@@ -44,14 +49,15 @@ impl Router {
             id,
             run,
             members,
-            bridges,
+            bridges: Arc::clone(&bridges),
             own,
             limits,
             policy_digest,
             keyring,
             jitter: Jitter::new(seed),
             peers: BTreeMap::new(),
-            topology: Topology::default(),
+            topology: Topology::new(Arc::clone(&bridges)),
+            damping: Damping::default(),
             interest: BTreeMap::new(),
             own_interest: OwnAudiences::new(zone, limits.audiences_per_owner_max),
             version_floor: 0,
@@ -64,14 +70,15 @@ impl Router {
             flushed_at: None,
             flush_at: None,
             shut_down: false,
-            topology_changed: true,
+            interest_changed: false,
             forwarding_changed: true,
+            lease_end: None,
             forwarding,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         };
         router.originate(now);
-        router.refresh();
+        router.refresh(now);
         router
     }
 
@@ -96,7 +103,7 @@ impl Router {
         let digest_at = now + DIGEST_INTERVAL + Duration::from_millis(self.jitter.below(500));
         self.peers.insert(link, Peer::new(bridge, cost.max(1), digest_at, now));
         self.send_open(link);
-        self.refresh();
+        self.refresh(now);
     }
 
     /// The session is over, whoever ended it.
@@ -105,9 +112,10 @@ impl Router {
             self.transmits.retain(|transmit| transmit.link != link);
             if peer.is_up() {
                 self.forwarding_changed = true;
+                self.on_flap(&peer.bridge, now);
                 self.originate_soon(now);
             }
-            self.refresh();
+            self.refresh(now);
         }
     }
 
@@ -122,7 +130,7 @@ impl Router {
         let Some(peer) = self.peers.get_mut(&link) else { return Ok(()) };
         peer.heard_at = now;
         let result = self.on_message(link, message, now);
-        self.refresh();
+        self.refresh(now);
         result
     }
 
@@ -136,8 +144,7 @@ impl Router {
         }
         if self.topology.next_expiry().is_some_and(|end| end <= now) {
             let carrying = self.carrying();
-            self.topology.expire(now);
-            self.topology_changed = true;
+            self.forwarding_changed |= self.topology.expire(now);
             // A neighbour may have been in an older run than the one that is forgotten now.
             if self.carrying() != carrying {
                 self.originate_soon(now);
@@ -153,11 +160,12 @@ impl Router {
         if self.renew_at().is_some_and(|at| at <= now) {
             self.sign_interest(now, true);
         }
+        self.list_again(now);
         let links: Vec<LinkId> = self.peers.keys().copied().collect();
         for link in links {
             self.on_peer_timeout(link, now);
         }
-        self.refresh();
+        self.refresh(now);
     }
 
     fn on_peer_timeout(&mut self, link: LinkId, now: Instant) {
@@ -189,19 +197,37 @@ impl Router {
                 peer.flood.forget(&item);
             }
         }
+        if let Some(peer) = self.peers.get_mut(&link) {
+            peer.flood.rearm(now);
+        }
     }
 
     /// Counts a subscription. The first one for a filter becomes interest everywhere. After the good-bye none does:
     /// nobody would be left to take it back.
     pub fn subscribe(&mut self, filter: &TopicFilter, now: Instant) -> Result<(), InterestFull> {
+        self.subscribe_all(std::slice::from_ref(filter), now)
+    }
+
+    /// Counts all of these, as one change, or none of them.
+    pub fn subscribe_all(&mut self, filters: &[TopicFilter], now: Instant) -> Result<(), InterestFull> {
         if self.shut_down {
             return Ok(());
         }
-        if !self.own_interest.contains(filter) {
-            self.check_room()?;
+        for (taken, filter) in filters.iter().enumerate() {
+            let room = if self.own_interest.contains(filter) { Ok(()) } else { self.check_room() };
+            if let Err(full) = room.and_then(|()| self.own_interest.add(filter)) {
+                filters[..taken].iter().for_each(|filter| self.unsubscribe(filter, now));
+                self.flush_soon(now);
+                return Err(full);
+            }
         }
-        self.own_interest.add(filter)?;
-        // R14
+        self.flush_soon(now);
+        self.refresh(now);
+        Ok(())
+    }
+
+    /// R14
+    fn flush_soon(&mut self, now: Instant) {
         if self.own_interest.is_touched() {
             let next = self.flushed_at.map(|at| at + COALESCE).filter(|next| *next > now);
             match next {
@@ -209,8 +235,6 @@ impl Router {
                 Some(next) => self.flush_at = Some(next),
             }
         }
-        self.refresh();
-        Ok(())
     }
 
     /// Takes one subscription away. The last one leaves the filter to linger (R15).
@@ -238,7 +262,7 @@ impl Router {
         if self.own_interest.is_touched() {
             self.flush_interest(now);
         }
-        self.refresh();
+        self.refresh(now);
         Ok(())
     }
 
@@ -261,7 +285,7 @@ impl Router {
         if self.own_interest.is_touched() {
             self.flush_interest(now);
         }
-        self.refresh();
+        self.refresh(now);
     }
 
     /// R22: the filters of the run before, kept until their subscribers had time to come back. Beyond the limits
@@ -272,7 +296,7 @@ impl Router {
             self.own_interest.restore(&filter, now + RESTORED_LINGER);
         }
         self.flush_interest(now);
-        self.refresh();
+        self.refresh(now);
     }
 
     /// The policies changed; neighbours see it in the record.
@@ -280,7 +304,7 @@ impl Router {
         if self.policy_digest != digest {
             self.policy_digest = digest;
             self.originate_soon(now);
-            self.refresh();
+            self.refresh(now);
         }
     }
 
@@ -288,7 +312,7 @@ impl Router {
     pub fn resign(&mut self, now: Instant) {
         self.originate(now);
         self.sign_interest(now, true);
-        self.refresh();
+        self.refresh(now);
     }
 
     /// R23: says good-bye: no links, and of its interest only `lasting`, the filters of subscriptions that outlive this
@@ -299,7 +323,7 @@ impl Router {
         self.own_interest.leave(lasting);
         self.flush_interest(now);
         self.originate(now);
-        self.refresh();
+        self.refresh(now);
     }
 
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
@@ -310,7 +334,7 @@ impl Router {
         self.events.pop_front()
     }
 
-    /// When [`Router::handle_timeout`] has something to do.
+    /// When to call [`Router::handle_timeout`]. It may have nothing to do then, where what was due has been settled.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let own = [
             self.originate_at,
@@ -318,10 +342,10 @@ impl Router {
             self.renew_at(),
             self.own_interest.next_end(),
             self.topology.next_expiry(),
+            self.lease_end,
+            self.damping.next_timeout(),
         ];
-        let others = self.interest.iter().filter(|(owner, _)| **owner != self.id);
-        let leases = others.flat_map(|(_, sets)| sets.iter().map(|set| set.lease_end));
-        own.into_iter().flatten().chain(leases).chain(self.peers.values().map(Peer::next_timeout)).min()
+        own.into_iter().flatten().chain(self.peers.values().map(Peer::next_timeout)).min()
     }
 
     /// The current snapshot.

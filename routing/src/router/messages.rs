@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{ProtocolViolation, Router};
 use crate::flood::{Item, Stamp};
 use crate::interest::{Assembly, InterestSet, OwnerSets};
-use crate::limits::{EPOCH_MAX, SETS_PER_OWNER_MAX};
+use crate::limits::{EPOCH_MAX, INTEREST_LEASE, SETS_PER_OWNER_MAX};
 use crate::peer::Session;
 use crate::topology::Held;
 use crate::wire::{Delta, Head, Message, SnapshotChunk};
@@ -30,7 +30,7 @@ impl Router {
             // R3: before the introduction nothing else counts; it will be sent again.
             (Session::Opening | Session::Refused(_), _) => {}
             (Session::Up(_), Message::LinkState(record)) => self.on_link_state(link, record, now),
-            (Session::Up(_), Message::Ack { item, stamp }) => self.on_holds(link, item, stamp),
+            (Session::Up(_), Message::Ack { item, stamp }) => self.on_holds(link, item, stamp, now),
             (Session::Up(_), Message::Digest { entries, last }) => self.on_digest(link, entries, last, now),
             (Session::Up(_), Message::Pull { owner, audience, have }) => {
                 self.on_pull(link, Item::Interest(owner, audience), have, now);
@@ -62,7 +62,7 @@ impl Router {
         }
     }
 
-    fn on_holds(&mut self, link: LinkId, item: Item, stamp: Stamp) {
+    fn on_holds(&mut self, link: LinkId, item: Item, stamp: Stamp, now: Instant) {
         let ours = self.stamp_of(&item);
         // Names that the federation does not list are not remembered.
         if ours.is_none() && !self.members.contains_key(item_owner(&item)) || !self.may_share(link, &item) {
@@ -71,13 +71,13 @@ impl Router {
         if let Some(peer) = self.peers.get_mut(&link)
             && (ours.is_some() || peer.flood.has_room_for(&item))
         {
-            peer.flood.on_holds(item, stamp, ours);
+            peer.flood.on_holds(item, stamp, ours, now);
         }
     }
 
     fn on_digest(&mut self, link: LinkId, entries: Vec<(Item, Stamp)>, last: bool, now: Instant) {
         for (item, stamp) in entries {
-            self.on_holds(link, item, stamp);
+            self.on_holds(link, item, stamp, now);
         }
         let Some(peer) = self.peers.get_mut(&link) else { return };
         peer.digest_received |= last;
@@ -113,8 +113,8 @@ impl Router {
         let bridge = record.bridge.clone();
         let before = self.known_run(&bridge);
         self.spoke.insert(bridge.clone(), now);
-        self.topology.insert(Held { record, not_after: Some(verified.not_after) });
-        self.topology_changed = true;
+        self.forwarding_changed |= self.topology.get(&bridge).is_none_or(|held| held.record.run != stamp.run);
+        self.topology.insert(Held::new(record, Some(verified.not_after)));
         self.on_run_known(&bridge, before, now);
         self.on_taken(link, item, stamp, now);
     }
@@ -142,7 +142,7 @@ impl Router {
         if sets.is_some_and(|sets| !sets.has_room_for(audience)) {
             return Err(Refusal::TooManyAudiences(head.owner.clone()));
         }
-        let replaced = sets.and_then(|sets| sets.get(audience)).map_or(0, |set| set.filters.len());
+        let replaced = sets.and_then(|sets| sets.get(audience)).map_or(0, InterestSet::len);
         let of_owner = sets.map_or(0, OwnerSets::len) - replaced;
         let total = self.filters_of_others() + self.own_interest.len() - replaced;
         let count = head.count as usize;
@@ -181,7 +181,7 @@ impl Router {
             if head.count > 0 {
                 self.on_forgotten_set(head, now);
             }
-            self.on_holds(link, item_of(head), stamp);
+            self.on_holds(link, item_of(head), stamp, now);
             self.send(link, &Message::Ack { item: item_of(head), stamp });
             return true;
         }
@@ -262,7 +262,7 @@ impl Router {
         match set {
             Ok(set) => {
                 let before = self.known_run(&owner);
-                self.interest.entry(owner.clone()).or_default().insert(set);
+                self.sets_of(owner.clone()).insert(set);
                 self.on_run_known(&owner, before, now);
                 self.on_interest_taken(link, item, stamp, now);
             }
@@ -271,14 +271,16 @@ impl Router {
     }
 
     fn on_interest_taken(&mut self, link: LinkId, item: Item, stamp: Stamp, now: Instant) {
-        self.forwarding_changed = true;
+        self.interest_changed = true;
+        let lease = now + INTEREST_LEASE;
+        self.lease_end.get_or_insert(lease);
         self.events.push_back(super::RouterEvent::InterestChanged(item_owner(&item).clone()));
         self.on_taken(link, item, stamp, now);
     }
 
     /// R7: acknowledged to the neighbour it came from, passed on to the others.
     fn on_taken(&mut self, link: LinkId, item: Item, stamp: Stamp, now: Instant) {
-        self.on_holds(link, item.clone(), stamp);
+        self.on_holds(link, item.clone(), stamp, now);
         self.send(link, &Message::Ack { item: item.clone(), stamp });
         self.push_to_all(&item, now);
     }
@@ -286,7 +288,7 @@ impl Router {
     /// What is not newer than ours needs no look at its signature: a replay costs nothing and changes nothing.
     fn is_known(&mut self, link: LinkId, item: &Item, stamp: Stamp, now: Instant) -> bool {
         let Some(ours) = self.stamp_of(item).filter(|ours| *ours >= stamp) else { return false };
-        self.on_holds(link, item.clone(), stamp);
+        self.on_holds(link, item.clone(), stamp, now);
         self.send(link, &Message::Ack { item: item.clone(), stamp: ours });
         if ours > stamp {
             self.push(link, item, false, now);

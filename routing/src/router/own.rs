@@ -1,14 +1,15 @@
 //! What this bridge wants, signed version by version, a set for each audience (R10, R13–R15, R40, R41).
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::Router;
 use crate::flood::{Item, Stamp};
-use crate::interest::{InterestSet, OwnerSets};
+use crate::interest::{InterestSet, OwnerSets, pieces};
 use crate::limits::INTEREST_RENEWAL;
 use crate::lthash::LtHash;
-use crate::wire::{Delta, Head};
+use crate::want::Want;
+use crate::wire::{ENTRIES_BYTES_MAX, Head};
 use crate::{Audience, BridgeId, Signature};
 
 impl Router {
@@ -59,7 +60,7 @@ impl Router {
         match self.interest.get(&self.id).and_then(|sets| sets.get(audience.id())) {
             None => {
                 let mut hash = LtHash::default();
-                let advertised: BTreeSet<_> = own.advertised().collect();
+                let advertised: Vec<Want> = own.advertised().collect();
                 advertised.iter().for_each(|want| hash.add(&want.digest_bytes()));
                 let head = sign(self.version_floor + 1, hash.digest(), advertised.len());
                 let set = InterestSet::new(head, advertised, now).expect("the digest is of these filters");
@@ -68,16 +69,16 @@ impl Router {
             Some(set) => {
                 let (now_in, now_out): (Vec<_>, Vec<_>) =
                     touched.into_iter().partition(|want| own.advertises(want));
-                let added: Vec<_> = now_in.into_iter().filter(|want| !set.filters.contains(want)).collect();
-                let removed: Vec<_> = now_out.into_iter().filter(|want| set.filters.contains(want)).collect();
-                if added.is_empty() && removed.is_empty() && !even_unchanged {
+                let added = now_in.into_iter().filter(|want| !set.contains(want));
+                let removed = now_out.into_iter().filter(|want| set.contains(want));
+                let steps = steps(added.collect(), removed.collect(), even_unchanged);
+                if steps.is_empty() {
                     return false;
                 }
-                let digest = set.digest_after(&added, &removed);
-                let from = set.head.version;
-                let head = sign(from + 1, digest, own.advertised_len());
                 let sets = self.interest.get_mut(&self.id).expect("found above");
-                sets.apply(Delta { head, from, added, removed }, now).expect("the digest is of this change");
+                for step in steps {
+                    sets.advance(audience.id(), step, sign, now);
+                }
             }
         }
         true
@@ -90,11 +91,19 @@ impl Router {
         if !own_zone.is_ok_and(|zone| head.audience.contains(&zone)) {
             return;
         }
-        if head.run == self.run {
+        // A number that nobody has signed could be the last one there is.
+        if head.run == self.run && self.is_signed(head, now) {
             self.version_floor = self.version_floor.max(head.version);
         }
         self.own_interest.end(head.audience.clone());
         self.flush_interest(now);
+    }
+
+    /// Whether the owner has signed a version, as far as its certificate can be told from others.
+    fn is_signed(&self, head: &Head, now: Instant) -> bool {
+        let Ok(zone) = self.zone_of(&head.owner) else { return false };
+        let (message, signature) = (head.signed_bytes(&self.federation), &head.signature);
+        self.keyring.verify(&head.owner, zone, &signature.chain, &message, &signature.signature, now).is_ok()
     }
 
     /// R23: sets that stay the same are signed anew, long before they end elsewhere.
@@ -107,18 +116,18 @@ impl Router {
     /// reached: only zones that may not learn it lie between. Nothing could go that way either. In the order of ids.
     pub fn cut_off(&self) -> Vec<(Audience, Vec<BridgeId>)> {
         let Some(sets) = self.interest.get(&self.id) else { return Vec::new() };
-        let narrow = sets.iter().filter(|set| set.head.audience != Audience::All && !set.filters.is_empty());
+        let narrow = sets.iter().filter(|set| set.head.audience != Audience::All && !set.is_empty());
         let narrow: Vec<&Audience> = narrow.map(|set| &set.head.audience).collect();
         if narrow.is_empty() {
             return Vec::new();
         }
-        let links = self.topology.graph(&self.bridges);
+        let links = self.forwarding.paths.graph();
         let told = |audience: &Audience| {
             let mut seen = vec![false; self.bridges.len()];
             seen[usize::from(self.own.0)] = true;
             let mut edge = VecDeque::from([self.own]);
             while let Some(at) = edge.pop_front() {
-                for (next, _) in &links[usize::from(at.0)] {
+                for (next, _) in links.of(at) {
                     let place = usize::from(next.0);
                     if !seen[place] && audience.contains(&self.bridges[place].1) {
                         seen[place] = true;
@@ -148,4 +157,16 @@ impl Router {
         let sets = self.interest.get(&self.id).into_iter().flat_map(OwnerSets::iter);
         sets.map(|set| (Item::Interest(self.id.clone(), set.head.audience.id()), set.stamp()))
     }
+}
+
+/// One version, or as many as have room for what changed in a message each (R13): what is new comes first, so that nothing
+/// that stays wanted is without interest in between.
+fn steps(added: Vec<Want>, removed: Vec<Want>, even_unchanged: bool) -> Vec<(Vec<Want>, Vec<Want>)> {
+    let bytes: usize = added.iter().chain(&removed).map(Want::encoded_bytes).sum();
+    if bytes <= ENTRIES_BYTES_MAX {
+        let is_some = bytes > 0 || even_unchanged;
+        return is_some.then_some((added, removed)).into_iter().collect();
+    }
+    let added = pieces(added).into_iter().map(|added| (added, Vec::new()));
+    added.chain(pieces(removed).into_iter().map(|removed| (Vec::new(), removed))).collect()
 }

@@ -1,18 +1,19 @@
 //! The record of this bridge, and how everything spreads (R5, R7–R9, R40).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::Router;
 use crate::audience::AudienceId;
-use crate::flood::{Item, Stamp};
-use crate::interest::{Assembly, CHUNK_FILTERS, InterestSet, OwnerSets, Update};
+use crate::flood::{Item, Need, Stamp};
+use crate::interest::{Assembly, InterestSet, KeptInterest, OwnerSets, Update};
 use crate::limits::{ORIGINATE_INTERVAL, RECORD_LINKS_MAX};
 use crate::topology::{Held, LinkState, ListedLink};
 use crate::wire::Message;
-use crate::{Audience, BridgeId, LinkId, Signature};
+use crate::{BridgeId, LinkId, Signature};
 
 /// Entries of one digest message; see `wire`.
 const DIGEST_ENTRIES: usize = 1_024;
@@ -27,6 +28,11 @@ impl Router {
 
     pub(super) fn filters_of_others(&self) -> usize {
         self.interest.iter().filter(|(owner, _)| **owner != self.id).map(|(_, sets)| sets.len()).sum()
+    }
+
+    /// The sets of another bridge, of which there may be none yet.
+    pub(super) fn sets_of(&mut self, owner: BridgeId) -> &mut OwnerSets {
+        self.interest.entry(owner).or_insert_with(OwnerSets::of_other)
     }
 
     pub(super) fn set(&self, owner: &BridgeId, audience: AudienceId) -> Option<&InterestSet> {
@@ -62,7 +68,10 @@ impl Router {
                 self.peers.values().filter(|p| self.carries(p)).map(|p| (&p.bridge, p.cost)).collect();
             up.sort();
             up.dedup_by_key(|(bridge, _)| (*bridge).clone());
-            let listed = up.into_iter().take(RECORD_LINKS_MAX);
+            up.iter().for_each(|(bridge, _)| self.damping.on_up(bridge, now));
+            // R42
+            let listed =
+                up.into_iter().filter(|(bridge, _)| !self.damping.holds(bridge)).take(RECORD_LINKS_MAX);
             links.extend(listed.map(|(to, cost)| ListedLink { to: to.clone(), cost }));
         }
         let zone = self.members.get(&self.id).expect("checked when the router was made").clone();
@@ -76,31 +85,34 @@ impl Router {
             signature: Signature { chain: Vec::new(), signature: Default::default() },
         };
         record.signature = self.keyring.sign(&record.signed_bytes(&self.federation));
-        self.topology.insert(Held { record, not_after: None });
-        self.topology_changed = true;
+        self.topology.insert(Held::new(record, None));
         self.push_to_all(&Item::LinkState(self.id.clone()), now);
     }
 
     /// R23
     pub(super) fn expire_interest(&mut self, now: Instant) {
+        if self.lease_end.is_none_or(|end| now < end) {
+            return;
+        }
         let own = &self.id;
         let others = self.interest.iter_mut().filter(|(owner, _)| *owner != own);
         let over: Vec<BridgeId> =
             others.filter_map(|(owner, sets)| sets.expire(now).then(|| owner.clone())).collect();
         for owner in over {
             self.interest.retain(|_, sets| !sets.is_empty());
-            self.forwarding_changed = true;
+            self.interest_changed = true;
             self.events.push_back(super::RouterEvent::InterestChanged(owner));
         }
+        let others = self.interest.iter().filter(|(owner, _)| **owner != self.id);
+        self.lease_end = others.flat_map(|(_, sets)| sets.iter().map(|set| set.lease_end)).min();
     }
 
-    /// What the bridge wants, as messages that [`Router::recall_interest`] understands; none where nothing is known.
-    pub fn interest_of(&self, owner: &BridgeId) -> Vec<Bytes> {
-        let sets = self.interest.get(owner).filter(|_| *owner != self.id);
-        // What tells of an end only is learned again from those that remember more.
-        let kept = sets.into_iter().flat_map(OwnerSets::iter);
-        let kept = kept.filter(|set| !set.filters.is_empty() || set.head.audience == Audience::All);
-        kept.flat_map(InterestSet::snapshot).map(|chunk| Message::Snapshot(chunk).encode()).collect()
+    /// What is to be kept of what another bridge wants, since this was asked last.
+    pub fn take_interest_news(&mut self, owner: &BridgeId) -> KeptInterest {
+        match self.interest.get_mut(owner).filter(|_| *owner != self.id) {
+            Some(sets) => sets.take_news(),
+            None => KeptInterest::Whole(Vec::new()),
+        }
     }
 
     /// R23: goes on from what an earlier process of this bridge knew of another's interest. Our own disk said it, so no
@@ -112,9 +124,13 @@ impl Router {
     ) -> Result<(), crate::wire::DecodeError> {
         let own_zone = self.zone_of(&self.id).cloned().expect("checked when the router was made");
         let mut assemblies: BTreeMap<AudienceId, Assembly> = BTreeMap::new();
+        let mut recalled: BTreeSet<BridgeId> = BTreeSet::new();
         for message in messages {
-            let Message::Snapshot(chunk) = Message::decode(message)? else { continue };
-            let head = chunk.head.clone();
+            let (head, chunk) = match Message::decode(message)? {
+                Message::Snapshot(chunk) => (chunk.head.clone(), Ok(chunk)),
+                Message::Delta(delta) => (delta.head.clone(), Err(delta)),
+                _ => continue,
+            };
             if head.owner == self.id || !self.members.contains_key(&head.owner) {
                 return Ok(());
             }
@@ -122,15 +138,35 @@ impl Router {
                 continue;
             }
             let id = head.audience.id();
-            let assembly = assemblies.entry(id).or_insert_with(|| Assembly::new(head.clone()));
-            let Ok(Some(filters)) = assembly.take(chunk) else { continue };
-            let newer = self.set(&head.owner, id).is_none_or(|held| held.stamp() < head.stamp());
-            if newer && let Ok(set) = InterestSet::new(head.clone(), filters, now) {
-                self.interest.entry(head.owner).or_default().insert(set);
-                self.forwarding_changed = true;
+            match chunk {
+                Ok(chunk) => {
+                    let assembly = assemblies.entry(id).or_insert_with(|| Assembly::new(head.clone()));
+                    let Ok(Some(filters)) = assembly.take(chunk) else { continue };
+                    let newer = self.set(&head.owner, id).is_none_or(|held| held.stamp() < head.stamp());
+                    if newer && let Ok(set) = InterestSet::new(head.clone(), filters, now) {
+                        self.lease_end = self.lease_end.into_iter().chain([set.lease_end]).min();
+                        self.sets_of(head.owner.clone()).insert(set);
+                        recalled.insert(head.owner);
+                    }
+                }
+                // A step that does not fit leaves the set as it was before: its owner tells more.
+                Err(delta) => {
+                    let held = self.set(&head.owner, id).map(InterestSet::stamp);
+                    let follows = held.is_some_and(|held| {
+                        held.run == head.run && delta.from <= held.version && held.version < head.version
+                    });
+                    if follows {
+                        let _ = self.sets_of(head.owner).apply(delta, now);
+                    }
+                }
             }
+            self.interest_changed = true;
         }
-        self.refresh();
+        // What was put by is not put by again.
+        for owner in recalled {
+            self.sets_of(owner).on_put_by();
+        }
+        self.refresh(now);
         Ok(())
     }
 
@@ -175,30 +211,26 @@ impl Router {
     pub(super) fn push(&mut self, link: LinkId, item: &Item, again: bool, now: Instant) {
         let Some(ours) = self.stamp_of(item).filter(|_| self.may_share(link, item)) else { return };
         let Some(peer) = self.peers.get_mut(&link).filter(|peer| peer.is_synced()) else { return };
-        let base = peer.flood.base(item, again);
-        if !peer.flood.lacks(item, ours) {
-            return peer.flood.forget(item);
-        }
-        if base >= Some(ours) {
-            return;
-        }
-        let messages = match item {
+        let Need::From(base) = peer.flood.needs(item, ours, again) else { return };
+        let payloads: SmallVec<[Bytes; 1]> = match item {
             Item::LinkState(bridge) => {
-                self.topology.get(bridge).map(|held| vec![Message::LinkState(held.record.clone())])
+                self.topology.get(bridge).map(|held| held.message.clone()).into_iter().collect()
             }
             Item::Interest(owner, audience) => {
-                self.set(owner, *audience).map(|set| match set.update_from(base) {
-                    Update::Delta(delta) => vec![Message::Delta(delta)],
-                    Update::Snapshot(chunks) => chunks.into_iter().map(Message::Snapshot).collect(),
-                })
+                match self.set(owner, *audience).map(|set| set.update_from(base)) {
+                    Some(Update::Deltas(deltas)) => {
+                        deltas.into_iter().map(|delta| Message::Delta(delta).encode()).collect()
+                    }
+                    Some(Update::Snapshot(chunks)) => {
+                        chunks.into_iter().map(|chunk| Message::Snapshot(chunk).encode()).collect()
+                    }
+                    None => SmallVec::new(),
+                }
             }
         };
-        let payloads: Vec<_> = messages.unwrap_or_default().iter().map(Message::encode).collect();
         let bytes = payloads.iter().map(|payload| payload.len()).sum();
         let Some(peer) = self.peers.get_mut(&link) else { return };
-        peer.flood.on_sent(item.clone(), ours, bytes, again, now);
+        peer.flood.on_sent(item, ours, bytes, again, now);
         self.transmits.extend(payloads.into_iter().map(|payload| super::Transmit { link, payload }));
     }
 }
-
-const _: () = assert!(CHUNK_FILTERS <= 192, "chunks fit a control message");

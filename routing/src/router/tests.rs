@@ -266,3 +266,38 @@ fn an_audience_cannot_be_widened() {
     widened.head.audience = crate::Audience::All;
     check_refused(&mut a, Message::Snapshot(widened), Some(Refusal::BadSignature), now);
 }
+
+// R41: that it is forgotten is enough to end it; its number is believed only where it is our own word.
+#[test]
+fn the_last_number_there_is_cannot_be_forced_on_a_set_of_our_own() {
+    let (mut a, sent, now) = pair();
+    let mut forged = resigned(snapshot(&sent), &["z"]);
+    forged.head.owner = a.id.clone();
+    forged.head.run = a.run;
+    forged.head.version = u64::MAX;
+    while a.poll_transmit().is_some() {}
+    a.handle_message(LINK, Message::Snapshot(forged.clone()).encode(), now)
+        .expect("a message of the protocol");
+    a.subscribe(&filter("y"), now).expect("room");
+    let later = now + Duration::from_secs(1);
+    a.handle_timeout(later);
+    let told =
+        std::iter::from_fn(|| a.poll_transmit()).map(|one| Message::decode(one.payload).expect("ours"));
+    let versions: Vec<u64> = told
+        .filter_map(|message| match message {
+            Message::Snapshot(chunk) => Some(chunk.head.version),
+            Message::Delta(delta) => Some(delta.head.version),
+            _ => None,
+        })
+        .collect();
+    assert!(!versions.is_empty() && versions.iter().all(|version| (1..10).contains(version)), "{versions:?}");
+
+    // What this run has signed itself goes on from there.
+    forged.head.version = 40;
+    forged.head.audience =
+        crate::Audience::zones(["y", "z"].map(|zone| ZoneName::parse(zone).expect("a name")));
+    forged.head.signature = HashKeyring(a.id.clone()).sign(&forged.head.signed_bytes("f"));
+    let audience = forged.head.audience.id();
+    a.handle_message(LINK, Message::Snapshot(forged).encode(), later).expect("a message of the protocol");
+    assert_eq!(a.set(&a.id, audience).map(|set| set.head.version), Some(41));
+}

@@ -5,7 +5,7 @@ use meshbridge_topic::TopicFilter;
 use super::Router;
 use crate::interest::OwnerSets;
 use crate::peer::Peer;
-use crate::{Audience, BridgeId, GroupInterest, LinkId, LinkState, Run, ZoneName};
+use crate::{Audience, BridgeId, BridgeIndex, GroupInterest, LinkId, LinkState, Run, ZoneName};
 
 /// One interest set: what a bridge wants, as far as an audience may learn of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,9 +54,9 @@ impl Router {
     pub fn interest_sets(&self) -> impl Iterator<Item = InterestView> + '_ {
         let sets = self.interest.iter().flat_map(|(owner, sets)| sets.iter().map(move |set| (owner, set)));
         sets.filter_map(|(owner, set)| {
-            let plain = set.filters.iter().filter(|want| want.group.is_none());
-            let groups =
-                set.filters.iter().filter_map(|want| Some((want.filter.clone(), want.group.clone()?)));
+            let (groups, plain): (Vec<_>, Vec<_>) =
+                set.wants().into_iter().partition(|want| want.group.is_some());
+            let groups = groups.into_iter().filter_map(|want| Some((want.filter, (*want.group?).clone())));
             Some(InterestView {
                 bridge: owner.clone(),
                 zone: self.members.get(owner)?.clone(),
@@ -64,7 +64,7 @@ impl Router {
                 run: set.head.run,
                 version: set.head.version,
                 complete: true,
-                filters: plain.map(|want| want.filter.clone()).collect(),
+                filters: plain.into_iter().map(|want| want.filter).collect(),
                 groups: groups.collect(),
             })
         })
@@ -97,19 +97,29 @@ impl Router {
     /// One route per other member of the federation.
     pub fn routes(&self) -> impl Iterator<Item = RouteView> + '_ {
         let table = self.forwarding.paths.all();
-        let others = self.bridges.iter().zip(table).filter(|((bridge, _), _)| *bridge != self.id);
-        others.map(|((bridge, zone), path)| {
-            let name = |index: crate::BridgeIndex| self.forwarding.bridge(index).0.clone();
-            let hops = path.iter().flat_map(|path| path.bridges.iter().copied().map(name));
+        let places = (0..).map(BridgeIndex);
+        let others = places.zip(self.bridges.iter()).filter(|(_, (bridge, _))| *bridge != self.id);
+        others.map(|(place, (bridge, zone))| {
+            let name = |index: BridgeIndex| self.forwarding.bridge(index).0.clone();
+            let way = table.way(place);
             RouteView {
                 bridge: bridge.clone(),
                 zone: zone.clone(),
-                reachable: path.is_some(),
-                cost: path.as_ref().map_or(0, |path| path.cost),
-                hops: path.as_ref().map_or(0, |path| path.hops),
-                next_hop: hops.clone().next(),
-                path: path.iter().map(|_| self.id.clone()).chain(hops).collect(),
+                reachable: way.is_some(),
+                cost: way.map_or(0, |way| way.cost),
+                hops: way.map_or(0, |way| usize::from(way.hops)),
+                next_hop: way.map(|way| name(way.next)),
+                path: way
+                    .map(|_| self.id.clone())
+                    .into_iter()
+                    .chain(table.path(place).into_iter().map(name))
+                    .collect(),
             }
         })
+    }
+
+    /// R42: neighbours that are connected and left out of the own record, because their links came and went.
+    pub fn held_back(&self) -> impl Iterator<Item = &BridgeId> {
+        self.damping.held()
     }
 }

@@ -101,10 +101,15 @@ impl Reader {
         TopicFilter::parse(text).map_err(|_| DecodeError::Invalid("a filter"))
     }
 
-    pub(crate) fn topic(&mut self) -> Result<Topic, DecodeError> {
+    /// Shares `last` where it is the same topic, and keeps the one that was read there: text that is not owned anew.
+    pub(crate) fn topic_like(&mut self, last: &mut Option<Topic>) -> Result<Topic, DecodeError> {
         let text = self.text()?;
+        if let Some(last) = last.as_ref().filter(|last| last.as_str().as_bytes() == text) {
+            return Ok(last.clone());
+        }
         let text = std::str::from_utf8(&text).map_err(|_| DecodeError::Invalid("a topic"))?;
-        Topic::parse(text).map_err(|_| DecodeError::Invalid("a topic"))
+        let topic = Topic::parse(text).map_err(|_| DecodeError::Invalid("a topic"))?;
+        Ok(last.insert(topic).clone())
     }
 
     pub(crate) fn run(&mut self) -> Result<Run, DecodeError> {

@@ -7,12 +7,14 @@ use crate::audience::AudienceId;
 use crate::flood::{Item, Stamp};
 use crate::{Audience, BridgeId, LinkState, Run, Signature, Want, ZoneName};
 
-/// 2: sets of interest have audiences.
-const VERSION: u8 = 2;
-/// Entries of one digest message and filters of one delta or chunk.
+/// 2: sets of interest have audiences. 3: their messages are bounded by bytes.
+const VERSION: u8 = 3;
+/// Entries of one digest message.
 pub(crate) const DIGEST_ENTRIES_MAX: usize = 1_024;
-pub(crate) const DELTA_FILTERS_MAX: usize = 192;
-pub(crate) const CHUNK_FILTERS_MAX: usize = 192;
+/// Bytes of the entries of one delta or chunk. A head takes 58 KiB at most, so that both fit a message.
+pub(crate) const ENTRIES_BYTES_MAX: usize = 64 << 10;
+/// Entries of one, for the shortest has four bytes.
+const ENTRIES_MAX: usize = ENTRIES_BYTES_MAX / 4;
 
 pub(super) const KIND_MIN: u8 = OPEN;
 pub(super) const KIND_MAX: u8 = JUMP;
@@ -42,6 +44,18 @@ pub(crate) struct Head {
 impl Head {
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp { run: self.run, version: self.version }
+    }
+
+    /// Free of the message that it came in, which it would keep in memory. The chain of the version before is shared where
+    /// it is the same.
+    pub(crate) fn detached(self, before: Option<&Head>) -> Head {
+        let Signature { chain, signature } = &self.signature;
+        let chain = match before.filter(|before| before.signature.chain == *chain) {
+            Some(before) => before.signature.chain.clone(),
+            None => chain.iter().map(|certificate| Bytes::copy_from_slice(certificate)).collect(),
+        };
+        let signature = Signature { chain, signature: Bytes::copy_from_slice(signature) };
+        Head { signature, ..self }
     }
 
     pub(crate) fn signed_bytes(&self, federation: &str) -> Bytes {
@@ -105,6 +119,13 @@ pub(crate) enum Message {
 }
 
 impl Message {
+    /// As [`Message::encode`], of a record that stays where it is.
+    pub(crate) fn encode_link_state(record: &LinkState) -> Bytes {
+        let mut writer = Writer::of_kind(LINK_STATE);
+        record.encode(&mut writer);
+        writer.finish()
+    }
+
     pub(crate) fn encode(&self) -> Bytes {
         let mut writer;
         match self {
@@ -121,10 +142,7 @@ impl Message {
                 writer.u8(u8::from(*open_received));
                 writer.u8(u8::from(*digest_received));
             }
-            Message::LinkState(record) => {
-                writer = Writer::of_kind(LINK_STATE);
-                record.encode(&mut writer);
-            }
+            Message::LinkState(record) => return Message::encode_link_state(record),
             Message::Ack { item, stamp } => {
                 writer = Writer::of_kind(ACK);
                 put_entry(&mut writer, item, *stamp);
@@ -215,14 +233,14 @@ impl Message {
             DELTA => Message::Delta(Delta {
                 head: Head::decode(&mut reader)?,
                 from: reader.u64()?,
-                added: take_filters(&mut reader, DELTA_FILTERS_MAX)?,
-                removed: take_filters(&mut reader, DELTA_FILTERS_MAX)?,
+                added: take_filters(&mut reader)?,
+                removed: take_filters(&mut reader)?,
             }),
             SNAPSHOT => Message::Snapshot(SnapshotChunk {
                 head: Head::decode(&mut reader)?,
                 index: reader.u32()?,
                 last: reader.bool()?,
-                filters: take_filters(&mut reader, CHUNK_FILTERS_MAX)?,
+                filters: take_filters(&mut reader)?,
             }),
             JUMP => Message::Jump { above: reader.u64()? },
             kind => return Err(DecodeError::UnknownKind(kind)),
@@ -258,12 +276,12 @@ fn take_entry(reader: &mut Reader) -> Result<(Item, Stamp), DecodeError> {
 }
 
 fn put_filters(writer: &mut Writer, filters: &[Want]) {
-    writer.u16(u16::try_from(filters.len()).expect("deltas and chunks are cut at 192 filters"));
+    writer.u16(u16::try_from(filters.len()).expect("deltas and chunks are cut at 64 KiB"));
     filters.iter().for_each(|filter| filter.encode(writer));
 }
 
-fn take_filters(reader: &mut Reader, max: usize) -> Result<Vec<Want>, DecodeError> {
-    let count = reader.count(max, "filters of a message")?;
+fn take_filters(reader: &mut Reader) -> Result<Vec<Want>, DecodeError> {
+    let count = reader.count(ENTRIES_MAX, "filters of a message")?;
     let mut filters = Vec::new();
     for _ in 0..count {
         filters.push(Want::decode(reader)?);

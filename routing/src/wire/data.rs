@@ -15,6 +15,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
+use twox_hash::XxHash3_128;
 
 use super::Reader;
 pub use super::{DecodeError, Entry, RecvTable, SendTable, TableAnnounce, TableFull, TableGap};
@@ -27,6 +28,9 @@ const HOP_LIMIT_MIN: u8 = 1;
 const EXTENSION_HEADER_BYTES: usize = 4;
 /// A payload of this size or more is a chunk of its own and not copied; below, copying is cheaper.
 const CHUNK_BYTES: usize = 4 << 10;
+/// Memory for headers between large payloads: a block is taken where less than one header's is left.
+const HEADERS_BLOCK_BYTES: usize = 16 << 10;
+const HEADER_ROOM_MIN: usize = 512;
 /// Frames of one batch.
 pub const BATCH_FRAMES_MAX: usize = 1_024;
 /// Bytes of one batch on the wire: the payloads' 4 MiB and room for the headers of one full-size frame.
@@ -69,11 +73,10 @@ pub struct Frame {
     pub payload: Bytes,
 }
 
-/// Catches accidents on the way; no defence against a bridge that lies.
+/// XXH3 with 128 bits. Catches accidents in the memory of the bridges on the way, for what happens on a link is seen by TLS;
+/// no defence against a bridge that lies.
 pub fn payload_digest(payload: &[u8]) -> [u8; 16] {
-    let mut digest = [0; 16];
-    blake3::Hasher::new().update(payload).finalize_xof().fill(&mut digest);
-    digest
+    XxHash3_128::oneshot(payload).to_be_bytes()
 }
 
 impl Frame {
@@ -110,7 +113,8 @@ impl Frame {
         Some(())
     }
 
-    fn decode(bytes: Bytes) -> Result<Frame, DecodeError> {
+    /// `topic` is that of the frame before, if there is one: where it is the same, it is shared.
+    fn decode(bytes: Bytes, topic: &mut Option<Topic>) -> Result<Frame, DecodeError> {
         let mut reader = Reader::new(bytes);
         let (run, lane, seq) = (reader.u16()?, reader.u8()?, reader.u64()?);
         if lane >= LANES {
@@ -139,7 +143,7 @@ impl Frame {
                 Carriers::Zones(zones)
             }
         };
-        let topic = reader.topic()?;
+        let topic = reader.topic_like(topic)?;
         let mut section = Reader::new(reader.text()?);
         let mut extensions = SmallVec::new();
         while section.remaining() > 0 {
@@ -196,6 +200,10 @@ impl BatchWriter {
     pub fn push(&mut self, frame: &Frame) -> bool {
         if usize::from(self.frames) >= BATCH_FRAMES_MAX {
             return false;
+        }
+        // What was handed over with a large payload took the memory with it: the next headers get a block for many.
+        if !self.chunks.is_empty() && self.body.capacity().saturating_sub(self.body.len()) < HEADER_ROOM_MIN {
+            self.body.reserve(HEADERS_BLOCK_BYTES);
         }
         let start = self.body.len();
         let payload = &frame.payload;
@@ -254,6 +262,7 @@ pub fn decode_batch(bytes: Bytes) -> Result<impl Iterator<Item = Result<Frame, D
         return Err(DecodeError::UnknownVersion(version));
     }
     let mut left = reader.count(BATCH_FRAMES_MAX, "frames of a batch")?;
+    let mut topic = None;
     Ok(std::iter::from_fn(move || {
         if left == 0 {
             let trailing = reader.remaining();
@@ -265,7 +274,7 @@ pub fn decode_batch(bytes: Bytes) -> Result<impl Iterator<Item = Result<Frame, D
             .u32()
             .and_then(|length| usize::try_from(length).map_err(|_| DecodeError::Truncated))
             .and_then(|length| reader.take(length))
-            .and_then(Frame::decode);
+            .and_then(|bytes| Frame::decode(bytes, &mut topic));
         if frame.is_err() {
             left = 0;
             let rest = reader.remaining();

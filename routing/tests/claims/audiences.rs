@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meshbridge_routing::{Audience, DestinationSet, GroupName, InterestFull, Learners, Limits};
+use meshbridge_routing::{Audience, DestinationSet, GroupName, InterestFull, KeptInterest, Learners, Limits};
 use meshbridge_topic::TopicFilter;
 use smallvec::SmallVec;
 
@@ -195,11 +195,21 @@ fn what_was_known_of_each_audience_is_known_after_a_restart() {
         pair.subscribe(text).expect("room");
     }
     pair.run(ms(5));
-    let messages = pair.a.interest_of(pair.b.id());
+    let owner = pair.b.id().clone();
+    let KeptInterest::Whole(mut kept) = pair.a.take_interest_news(&owner) else { panic!("all of it is new") };
+    // What changes afterwards is put by as what it changes.
+    pair.subscribe("orders.old").expect("room");
+    pair.unsubscribe("hr.leave");
+    pair.run(ms(500));
+    match pair.a.take_interest_news(&owner) {
+        KeptInterest::More(more) => kept.extend(more),
+        KeptInterest::Whole(_) => panic!("two filters changed"),
+    }
     let mut later = Pair::new(Setup::default());
-    later.a.recall_interest(messages, later.now).expect("its own words");
-    assert_eq!(later.known(), ["all.x", "hr.leave", "orders.new"]);
+    later.a.recall_interest(kept, later.now).expect("its own words");
+    assert_eq!(later.known(), ["all.x", "orders.new", "orders.old"]);
     assert!(later.goes_to_b("orders.new"));
+    assert_eq!(later.a.take_interest_news(&owner), KeptInterest::More(Vec::new()), "it is put by already");
 }
 
 // R16

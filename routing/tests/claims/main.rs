@@ -4,6 +4,7 @@ mod audiences;
 #[path = "../sim/keyring.rs"]
 mod keyring;
 mod pair;
+mod scale;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -27,7 +27,7 @@ pub struct Pair {
     pub b: Router,
     pub now: Instant,
     pub events: Vec<RouterEvent>,
-    links: u64,
+    pub links: u64,
 }
 
 /// What the two are told; the same for both but for the limits.

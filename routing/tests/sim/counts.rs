@@ -21,6 +21,7 @@ pub struct Counts {
     pub bulks: u64,
     pub reloads: u64,
     pub filters_told: u64,
+    pub held_back: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -44,5 +45,6 @@ impl std::ops::AddAssign for Counts {
         self.gaps_probed += other.gaps_probed;
         self.reloads += other.reloads;
         self.filters_told += other.filters_told;
+        self.held_back += other.held_back;
     }
 }

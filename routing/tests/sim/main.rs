@@ -69,9 +69,11 @@ fn rest(world: &mut World) {
     if world.copied.is_empty() {
         reference::invariant_forwarding_equals_reference(world);
         reference::invariant_nobody_is_left_out(world);
+        world.counts.held_back += reference::invariant_who_is_held_back_is_reached(world) as u64;
     }
     world.run_for(LATER);
     reference::invariant_no_ghost_interest(world);
+    reference::invariant_nobody_is_held_back_for_ever(world);
     world.invariant_views_equal_what_may_be_learned();
     world.invariant_who_is_cut_off_is_known();
     reference::invariant_forwarding_equals_reference(world);
@@ -139,6 +141,7 @@ fn after_faults_and_quiet_every_router_agrees_with_global_knowledge() {
     assert!(counts.frames_arrived > minimum && counts.frames_parked > minimum, "{counts:?}");
     assert!(counts.gaps_probed > minimum, "{counts:?}");
     assert!(counts.filters_told > 100 * total && counts.reloads > minimum, "{counts:?}");
+    assert!(total < 100 || counts.held_back > 0, "{counts:?}");
     assert!(total < 100 || (counts.copies > minimum && counts.jumps > 0 && counts.twins > 0), "{counts:?}");
 }
 

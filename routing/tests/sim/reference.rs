@@ -41,9 +41,44 @@ fn sessions(world: &World) -> BTreeMap<(usize, usize), (u32, LinkId)> {
     best
 }
 
+/// R42: the sessions without those that one of their ends holds back.
+fn listed_sessions(world: &World) -> BTreeMap<(usize, usize), (u32, LinkId)> {
+    let holds = |a: usize, b: usize| {
+        let held = world.nodes[a].router.as_ref().map(Router::held_back);
+        held.into_iter().flatten().any(|held| *held == world.nodes[b].id)
+    };
+    let mut sessions = sessions(world);
+    sessions.retain(|(a, b), _| !holds(*a, *b) && !holds(*b, *a));
+    sessions
+}
+
+/// R42: a neighbour is held back only where there is another way to it.
+pub fn invariant_who_is_held_back_is_reached(world: &World) -> usize {
+    let sessions = sessions(world);
+    let mut held = 0;
+    for at in living(world) {
+        for neighbour in router(world, at).held_back() {
+            let there = living(world).find(|to| world.nodes[*to].id == *neighbour);
+            let Some(there) = there.filter(|there| sessions.contains_key(&(at, *there))) else { continue };
+            let reached = best_paths(world, at, &CarrierSet::All)[there].is_some();
+            assert!(reached, "invariant_who_is_held_back_is_reached: {there} from {at}");
+            held += 1;
+        }
+    }
+    held
+}
+
+/// Links that were still for a minute are listed again.
+pub fn invariant_nobody_is_held_back_for_ever(world: &World) {
+    for at in living(world) {
+        let held: Vec<_> = router(world, at).held_back().collect();
+        assert!(held.is_empty(), "invariant_nobody_is_held_back_for_ever: {held:?} at {at}");
+    }
+}
+
 /// R17: at the cost of the dearer end.
 fn links(world: &World) -> BTreeMap<(usize, usize), u64> {
-    let sessions = sessions(world);
+    let sessions = listed_sessions(world);
     let dearer = |(&(a, b), &(cost, _)): (&(usize, usize), &(u32, LinkId))| {
         ((a, b), u64::from(cost.max(sessions[&(b, a)].0)))
     };

@@ -356,7 +356,7 @@ impl World {
                 self.log.event(self.elapsed(), || format!("node {node}: {event:?}"));
             }
             match event {
-                RouterEvent::InterestChanged(_) => {}
+                RouterEvent::InterestChanged(_) | RouterEvent::Damped { .. } => {}
                 RouterEvent::EpochRaised(epoch) => self.on_epoch_raised(node, epoch),
                 RouterEvent::LinkDead(link) => dead.push(link),
                 RouterEvent::Refused { peer, why } => panic!("a true statement of {peer} was refused: {why}"),

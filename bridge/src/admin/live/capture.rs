@@ -128,7 +128,7 @@ impl Live {
             buckets: None,
             keys: &*self.clock.state.keys,
             randomness: &randomness,
-            released: &[],
+            released: &seen.released,
             trace: false,
         };
         let recorded = Recorded {

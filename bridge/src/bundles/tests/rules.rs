@@ -147,8 +147,23 @@ fn bundles_of_other_layers_are_held_and_passed_on_and_judge_nothing() {
 #[test]
 fn another_bundle_than_the_one_that_was_offered_is_not_taken() {
     let mut rig = Rig::new();
-    let offered = rig.keeper.offer(&federal(1, 0), Source::Peer("b-1", digest(&federal(2, 0))));
+    let offered = rig.keeper.offer(&federal(1, 0), Source::Peer("b-1", &named(&federal(2, 0))));
     assert!(matches!(offered, Offered::Wrong(_)), "{offered:?}");
+}
+
+/// Else a neighbour could have what is held pulled and looked at for ever, as something newer.
+#[test]
+fn a_bundle_that_is_offered_as_newer_or_for_another_layer_is_the_neighbours_fault() {
+    let mut rig = Rig::new();
+    assert!(rig.bring(&federal(1, 0)));
+    let held = federal(1, 0);
+    let region = "region/eu".parse().expect("a layer");
+    for lie in [Offer { revision: 9, ..named(&held) }, Offer { layer: region, ..named(&held) }] {
+        let offered = rig.keeper.offer(&held, Source::Peer("b-1", &lie));
+        assert!(matches!(offered, Offered::Wrong(_)), "{lie:?}: {offered:?}");
+        assert!(rig.has_alarm(AlarmKind::Unsigned, "bridge b-1", "another bundle"), "{:?}", rig.alarms());
+    }
+    assert_eq!(rig.peer_offers(&held), Offered::Known);
 }
 
 #[test]

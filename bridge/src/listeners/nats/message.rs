@@ -13,12 +13,14 @@ use meshbridge_event::{AttributeValue, DataKind, Event, EventBuilder};
 use meshbridge_topic::Topic;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use crate::listeners::publish::check_names;
+
 /// Type of an event that was made from a plain message.
 pub(super) const PLAIN_TYPE: &str = "io.nats.message";
 /// Other headers of the message: `name=value`, percent-encoded, separated by `&`.
 pub(super) const HEADERS: &str = "natsheaders";
 /// Topic that a reply is to be published to.
-pub(super) const REPLY_TO: &str = "natsreply";
+pub(super) const REPLY_TO: &str = "meshbridgereply";
 /// A status that a server tells in place of a message.
 const STATUS: &str = "meshbridgestatus";
 /// The id was the message's `Nats-Msg-Id`.
@@ -69,7 +71,9 @@ pub(super) fn event(
     };
     let content_type = find("content-type").or_else(|| find("ce-datacontenttype"));
     let builder = if content_type.is_some_and(|kind| kind.starts_with(STRUCTURED)) {
-        meshbridge_event::json::parse_structured(&payload)?.to_builder()
+        let event = meshbridge_event::json::parse_structured(&payload)?;
+        check_names(&event)?;
+        event.to_builder()
     } else if find("ce-specversion").is_some() {
         let attributes = lines
             .clone()
@@ -77,7 +81,9 @@ pub(super) fn event(
             .flatten()
             .filter(|(name, _)| !name.eq_ignore_ascii_case("ce-datacontenttype"));
         let attributes = attributes.map(|(name, value)| (name, value.as_bytes()));
-        parse_binary(attributes, content_type, payload)?.to_builder()
+        let event = parse_binary(attributes, content_type, payload)?;
+        check_names(&event)?;
+        event.to_builder()
     } else {
         let named = find(MESSAGE_ID);
         let mut builder = EventBuilder::new(named.unwrap_or(defaults.id), defaults.source, PLAIN_TYPE);
@@ -89,7 +95,6 @@ pub(super) fn event(
         }
         builder.data(kind_of(content_type, &payload), payload)
     };
-    let builder = builder.remove_attribute(STATUS);
     let others = other_headers(lines.into_iter().flatten());
     let builder = match &others {
         Some(others) => builder.set_attribute(HEADERS, AttributeValue::String(others)),
@@ -97,7 +102,7 @@ pub(super) fn event(
     };
     let builder = match defaults.reply {
         Some(reply) => builder.set_attribute(REPLY_TO, AttributeValue::String(reply.as_str())),
-        None => builder.remove_attribute(REPLY_TO),
+        None => builder,
     };
     Ok(builder.build()?)
 }

@@ -1,22 +1,56 @@
 //! What a client is sent: messages for its subscriptions, written from the queue of its connection in large pieces.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use meshbridge_event::AttributeValue;
+use meshbridge_topic::TopicFilter;
 
 use super::message::{Headers, reply_to, write_headers};
 use super::subject::of_topic;
+use crate::chunks::{CHUNK_BYTES, Chunks};
 use crate::pipeline::{Delivery, Entry, Queued, Tagged, TrainDelivery, is_reply};
 
-/// A subscription, and how much of it the client has had.
+/// A subscription, and how much of it the client has had. A client may have a million: what few of them have is apart.
 #[derive(Debug)]
 pub(super) struct Subscribed {
-    pub(super) tagged: Tagged,
+    filter: TopicFilter,
+    is_private: bool,
     /// The federation was told of its interest.
     pub(super) is_announced: bool,
     pub(super) sent: u64,
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
+    group: Option<Arc<str>>,
     /// It ends after so many.
-    pub(super) max: Option<u64>,
+    max: Option<u64>,
+}
+
+impl Subscribed {
+    /// One that nobody was told of yet.
+    pub(super) fn new(tagged: &Tagged) -> Subscribed {
+        let rare = tagged.group.clone().map(|group| Box::new(Rare { group: Some(group), max: None }));
+        let (filter, is_private) = (tagged.filter.clone(), tagged.is_private);
+        Subscribed { filter, is_private, is_announced: false, sent: 0, rare }
+    }
+
+    pub(super) fn end_after(&mut self, max: Option<u64>) {
+        if max.is_some() || self.rare.is_some() {
+            self.rare.get_or_insert_default().max = max;
+        }
+    }
+
+    fn max(&self) -> Option<u64> {
+        self.rare.as_ref()?.max
+    }
+
+    pub(super) fn into_tagged(self, tag: u64) -> Tagged {
+        let group = self.rare.and_then(|rare| rare.group);
+        Tagged { tag, filter: self.filter, group, is_private: self.is_private }
+    }
 }
 
 /// Subscriptions of a connection by their ids.
@@ -42,14 +76,14 @@ impl Outgoing {
         entries: &mut VecDeque<Entry>,
         written: &mut VecDeque<Entry>,
         table: &mut Subscriptions,
-        out: &mut Vec<u8>,
+        out: &mut Chunks,
         bytes_max: usize,
         ended: &mut Vec<Tagged>,
     ) {
         while out.len() < bytes_max {
             let Some(entry) = entries.pop_front() else { return };
             match &entry.what {
-                Queued::Note(text) => out.extend_from_slice(text),
+                Queued::Note(text) => out.copy(text),
                 Queued::One(delivery) => {
                     for sid in &entry.tags {
                         if let Some(subscribed) = table.get_mut(sid)
@@ -73,11 +107,14 @@ impl Outgoing {
         }
     }
 
-    fn one(&mut self, Delivery { topic, event, .. }: &Delivery, sid: u64, out: &mut Vec<u8>) {
+    fn one(&mut self, Delivery { topic, event, .. }: &Delivery, sid: u64, out: &mut Chunks) {
         self.headers.clear();
         let headers = write_headers(event.attributes(), &mut self.headers);
         let prefix = prefix(&of_topic(topic), sid, reply_to(event.attributes()), &mut self.digits);
-        self.message(&prefix, headers, event.id(), event.data_bytes(), out);
+        let (id, data) = (event.id(), event.data_bytes());
+        self.message(&prefix, headers, id, data.len(), out);
+        out.share(data, event.encoded());
+        out.copy(b"\r\n");
     }
 
     fn train(
@@ -85,30 +122,35 @@ impl Outgoing {
         TrainDelivery { topic, train, .. }: &TrainDelivery,
         sid: u64,
         events: u64,
-        out: &mut Vec<u8>,
+        out: &mut Chunks,
     ) {
         self.headers.clear();
         let headers = write_headers(train.attributes(), &mut self.headers);
         let reply = train.attributes().find_map(reply_of);
         let prefix = prefix(&of_topic(topic), sid, reply, &mut self.digits);
         let events = usize::try_from(events).unwrap_or(usize::MAX);
-        out.reserve(train.encoded().len() + events.min(train.len()) * (prefix.len() + 16));
+        // Of large payloads only what stands before them.
+        let events_bytes = events.min(train.len()) * (prefix.len() + self.headers.len() + 64);
+        out.reserve(events_bytes + train.encoded().len().min(train.len() * CHUNK_BYTES));
         for item in train.items().take(events) {
-            self.message(&prefix, headers, item.id, item.data, out);
+            self.message(&prefix, headers, item.id, item.data.len(), out);
+            out.share(item.data, train.encoded());
+            out.copy(b"\r\n");
         }
     }
 
-    fn message(&mut self, prefix: &[u8], headers: Headers, id: &str, data: &[u8], out: &mut Vec<u8>) {
+    /// Everything before `length` bytes of data.
+    fn message(&mut self, prefix: &[u8], headers: Headers, id: &str, length: usize, out: &mut Chunks) {
         const VERSION: &[u8] = b"NATS/1.0\r\n";
         let own_id = match headers {
             Headers::AndId(name) => name.len() + 2 + id.len() + 2,
             Headers::None | Headers::Written | Headers::Status(_) => 0,
         };
         if headers == Headers::None || self.without_headers {
-            out.extend_from_slice(b"MSG ");
-            out.extend_from_slice(prefix);
-            out.extend_from_slice(self.digits.format(data.len()).as_bytes());
-            out.extend_from_slice(b"\r\n");
+            out.copy(b"MSG ");
+            out.copy(prefix);
+            out.copy(self.digits.format(length).as_bytes());
+            out.copy(b"\r\n");
         } else {
             let status = match headers {
                 Headers::Status(status) => Some(format!("NATS/1.0 {status}\r\n")),
@@ -116,23 +158,21 @@ impl Outgoing {
             };
             let version = status.as_ref().map_or(VERSION, |line| line.as_bytes());
             let size = version.len() + self.headers.len() + own_id + 2;
-            out.extend_from_slice(b"HMSG ");
-            out.extend_from_slice(prefix);
-            out.extend_from_slice(self.digits.format(size).as_bytes());
-            out.push(b' ');
-            out.extend_from_slice(self.digits.format(size + data.len()).as_bytes());
-            out.extend_from_slice(b"\r\n");
-            out.extend_from_slice(version);
-            out.extend_from_slice(self.headers.as_bytes());
+            out.copy(b"HMSG ");
+            out.copy(prefix);
+            out.copy(self.digits.format(size).as_bytes());
+            out.copy(b" ");
+            out.copy(self.digits.format(size + length).as_bytes());
+            out.copy(b"\r\n");
+            out.copy(version);
+            out.copy(self.headers.as_bytes());
             if let Headers::AndId(name) = headers {
                 for part in [name, ": ", id, "\r\n"] {
-                    out.extend_from_slice(part.as_bytes());
+                    out.copy(part.as_bytes());
                 }
             }
-            out.extend_from_slice(b"\r\n");
+            out.copy(b"\r\n");
         }
-        out.extend_from_slice(data);
-        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -160,15 +200,15 @@ fn prefix(subject: &str, sid: u64, reply: Option<&str>, digits: &mut itoa::Buffe
 
 /// How many of `offered` messages the subscription still gets.
 fn take(subscribed: &mut Subscribed, offered: u64) -> u64 {
-    let left = subscribed.max.map_or(u64::MAX, |max| max.saturating_sub(subscribed.sent));
+    let left = subscribed.max().map_or(u64::MAX, |max| max.saturating_sub(subscribed.sent));
     let taken = offered.min(left);
     subscribed.sent += taken;
     taken
 }
 
 fn end(table: &mut Subscriptions, sid: u64, ended: &mut Vec<Tagged>) {
-    let is_over = table.get(&sid).is_some_and(|known| known.max.is_some_and(|max| known.sent >= max));
+    let is_over = table.get(&sid).is_some_and(|known| known.max().is_some_and(|max| known.sent >= max));
     if is_over && let Some(gone) = table.remove(&sid) {
-        ended.push(gone.tagged);
+        ended.push(gone.into_tagged(sid));
     }
 }

@@ -10,6 +10,8 @@
 //! into one train where they lie in the read buffer. Where a link has no room, reading stops: the publisher is held
 //! back by its own socket. Publications of class durable are answered on their reply subject once they are on disk.
 
+mod publishing;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,33 +20,23 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use meshbridge_topic::Topic;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::{Instant, sleep};
-use tracing::debug;
+use tokio::time::Instant;
 
-use super::acks::{Acked, Asked, acknowledge};
-use super::batch::{Held, Taken, Trains};
+use super::acks::Acked;
+use super::batch::{Held, Trains};
 use super::connect::Connect;
-use super::message::{self, Defaults};
 use super::outgoing::{Subscribed, Subscriptions};
-use super::parser::{Command, Malformed, Parsed, Publish, parse};
+use super::parser::{Command, Malformed, Parsed, parse};
 use super::subject;
-use crate::listeners::publish::publication;
-use crate::pipeline::{
-    AckLevel, Client, Publication, PublishRefused, SubscribeRefused, Tagged, TrainTaken, Wish, is_inbox,
-    is_reply,
-};
+use crate::pipeline::{Client, SubscribeRefused, Tagged, is_inbox};
 
 /// A read buffer begins so small, and grows with what comes.
 const READ_BYTES_MIN: usize = 4 << 10;
 const READ_BYTES_MAX: usize = 256 << 10;
 /// Batches that wait for the disk; then reading stops.
 const WAITING_MAX: usize = 64;
-/// How long a publisher is held back where there is no room, before what it sent is dropped and counted.
-const HELD_MAX: Duration = Duration::from_secs(10);
 /// A client that says nothing is asked this often whether it is there, and is gone after two questions.
 const PING_EVERY: Duration = Duration::from_secs(120);
-/// How long reading pauses where a subscriber of this bridge is far behind.
-const PRESSED: Duration = Duration::from_millis(2);
 /// Subscriptions of one connection.
 const SUBSCRIPTIONS_MAX: usize = 2_000_000;
 /// Subscriptions announced together.
@@ -83,9 +75,13 @@ impl Shared {
     /// Everything it is subscribed to, which it is no more. What nobody was told of is private: withdrawing it would
     /// take away the interest of somebody else.
     pub(super) fn take_all(&self) -> Vec<Tagged> {
-        let all = std::mem::take(&mut *self.table()).into_values();
-        all.map(|known| Tagged { is_private: known.tagged.is_private || !known.is_announced, ..known.tagged })
-            .collect()
+        let all = std::mem::take(&mut *self.table()).into_iter();
+        all.map(|(sid, known)| {
+            let is_announced = known.is_announced;
+            let tagged = known.into_tagged(sid);
+            Tagged { is_private: tagged.is_private || !is_announced, ..tagged }
+        })
+        .collect()
     }
 
     fn on_announced(&self, all: &[Tagged]) {
@@ -115,9 +111,6 @@ pub(super) struct Session {
     pings: u32,
     topics: HashMap<Box<str>, Topic>,
 }
-
-/// Topics remembered by their subjects; beyond it the memory starts anew.
-const TOPICS_MAX: usize = 1_024;
 
 impl Session {
     pub(super) fn new(shared: Arc<Shared>, connect: Connect, source: String, payload_max: usize) -> Session {
@@ -244,161 +237,14 @@ impl Session {
         Ok(())
     }
 
-    async fn publish(&mut self, publish: Publish<'_>) -> Result<(), Ended> {
-        match self.trains.take(&publish) {
-            Taken::Yes => {
-                self.ok();
-                return Ok(());
-            }
-            Taken::Full => self.flush_train().await?,
-            Taken::Other => {}
-        }
-        let topic = match self.topic(publish.subject) {
-            Ok(topic) => topic,
-            Err(problem) => {
-                self.say(&format!("-ERR 'Invalid Publish Subject: {problem}'\r\n"));
-                return Ok(());
-            }
-        };
-        let is_durable = !is_reply(&topic) && self.client().pipeline().is_durable(&topic);
-        let is_request = publish.reply.is_some() && !is_durable;
-        let reply = match publish.reply.filter(|_| is_request) {
-            Some(place) => match self.seal(&topic, place) {
-                Some(reply) => Some(reply),
-                None => {
-                    self.say("-ERR 'Invalid Reply Subject: the subject of the request is too long'\r\n");
-                    return Ok(());
-                }
-            },
-            None => None,
-        };
-        let id = self.trains.next_id();
-        let defaults = Defaults { id: &id, source: &self.source, reply: reply.as_ref() };
-        let payload = Bytes::copy_from_slice(publish.payload);
-        let event = match message::event(publish.headers, payload, &defaults) {
-            Ok(event) => event,
-            Err(problem) => {
-                self.say(&format!("-ERR 'Invalid Event: {}'\r\n", quoted(&problem.message)));
-                return Ok(());
-            }
-        };
-        if let Err(refused) =
-            publication(Some(&topic), event.clone(), self.payload_max.max(event.encoded().len()))
-        {
-            self.say(&format!("-ERR 'Invalid Event: {}'\r\n", quoted(&refused.message)));
-            return Ok(());
-        }
-        let may_be_train = !is_durable && reply.is_none() && !is_reply(&topic);
-        if may_be_train {
-            self.flush().await?;
-        }
-        if !may_be_train || !self.trains.begin(&publish, &topic, &event) {
-            self.flush_train().await?;
-            if self.held.is_full_for(is_durable, &event) {
-                self.flush_held().await?;
-            }
-            let asked = Asked::new(publish.reply, publish.subject);
-            self.held.push(Publication { topic, event }, asked, is_durable);
-        }
-        self.ok();
-        Ok(())
-    }
-
-    fn topic(&mut self, text: &str) -> Result<Topic, subject::InvalidSubject> {
-        if let Some(topic) = self.topics.get(text) {
-            return Ok(topic.clone());
-        }
-        let topic = subject::topic(text)?;
-        if self.topics.len() >= TOPICS_MAX {
-            self.topics.clear();
-        }
-        self.topics.insert(text.into(), topic.clone());
-        Ok(topic)
-    }
-
-    fn seal(&self, topic: &Topic, place: &str) -> Option<Topic> {
-        let place = subject::topic(place).ok()?;
-        self.client().pipeline().reply_topic(topic, &place)
-    }
-
-    async fn flush(&mut self) -> Result<(), Ended> {
-        self.flush_held().await?;
-        self.flush_train().await
-    }
-
-    /// Publishes the train that is being written.
-    async fn flush_train(&mut self) -> Result<(), Ended> {
-        let Some((topic, train)) = self.trains.finish() else { return Ok(()) };
-        let deadline = Instant::now() + HELD_MAX;
-        let mut pause = Duration::from_micros(200);
-        loop {
-            let client = &self.shared.client;
-            match client.pipeline().publish_train(client.principal(), &topic, &train) {
-                Ok(TrainTaken::Whole { pressed, .. }) => {
-                    if pressed {
-                        sleep(PRESSED).await;
-                    }
-                    return Ok(());
-                }
-                Ok(TrainTaken::Apart) => break,
-                Err(PublishRefused::Full { .. }) if Instant::now() < deadline => {
-                    sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_millis(20));
-                }
-                Err(refused) => return self.refuse(&topic, &refused),
-            }
-        }
-        let batch: Vec<Publication> =
-            train.events().map(|event| Publication { topic: topic.clone(), event }).collect();
-        for part in batch.chunks(super::batch::EVENTS_MAX) {
-            let asked = part.iter().map(|_| Asked::new(None, topic.as_str())).collect();
-            self.publish_now(part.to_vec(), asked).await?;
-        }
-        Ok(())
-    }
-
-    /// Publishes what is held for its own way: requests, replies, and what is durable.
-    async fn flush_held(&mut self) -> Result<(), Ended> {
-        let Some((batch, asked, is_durable)) = self.held.take() else { return Ok(()) };
-        if !is_durable {
-            return self.publish_now(batch, asked).await;
-        }
-        let client = self.shared.client.clone();
-        let mut waiting: Acked = Box::pin(acknowledge(client, batch, asked));
-        // Its place in the order is taken at the first poll.
-        if futures_util::poll!(waiting.as_mut()).is_pending() {
-            self.waiting.push(waiting);
-        }
-        Ok(())
-    }
-
-    /// Class best-effort: the answer does not wait for anything.
-    async fn publish_now(&mut self, batch: Vec<Publication>, asked: Vec<Asked>) -> Result<(), Ended> {
-        let wish = Wish { level: AckLevel::None, ..Wish::default() };
-        let client = self.shared.client.clone();
-        super::acks::publish(&client, batch, asked, wish, self.connect.no_responders && self.connect.headers)
-            .await;
-        Ok(())
-    }
-
-    fn refuse(&self, topic: &Topic, refused: &PublishRefused) -> Result<(), Ended> {
-        match refused {
-            PublishRefused::Draining => Err(Ended::Gone),
-            _ => {
-                debug!(topic = topic.as_str(), %refused, "Publications of a NATS client were dropped");
-                self.say(&format!("-ERR 'Publication dropped: {}'\r\n", quoted(&refused.to_string())));
-                Ok(())
-            }
-        }
-    }
-
     fn subscribe(&mut self, text: &str, group: Option<&str>, sid: u64) {
         let filter = match subject::filter(text) {
             Ok(filter) => filter,
             Err(problem) => return self.say(&format!("-ERR 'Invalid Subject: {problem}'\r\n")),
         };
-        // Whose reply is waited for is named: nobody listens at all inboxes.
-        if is_inbox(text) && matches!(text.split('.').nth(1), Some("*" | ">")) {
+        // Whose reply is waited for is named: nobody listens at all inboxes. There is no server to listen to either.
+        let at_all_inboxes = is_inbox(text) && matches!(text.split('.').nth(1), Some("*" | ">"));
+        if at_all_inboxes || subject::is_of_servers(text) {
             return self.say(&format!("-ERR 'Permissions Violation for Subscription to \"{text}\"'\r\n"));
         }
         let tagged = Tagged { tag: sid, filter, group: group.map(Arc::from), is_private: is_inbox(text) };
@@ -411,7 +257,7 @@ impl Session {
         if table.contains_key(&sid) {
             return;
         }
-        table.insert(sid, Subscribed { tagged: tagged.clone(), is_announced: false, sent: 0, max: None });
+        table.insert(sid, Subscribed::new(&tagged));
         drop(table);
         self.wanted.push(tagged);
     }
@@ -444,14 +290,14 @@ impl Session {
     fn unsubscribe(&mut self, sid: u64, max: Option<u64>) {
         let mut table = self.shared.table();
         let Some(known) = table.get_mut(&sid) else { return };
-        known.max = max;
+        known.end_after(max);
         if max.is_some_and(|max| known.sent < max) {
             return;
         }
         let gone = table.remove(&sid);
         drop(table);
         if let Some(gone) = gone {
-            self.client().unsubscribe(&[gone.tagged]);
+            self.client().unsubscribe(&[gone.into_tagged(sid)]);
         }
     }
 }

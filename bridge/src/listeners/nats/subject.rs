@@ -1,35 +1,55 @@
 //! Subjects of NATS as topics and filters, and back.
 //!
-//! Tokens are the same, separated by dots. A token of a topic may not hold all characters that a token of a subject may
-//! (`/`, `#`, `+`, control characters); these, and `%`, are percent-encoded. `*` is `*`, and `>` at the end, which
-//! stands for one token or more, is `*.**`.
+//! Tokens are the same, separated by dots. A token of a topic may not hold `/`, `#` and `+`, which one of a subject may:
+//! these are `%2F`, `%23` and `%2B` there. A subject that holds such a spelling itself gets `25` behind its `%`, so that
+//! each subject is one topic and each topic one subject. Nothing else is changed; what no token of a topic may hold
+//! (control and invisible characters) is refused. `*` is `*`, and `>` at the end, which stands for one token or more,
+//! is `*.**`.
 
 use std::borrow::Cow;
 
 use meshbridge_topic::{Topic, TopicFilter};
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-const ENCODED: &AsciiSet = &CONTROLS.add(b'/').add(b'#').add(b'+').add(b'%');
+/// What a subject may hold and a topic may not, and how it is spelled there, behind a `%`.
+const SPELLED: [(char, &str); 3] = [('/', "2F"), ('#', "23"), ('+', "2B")];
+/// What stands between a `%` and a spelling that is meant as it stands.
+const AS_IT_STANDS: &str = "25";
 
 /// A subject that is no topic or no filter; the text says why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct InvalidSubject(String);
 
+/// Whether what follows a `%` is a spelling, or one that is meant as it stands, once or more.
+fn is_spelling(mut rest: &str) -> bool {
+    while let Some(inner) = rest.strip_prefix(AS_IT_STANDS) {
+        rest = inner;
+    }
+    SPELLED.iter().any(|(_, code)| rest.starts_with(code))
+}
+
 fn encoded(subject: &str) -> Cow<'_, str> {
-    let plain = |byte: u8| byte > b' ' && byte < 0x7f && !matches!(byte, b'/' | b'#' | b'+' | b'%');
-    if subject.bytes().all(plain) {
+    if !subject.contains(['/', '#', '+', '%']) {
         return Cow::Borrowed(subject);
     }
-    // What is beyond ASCII stays as it is, where topics take it.
     let mut text = String::with_capacity(subject.len() + 8);
-    for c in subject.chars() {
-        match c.is_ascii() {
-            true => text.extend(utf8_percent_encode(c.encode_utf8(&mut [0; 4]), ENCODED)),
-            false => text.push(c),
+    for (at, c) in subject.char_indices() {
+        if let Some((_, code)) = SPELLED.iter().find(|(plain, _)| *plain == c) {
+            text.push('%');
+            text.push_str(code);
+            continue;
+        }
+        text.push(c);
+        if c == '%' && is_spelling(subject.get(at + 1..).unwrap_or_default()) {
+            text.push_str(AS_IT_STANDS);
         }
     }
     Cow::Owned(text)
+}
+
+/// Whether a subject belongs to servers of NATS: their streams, their accounts. It is no topic here.
+pub(super) fn is_of_servers(subject: &str) -> bool {
+    subject.starts_with('$')
 }
 
 pub(super) fn topic(subject: &str) -> Result<Topic, InvalidSubject> {
@@ -51,19 +71,33 @@ pub(super) fn filter(subject: &str) -> Result<TopicFilter, InvalidSubject> {
 
 /// The subject of a topic.
 pub(super) fn of_topic(topic: &Topic) -> Cow<'_, str> {
-    let text = topic.as_str();
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
+    let mut rest = topic.as_str();
+    if !rest.contains('%') {
+        return Cow::Borrowed(rest);
     }
-    // A topic from elsewhere may hold what would break a control line: then it stays encoded.
-    match percent_decode_str(text).decode_utf8() {
-        Ok(decoded) if !decoded.contains(|c: char| c.is_whitespace() || c.is_control()) => decoded,
-        _ => Cow::Borrowed(text),
+    let mut text = String::with_capacity(rest.len());
+    while let Some((before, behind)) = rest.split_once('%') {
+        text.push_str(before);
+        rest = behind;
+        let spelled = SPELLED.iter().find_map(|(plain, code)| Some((*plain, behind.strip_prefix(code)?)));
+        if let Some((plain, behind)) = spelled {
+            text.push(plain);
+            rest = behind;
+            continue;
+        }
+        text.push('%');
+        if let Some(spelling) = behind.strip_prefix(AS_IT_STANDS).filter(|spelling| is_spelling(spelling)) {
+            rest = spelling;
+        }
     }
+    text.push_str(rest);
+    Cow::Owned(text)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -71,7 +105,8 @@ mod tests {
         for (subject, expected) in [
             ("orders.eu.created", "orders.eu.created"),
             ("files.a/b", "files.a%2Fb"),
-            ("x.100%", "x.100%25"),
+            ("x.100%", "x.100%"),
+            ("x.a%2Fb", "x.a%252Fb"),
             ("orte.münchen", "orte.münchen"),
             ("c.#1", "c.%231"),
         ] {
@@ -81,6 +116,25 @@ mod tests {
         }
         for subject in ["", ".a", "a.", "a..b", "a.*", "a.>"] {
             assert!(topic(subject).is_err(), "{subject}");
+        }
+    }
+
+    /// Of the characters and spellings that matter, in any order.
+    fn token() -> impl Strategy<Value = String> {
+        let part =
+            prop::sample::select(vec!["a", "/", "#", "+", "%", "2", "5", "F", "25", "2F", "%2B", "%25"]);
+        prop::collection::vec(part, 1..9).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn each_subject_is_one_topic_and_each_topic_one_subject(token in token()) {
+            let subject = format!("x.{token}");
+            let there = topic(&subject).expect("a subject");
+            prop_assert_eq!(of_topic(&there), subject.as_str());
+            if let Ok(there) = Topic::parse(&subject) {
+                prop_assert_eq!(topic(&of_topic(&there)).expect("a subject"), there);
+            }
         }
     }
 

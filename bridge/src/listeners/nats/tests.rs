@@ -1,5 +1,7 @@
 //! Publications by the short way, into trains, against the long way, one event each; and what a client is sent of them.
 
+mod allocations;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use super::message::{self, Defaults};
 use super::outgoing::{Outgoing, Subscribed, Subscriptions};
 use super::parser::{Command, Parsed, Publish, parse};
 use super::subject;
+use crate::chunks::Chunks;
 use crate::pipeline::{Delivery, Entry, Queued, Tagged, TrainDelivery};
 
 const SOURCE: &str = "/nats/dmz/shop";
@@ -145,10 +148,11 @@ proptest! {
             }
         }
         let mut table = subscribed(None);
-        let mut out = Vec::new();
+        let mut out = Chunks::default();
         let mut written = VecDeque::new();
         Outgoing::new(true).write(&mut entries, &mut written, &mut table, &mut out, usize::MAX, &mut Vec::new());
         let events: Vec<Event> = published.iter().flat_map(|(_, train)| train.events().collect::<Vec<_>>()).collect();
+        let out = out.concat();
         let mut rest = &out[..];
         for event in &events {
             let (headers, payload, used) = read(rest);
@@ -172,7 +176,9 @@ proptest! {
 fn subscribed(max: Option<u64>) -> Subscriptions {
     let filter = TopicFilter::parse("**").expect("a filter");
     let tagged = Tagged { tag: 7, filter, group: None, is_private: false };
-    [(7, Subscribed { tagged, is_announced: true, sent: 0, max })].into_iter().collect()
+    let mut subscribed = Subscribed::new(&tagged);
+    subscribed.end_after(max);
+    [(7, subscribed)].into_iter().collect()
 }
 
 /// Headers and payload of the first message, and how long it is. A message has the shape of a publication.
@@ -201,7 +207,7 @@ fn a_subscription_with_a_maximum_gets_so_many_of_a_train_and_ends() {
     let delivery = Arc::new(TrainDelivery { key, topic, train });
     let mut entries: VecDeque<Entry> =
         [Entry { what: Queued::Train(delivery), tags: [7].into_iter().collect() }].into();
-    let (mut table, mut out, mut ended) = (subscribed(Some(3)), Vec::new(), Vec::new());
+    let (mut table, mut out, mut ended) = (subscribed(Some(3)), Chunks::default(), Vec::new());
     Outgoing::new(true).write(
         &mut entries,
         &mut VecDeque::new(),
@@ -210,7 +216,7 @@ fn a_subscription_with_a_maximum_gets_so_many_of_a_train_and_ends() {
         usize::MAX,
         &mut ended,
     );
-    assert_eq!(String::from_utf8(out).expect("text").matches("MSG a.b 7 1\r\nx\r\n").count(), 3);
+    assert_eq!(String::from_utf8(out.concat()).expect("text").matches("MSG a.b 7 1\r\nx\r\n").count(), 3);
     assert!(table.is_empty() && ended.len() == 1, "it has ended");
 }
 

@@ -126,5 +126,89 @@ async fn draining_ends_readers_after_what_was_queued() {
     subscriptions.drain();
     assert!(reader.recv().await.is_ok());
     assert_eq!(reader.recv().await.err(), Some(SubscriptionEnd::Draining));
-    assert!(subscriptions.insert(&Principal::anonymous(), &filters(&["a"]), 1, &Arc::default()).is_none());
+    let refused = subscriptions.insert(&Principal::anonymous(), &filters(&["a"]), 1, &Arc::default()).err();
+    assert!(matches!(refused, Some(SubscribeRefused::Draining)), "{refused:?}");
+}
+
+fn with_room_for(all: usize, private: usize) -> Subscriptions {
+    let subscriptions = Subscriptions::default();
+    subscriptions.write().held_max = Held { all, private };
+    subscriptions
+}
+
+#[track_caller]
+fn check_hold(subscriptions: &Subscriptions, queue: u64, held: &[(u64, &str, Option<&str>)], has_room: bool) {
+    let held: Vec<_> =
+        held.iter().map(|(tag, text, group)| (*tag, filters(&[text]).remove(0), *group)).collect();
+    let taken = subscriptions.hold(queue, held.iter().map(|(tag, filter, group)| (*tag, filter, *group)));
+    match taken {
+        Ok(()) => assert!(has_room),
+        Err(refused) => {
+            assert!(!has_room);
+            // What clients of NATS understand.
+            assert_eq!(refused.to_string(), "maximum subscriptions exceeded");
+        }
+    }
+}
+
+#[test]
+fn what_all_connections_hold_together_is_bounded_and_room_comes_back() {
+    let subscriptions = with_room_for(4, 2);
+    check_hold(&subscriptions, 1, &[(1, "a", None), (2, "b", Some("workers"))], true);
+    check_hold(&subscriptions, 2, &[(1, "b", Some("workers")), (2, "c", None), (3, "d", None)], false);
+    assert!(!subscriptions.wants(&Topic::parse("c").expect("topic")), "all or nothing");
+    check_hold(&subscriptions, 2, &[(1, "b", Some("workers")), (2, "c", None)], true);
+    check_hold(&subscriptions, 3, &[(1, "e", None)], false);
+    let (b, c) = (filters(&["b"]), filters(&["c"]));
+    // Taken away twice, it makes room once.
+    for _ in 0..2 {
+        subscriptions.release(2, [(1, &b[0], Some("workers"))].into_iter());
+    }
+    check_hold(&subscriptions, 3, &[(1, "e", None), (2, "f", None)], false);
+    subscriptions.release(2, [(2, &c[0], None)].into_iter());
+    check_hold(&subscriptions, 3, &[(1, "e", None), (2, "f", None)], true);
+}
+
+#[test]
+fn places_for_replies_have_a_bound_of_their_own() {
+    let subscriptions = with_room_for(100, 2);
+    check_hold(&subscriptions, 1, &[(1, "_INBOX.x.*", None), (2, "a", None)], true);
+    check_hold(&subscriptions, 2, &[(1, "_INBOX.y.*", None), (2, "_INBOX.z.*", None)], false);
+    check_hold(&subscriptions, 2, &[(1, "_INBOX.y.*", None)], true);
+    check_hold(&subscriptions, 2, &[(2, "_INBOX.z.*", None)], false);
+    check_hold(&subscriptions, 2, &[(2, "b", None)], true);
+}
+
+#[test]
+fn a_subscription_that_does_not_fit_leaves_no_queue() {
+    let subscriptions = with_room_for(1, 1);
+    let refused = subscriptions.insert(&Principal::anonymous(), &filters(&["a", "b"]), 1, &Arc::default());
+    assert!(matches!(refused.err(), Some(SubscribeRefused::InterestFull(_))));
+    assert_eq!(subscriptions.len(), 0);
+}
+
+#[tokio::test]
+async fn what_a_reader_took_counts_until_it_is_finished() {
+    let subscriptions = Subscriptions::default();
+    let (id, queue) = subscriptions.attach(&Principal::anonymous(), 4_000).expect("open");
+    let filter = filters(&["**"]).remove(0);
+    subscriptions.hold(id, [(1, &filter, None)].into_iter()).expect("room");
+    let mut entries = VecDeque::new();
+    let mut seq = 0;
+    // Far more than the bound in all, for each is finished before the next one comes.
+    for _ in 0..50 {
+        seq += 1;
+        assert_eq!(subscriptions.deliver(&delivery("a", seq, 500)).delivered, 1);
+        queue.take_all(&mut entries).await.expect("an event");
+        queue.on_finished(&entries);
+        entries.clear();
+    }
+    let mut taken = Vec::new();
+    while subscriptions.deliver(&delivery("a", seq, 500)).delivered == 1 {
+        seq += 1;
+        queue.take_all(&mut entries).await.expect("an event");
+        taken.extend(entries.drain(..));
+        assert!(taken.len() < 8, "more is with the reader than the queue may hold");
+    }
+    assert!(taken.len() > 2, "{} fit", taken.len());
 }

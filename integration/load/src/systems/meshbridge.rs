@@ -246,6 +246,7 @@ spec:
     nats: {{listen: \"{nats}\"{tls}}}
   admin: {{listen: \"{admin}\"}}
   policy: {{directories: [policies]}}
+  interest: {{filtersPerBridge: 2000000, filters: 4000000}}
 "
     );
     fs::write(base.join("bridge.yaml"), text).context("bridge.yaml")

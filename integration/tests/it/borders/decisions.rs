@@ -32,6 +32,11 @@ fn verify(bridge: &Single) -> Result<Value> {
     Ok(report)
 }
 
+/// How many decisions a record is about.
+fn count(record: &Value) -> usize {
+    record["events"]["count"].as_u64().map_or(1, |count| count as usize)
+}
+
 /// How often each of a kind of decision is in the log.
 fn tally(decisions: &[Value]) -> BTreeMap<String, usize> {
     let mut tally = BTreeMap::new();
@@ -45,7 +50,7 @@ fn tally(decisions: &[Value]) -> BTreeMap<String, usize> {
             text(&one["context"]),
             text(&one["verdict"])
         );
-        *tally.entry(line).or_insert(0) += 1;
+        *tally.entry(line).or_insert(0) += count(one);
     }
     tally
 }
@@ -116,7 +121,9 @@ async fn plain_permits_are_left_out_where_the_configuration_says_so_and_nothing_
         taken(&bridge, "shop", "quiet.one", &Draft::new(json!({"name": "Ada Example"}))).await?;
         refused(&bridge, "shop", "gossip.daily", &Draft::new(json!({})), (403, "inside/no-gossip")).await?;
     }
-    let are_there = |lines: &[Value]| lines.iter().filter(|line| line["kind"] == "decision").count() >= 15;
+    let are_there = |lines: &[Value]| {
+        lines.iter().filter(|line| line["kind"] == "decision").map(count).sum::<usize>() >= 15
+    };
     let decisions = decisions(&bridge.path().join("data"), "fifteen decisions", are_there).await?;
     let expected = [("shop publish forward edited -", 10), ("shop publish reject inside/no-gossip", 5)];
     ensure!(
@@ -127,14 +134,48 @@ async fn plain_permits_are_left_out_where_the_configuration_says_so_and_nothing_
     let metric = |all: &BTreeMap<String, f64>, name: &str| all.get(name).copied().unwrap_or(-1.0);
     eventually("the figures of the log", WITHIN, || async {
         let metrics = bridge.admin().metrics().await?;
-        // The note of the start, and fifteen decisions.
-        ensure!(metric(&metrics, "meshbridge_audit_records_total") >= 16.0, "{metrics:?}");
+        // The note of the start, and five refusals. What was edited shares records.
+        ensure!(metric(&metrics, "meshbridge_audit_records_total") >= 6.0, "{metrics:?}");
+        let gathered = metric(&metrics, "meshbridge_audit_gathered_total");
+        ensure!((0.0..=10.0).contains(&gathered), "{metrics:?}");
         ensure!(metric(&metrics, "meshbridge_audit_unsampled_total") == 5.0, "{metrics:?}");
         ensure!(metric(&metrics, "meshbridge_audit_state") == 0.0, "{metrics:?}");
         ensure!(metric(&metrics, "meshbridge_audit_lost_total{kind=\"other\"}") == 0.0, "{metrics:?}");
         Ok(())
     })
     .await
+}
+
+/// What somebody is asked who has to say what became of one person's event.
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_one_of_many_events_was_edited_and_by_which_rule_can_be_told_by_its_id() -> Result<()> {
+    const EVENTS: usize = 60;
+    let bridge = bridge(Setup { audit: "permitsPerSample: 0", ..Setup::default() }).await?;
+    let drafts: Vec<Draft> = (0..EVENTS).map(|_| Draft::new(json!({"name": "Ada Example"}))).collect();
+    let sent = drafts.iter().map(|draft| taken(&bridge, "shop", "quiet.one", draft));
+    futures_util::future::try_join_all(sent).await?;
+    let sum = |lines: &[Value]| {
+        lines.iter().filter(|line| line["kind"] == "decision").map(count).sum::<usize>() == EVENTS
+    };
+    let data = bridge.path().join("data");
+    let all = decisions(&data, "every event is counted", sum).await?;
+    ensure!(all.iter().any(|one| count(one) > 1), "{all:?}");
+    bridge.terminate()?;
+    let data = data.display().to_string();
+    for draft in &drafts {
+        let export = meshbridge(&["audit", "export", &data, "--event", &draft.id], WITHIN)?;
+        let lines: Result<Vec<Value>, _> = export.stdout.lines().map(serde_json::from_str).collect();
+        let lines = lines?;
+        // The last line is the checkpoint.
+        ensure!(export.code == 0 && lines.len() == 2, "{export:?}");
+        let (record, editor) = (&lines[0], &lines[0]["editedBy"][0]);
+        ensure!(record["edited"] == true && record["findings"][0]["path"] == "/data/name", "{record}");
+        let written = RULES.lines().position(|line| line.contains("quiet.")).context("a line")?;
+        ensure!(editor["line"] == written + 1 && editor["rule"].is_string(), "{record}, line {written}");
+    }
+    let nobody = meshbridge(&["audit", "export", &data, "--event", "nobody"], WITHIN)?;
+    ensure!(nobody.code == 0 && nobody.stdout.lines().count() == 1, "{nobody:?}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

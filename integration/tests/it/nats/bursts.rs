@@ -1,5 +1,7 @@
 //! Bursts: what travels as a train is the same as what travels alone, in order, once.
 
+use anyhow::bail;
+
 use super::*;
 
 const BURST: usize = 20_000;
@@ -95,7 +97,10 @@ async fn sifted(subject: &'static str, passes: impl Fn(usize) -> bool) -> Result
     }
     near.flush().await?;
     for number in (0..2_000).filter(|number| passes(*number)) {
-        let message = next(&mut subscriber).await.with_context(|| format!("message {number}"))?;
+        let message = match next(&mut subscriber).await {
+            Ok(message) => message,
+            Err(problem) => bail!("message {number}: {problem}; {}", dropped(&federation).await?),
+        };
         let expected = format!("{{\"n\": {number}, \"mail\": \"[redacted]\"}}");
         ensure!(message.payload == expected, "{number}: {message:?}");
     }

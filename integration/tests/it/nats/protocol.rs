@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 use super::*;
 
 /// Sends `text` and reads until the server closes, or until `until` comes.
-async fn talk(address: &str, text: &[u8], until: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
+pub(super) async fn talk(address: &str, text: &[u8], until: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address.trim_start_matches("nats://")).await?;
     stream.write_all(text).await?;
     let mut said = Vec::new();
     let reading = async {

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use meshbridge_integration::{Draft, Mesh, Node, Plan, Reply, eventually, meshbridge, signal};
 use serde_json::{Value, json};
 
@@ -55,17 +57,32 @@ async fn publish(node: &Node) -> Result<(String, Reply)> {
     Ok((event.id, reply))
 }
 
-/// The digests on the records of each event at its border, in the order of the records.
-fn on_record(data: &Path) -> Result<BTreeMap<String, Vec<String>>> {
+/// What a record of several decisions keeps of an event's id.
+fn mark(id: &str) -> [u8; 8] {
+    let named = [b"meshbridge/v1 audit event\0", id.as_bytes()].concat();
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &named);
+    *hash.as_ref().first_chunk().expect("SHA-256 has 32 bytes")
+}
+
+/// The digests on the records of each of these events at its border, in the order of the records. A record that is about
+/// several events counts for each.
+fn on_record(data: &Path, ids: &[String]) -> Result<BTreeMap<String, Vec<String>>> {
+    let by_mark: BTreeMap<[u8; 8], &String> = ids.iter().map(|id| (mark(id), id)).collect();
     let output = meshbridge(&["audit", "export", &data.display().to_string()], WITHIN)?;
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for line in output.stdout.lines() {
         let record: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
-        if let (Some(id), "egress") =
-            (record["event"]["id"].as_str(), record["context"].as_str().unwrap_or(""))
-        {
-            let digest = record["generation"].as_str().context("a digest")?;
-            all.entry(id.to_owned()).or_default().push(digest.to_owned());
+        if record["context"] != "egress" {
+            continue;
+        }
+        let digest = record["generation"].as_str().context("a digest")?;
+        let about: Vec<[u8; 8]> = match record["events"]["marks"].as_str() {
+            Some(marks) => BASE64_URL_SAFE_NO_PAD.decode(marks)?.as_chunks().0.to_vec(),
+            None => record["event"]["id"].as_str().map(mark).into_iter().collect(),
+        };
+        for id in about {
+            let id = by_mark.get(&id).with_context(|| format!("a record of nobody's event: {record}"))?;
+            all.entry((*id).clone()).or_default().push(digest.to_owned());
         }
     }
     Ok(all)
@@ -117,7 +134,7 @@ async fn each_event_is_judged_by_the_one_edition_on_its_record() -> Result<()> {
 
     let data = west.config.with_file_name("data");
     let records = eventually("every decision is on record", WITHIN, || async {
-        let records = on_record(&data)?;
+        let records = on_record(&data, &ids)?;
         let missing = ids.iter().filter(|id| !records.contains_key(*id)).count();
         ensure!(missing == 0, "{missing} of {} are not", ids.len());
         Ok(records)

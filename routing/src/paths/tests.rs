@@ -1,0 +1,120 @@
+//! The tree against every path there is, and against itself computed anew after changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::{Paths, shortest};
+use crate::graph::{EdgeChange, Graph};
+use crate::{BridgeId, BridgeIndex, CarrierSet, ZoneName};
+
+/// By (lower end, higher end).
+type Costs = BTreeMap<(u16, u16), u32>;
+/// Cost, hops, bridges after the first.
+type Best = (u64, usize, Vec<BridgeIndex>);
+
+const SIZE: u16 = 7;
+
+fn bridges() -> Arc<Vec<(BridgeId, ZoneName)>> {
+    let bridge = |at| {
+        let zone = ZoneName::parse(["p", "q", "r"][usize::from(at % 3)]).expect("a name");
+        (BridgeId::parse(&format!("b{at}")).expect("a name"), zone)
+    };
+    Arc::new((0..SIZE).map(bridge).collect())
+}
+
+fn graph(costs: &Costs) -> Graph {
+    let mut nodes = vec![Vec::new(); usize::from(SIZE)];
+    for (&(a, b), &cost) in costs {
+        nodes[usize::from(a)].push((BridgeIndex(b), cost));
+        nodes[usize::from(b)].push((BridgeIndex(a), cost));
+    }
+    nodes.iter_mut().for_each(|links| links.sort());
+    Graph::new(&nodes)
+}
+
+fn try_every_path(
+    graph: &Graph,
+    carriers: &CarrierSet,
+    path: &mut Best,
+    from: u16,
+    best: &mut [Option<Best>],
+) {
+    let at = path.2.last().copied().unwrap_or(BridgeIndex(from));
+    let zone = &bridges()[usize::from(at.0)].1;
+    if !path.2.is_empty() && best[usize::from(at.0)].as_ref().is_none_or(|known| *path < *known) {
+        best[usize::from(at.0)] = Some(path.clone());
+    }
+    if !path.2.is_empty() && !carriers.contains(zone) {
+        return;
+    }
+    for &(to, cost) in graph.of(at) {
+        if to.0 != from && !path.2.contains(&to) {
+            let mut longer = (path.0 + u64::from(cost), path.1 + 1, path.2.clone());
+            longer.2.push(to);
+            try_every_path(graph, carriers, &mut longer, from, best);
+        }
+    }
+}
+
+/// Few costs, so that most paths have equals.
+fn costs() -> impl Strategy<Value = Costs> {
+    let links = (0..SIZE, 0..SIZE).prop_filter("two ends", |(a, b)| a < b);
+    prop::collection::btree_map(links, 1..4_u32, 0..16)
+}
+
+proptest! {
+    #[test]
+    fn the_tree_has_the_best_of_all_paths(costs in costs(), zones in 0..8_usize) {
+        let graph = graph(&costs);
+        let names = ["p", "q", "r"].into_iter().enumerate().filter(|(i, _)| zones & (1 << i) != 0);
+        let carriers = CarrierSet::zones(names.map(|(_, name)| ZoneName::parse(name).expect("a name")));
+        for from in 0..SIZE {
+            let table = shortest(BridgeIndex(from), &bridges(), &graph, &carriers);
+            let mut best = vec![None; usize::from(SIZE)];
+            try_every_path(&graph, &carriers, &mut (0, 0, Vec::new()), from, &mut best);
+            for to in (0..SIZE).map(BridgeIndex) {
+                let found = table.way(to).map(|way| (way.cost, usize::from(way.hops), table.path(to)));
+                prop_assert_eq!(&found, &best[usize::from(to.0)], "{} to {}", from, to.0);
+                let next = table.way(to).map(|way| way.next);
+                prop_assert_eq!(next, found.and_then(|(_, _, path)| path.first().copied()));
+            }
+        }
+    }
+
+    /// Several changes at once, of links and of their costs.
+    #[test]
+    fn a_table_that_is_kept_is_the_one_that_would_be_computed(before in costs(), after in costs(), share in 1..5_u16) {
+        let mut now = before.clone();
+        let mut changes = Vec::new();
+        let links = before.keys().chain(after.keys()).filter(|(a, b)| (a + b) % share == 0);
+        for &link in links {
+            let (was, is) = (now.get(&link).copied(), after.get(&link).copied());
+            if was != is {
+                match is {
+                    Some(cost) => now.insert(link, cost),
+                    None => now.remove(&link),
+                };
+                changes.push(EdgeChange { ends: [BridgeIndex(link.0), BridgeIndex(link.1)], before: was, after: is });
+            }
+        }
+        for own in (0..SIZE).map(BridgeIndex) {
+            let paths = Paths::new(own, bridges(), graph(&before));
+            paths.all();
+            let paths = paths.after(graph(&now), &changes);
+            prop_assert_eq!(paths.all(), &shortest(own, &bridges(), &graph(&now), &CarrierSet::All));
+        }
+    }
+}
+
+#[test]
+fn a_link_outside_the_tree_costs_no_computation() {
+    let costs = Costs::from([((0, 1), 1), ((0, 2), 1), ((1, 2), 3)]);
+    let paths = Paths::new(BridgeIndex(0), bridges(), graph(&costs));
+    paths.all();
+    let change = EdgeChange { ends: [BridgeIndex(1), BridgeIndex(2)], before: Some(3), after: None };
+    let without = graph(&Costs::from([((0, 1), 1), ((0, 2), 1)]));
+    let after = paths.after(without, &[change]);
+    assert!(std::ptr::eq(paths.all(), after.all()));
+}
