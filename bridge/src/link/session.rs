@@ -39,6 +39,8 @@ use crate::router_task::{Command, RouterHandle};
 const CONTROL_QUEUED_MAX: usize = 16_384;
 /// How long the control stream may take to open.
 const OPEN_MAX: Duration = Duration::from_secs(5);
+/// How long a peer that has closed a data stream may take to say why.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(100);
 /// A session is renewed after this long, so that no connection outlives a change of trust for ever (G2).
 const SESSION_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 
@@ -211,15 +213,19 @@ async fn run_tasks(
         }
     };
     let tasks = async {
-        tokio::select! {
-            reason = control::write(session, control_send, queued) => reason,
-            reason = control::read(context, session, control_recv) => reason,
+        let mut told = std::pin::pin!(control::read(context, session, control_recv));
+        let reason = tokio::select! {
+            reason = &mut told => return reason,
+            reason = control::write(session, control_send, queued) => return reason,
+            reason = watch(session) => return reason,
+            reason = session.connection.drive() => return reason,
+            () = stop.cancelled() => return "the bridge is stopping".to_owned(),
             reason = writers => reason,
             reason = data::read_streams(context, session) => reason,
-            reason = watch(session) => reason,
-            reason = session.connection.drive() => reason,
-            () = stop.cancelled() => "the bridge is stopping".to_owned(),
-        }
+        };
+        // A peer on TCP closes its connections one after another, and only the control stream says why. A process that
+        // was killed closes them all at once, so nothing is lost by listening to the end.
+        tokio::time::timeout(LAST_WORDS_MAX, told).await.unwrap_or(reason)
     };
     tokio::select! {
         // First: a close ends all streams as well, and only it says why.

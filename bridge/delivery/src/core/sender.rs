@@ -20,6 +20,8 @@ const RESEND_BATCH: usize = 1_024;
 const LOOK_BEYOND: usize = 256;
 /// How long a sender waits for progress that knows nothing of the destination.
 const PATIENCE_FIRST: Duration = Duration::from_millis(500);
+/// The round trip to a destination that none was measured to.
+const ROUND_TRIP_FIRST: Duration = Duration::from_millis(100);
 /// The window of a destination of which nothing is known yet: many may come back to it at once.
 const WINDOW_FIRST: u64 = 64 << 10;
 /// What the window grows by in one round, once it has met a limit.
@@ -33,6 +35,12 @@ struct Flight {
     bytes: u64,
     /// Sent once only, so its receipt tells the round trip.
     first: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    left_by: Instant,
+    until: Instant,
 }
 
 fn pop_first(bodies: &mut RoaringTreemap) -> Option<u64> {
@@ -66,6 +74,8 @@ pub(super) struct Sender {
     /// Bytes of payloads, learned when they are sent.
     credit: u64,
     progress_at: Option<Instant>,
+    /// What left before the path changed, and by when it must have arrived: it may be lost with the old path.
+    doubt: Option<Doubt>,
     /// When the fences are (again) to be sent.
     fence_at: Option<Instant>,
     /// How long to wait for progress.
@@ -89,6 +99,7 @@ impl Default for Sender {
             fenced: BTreeMap::new(),
             credit: u64::MAX,
             progress_at: None,
+            doubt: None,
             fence_at: None,
             patience: PATIENCE_FIRST,
             srtt: None,
@@ -130,6 +141,7 @@ impl Sender {
         self.unsent.extend(std::mem::take(&mut self.flight).into_keys());
         self.flight_bytes = 0;
         self.progress_at = None;
+        self.doubt = None;
         (self.window, self.threshold) = (WINDOW_FIRST, u64::MAX);
     }
 
@@ -153,15 +165,19 @@ impl Sender {
         self.touched.contains(body)
     }
 
+    /// The path has changed. A second change while there is doubt adds what has left since, and puts nothing off.
     pub(super) fn hurry(&mut self, now: Instant) {
-        if self.progress_at.is_some() {
-            self.progress_at = Some(now);
-            self.patience = self.srtt.unwrap_or(Duration::from_millis(100));
-        }
+        let until = now + self.srtt.unwrap_or(ROUND_TRIP_FIRST);
+        self.doubt =
+            Some(Doubt { left_by: now, until: self.doubt.map_or(until, |doubt| doubt.until.min(until)) });
     }
 
     pub(super) fn resend_at(&self) -> Option<Instant> {
-        let flight = self.progress_at.filter(|_| !self.flight.is_empty()).map(|at| at + self.patience);
+        let doubt = self.doubt.map(|doubt| doubt.until);
+        let flight = self
+            .progress_at
+            .map(|at| doubt.map_or(at + self.patience, |doubt| doubt.min(at + self.patience)));
+        let flight = flight.filter(|_| !self.flight.is_empty());
         let fences = self.fence_at.filter(|_| !self.fenced.is_empty());
         [flight, fences].into_iter().flatten().min()
     }
@@ -384,15 +400,28 @@ impl Core {
         let share = self.jittered(Duration::from_secs(1)).as_secs_f64();
         let Some(peer) = self.peers.get_mut(bridge) else { return };
         let sender = &mut peer.sender;
-        if bug(Bug::NotResent)
-            || sender.flight.is_empty()
-            || sender.progress_at.is_none_or(|at| at + sender.patience > now)
+        if bug(Bug::NotResent) || sender.flight.is_empty() {
+            return;
+        }
+        let doubt = sender.doubt.take_if(|doubt| doubt.until <= now);
+        let is_stuck = sender.progress_at.is_some_and(|at| at + sender.patience <= now);
+        if doubt.is_none() && !is_stuck {
+            return;
+        }
+        let late = sender.flight.iter().filter(|(_, flight)| {
+            is_stuck && flight.at + sender.patience <= now
+                || doubt.is_some_and(|doubt| flight.at <= doubt.left_by)
+        });
+        let late: Vec<u64> = late.take(RESEND_BATCH).map(|(body, _)| *body).collect();
+        if let Some(doubt) = doubt
+            && late.len() == RESEND_BATCH
         {
+            sender.doubt = Some(Doubt { until: now + sender.srtt.unwrap_or(ROUND_TRIP_FIRST), ..doubt });
+        }
+        if late.is_empty() && !is_stuck {
             return;
         }
         sender.narrow();
-        let late = sender.flight.iter().filter(|(_, flight)| flight.at + sender.patience <= now);
-        let late: Vec<u64> = late.take(RESEND_BATCH).map(|(body, _)| *body).collect();
         for body in late {
             if let Some(flight) = sender.flight.remove(&body) {
                 sender.flight_bytes -= flight.bytes;
@@ -400,7 +429,9 @@ impl Core {
             sender.unsent.insert(body);
         }
         sender.progress_at = Some(now);
-        sender.patience = (sender.patience * 2).min(self.config.resend_max).mul_f64(share);
+        if is_stuck {
+            sender.patience = (sender.patience * 2).min(self.config.resend_max).mul_f64(share);
+        }
     }
 
     /// The pair of this event and destination is to end in this way: at once where it cannot have been sent, else
