@@ -1,22 +1,25 @@
 //! Events of class best-effort: numbered, forwarded and forgotten. Memory only; what does not fit is dropped and
 //! counted. Their numbers belong to a run of their own, outside the lanes of durable delivery.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use meshbridge_delivery::LeftOut;
+use meshbridge_policy::DeliveryClass;
 use meshbridge_routing::{
-    BridgeId, BridgeIndex, CarrierSet, DestinationSet, EventKey, Forwarding, LANES, Split, lane_of,
+    BridgeId, BridgeIndex, CarrierSet, DestinationSet, EventKey, Forwarding, LANES, LinkId, Split, lane_of,
     wire::{data::payload_digest, encode_hops},
 };
 use smallvec::SmallVec;
 
 use super::admission::{RETRY_AFTER, end_of_life, named_ones, partition, set_of};
 use super::plan::Planned;
+use super::replies::is_reply;
 use super::subscriptions::Delivery;
-use super::{Accepted, Inner, PublishRefused, lock};
-use crate::link::{FrameBody, FrameDestination, FrameDestinations, Outbound};
+use super::{Accepted, Inner, Publication, PublishRefused, lock};
+use crate::link::{FrameBody, FrameDestination, FrameDestinations, Outbound, Session};
 use crate::metrics::DropReason;
 use crate::policy_store::Generation;
 
@@ -104,6 +107,7 @@ impl Inner {
         forwarding: &Forwarding,
         mut planned: Vec<Planned>,
     ) -> Result<Vec<Accepted>, PublishRefused> {
+        self.check_room(forwarding, &planned)?;
         for plan in &mut planned {
             plan.refuse_held(forwarding);
             // Without memory there is nowhere to wait for a rate, and what waits is not in its final form.
@@ -115,7 +119,6 @@ impl Inner {
             });
         }
         let left_out = self.take_out(forwarding, &mut planned);
-        self.check_room(forwarding, &planned)?;
         let now = Instant::now();
         let policy = generation.mark;
         let events = planned.len() as u64;
@@ -190,26 +193,69 @@ impl Inner {
 
     /// Full means refused, before acceptance (RELIABILITY P7): a batch is taken when every queue it needs has room.
     fn check_room(&self, forwarding: &Forwarding, planned: &[Planned]) -> Result<(), PublishRefused> {
-        let sessions = self.parts.links.sessions();
-        let mut split = Split::default();
-        let mut needed: SmallVec<[(meshbridge_routing::LinkId, usize); 8]> = SmallVec::new();
+        let mut needed = Needed::default();
         for variant in planned.iter().flat_map(|plan| &plan.variants) {
             let mut set = DestinationSet::default();
             variant.destinations.iter().for_each(|bridge| set.insert(*bridge));
-            forwarding.split(&set, &CarrierSet::All, None, &mut split);
-            for hop in &split.hops {
-                let link = hop.link;
-                let bytes = variant.event.encoded().len();
-                match needed.iter_mut().find(|(known, _)| *known == link) {
-                    Some((_, sum)) => *sum += bytes,
-                    None => needed.push((link, bytes)),
-                }
+            needed.add(forwarding, &set, variant.event.encoded().len());
+        }
+        needed.check(&self.parts.links.sessions())
+    }
+
+    /// The same before anything is judged, of a batch as it was published: a rate counts what goes on, and who tries again
+    /// while there is no room is not recorded each time.
+    pub(super) fn check_room_for(
+        &self,
+        generation: &Generation,
+        forwarding: &Forwarding,
+        batch: &[Publication],
+    ) -> Result<(), PublishRefused> {
+        let options = generation.program.delivery(self.parts.own_zone_index);
+        let is_best_effort =
+            |one: &Publication| options.for_topic(&one.topic).class == DeliveryClass::BestEffort;
+        let are_replies = batch.iter().all(|one| is_reply(&one.topic));
+        if !are_replies && !batch.iter().all(is_best_effort) {
+            let full = PublishRefused::Full { retry_after: RETRY_AFTER };
+            return if self.durable.admits() { Ok(()) } else { Err(full) };
+        }
+        let sessions = self.parts.links.sessions();
+        let bytes = batch.iter().map(|one| one.event.encoded().len()).sum();
+        if sessions.values().all(|session| session.outbox.has_room_for(bytes)) {
+            return Ok(());
+        }
+        let (mut needed, mut groups) = (Needed::default(), SmallVec::new());
+        for Publication { topic, event } in batch {
+            let mut set = DestinationSet::default();
+            forwarding.match_topic(topic, &mut set, &mut groups);
+            needed.add(forwarding, &set, event.encoded().len());
+        }
+        needed.check(&sessions)
+    }
+}
+
+/// Bytes that links are to carry.
+#[derive(Default)]
+struct Needed {
+    links: SmallVec<[(LinkId, usize); 8]>,
+    split: Split,
+}
+
+impl Needed {
+    fn add(&mut self, forwarding: &Forwarding, destinations: &DestinationSet, bytes: usize) {
+        forwarding.split(destinations, &CarrierSet::All, None, &mut self.split);
+        for hop in &self.split.hops {
+            match self.links.iter_mut().find(|(known, _)| *known == hop.link) {
+                Some((_, sum)) => *sum += bytes,
+                None => self.links.push((hop.link, bytes)),
             }
         }
-        let full = |(link, bytes): &(_, usize)| {
+    }
+
+    fn check(&self, sessions: &HashMap<LinkId, Arc<Session>>) -> Result<(), PublishRefused> {
+        let is_full = |(link, bytes): &(_, usize)| {
             sessions.get(link).is_some_and(|session| !session.outbox.has_room_for(*bytes))
         };
-        if needed.iter().any(full) {
+        if self.links.iter().any(is_full) {
             return Err(PublishRefused::Full { retry_after: RETRY_AFTER });
         }
         Ok(())

@@ -109,9 +109,10 @@ impl Inner {
         Ok(kept_back)
     }
 
-    /// Answers for what goes no further, at its places among the others.
-    pub(super) fn answer_for(&self, kept_back: Vec<KeptBack>, accepted: &mut Vec<Accepted>) {
-        for KeptBack { index, publication: Publication { topic, event }, refusal } in kept_back {
+    /// Answers for what goes no further: it has a number and a letter from here on, whoever waits for the answer. With its
+    /// places among the others.
+    pub(super) fn answer_for(&self, kept_back: Vec<KeptBack>) -> Vec<(usize, Accepted)> {
+        let answer = |KeptBack { index, publication: Publication { topic, event }, refusal }| {
             let lane = lane_of(topic.as_str(), partition(&event));
             let seq = lock(&self.sequencer).next(lane);
             let (origin, run) = (self.parts.own.clone(), self.parts.best_effort_run);
@@ -123,7 +124,8 @@ impl Inner {
                 by: refusal.by,
                 disposition: refusal.disposition.to_owned(),
             };
-            accepted.insert(index.min(accepted.len()), Accepted::new(key, Vec::new(), vec![denied]));
-        }
+            (index, Accepted::new(key, Vec::new(), vec![denied]))
+        };
+        kept_back.into_iter().map(answer).collect()
     }
 }

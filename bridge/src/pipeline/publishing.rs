@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use meshbridge_spool::fail_point;
 
 use super::admission::{Admission, RETRY_AFTER};
-use super::intake::KeptBack;
 use super::waiters::AckLevel;
 use super::{Accepted, Pipeline, Principal, Publication, PublishRefused, Reached, Wish};
 use crate::metrics::DropReason;
@@ -17,7 +16,8 @@ use crate::metrics::DropReason;
 pub(crate) struct Taken {
     pipeline: Pipeline,
     admission: Admission,
-    kept_back: Vec<KeptBack>,
+    /// What goes no further, by its place in the batch as it was published.
+    kept_back: Vec<(usize, Accepted)>,
     wish: Wish,
 }
 
@@ -48,17 +48,19 @@ impl Pipeline {
             return Err(PublishRefused::Full { retry_after: RETRY_AFTER });
         }
         let generation = self.generation();
+        let forwarding = inner.parts.forwarding.load();
+        inner.check_room_for(&generation, &forwarding, &batch)?;
         let kept_back = inner.judge_publications(&generation, principal, &mut batch)?;
         let admission = if batch.is_empty() {
             Admission::default()
         } else {
-            let forwarding = inner.parts.forwarding.load();
             let planned = inner.plan(&generation, &forwarding, principal, batch);
             fail_point!("origin.before-append");
             let admission = inner.admit(principal, &generation, &forwarding, planned, wish.level)?;
             fail_point!("origin.after-append");
             admission
         };
+        let kept_back = inner.answer_for(kept_back);
         Ok(Taken { pipeline: self.clone(), admission, kept_back, wish })
     }
 
@@ -92,7 +94,9 @@ impl Taken {
                     Some(Reached { level, missing, outcomes: progress.ended.into_iter().collect() });
             }
         }
-        inner.answer_for(kept_back, &mut accepted);
+        for (index, kept) in kept_back {
+            accepted.insert(index.min(accepted.len()), kept);
+        }
         Ok(accepted)
     }
 }

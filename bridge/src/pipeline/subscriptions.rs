@@ -96,26 +96,32 @@ impl Default for Table {
     }
 }
 
+/// Whether replies come to who holds this: a connection that asks tags what it holds. To any other subscriber an inbox is a
+/// topic that nothing is published to, whatever its filter.
+fn waits_at_inbox(tag: u64, filter: &TopicFilter) -> bool {
+    tag != NO_TAG && is_inbox(filter.as_str())
+}
+
 /// A filter as a subscriber holds it: its tag and, where it shares the events with others, the name of their group.
 type Holding<'a> = (u64, &'a TopicFilter, Option<&'a str>);
 
 impl Table {
     /// Where a filter is held.
-    fn trie_of(&mut self, filter: &TopicFilter) -> &mut FilterTrie<Holder> {
-        if is_inbox(filter.as_str()) { &mut self.private } else { &mut self.trie }
+    fn trie_of(&mut self, tag: u64, filter: &TopicFilter) -> &mut FilterTrie<Holder> {
+        if waits_at_inbox(tag, filter) { &mut self.private } else { &mut self.trie }
     }
 
-    fn count(&mut self, filter: &TopicFilter, change: impl Fn(&mut usize)) {
+    fn count(&mut self, tag: u64, filter: &TopicFilter, change: impl Fn(&mut usize)) {
         change(&mut self.held.all);
-        if is_inbox(filter.as_str()) {
+        if waits_at_inbox(tag, filter) {
             change(&mut self.held.private);
         }
     }
 
-    fn check_room<'a>(&self, more: impl Iterator<Item = &'a TopicFilter>) -> Result<(), SubscribeRefused> {
-        let wanted = more.fold(self.held, |Held { all, private }, filter| Held {
+    fn check_room<'a>(&self, more: impl Iterator<Item = Holding<'a>>) -> Result<(), SubscribeRefused> {
+        let wanted = more.fold(self.held, |Held { all, private }, (tag, filter, _)| Held {
             all: all + 1,
-            private: private + usize::from(is_inbox(filter.as_str())),
+            private: private + usize::from(waits_at_inbox(tag, filter)),
         });
         if wanted.all > self.held_max.all || wanted.private > self.held_max.private {
             return Err(SubscribeRefused::InterestFull("maximum subscriptions exceeded".to_owned()));
@@ -124,7 +130,7 @@ impl Table {
     }
 
     fn hold(&mut self, queue: SubscriberId, (tag, filter, group): Holding<'_>) {
-        self.count(filter, |held| *held += 1);
+        self.count(tag, filter, |held| *held += 1);
         let holder = match group {
             None => Holder::One { queue, tag },
             Some(name) => match self.groups.join(filter, name, (queue, tag)) {
@@ -133,21 +139,21 @@ impl Table {
                 (_, false) => return,
             },
         };
-        self.trie_of(filter).insert(filter, holder);
+        self.trie_of(tag, filter).insert(filter, holder);
     }
 
     /// Takes away what is held; nothing where it is not.
     fn release(&mut self, queue: SubscriberId, (tag, filter, group): Holding<'_>) {
         let was_held = match group {
-            None => self.trie_of(filter).remove(filter, &Holder::One { queue, tag }),
+            None => self.trie_of(tag, filter).remove(filter, &Holder::One { queue, tag }),
             Some(name) => match self.groups.leave(filter, name, (queue, tag)) {
-                Left::Last(group) => self.trie_of(filter).remove(filter, &Holder::Group(group)),
+                Left::Last(group) => self.trie_of(tag, filter).remove(filter, &Holder::Group(group)),
                 Left::Others => true,
                 Left::Never => false,
             },
         };
         if was_held {
-            self.count(filter, |held| *held -= 1);
+            self.count(tag, filter, |held| *held -= 1);
         }
     }
 }
@@ -266,7 +272,7 @@ impl Subscriptions {
         held: impl Iterator<Item = Holding<'a>> + Clone,
     ) -> Result<(), SubscribeRefused> {
         let mut table = self.write();
-        table.check_room(held.clone().map(|(_, filter, _)| filter))?;
+        table.check_room(held.clone())?;
         held.for_each(|one| table.hold(queue, one));
         Ok(())
     }

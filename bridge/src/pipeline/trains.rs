@@ -146,6 +146,10 @@ impl Inner {
             return Ok(TrainTaken::Apart);
         }
         self.check_train_room(forwarding, &wanted, train)?;
+        if train.len() == 1 && !self.passes(generation, Context::Publish, own, topic) {
+            // It is judged alone anyway, and a refusal is recorded once.
+            return Ok(TrainTaken::Apart);
+        }
         if !self.all_pass(generation, Context::Publish, own, own, &asked) {
             return Ok(TrainTaken::Apart);
         }

@@ -127,6 +127,7 @@ async fn a_request_is_answered_over_borders_and_an_inbox_is_nobodys_interest() -
     let curious = client(&federation, "shop-1").await?;
     let mut everything = subscribe(&federation, "shop-1", &curious, ">").await?;
     let mut inboxes = curious.subscribe("_INBOX.>").await?;
+    let by_http = federation.bridge("shop-1").subscribe(&["_INBOX.**"]).await?;
     for thing in ["tea", "coffee", "cocoa"] {
         let answer = tokio::time::timeout(WAIT, near.request("ask.price", thing.into())).await??;
         ensure!(answer.payload == format!("{thing} costs 4.20"), "{answer:?}");
@@ -138,6 +139,9 @@ async fn a_request_is_answered_over_borders_and_an_inbox_is_nobodys_interest() -
     ensure!(heard.subject.as_str() == "ask.last", "an answer to somebody else: {heard:?}");
     let answer = futures_util::FutureExt::now_or_never(inboxes.next());
     ensure!(answer.is_none(), "an answer to somebody else: {answer:?}");
+    ensure!(by_http.received().is_empty(), "an answer to somebody else: {:?}", by_http.received());
+    drop(by_http);
+    federation.forgets("shop-1", "_INBOX.**").await?;
     let known = federation.bridge("till-1").admin().interest_of("shop-1").await?;
     ensure!(known == ["*.**"], "{known:?}");
     everything.unsubscribe().await?;
@@ -251,6 +255,13 @@ async fn what_policies_refuse_is_told_as_clients_of_nats_expect() -> Result<()> 
         let event = tokio::time::timeout(WAIT, events.recv()).await.with_context(|| told.clone())?;
         told.push_str(&event.context("no more events")?);
     }
+    let metrics = federation.bridge("shop-1").admin().metrics().await?;
+    let of_rejections = metrics.iter().filter(|(name, _)| {
+        name.starts_with("meshbridge_policy_verdicts_total")
+            && ["context=\"publish\"", "verdict=\"reject\""].iter().all(|label| name.contains(label))
+    });
+    let judged: f64 = of_rejections.map(|(_, count)| count).sum();
+    ensure!(judged == 1.0, "a message that is refused is judged once: {judged}");
     let mut open = near.subscribe("prices.here").await?;
     near.publish("prices.here", "still served".into()).await?;
     ensure!(next(&mut open).await?.payload == "still served");

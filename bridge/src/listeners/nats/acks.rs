@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::message::of_server;
 use super::session::quoted;
 use super::subject::topic;
-use crate::pipeline::{Accepted, Client, PublishRefused, RejectReason, Rejection, Taken};
+use crate::pipeline::{Accepted, Client, PublishRefused, RejectReason, Rejection, Taken, is_inbox};
 
 /// A batch that waits for the disk.
 pub(super) type Acked = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -37,14 +37,12 @@ pub(super) struct Answers {
 
 impl Answers {
     /// Answers each publisher of what was taken, once it is on disk where it is durable.
-    pub(super) async fn give(self, client: Client, taken: Vec<(Taken, Vec<Asked>)>) {
-        for (taken, asked) in taken {
-            match taken.reached().await {
-                Ok(accepted) => {
-                    accepted.iter().zip(&asked).for_each(|(one, asked)| self.tell(&client, one, asked));
-                }
-                Err(refused) => asked.iter().for_each(|asked| self.refuse(&client, &refused, asked)),
+    pub(super) async fn give(self, client: Client, taken: Taken, asked: Vec<Asked>) {
+        match taken.reached().await {
+            Ok(accepted) => {
+                accepted.iter().zip(&asked).for_each(|(one, asked)| self.tell(&client, one, asked));
             }
+            Err(refused) => asked.iter().for_each(|asked| self.refuse(&client, &refused, asked)),
         }
     }
 
@@ -82,8 +80,10 @@ impl Answers {
     }
 }
 
+/// At inboxes alone: any other place is a topic, with rules and with numbers, and what comes there is published.
 fn answer(client: &Client, asked: &Asked, status: Option<u16>, body: &str) {
-    let place = asked.reply.as_deref().and_then(|place| topic(place).ok());
+    let place = asked.reply.as_deref().filter(|place| is_inbox(place));
+    let place = place.and_then(|place| topic(place).ok());
     if let (Some(place), Some(event)) = (place, of_server(status, body)) {
         client.pipeline().answer_here(place, event);
     }

@@ -112,6 +112,11 @@ impl Trains {
         is_taken
     }
 
+    /// Nothing waits to be published with a train.
+    pub(super) fn is_empty(&self) -> bool {
+        self.current.as_ref().is_none_or(|current| current.writer.is_empty())
+    }
+
     /// The train so far; the next publication may go on from its template.
     pub(super) fn finish(&mut self) -> Option<(Topic, EventTrain)> {
         let current = self.current.as_mut()?;

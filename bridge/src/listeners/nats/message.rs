@@ -27,7 +27,7 @@ const STATUS: &str = "meshbridgestatus";
 const NAMED: &str = "natsmsgid";
 
 const VERSION_LINE: &str = "NATS/1.0";
-const MESSAGE_ID: &str = "Nats-Msg-Id";
+pub(super) const MESSAGE_ID: &str = "Nats-Msg-Id";
 const STRUCTURED: &str = "application/cloudevents+json";
 
 /// Header lines, in order.
@@ -229,9 +229,9 @@ pub(super) fn of_server(status: Option<u16>, body: &str) -> Option<Event> {
 pub(super) enum IdPlace {
     /// Nowhere: the event gets one.
     Missing,
-    /// The value of `ce-id`, or else of `Nats-Msg-Id`, as it is.
+    /// The value of `ce-id` among attributes, or of `Nats-Msg-Id` where there are none, as it is.
     At(std::ops::Range<usize>),
-    /// Spelled in a way that has to be decoded.
+    /// Spelled in a way that has to be decoded, or in the payload.
     Encoded,
 }
 
@@ -242,7 +242,14 @@ pub(super) fn id_place(block: &[u8]) -> IdPlace {
     }
     let Ok(lines) = header_lines(block) else { return IdPlace::Encoded };
     let find = |wanted: &str| lines.clone().find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-    let Some((_, value)) = find("ce-id").or_else(|| find(MESSAGE_ID)) else { return IdPlace::Missing };
+    let content_type = find("content-type").or_else(|| find("ce-datacontenttype"));
+    if content_type.is_some_and(|(_, kind)| kind.starts_with(STRUCTURED)) {
+        // With all the other attributes it stands in the payload.
+        return IdPlace::Encoded;
+    }
+    // Without a version no header is an attribute.
+    let name = if find("ce-specversion").is_some() { "ce-id" } else { MESSAGE_ID };
+    let Some((_, value)) = find(name) else { return IdPlace::Missing };
     if value.is_empty() || !is_plain_id(value) {
         return IdPlace::Encoded;
     }

@@ -1,12 +1,13 @@
 //! What a client is sent: messages for its subscriptions, written from the queue of its connection in large pieces.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use meshbridge_event::AttributeValue;
+use meshbridge_event::{AttributeValue, http::encode_value};
 use meshbridge_topic::TopicFilter;
 
-use super::message::{Headers, reply_to, write_headers};
+use super::message::{Headers, MESSAGE_ID, reply_to, write_headers};
 use super::subject::of_topic;
 use crate::chunks::{CHUNK_BYTES, Chunks};
 use crate::pipeline::{Delivery, Entry, Queued, Tagged, TrainDelivery, is_reply};
@@ -142,6 +143,11 @@ impl Outgoing {
     /// Everything before `length` bytes of data.
     fn message(&mut self, prefix: &[u8], headers: Headers, id: &str, length: usize, out: &mut Chunks) {
         const VERSION: &[u8] = b"NATS/1.0\r\n";
+        let id = match headers {
+            // The value of an attribute, as the others are.
+            Headers::AndId(name) if name != MESSAGE_ID => encode_value(id),
+            _ => Cow::Borrowed(id),
+        };
         let own_id = match headers {
             Headers::AndId(name) => name.len() + 2 + id.len() + 2,
             Headers::None | Headers::Written | Headers::Status(_) => 0,
@@ -167,7 +173,7 @@ impl Outgoing {
             out.copy(version);
             out.copy(self.headers.as_bytes());
             if let Headers::AndId(name) = headers {
-                for part in [name, ": ", id, "\r\n"] {
+                for part in [name, ": ", &id, "\r\n"] {
                     out.copy(part.as_bytes());
                 }
             }

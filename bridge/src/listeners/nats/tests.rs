@@ -48,8 +48,10 @@ fn headers() -> impl Strategy<Value = String> {
         Just("caf%C3%A9".to_owned()),
         Just("\"quoted\"".to_owned()),
         Just("two words".to_owned()),
+        // An id with a percent sign of its own.
+        Just("a%2541".to_owned()),
     ];
-    let shape = prop::sample::select(vec![0, 0, 0, 1, 2, 3, 4, 5, 6]);
+    let shape = prop::sample::select(vec![0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 7, 8]);
     (shape, id).prop_map(|(shape, id)| match shape {
         0 => String::new(),
         1 => format!("NATS/1.0\r\nce-specversion: 1.0\r\nce-id: {id}\r\nce-source: /s\r\nce-type: t\r\n\r\n"),
@@ -59,6 +61,9 @@ fn headers() -> impl Strategy<Value = String> {
         3 => format!("NATS/1.0\r\nNats-Msg-Id: {id}\r\n\r\n"),
         4 => "NATS/1.0\r\nUnit: 100 g\r\n\r\n".to_owned(),
         5 => format!("NATS/1.0\r\nce-specversion: 1.0\r\nce-id: {id}\r\nce-source: /s\r\nce-type: t\r\nce-note: {id}\r\n\r\n"),
+        7 => "NATS/1.0\r\ncontent-type: application/cloudevents+json\r\n\r\n".to_owned(),
+        // No attribute, for there is no version.
+        8 => format!("NATS/1.0\r\nce-id: {id}\r\nNats-Msg-Id: named\r\n\r\n"),
         // No id where one must be.
         _ => "NATS/1.0\r\nce-specversion: 1.0\r\nce-source: /s\r\nce-type: t\r\n\r\n".to_owned(),
     })
@@ -70,6 +75,8 @@ fn sent() -> impl Strategy<Value = Sent> {
         Just(b"{\"n\": 1".to_vec()),
         Just(b"text".to_vec()),
         Just(Vec::new()),
+        Just(br#"{"specversion":"1.0","id":"1","source":"/s","type":"t","dataclassification":"public","data":{}}"#.to_vec()),
+        Just(br#"{"specversion":"1.0","id":"2","source":"/x","type":"u","dataclassification":"secret"}"#.to_vec()),
         prop::collection::vec(any::<u8>(), 0..40),
     ];
     (prop::sample::select(vec!["a.b", "a.b", "a.c"]), headers(), payload)

@@ -45,6 +45,26 @@ async fn overlapping_filters_of_one_subscriber_deliver_an_event_once() {
     assert_eq!(reader.recv().await.map(|d| d.key.seq), Ok(3));
 }
 
+#[test]
+fn replies_come_to_who_asks_and_to_nobody_else() {
+    let subscriptions = Subscriptions::default();
+    let anonymous = Principal::anonymous();
+    let streams = ["_INBOX.**", "_INBOX.x.1", "**"].map(|one| {
+        subscriptions.insert(&anonymous, &filters(&[one]), 1 << 20, &Arc::default()).expect("open")
+    });
+    let reply = delivery("_INBOX.x.1", 1, 8);
+    assert_eq!(deliver(&subscriptions, std::slice::from_ref(&reply)), Offered::default());
+    let (id, _queue) = subscriptions.attach(&anonymous, 1 << 20).expect("open");
+    let own = filters(&["_INBOX.x.*"]);
+    subscriptions.hold(id, own.iter().map(|filter| (1, filter, None))).expect("room");
+    assert_eq!(deliver(&subscriptions, &[reply]).delivered, 1);
+    subscriptions.release(id, own.iter().map(|filter| (1, filter, None)));
+    for (stream, one) in streams.iter().zip(["_INBOX.**", "_INBOX.x.1", "**"]) {
+        subscriptions.remove(stream, &filters(&[one]));
+    }
+    assert_eq!(subscriptions.read().held, Held::default());
+}
+
 #[tokio::test]
 async fn each_principal_gets_its_own_form_or_nothing() {
     let subscriptions = Subscriptions::default();

@@ -52,6 +52,63 @@ async fn subjects_of_servers_are_no_topics() -> Result<()> {
     Ok(())
 }
 
+/// What no train may hold goes its own way, and what comes behind it stays behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_among_messages_keep_their_place() -> Result<()> {
+    const ROUNDS: usize = 50;
+    let federation = federation().await?;
+    let (near, far) = (client(&federation, "shop-1").await?, client(&federation, "till-1").await?);
+    let mut subscriber = subscribe(&federation, "till-1", &far, "prices.order").await?;
+    let mut here = near.subscribe("prices.order").await?;
+    near.flush().await?;
+    let mut text = "CONNECT {}\r\n".to_owned();
+    for round in 0..ROUNDS {
+        for (at, reply) in ["", "_INBOX.one ", "", "_INBOX.two "].iter().enumerate() {
+            let payload = format!("{:04}", round * 4 + at);
+            text.push_str(&format!("PUB prices.order {reply}4\r\n{payload}\r\n"));
+        }
+    }
+    text.push_str("PING\r\n");
+    talk(&federation.bridge("shop-1").nats, text.as_bytes(), "PONG").await?;
+    for number in 0..4 * ROUNDS {
+        for subscriber in [&mut here, &mut subscriber] {
+            let message = next(subscriber).await?;
+            ensure!(message.payload == format!("{number:04}"), "{number}: {message:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Rules decide what comes to a topic; answers of the bridge itself come to inboxes alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_the_bridge_is_no_way_around_the_rules() -> Result<()> {
+    let federation = federation().await?;
+    let bridge = federation.bridge("shop-1");
+    let near = client(&federation, "shop-1").await?;
+    let (mut orders, mut prices) = (near.subscribe("orders.>").await?, near.subscribe("prices.>").await?);
+    let web = bridge.subscribe(&["orders.**"]).await?;
+    near.flush().await?;
+    let connect = "CONNECT {\"headers\":true,\"no_responders\":true}\r\n";
+    let text = format!(
+        "{connect}PUB $X orders.forged 0\r\n\r\nPUB closed.door prices.forged 1\r\nx\r\nPUB orders.sevenths orders.forged 8\r\n{{\"n\": 0}}\r\nPING\r\n"
+    );
+    talk(&bridge.nats, text.as_bytes(), "PONG").await?;
+    near.publish("prices.last", "last".into()).await?;
+    near.publish("orders.last", "last".into()).await?;
+    for subscriber in [&mut orders, &mut prices] {
+        let message = next(subscriber).await?;
+        ensure!(message.payload == "last", "{message:?}");
+    }
+    let heard = eventually("the last one came", WAIT, || async {
+        let heard = web.received();
+        ensure!(!heard.is_empty());
+        Ok(heard)
+    })
+    .await?;
+    ensure!(heard.len() == 1, "{heard:?}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_only_bridges_may_say_is_refused_to_publishers() -> Result<()> {
     let federation = federation().await?;

@@ -48,8 +48,8 @@ async fn events_flow_at_once_when_a_transit_bridge_on_quic_stops() -> Result<()>
     check("quic", End::Terminate, Duration::from_millis(400)).await
 }
 
-/// Each round must lose nothing; the median of the gaps must be below `bound`, which leaves room for a machine that is busy with other tests. The figures that
-/// the product is held to are printed, for a machine of its own.
+/// Each round must lose nothing; the median of the gaps must be below `bound`, which leaves room for a machine that is busy with other tests, and for two disks
+/// that are as slow as the publishers saw them: the origin's and the destination's. The figures that the product is held to are printed, for a machine of its own.
 async fn check(transport: &'static str, end: End, bound: Duration) -> Result<()> {
     let _alone = MACHINE.write().await;
     let mesh = Mesh::start_rigged(&Plan::diamond(), 1, &over(transport)).await?;
@@ -63,12 +63,22 @@ async fn check(transport: &'static str, end: End, bound: Duration) -> Result<()>
     let answered = gaps.iter().map(|gap| gap.answered).max().unwrap_or_default();
     eprintln!("{transport}, {end:?}: {gaps:?}; publishers were answered within {answered:?}");
     let median = &gaps[ROUNDS / 2];
-    ensure!(median.first <= bound, "{gaps:?}\n{}", mesh.story());
+    ensure!(median.first <= bound + 2 * median.answered, "{gaps:?}\n{}", mesh.story());
     Ok(())
 }
 
 async fn round(mesh: &Mesh, subscriber: &meshbridge_integration::Subscriber, end: End) -> Result<Gap> {
     let west = mesh.zone("west").admin();
+    mesh.connected().await?;
+    eventually("both paths are there", WITHIN, || async {
+        for zone in ["north", "south"] {
+            let near = west.peer(&format!("{zone}-1")).await?;
+            let far = mesh.zone(zone).admin().peer("east-1").await?;
+            ensure!(near.state == "up" && far.state == "up", "{near:?}, {far:?}");
+        }
+        Ok(())
+    })
+    .await?;
     let path = west.route_to("east-1").await?.path;
     let carrier = path.get(1).context("a carrier")?.clone();
     let zone = carrier.strip_suffix("-1").context("a bridge of the plan")?.to_owned();
@@ -111,13 +121,5 @@ async fn round(mesh: &Mesh, subscriber: &meshbridge_integration::Subscriber, end
     distinct.dedup();
     ensure!(ids.len() == distinct.len(), "an event came twice");
     mesh.restart(&zone).await?;
-    mesh.connected().await?;
-    eventually("both paths are there again", WITHIN, || async {
-        let up = west.peer(&carrier).await?.state == "up";
-        let beyond = mesh.zone(&zone).admin().peer("east-1").await?.state == "up";
-        ensure!(up && beyond);
-        Ok(())
-    })
-    .await?;
     Ok(gap)
 }

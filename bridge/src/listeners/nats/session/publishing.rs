@@ -36,7 +36,8 @@ impl Session {
                 self.ok();
                 return Ok(());
             }
-            Taken::Full => self.flush_train().await?,
+            // What is held came before it.
+            Taken::Full => self.flush().await?,
             Taken::Other => {}
         }
         if subject::is_of_servers(publish.subject) {
@@ -77,7 +78,10 @@ impl Session {
             self.flush().await?;
         }
         if !may_be_train || !self.trains.begin(&publish, &topic, &event) {
-            self.flush_train().await?;
+            if !self.trains.is_empty() {
+                // What is held already came before the train.
+                self.flush().await?;
+            }
             if self.held.is_full_for(is_durable, &event) {
                 self.flush_held().await?;
             }
@@ -181,9 +185,9 @@ impl Session {
         let wish = Wish { level, ..Wish::default() };
         let answers = Answers { is_durable, tells_no_responders: self.tells_no_responders() };
         let client = self.client().clone();
-        let mut taken = Vec::new();
-        match self.take_batch(&batch, wish).await {
-            Ok(whole) => taken.push((whole, asked)),
+        let deadline = Instant::now() + UNANSWERED_MAX;
+        match self.take_batch(&batch, wish, deadline).await {
+            Ok(whole) => self.answer(answers, whole, asked).await,
             Err(PublishRefused::Draining) => return Err(Ended::Gone),
             // Alone already, or there would be no room for one either.
             Err(refused) if batch.len() == 1 || matches!(refused, PublishRefused::Full { .. }) => {
@@ -191,21 +195,25 @@ impl Session {
             }
             Err(_) => {
                 for (one, asked) in batch.into_iter().zip(asked) {
-                    match self.take_batch(std::slice::from_ref(&one), wish).await {
-                        Ok(alone) => taken.push((alone, vec![asked])),
+                    match self.take_batch(std::slice::from_ref(&one), wish, deadline).await {
+                        Ok(alone) => self.answer(answers, alone, vec![asked]).await,
                         Err(refused) => answers.refuse(&client, &refused, &asked),
                     }
                 }
             }
         }
-        let answering = answers.give(client, taken);
-        if is_durable {
+        Ok(())
+    }
+
+    /// What is durable is answered when it is on disk, and something else is done meanwhile.
+    async fn answer(&mut self, answers: Answers, taken: crate::pipeline::Taken, asked: Vec<Asked>) {
+        let answering = answers.give(self.client().clone(), taken, asked);
+        if answers.is_durable {
             self.waiting.push(Box::pin(answering));
         } else {
             // Class best-effort waits for nothing.
             answering.await;
         }
-        Ok(())
     }
 
     /// Tries again while the bridge has no room. What comes later is not read meanwhile, so the order stays.
@@ -213,8 +221,8 @@ impl Session {
         &mut self,
         batch: &[Publication],
         wish: Wish,
+        deadline: Instant,
     ) -> Result<crate::pipeline::Taken, PublishRefused> {
-        let deadline = Instant::now() + UNANSWERED_MAX;
         let [mut pause, longest] = PAUSES;
         loop {
             let client = &self.shared.client;
