@@ -140,6 +140,30 @@ fn long_hostile_text_takes_no_more_than_linear_time() {
     }
 }
 
+/// A name that is read again for each member beside it makes the time grow with the square of the text.
+#[test]
+fn many_members_beside_a_long_name_cost_no_more_than_members_that_look_for_nothing() {
+    let quickest = |first: &str, name: &str| {
+        let text =
+            format!(r#"{{"{}":{first}{}}}"#, "A-".repeat(20_000), format!(r#","{name}":1"#).repeat(6_000));
+        let mut buffer = TapeBuffer::new();
+        let tape = buffer.parse(&text).expect("JSON");
+        let mut scanner = Scanner::new();
+        let runs = (0..3).map(|_| {
+            let begun = std::time::Instant::now();
+            let mut found = Vec::new();
+            scanner.scan_json(&tape, &ClassSet::ALL, Confidence::Low, &mut found).expect("in budget");
+            assert_eq!(found, []);
+            begun.elapsed()
+        });
+        runs.min().expect("three runs")
+    };
+    for (first, looks, benign) in [(r#""aaaa""#, "val", "vax"), ("1", "lat", "lax")] {
+        let (looking, other) = (quickest(first, looks), quickest(first, benign));
+        assert!(looking < other * 8, "{looks}: {looking:?}, {benign}: {other:?}");
+    }
+}
+
 #[test]
 fn only_what_is_wanted_is_reported() {
     let text = r#"{"a":"li@example.com, 203.0.113.7, 4111 1111 1111 1111","firstName":"Anna","lat":52.5200,"lon":13.4050}"#;
