@@ -130,6 +130,9 @@ fn long_hostile_text_takes_no_more_than_linear_time() {
         "://a:b@",
         "(12)",
         "+1 ",
+        "+%",
+        "=+ %",
+        "+%4",
     ] {
         let text = part.repeat(80_000 / part.len());
         let mut found = Vec::new();
@@ -322,6 +325,16 @@ fn a_plus_in_a_field_of_a_form_is_a_space() {
     );
     // Nothing but the sign of a field makes it one.
     assert_eq!(all(r#"{"b":"4111+1111+1111+1111"}"#), []);
+}
+
+#[test]
+fn a_sign_that_is_not_encoded_does_not_cut_the_word_it_stands_in() {
+    check(r#"["tel:+49%20151%2023456789"]"#, Class::PHONE, "+49%20151%2023456789", true);
+    check(r#"["call sip:+1%20415%20555%200132 now"]"#, Class::PHONE, "+1%20415%20555%200132", true);
+    check(r#"["rate=5%+4111+1111+1111+1111"]"#, Class::CARD, "4111+1111+1111+1111", true);
+    // The sign of a field counts as far as its word goes.
+    assert_eq!(all(r#"["a=b%+c 4111+1111+1111+1111"]"#), []);
+    assert_eq!(all(r#"["a=%31 4111+1111+1111+1111"]"#), []);
 }
 
 #[test]
