@@ -23,7 +23,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::format::{Hash as Sha256, sha256};
-use super::record::{EventName, Finding, Record, Redact, Rule, Verdict};
+use super::record::{EventName, Finding, Record, Redact, Rule, Verdict, shown_id};
 
 /// Decisions in one record.
 pub(super) const EVENTS_MAX: u32 = 1_024;
@@ -50,12 +50,14 @@ pub(super) fn hash_of_id(id: &str) -> Sha256 {
 #[derive(Clone, Debug)]
 pub(crate) struct EventSought {
     id: String,
+    /// The id as a record shows it, which of a long one is a part. Others may be shown as the same; better one too many.
+    shown: String,
     hash: Sha256,
 }
 
 impl EventSought {
     pub(crate) fn new(id: &str) -> EventSought {
-        EventSought { id: id.to_owned(), hash: hash_of_id(id) }
+        EventSought { id: id.to_owned(), shown: shown_id(id).into_owned(), hash: hash_of_id(id) }
     }
 
     /// Whether a record is about the event, alone or among others.
@@ -64,7 +66,8 @@ impl EventSought {
             let marks = BASE64_URL_SAFE_NO_PAD.decode(marks).unwrap_or_default();
             return marks.as_chunks::<MARK_BYTES>().0.iter().any(|mark| self.hash.starts_with(mark));
         }
-        record["event"]["id"] == self.id.as_str()
+        // Somebody may also ask for what was shown.
+        record["event"]["id"].as_str().is_some_and(|id| id == self.shown || id == self.id)
     }
 }
 

@@ -98,6 +98,20 @@ fn one_event_alone_has_a_record_as_ever() {
     assert_eq!(records_of(&entries, "alone"), 1);
 }
 
+#[test]
+fn an_event_whose_id_is_too_long_to_be_shown_is_found_by_it() {
+    let directory = temporary();
+    let log = open(directory.path(), options());
+    let [denied, went_on, other] = ["d", "e", "f"].map(|letter| letter.repeat(1_100));
+    assert_eq!(log.record(&denial(&denied)), Recorded::Kept);
+    assert_eq!(log.record(&edited(&went_on)), Recorded::Kept);
+    log.close();
+    let (_, entries) = walked(directory.path());
+    assert_eq!([&denied, &went_on, &other].map(|id| records_of(&entries, id)), [1, 1, 0]);
+    // And by what the record shows of it.
+    assert_eq!(ids(&entries).iter().map(|shown| records_of(&entries, shown)).collect::<Vec<_>>(), [1, 1]);
+}
+
 /// Four workers, several kinds and denials between them; the log is closed and opened again on the way.
 #[test]
 fn every_edited_event_is_counted_once_and_every_denial_stands_alone() {
