@@ -29,6 +29,9 @@ const HEADER_BYTES: usize = 8;
 const ITEM_HEADER_BYTES: usize = 5;
 /// An id that a train can hold.
 const ID_BYTES_MAX: usize = 255;
+/// What the events of a train say of themselves together once each is whole, beside ids and data: a train says it once,
+/// and a few megabytes of it must not become many for everyone who reads them.
+const REPEATED_BYTES_MAX: usize = 16 << 20;
 
 /// Events that share all attributes but `id`. Immutable; a clone shares the bytes.
 #[derive(Clone, Debug)]
@@ -71,6 +74,9 @@ impl EventTrain {
         }
         if !has_room_for_id(attributes, head.end) {
             return Err(DecodeError::TooManyAttributes);
+        }
+        if repeats_too_much(head.end, len) {
+            return Err(DecodeError::TooLong);
         }
         let train = EventTrain { bytes, data_kind, attributes, items: head.end, len };
         train.check_items()?;
@@ -200,6 +206,11 @@ fn has_room_for_id(attributes: usize, end: usize) -> bool {
     attributes < ATTRIBUTES_MAX && end - HEADER_BYTES + ID_BYTES_MAX + 8 <= ATTRIBUTES_BYTES_MAX
 }
 
+/// Whether so many events, each with the attributes that end here, would be too much.
+fn repeats_too_much(end: usize, events: usize) -> bool {
+    (end - HEADER_BYTES).saturating_mul(events) > REPEATED_BYTES_MAX
+}
+
 fn check_id(id: &str) -> Result<(), &'static str> {
     // What nearly all ids are; the rest is looked at character by character.
     if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -278,6 +289,9 @@ impl TrainWriter {
         if is_full || !has_room_for_id(self.attributes, self.items) {
             return false;
         }
+        if repeats_too_much(self.items, self.len + 1) {
+            return false;
+        }
         if self.items + bytes > EVENT_BYTES_HARD_MAX || check_id(id).is_err() {
             return false;
         }
@@ -310,7 +324,11 @@ impl TrainWriter {
     pub fn finish(mut self) -> Option<EventTrain> {
         let count = u32::try_from(self.len).ok().filter(|count| *count > 0)?;
         self.buffer.get_mut(4..8)?.copy_from_slice(&count.to_be_bytes());
-        let TrainWriter { buffer, data_kind, attributes, items, len } = self;
+        let TrainWriter { mut buffer, data_kind, attributes, items, len } = self;
+        // A train waits in queues that count its bytes, not the room they were written into.
+        if buffer.capacity() > 2 * buffer.len() {
+            buffer.shrink_to_fit();
+        }
         Some(EventTrain { bytes: Bytes::from(buffer), data_kind, attributes, items, len })
     }
 }

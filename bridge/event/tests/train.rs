@@ -1,7 +1,7 @@
 //! Trains against the events they are made of.
 
 use bytes::Bytes;
-use meshbridge_event::{AttributeValue, DataKind, Event, EventBuilder, EventTrain, TrainWriter};
+use meshbridge_event::{AttributeValue, DataKind, DecodeError, Event, EventBuilder, EventTrain, TrainWriter};
 use proptest::prelude::*;
 
 fn event(id: &str, extension: &str, kind: DataKind, data: &[u8]) -> Event {
@@ -119,4 +119,44 @@ fn only_events_with_the_same_attributes_are_alike() {
     ] {
         assert!(!writer.is_like(&other), "{other:?}");
     }
+}
+
+/// Shared attributes that make an event of about this many bytes, without an id.
+fn with_attributes(bytes: usize) -> Event {
+    let value = "x".repeat(4_000);
+    let names: Vec<String> = (0..bytes / 4_000).map(|number| format!("extension{number}")).collect();
+    let add = |builder: EventBuilder, name: &String| builder.attribute(name, AttributeValue::String(&value));
+    names.iter().fold(EventBuilder::new("1", "/shop", "order.created"), add).build().expect("a valid event")
+}
+
+/// Each event of a train repeats what they share once it is read: 4 MiB could become 128.
+#[test]
+fn a_train_that_repeats_too_much_is_neither_written_nor_read() {
+    let mut writer = TrainWriter::like(&with_attributes(28_000), DataKind::Binary, 0);
+    let taken = (0..4_096).filter(|number| writer.push(&number.to_string(), b"")).count();
+    assert!((500..=600).contains(&taken), "16 MiB in pieces of 28 KB: {taken}");
+    let train = writer.finish().expect("it has events");
+    assert!(EventTrain::decode(train.encoded().clone()).is_ok());
+
+    // One more than a writer takes.
+    let mut bytes = train.encoded().to_vec();
+    bytes[4..8].copy_from_slice(&(taken as u32 + 1).to_be_bytes());
+    bytes.extend_from_slice(&[1, 0, 0, 0, 0, b'x']);
+    assert!(matches!(EventTrain::decode(Bytes::from(bytes)), Err(DecodeError::TooLong)));
+
+    // What events usually share leaves room for as many as a train may have.
+    let mut writer = TrainWriter::like(&with_attributes(0), DataKind::Binary, 0);
+    assert!((0..4_096).all(|number| writer.push(&number.to_string(), b"")));
+}
+
+/// A burst that is cut into pieces would otherwise hold the room of the whole in each.
+#[test]
+fn a_train_holds_no_room_that_it_does_not_need() {
+    let like = event("1", "t", DataKind::Json, b"{}");
+    let mut writer = TrainWriter::like(&like, DataKind::Json, 128 << 10);
+    assert!(writer.push("1", b"{}"));
+    let bytes = writer.finish().expect("it has an event").encoded().clone();
+    let length = bytes.len();
+    let room = bytes.try_into_mut().expect("nobody else has it").capacity();
+    assert!(room <= 2 * length, "{room} bytes for {length}");
 }

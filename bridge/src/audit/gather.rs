@@ -7,7 +7,8 @@
 //! A window is of one kind: context, topic, zones, rules, policies, principal, source, type, and what was protected
 //! where and how. It is closed when it holds [`EVENTS_MAX`] decisions or is [`WINDOW`] old, when other policies come
 //! into force, when somebody flushes, and at the end. **Full:** of more than [`KINDS_MAX`] kinds at a time the oldest
-//! window is closed, so at worst each decision has a record of its own again.
+//! window is closed, so at worst each decision has a record of its own again. An open window is counted as
+//! [`WINDOW_BYTES`] in the queue, a closed one as what it holds.
 //!
 //! The record keeps of each event the first bytes of a SHA-256 over its id, so that anybody who knows an id can tell
 //! whether the event is one of them, and one SHA-256 over all of these hashes as a whole, so that a list of ids can be
@@ -22,7 +23,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::format::{Hash as Sha256, sha256};
-use super::record::{EventName, Finding, Record, Redact, Rule, Verdict};
+use super::record::{EventName, Finding, Record, Redact, Rule, Verdict, shown_id};
 
 /// Decisions in one record.
 pub(super) const EVENTS_MAX: u32 = 1_024;
@@ -30,8 +31,11 @@ pub(super) const EVENTS_MAX: u32 = 1_024;
 pub(super) const WINDOW: Duration = Duration::from_millis(50);
 /// Kinds that are gathered at a time.
 pub(super) const KINDS_MAX: usize = 32;
-/// What an open window may come to hold, about: hashes, texts and lists.
+/// What an open window is counted as: its hashes, of which [`EVENTS_MAX`] are half of this, and texts and lists as they
+/// usually are. Nothing bounds these here; long ones are counted when it is closed.
 pub(super) const WINDOW_BYTES: usize = 16 << 10;
+/// What an unfinished SHA-256 holds outside of itself, about.
+const HASHING_BYTES: usize = 128;
 /// Bytes of an event's hash that are kept. Two events of one record share them once in 2^44.
 pub(super) const MARK_BYTES: usize = 8;
 
@@ -46,12 +50,14 @@ pub(super) fn hash_of_id(id: &str) -> Sha256 {
 #[derive(Clone, Debug)]
 pub(crate) struct EventSought {
     id: String,
+    /// The id as a record shows it, which of a long one is a part. Others may be shown as the same; better one too many.
+    shown: String,
     hash: Sha256,
 }
 
 impl EventSought {
     pub(crate) fn new(id: &str) -> EventSought {
-        EventSought { id: id.to_owned(), hash: hash_of_id(id) }
+        EventSought { id: id.to_owned(), shown: shown_id(id).into_owned(), hash: hash_of_id(id) }
     }
 
     /// Whether a record is about the event, alone or among others.
@@ -60,7 +66,8 @@ impl EventSought {
             let marks = BASE64_URL_SAFE_NO_PAD.decode(marks).unwrap_or_default();
             return marks.as_chunks::<MARK_BYTES>().0.iter().any(|mark| self.hash.starts_with(mark));
         }
-        record["event"]["id"] == self.id.as_str()
+        // Somebody may also ask for what was shown.
+        record["event"]["id"].as_str().is_some_and(|id| id == self.shown || id == self.id)
     }
 }
 
@@ -100,6 +107,11 @@ impl KeptRule {
     fn is(&self, other: &Rule<'_>) -> bool {
         let place = self.place.as_ref().map(|(file, line)| (file.as_str(), *line));
         self.rule == other.rule && self.layer == other.layer && place == other.place
+    }
+
+    fn bytes(&self) -> usize {
+        let file = self.place.as_ref().map_or(0, |(file, _)| file.capacity());
+        size_of::<KeptRule>() + self.rule.capacity() + self.layer.capacity() + file
     }
 
     fn get(&self) -> Rule<'_> {
@@ -236,6 +248,26 @@ impl Window {
     /// Decisions in it.
     pub(super) fn count(&self) -> u64 {
         u64::from(self.count)
+    }
+
+    /// What it holds, about.
+    pub(super) fn bytes(&self) -> usize {
+        let texts = [
+            &self.source,
+            &self.event_type,
+            &self.topic,
+            &self.context,
+            &self.from,
+            &self.to,
+            &self.protected,
+            &self.first.1,
+            &self.last.1,
+        ];
+        let texts: usize = texts.into_iter().chain(&self.principal).map(String::capacity).sum();
+        let names = [&self.warned, &self.shadowed, &self.waived].into_iter().flatten();
+        let names: usize = names.map(|name| size_of::<String>() + name.capacity()).sum();
+        let editors: usize = self.editors.iter().map(KeptRule::bytes).sum();
+        size_of::<Window>() + HASHING_BYTES + texts + names + editors + self.marks.capacity()
     }
 
     /// The body of its record: of one decision an ordinary one.

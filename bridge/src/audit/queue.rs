@@ -80,7 +80,7 @@ impl Body {
 #[derive(Debug)]
 struct Waiting {
     bodies: Vec<Body>,
-    /// Open windows, the oldest first; at most [`KINDS_MAX`]. Each has [`WINDOW_BYTES`] of the queue.
+    /// Open windows, the oldest first; at most [`KINDS_MAX`]. Each has [`WINDOW_BYTES`] of the queue while it is open.
     windows: Vec<Window>,
     lost: Lost,
     /// Bodies that were ever taken in.
@@ -90,27 +90,6 @@ struct Waiting {
     checkpoint: Checkpoint,
     wants_sync: bool,
     stops: bool,
-}
-
-impl Waiting {
-    fn close(&mut self, window: usize) {
-        let window = self.windows.remove(window);
-        self.bodies.push(Body::Window(Box::new(window)));
-        self.accepted += 1;
-    }
-
-    fn close_all(&mut self) {
-        while !self.windows.is_empty() {
-            self.close(0);
-        }
-    }
-
-    /// Those that are old enough; the others are due in this order.
-    fn close_due(&mut self, now: Instant) {
-        while self.windows.first().is_some_and(|window| window.due() <= now) {
-            self.close(0);
-        }
-    }
 }
 
 /// What the thread has to do next.
@@ -209,6 +188,28 @@ impl Queue {
         true
     }
 
+    /// Its room is that of an open window until here, and what it holds from here on: less, unless its texts are long.
+    fn close(&self, waiting: &mut Waiting, window: usize) {
+        let window = waiting.windows.remove(window);
+        self.bytes.fetch_sub(WINDOW_BYTES, Ordering::Relaxed);
+        self.bytes.fetch_add(window.bytes() + OVERHEAD_BYTES, Ordering::Relaxed);
+        waiting.bodies.push(Body::Window(Box::new(window)));
+        waiting.accepted += 1;
+    }
+
+    fn close_all(&self, waiting: &mut Waiting) {
+        while !waiting.windows.is_empty() {
+            self.close(waiting, 0);
+        }
+    }
+
+    /// Those that are old enough; the others are due in this order.
+    fn close_due(&self, waiting: &mut Waiting, now: Instant) {
+        while waiting.windows.first().is_some_and(|window| window.due() <= now) {
+            self.close(waiting, 0);
+        }
+    }
+
     /// Puts a decision that must be kept to others of its kind. `false`, and counted, when there is no room.
     pub(super) fn gather(
         &self,
@@ -219,6 +220,10 @@ impl Queue {
     ) -> bool {
         let mut waiting = self.lock();
         let known = waiting.windows.iter().position(|window| window.takes(kind, record, event));
+        if known.is_none() && waiting.windows.len() >= KINDS_MAX {
+            // Before the question for room, for it gives some back.
+            self.close(&mut waiting, 0);
+        }
         // An open window has its room already; but a log that has failed takes nothing.
         let has_room = if known.is_some() { self.takes(true, 0) } else { self.takes(true, WINDOW_BYTES) };
         if !has_room {
@@ -227,9 +232,6 @@ impl Queue {
             return false;
         }
         let at = known.unwrap_or_else(|| {
-            if waiting.windows.len() >= KINDS_MAX {
-                waiting.close(0);
-            }
             self.bytes.fetch_add(WINDOW_BYTES, Ordering::Relaxed);
             waiting.windows.push(Window::new(kind, record, event, Instant::now()));
             // The thread has to know when it is due.
@@ -238,7 +240,7 @@ impl Queue {
         });
         waiting.windows[at].add(record, event.id, hash);
         if waiting.windows[at].is_full() {
-            waiting.close(at);
+            self.close(&mut waiting, at);
             self.work.notify_one();
         }
         true
@@ -246,7 +248,7 @@ impl Queue {
 
     /// What is decided from here on is of other windows than what was decided before.
     pub(super) fn close_windows(&self) {
-        self.lock().close_all();
+        self.close_all(&mut self.lock());
         self.work.notify_one();
     }
 
@@ -295,9 +297,9 @@ impl Queue {
         loop {
             let now = Instant::now();
             if waiting.stops || waiting.wants_sync {
-                waiting.close_all();
+                self.close_all(&mut waiting);
             }
-            waiting.close_due(now);
+            self.close_due(&mut waiting, now);
             let due = waiting.windows.first().map(|window| window.due());
             let next = deadline.into_iter().chain(due).min();
             let has_work = !waiting.bodies.is_empty() || waiting.lost != Lost::default();
@@ -342,7 +344,7 @@ impl Queue {
 
     pub(super) fn flush(&self, patience: Duration) -> bool {
         let mut waiting = self.lock();
-        waiting.close_all();
+        self.close_all(&mut waiting);
         let target = waiting.accepted;
         waiting.wants_sync = true;
         self.work.notify_one();

@@ -176,6 +176,7 @@ impl Record<'_> {
             time: time_text(self.time_unix_ms),
             until: gathered.map(|gathered| time_text(gathered.until_unix_ms)),
             event: self.event.map(|event| WrittenEvent {
+                // As `shown_id`, which finds it again.
                 id: gathered.is_none().then(|| outside(event.id)),
                 source: outside(event.source),
                 kind: outside(event.kind),
@@ -344,6 +345,11 @@ fn finding<'a>(finding: &Finding<'a>, redact: &Redact) -> WrittenFinding<'a> {
 
 fn names<'a>(names: &[&'a str]) -> Vec<Cow<'a, str>> {
     names.iter().take(LIST_MAX).map(|name| clip(name, NAME_BYTES_MAX)).collect()
+}
+
+/// How the id of an event stands in its record, unless it is redacted.
+pub(super) fn shown_id(id: &str) -> Cow<'_, str> {
+    clip(id, TEXT_BYTES_MAX)
 }
 
 fn clip(text: &str, bytes_max: usize) -> Cow<'_, str> {

@@ -55,7 +55,14 @@ pub struct Scanner {
 struct Above {
     next: u32,
     hint: Hint,
+    /// What its first members say of those that are described, once somebody has asked. Their names may be long, and
+    /// are read once for all that stand beside them.
+    said: Option<Hint>,
+    /// The value of the first longitude in it, in the same way; the root, which is no member, where it has none.
+    longitude: Option<u32>,
 }
+
+const ROOT: u32 = 0;
 
 /// What one scan is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -227,7 +234,7 @@ impl Scanner {
                 Kind::Number if node.end - node.start < NUMBER_BYTES_MIN => continue,
                 Kind::Number => self.number(tape.raw(index), places.behind(node.start), hint, level, asked),
                 Kind::Object | Kind::Array => {
-                    self.above.push(Above { next: node.next, hint });
+                    self.above.push(Above { next: node.next, hint, said: None, longitude: None });
                     (around, around_ends) = (hint, node.next);
                     if node.kind == Kind::Array && hint.says(Class::GEO_POINT) {
                         self.point_array(tape, index, places, level, asked, out.as_deref_mut());
@@ -326,23 +333,35 @@ impl Scanner {
     /// What holds for the value of a member whose name says nothing, where a member beside it says what it is:
     /// `{"name": "iban", "value": "…"}`, `{"question": "date of birth", "answer": "…"}`.
     fn described(&mut self, tape: &Tape<'_>, key: u32, hint: Hint) -> Hint {
-        let object = tape.node(key).parent;
+        // The innermost open object is the one that the member is of.
+        let said = match self.above.last().and_then(|above| above.said) {
+            Some(said) => said,
+            None => {
+                let said = self.description(tape, tape.node(key).parent);
+                if let Some(above) = self.above.last_mut() {
+                    above.said = Some(said);
+                }
+                said
+            }
+        };
+        Hint { classes: hint.classes.union(said.classes), flags: hint.flags | said.flags }
+    }
+
+    /// What the first members of an object say of those that are described. No name is of both kinds, so it is the same
+    /// for all of these.
+    fn description(&mut self, tape: &Tape<'_>, object: u32) -> Hint {
         for (sibling, value) in tape.members(object).take(DESCRIBED_MAX) {
             let node = tape.node(value);
-            let is_description = sibling != key
-                && node.kind == Kind::String
-                && (4..=DESCRIPTION_BYTES_MAX).contains(&(node.end - node.start));
+            let is_description =
+                node.kind == Kind::String && (4..=DESCRIPTION_BYTES_MAX).contains(&(node.end - node.start));
             if is_description && self.keys.name(tape.inner(sibling), is_candidate).hint.has(Hint::DESCRIBES) {
                 let said = self.keys.name(tape.inner(value), is_candidate).hint.of_description();
                 if !said.is_silent() {
-                    return Hint {
-                        classes: hint.classes.union(said.classes),
-                        flags: hint.flags | said.flags,
-                    };
+                    return said;
                 }
             }
         }
-        hint
+        Hint::NONE
     }
 
     /// The digits of a number, also where it is written with an exponent or a fraction of zeros.
@@ -392,13 +411,31 @@ impl Scanner {
         asked: Asked,
         out: Option<&mut Vec<Finding>>,
     ) {
-        let object = tape.node(key).parent;
-        let is_value = |index: u32| matches!(tape.node(index).kind, Kind::Number | Kind::String);
-        let longitude = tape.members(object).take(SIBLINGS_MAX).find(|(sibling, value)| {
-            is_value(*value) && self.keys.name(tape.inner(*sibling), is_candidate).hint.has(Hint::LONGITUDE)
+        if !is_scalar(tape, key + 1) {
+            return;
+        }
+        let longitude = match self.above.last().and_then(|above| above.longitude) {
+            Some(longitude) => longitude,
+            None => {
+                let longitude = self.longitude(tape, tape.node(key).parent);
+                if let Some(above) = self.above.last_mut() {
+                    above.longitude = Some(longitude);
+                }
+                longitude
+            }
+        };
+        if longitude != ROOT {
+            self.pair(tape, [key + 1, longitude], places, level, asked, out);
+        }
+    }
+
+    fn longitude(&mut self, tape: &Tape<'_>, object: u32) -> u32 {
+        let mut members = tape.members(object).take(SIBLINGS_MAX);
+        let found = members.find(|(sibling, value)| {
+            is_scalar(tape, *value)
+                && self.keys.name(tape.inner(*sibling), is_candidate).hint.has(Hint::LONGITUDE)
         });
-        let Some((_, longitude)) = longitude.filter(|_| is_value(key + 1)) else { return };
-        self.pair(tape, [key + 1, longitude], places, level, asked, out);
+        found.map_or(ROOT, |(_, value)| value)
     }
 
     /// `[13.4050, 52.5200]` under a name that speaks of places.
@@ -462,6 +499,10 @@ impl Scanner {
         layer.clear();
         self.layers.push(layer);
     }
+}
+
+fn is_scalar(tape: &Tape<'_>, index: u32) -> bool {
+    matches!(tape.node(index).kind, Kind::Number | Kind::String)
 }
 
 #[cfg(test)]

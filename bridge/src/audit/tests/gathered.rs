@@ -9,7 +9,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::json;
 
 use super::*;
-use crate::audit::gather::{EVENTS_MAX, KINDS_MAX, MARK_BYTES, hash_of_id};
+use crate::audit::gather::{EVENTS_MAX, KINDS_MAX, MARK_BYTES, WINDOW_BYTES, hash_of_id};
 
 const MASKS: Rule<'_> =
     Rule { rule: "eu-payments/mask-cards", layer: "region/eu", place: Some(("20-region-eu.yaml", 31)) };
@@ -96,6 +96,20 @@ fn one_event_alone_has_a_record_as_ever() {
     assert_eq!(ids(&entries), ["alone"]);
     assert!(entries[1]["events"].is_null() && entries[1]["until"].is_null(), "{}", entries[1]);
     assert_eq!(records_of(&entries, "alone"), 1);
+}
+
+#[test]
+fn an_event_whose_id_is_too_long_to_be_shown_is_found_by_it() {
+    let directory = temporary();
+    let log = open(directory.path(), options());
+    let [denied, went_on, other] = ["d", "e", "f"].map(|letter| letter.repeat(1_100));
+    assert_eq!(log.record(&denial(&denied)), Recorded::Kept);
+    assert_eq!(log.record(&edited(&went_on)), Recorded::Kept);
+    log.close();
+    let (_, entries) = walked(directory.path());
+    assert_eq!([&denied, &went_on, &other].map(|id| records_of(&entries, id)), [1, 1, 0]);
+    // And by what the record shows of it.
+    assert_eq!(ids(&entries).iter().map(|shown| records_of(&entries, shown)).collect::<Vec<_>>(), [1, 1]);
 }
 
 /// Four workers, several kinds and denials between them; the log is closed and opened again on the way.
@@ -290,7 +304,9 @@ fn what_a_full_disk_holds_up_is_kept_or_counted() {
     let directory = temporary();
     let log = open(directory.path(), Options { segment_bytes: 16 << 20, ..options() });
     segment::faults::set_full(directory.path(), true);
-    let kinds: Vec<String> = (0..2_000).map(|number| format!("orders.{number}")).collect();
+    // More than the queue holds, and what may be on its way to the disk.
+    let long = "x".repeat(4_000);
+    let kinds: Vec<String> = (0..6_000).map(|number| format!("orders.{number}.{long}")).collect();
     let (mut kept, mut lost) = (0, 0);
     for topic in &kinds {
         for id in ["1", "2"] {
@@ -306,4 +322,44 @@ fn what_a_full_disk_holds_up_is_kept_or_counted() {
     log.close();
     let (report, entries) = walked(directory.path());
     assert_eq!((total(&entries), report.lost), (kept, lost));
+}
+
+#[test]
+fn many_kinds_of_one_event_each_wait_for_a_full_disk_without_a_loss() {
+    const KINDS: usize = 2_000;
+    let directory = temporary();
+    let log = open(directory.path(), Options { segment_bytes: 16 << 20, ..options() });
+    segment::faults::set_full(directory.path(), true);
+    for number in 0..KINDS {
+        // About 300 bytes in all.
+        let topic = format!("orders.{number}.{}", "x".repeat(200));
+        assert_eq!(log.record(&Record { topic: &topic, ..edited("1") }), Recorded::Kept, "kind {number}");
+    }
+    assert_eq!(log.record(&denial("denied")), Recorded::Kept, "gathered decisions leave room for denials");
+    assert_eq!(log.figures().lost_others, 0);
+    segment::faults::set_full(directory.path(), false);
+    assert!(log.flush(PATIENCE));
+    log.close();
+    let (report, entries) = walked(directory.path());
+    assert!(report.broken.is_empty() && report.lost == 0, "{report:?}");
+    assert_eq!(total(&entries), KINDS as u64 + 1);
+}
+
+#[test]
+fn a_closed_window_has_the_room_that_it_needs() {
+    let queue = Queue::default();
+    let closed = |topic: &str| {
+        let record = Record { topic, ..edited("1") };
+        let event = record.event.expect("it is about an event");
+        assert!(queue.gather(1, &record, &event, &hash_of_id(event.id)));
+        assert_eq!(queue.figures().queued_bytes, WINDOW_BYTES, "while it is open");
+        queue.close_windows();
+        let bytes = queue.figures().queued_bytes;
+        assert_eq!(queue.take(None).bodies.len(), 1);
+        assert_eq!(queue.figures().queued_bytes, 0);
+        bytes
+    };
+    let (short, long) = (closed("orders.eu.created"), closed(&"x".repeat(2 * WINDOW_BYTES)));
+    assert!((200..WINDOW_BYTES / 4).contains(&short), "{short} bytes");
+    assert!(long > 2 * WINDOW_BYTES, "{long} bytes");
 }

@@ -19,7 +19,7 @@ const PUT_OFF_MIN: Duration = Duration::from_secs(30);
 const PUT_OFF_MAX: Duration = Duration::from_secs(3_600);
 /// Wrongs of a neighbour before it is only asked once in [`PUT_OFF_MIN`].
 const WRONGS_MAX: u32 = 8;
-/// Bundles that were put off, are offered no more, and are remembered.
+/// Bundles that were put off, are not offered now, and are remembered.
 const PAST_MAX: usize = 1_024;
 /// Parts that are sent to a neighbour at once, and then in a second: 1 MiB.
 const SERVED_BURST: f64 = 64.0;
@@ -35,9 +35,22 @@ pub(super) enum Heard {
 #[derive(Debug)]
 struct Offered {
     offer: Offer,
+    off: PutOff,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct PutOff {
     /// Not to be asked for before.
-    off_until: Option<Instant>,
-    times_off: u32,
+    until: Option<Instant>,
+    times: u32,
+}
+
+impl PutOff {
+    fn again(&mut self, now: Instant) {
+        let pause = PUT_OFF_MIN.saturating_mul(1 << self.times.min(10)).min(PUT_OFF_MAX);
+        self.times = self.times.saturating_add(1);
+        self.until = Some(now + pause);
+    }
 }
 
 /// A bundle on its way here.
@@ -69,8 +82,8 @@ impl Pulled {
 #[derive(Debug)]
 pub(super) struct Peer {
     offers: BTreeMap<Digest, Offered>,
-    /// What was put off and is offered no more: who offers it again, or calls it something else, gets no fresh start.
-    past: BTreeMap<Digest, Offered>,
+    /// What was put off and is not offered now: who offers it again, or calls it something else, gets no fresh start.
+    past: BTreeMap<Digest, PutOff>,
     has_spoken: bool,
     pulled: Option<Pulled>,
     asked_at: Option<Instant>,
@@ -133,29 +146,32 @@ impl Peer {
     /// A list replaces the one before; what was put off stays so, under whatever layer and revision it is offered.
     pub(super) fn on_offers(&mut self, offers: Vec<Offer>) {
         self.has_spoken = true;
-        let put_off = std::mem::take(&mut self.offers).into_iter().filter(|(_, one)| one.times_off > 0);
-        self.past.extend(put_off);
+        let before = std::mem::take(&mut self.offers).into_iter().map(|(digest, one)| (digest, one.off));
+        self.past.extend(before.filter(|(_, off)| off.times > 0));
         for offer in offers {
-            let known = self.past.remove(&offer.digest);
-            let (off_until, times_off) = known.map_or((None, 0), |known| (known.off_until, known.times_off));
-            self.offers.insert(offer.digest, Offered { offer, off_until, times_off });
+            let off = self.past.remove(&offer.digest).unwrap_or_default();
+            self.offers.insert(offer.digest, Offered { offer, off });
         }
+        self.forget_past();
+    }
+
+    fn forget_past(&mut self) {
         while self.past.len() > PAST_MAX {
             // What may be asked for first is the smallest loss.
-            let first = self.past.iter().min_by_key(|(_, one)| one.off_until).map(|(digest, _)| *digest);
+            let first = self.past.iter().min_by_key(|(_, off)| off.until).map(|(digest, _)| *digest);
             first.map(|digest| self.past.remove(&digest));
         }
     }
 
     pub(super) fn forgive(&mut self) {
-        for offered in self.offers.values_mut().chain(self.past.values_mut()) {
-            offered.off_until = None;
+        for off in self.offers.values_mut().map(|one| &mut one.off).chain(self.past.values_mut()) {
+            off.until = None;
         }
     }
 
     /// Something is offered that is wanted, and may be asked for.
     pub(super) fn wants(&self, wanted: &dyn Fn(&Offer) -> bool) -> bool {
-        self.offers.values().any(|one| one.off_until.is_none() && wanted(&one.offer))
+        self.offers.values().any(|one| one.off.until.is_none() && wanted(&one.offer))
     }
 
     /// Begins to pull, the outermost layer first: it says who signs for the others.
@@ -167,7 +183,7 @@ impl Peer {
         if self.pulled.is_some() || !self.is_trusted(now) {
             return None;
         }
-        let may = |one: &&Offered| one.off_until.is_none_or(|until| until <= now) && wanted(&one.offer);
+        let may = |one: &&Offered| one.off.until.is_none_or(|until| until <= now) && wanted(&one.offer);
         let offer =
             self.offers.values().filter(may).map(|one| &one.offer).min_by_key(|offer| &offer.layer)?;
         let pulled = Pulled {
@@ -247,17 +263,20 @@ impl Peer {
             self.wrongs = self.wrongs.saturating_add(1);
             self.wrong_at = Some(now);
         }
-        if let Some(offered) = self.offers.get_mut(&digest) {
-            let pause = PUT_OFF_MIN.saturating_mul(1 << offered.times_off.min(10)).min(PUT_OFF_MAX);
-            offered.times_off = offered.times_off.saturating_add(1);
-            offered.off_until = Some(now + pause);
+        match self.offers.get_mut(&digest) {
+            Some(offered) => offered.off.again(now),
+            // It was offered when it was asked for, and is not now.
+            None => {
+                self.past.entry(digest).or_default().again(now);
+                self.forget_past();
+            }
         }
     }
 
     /// Asks for a part again, or gives up.
     pub(super) fn ask_again(&mut self, now: Instant) -> Option<Message> {
         for offered in self.offers.values_mut() {
-            offered.off_until = offered.off_until.filter(|until| *until > now);
+            offered.off.until = offered.off.until.filter(|until| *until > now);
         }
         let pulled = self.pulled.as_mut()?;
         let is_silent = pulled.asked_at + PART_WAIT <= now;
@@ -286,7 +305,7 @@ impl Peer {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let part = self.pulled.as_ref().map(|pulled| (pulled.asked_at + PART_WAIT).min(pulled.deadline()));
-        let off = self.offers.values().filter_map(|offered| offered.off_until).min();
+        let off = self.offers.values().filter_map(|offered| offered.off.until).min();
         [Some(self.tells_at), part, off].into_iter().flatten().min()
     }
 }

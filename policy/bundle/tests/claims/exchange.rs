@@ -242,6 +242,52 @@ fn a_list_that_comes_and_goes_does_not_end_a_pause() {
 }
 
 #[test]
+fn a_list_that_goes_while_its_bundle_is_pulled_does_not_end_a_pause_either() {
+    for (judged, gives_up) in [(Judged::NotNow, false), (Judged::Wrong, false), (Judged::NotNow, true)] {
+        let mut now = Instant::now();
+        let mut exchange = Exchange::new();
+        let peer = PeerId(1);
+        exchange.on_peer_up(peer, now);
+        let old = offer("federation", 3, 0);
+        let mut pulled = 0;
+        for _ in 0..50 {
+            now += Duration::from_millis(500);
+            exchange.on_message(peer, Message::Held(vec![old.clone()]), now).expect("a list");
+            let asked = pulls(&mut exchange);
+            pulled += asked.len();
+            exchange.on_message(peer, Message::Held(Vec::new()), now).expect("a list");
+            for (_, digest, _) in asked {
+                if gives_up {
+                    // It has nothing to send after all.
+                    let none = Message::Part { digest, total: 0, offset: 0, bytes: Vec::new() };
+                    exchange.on_message(peer, none, now).expect("a part");
+                } else {
+                    exchange.on_message(peer, part(&old, 40, 0), now).expect("a part");
+                    exchange.judged(peer, digest, judged, now);
+                }
+            }
+            effects(&mut exchange);
+        }
+        assert_eq!(pulled, 1, "in 25 seconds; {judged:?}, gives up: {gives_up}");
+        // The pause has its end, and the next one is longer.
+        let mut ask = |seconds| {
+            now += after(seconds);
+            exchange.on_timeout(now);
+            effects(&mut exchange);
+            exchange.on_message(peer, Message::Held(vec![old.clone()]), now).expect("a list");
+            let asked = pulls(&mut exchange).len();
+            exchange.on_message(peer, Message::Held(Vec::new()), now).expect("a list");
+            if asked > 0 {
+                exchange.on_message(peer, part(&old, 40, 0), now).expect("a part");
+                exchange.judged(peer, old.digest, judged, now);
+            }
+            asked
+        };
+        assert_eq!([ask(10), ask(31), ask(31)], [1, 0, 1]);
+    }
+}
+
+#[test]
 fn a_greedy_neighbour_gets_what_its_bucket_has() {
     let now = Instant::now();
     let mut exchange = Exchange::new();

@@ -123,11 +123,16 @@ impl Scanner {
     /// again, and settled as one with what stands there.
     pub(super) fn percent_inside(&mut self, value: Value<'_>, asked: Asked) -> Result<(), ScanError> {
         let bytes = value.text.as_bytes();
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\t' | b'\r' | b'"');
         let mut at = 0;
+        // Of the word around `at`: where it begins, and whether the sign of a field was seen in it. A sign that is not
+        // encoded does not end it.
+        let (mut start, mut is_form) = (0, false);
         while let Some(sign) = memchr::memchr2(b'%', b'+', &bytes[at..]).map(|found| at + found) {
-            let is_space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\t' | b'\r' | b'"');
-            let start = bytes[at..sign].iter().rposition(is_space).map_or(at, |space| at + space + 1);
-            let is_form = memchr::memchr(b'=', &bytes[start..sign]).is_some();
+            if let Some(space) = bytes[at..sign].iter().rposition(is_space) {
+                (start, is_form) = (at + space + 1, false);
+            }
+            is_form |= memchr::memchr(b'=', &bytes[start.max(at)..sign]).is_some();
             let is_encoded = match bytes[sign] {
                 b'%' => hex_pair(&bytes[sign..]).is_some(),
                 _ => is_form,
@@ -137,11 +142,12 @@ impl Scanner {
                 continue;
             }
             let end = bytes[sign..].iter().position(is_space).map_or(bytes.len(), |space| sign + space);
-            at = end;
-            self.spend(end - start)?;
+            let word = start..end;
+            (at, start, is_form) = (end, end, false);
+            self.spend(word.len())?;
             let mut layer = self.layer();
-            let place = |byte| value.places.of(start + byte);
-            if percent_decode(&value.text[start..end], &mut layer, place) {
+            let place = |byte| value.places.of(word.start + byte);
+            if percent_decode(&value.text[word.clone()], &mut layer, place) {
                 let inside = Value {
                     text: &layer.text,
                     places: Places::table(&layer.places),

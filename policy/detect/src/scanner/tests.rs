@@ -130,6 +130,9 @@ fn long_hostile_text_takes_no_more_than_linear_time() {
         "://a:b@",
         "(12)",
         "+1 ",
+        "+%",
+        "=+ %",
+        "+%4",
     ] {
         let text = part.repeat(80_000 / part.len());
         let mut found = Vec::new();
@@ -137,6 +140,30 @@ fn long_hostile_text_takes_no_more_than_linear_time() {
             .scan_value(&text, Some("dob"), &ClassSet::ALL, Confidence::Low, &mut found)
             .expect("in budget");
         assert!(found.len() <= text.len() / 4, "{part:?}");
+    }
+}
+
+/// A name that is read again for each member beside it makes the time grow with the square of the text.
+#[test]
+fn many_members_beside_a_long_name_cost_no_more_than_members_that_look_for_nothing() {
+    let quickest = |first: &str, name: &str| {
+        let text =
+            format!(r#"{{"{}":{first}{}}}"#, "A-".repeat(20_000), format!(r#","{name}":1"#).repeat(6_000));
+        let mut buffer = TapeBuffer::new();
+        let tape = buffer.parse(&text).expect("JSON");
+        let mut scanner = Scanner::new();
+        let runs = (0..3).map(|_| {
+            let begun = std::time::Instant::now();
+            let mut found = Vec::new();
+            scanner.scan_json(&tape, &ClassSet::ALL, Confidence::Low, &mut found).expect("in budget");
+            assert_eq!(found, []);
+            begun.elapsed()
+        });
+        runs.min().expect("three runs")
+    };
+    for (first, looks, benign) in [(r#""aaaa""#, "val", "vax"), ("1", "lat", "lax")] {
+        let (looking, other) = (quickest(first, looks), quickest(first, benign));
+        assert!(looking < other * 8, "{looks}: {looking:?}, {benign}: {other:?}");
     }
 }
 
@@ -298,6 +325,16 @@ fn a_plus_in_a_field_of_a_form_is_a_space() {
     );
     // Nothing but the sign of a field makes it one.
     assert_eq!(all(r#"{"b":"4111+1111+1111+1111"}"#), []);
+}
+
+#[test]
+fn a_sign_that_is_not_encoded_does_not_cut_the_word_it_stands_in() {
+    check(r#"["tel:+49%20151%2023456789"]"#, Class::PHONE, "+49%20151%2023456789", true);
+    check(r#"["call sip:+1%20415%20555%200132 now"]"#, Class::PHONE, "+1%20415%20555%200132", true);
+    check(r#"["rate=5%+4111+1111+1111+1111"]"#, Class::CARD, "4111+1111+1111+1111", true);
+    // The sign of a field counts as far as its word goes.
+    assert_eq!(all(r#"["a=b%+c 4111+1111+1111+1111"]"#), []);
+    assert_eq!(all(r#"["a=%31 4111+1111+1111+1111"]"#), []);
 }
 
 #[test]
