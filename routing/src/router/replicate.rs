@@ -143,6 +143,10 @@ impl Router {
                     let assembly = assemblies.entry(id).or_insert_with(|| Assembly::new(head.clone()));
                     let Ok(Some(filters)) = assembly.take(chunk) else { continue };
                     let newer = self.set(&head.owner, id).is_none_or(|held| held.stamp() < head.stamp());
+                    // What ends in the middle, in a crash, is followed by another version.
+                    if assembly.head != head {
+                        *assembly = Assembly::new(head.clone());
+                    }
                     if newer && let Ok(set) = InterestSet::new(head.clone(), filters, now) {
                         self.lease_end = self.lease_end.into_iter().chain([set.lease_end]).min();
                         self.sets_of(head.owner.clone()).insert(set);

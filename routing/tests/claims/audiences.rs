@@ -212,6 +212,30 @@ fn what_was_known_of_each_audience_is_known_after_a_restart() {
     assert_eq!(later.a.take_interest_news(&owner), KeptInterest::More(Vec::new()), "it is put by already");
 }
 
+/// As after a crash between two pieces of what was put by (RELIABILITY S5).
+#[test]
+fn a_part_of_a_set_that_was_put_by_does_not_keep_out_what_follows() {
+    let mut pair = Pair::connected(Setup::default());
+    let many: Vec<TopicFilter> = (0..12_000).map(|number| filter(&format!("plant.sensor-{number}"))).collect();
+    pair.b.subscribe_all(&many, pair.now).expect("room");
+    pair.run(ms(5));
+    let owner = pair.b.id().clone();
+    let KeptInterest::Whole(mut kept) = pair.a.take_interest_news(&owner) else { panic!("all of it is new") };
+    assert!(kept.len() > 2, "a set in parts");
+    kept.pop();
+    pair.restart_b(2);
+    pair.subscribe("orders.new").expect("room");
+    pair.connect();
+    pair.run(ms(50));
+    match pair.a.take_interest_news(&owner) {
+        KeptInterest::Whole(whole) => kept.extend(whole),
+        KeptInterest::More(_) => panic!("another run"),
+    }
+    let mut later = Pair::new(Setup::default());
+    later.a.recall_interest(kept, later.now).expect("its own words");
+    assert_eq!(later.known(), ["orders.new"]);
+}
+
 // R16
 #[test]
 fn what_would_make_an_audience_too_many_is_refused() {
