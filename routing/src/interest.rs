@@ -21,7 +21,7 @@ use crate::lthash::LtHash;
 use crate::want::{GroupInterest, Want};
 use crate::wire::{Delta, Head, SnapshotChunk};
 use crate::wire::{ENTRIES_BYTES_MAX, Message};
-use crate::{Refusal, Run};
+use crate::{Audience, Refusal, Run};
 
 /// One step between two versions, in the words of its owner: fits one message.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ impl OwnerSets {
             return KeptInterest::More(more);
         }
         // What tells of an end only is learned again from those that remember more.
-        let kept = self.sets.values().filter(|set| !set.is_empty() || set.head.audience.list().is_none());
+        let kept = self.sets.values().filter(|set| !set.is_end());
         let whole: Vec<Bytes> =
             kept.flat_map(InterestSet::snapshot).map(|chunk| Message::Snapshot(chunk).encode()).collect();
         let whole_bytes = whole.iter().map(Bytes::len).sum();
@@ -160,6 +160,8 @@ impl OwnerSets {
     /// R11: moves a set to the version of `delta`, or leaves it untouched.
     pub(crate) fn apply(&mut self, delta: Delta, now: Instant) -> Result<(), Refusal> {
         let set = self.sets.get_mut(&delta.head.audience.id()).ok_or(Refusal::WrongDigest)?;
+        // Such a set is not part of what was put by: a step would find nothing there.
+        let was_left_out = set.is_end();
         let step = set.apply(delta, now)?;
         if let Some(merged) = &mut self.merged {
             step.added.iter().for_each(|want| merged.insert(&want.filter, want.group.clone()));
@@ -168,10 +170,15 @@ impl OwnerSets {
             }
         }
         if self.is_matched && !self.news.is_whole_due {
-            let Step { from, head, added, removed } = step.clone();
-            let message = Message::Delta(Delta { head, from, added, removed }).encode();
-            self.news.more_bytes += message.len();
-            self.news.more.push(message);
+            let messages: Vec<Message> = if was_left_out {
+                set.snapshot().into_iter().map(Message::Snapshot).collect()
+            } else {
+                let Step { from, head, added, removed } = step.clone();
+                vec![Message::Delta(Delta { head, from, added, removed })]
+            };
+            let messages = messages.iter().map(Message::encode);
+            let news = &mut self.news;
+            news.more.extend(messages.inspect(|message| news.more_bytes += message.len()));
         }
         self.merge();
         Ok(())
@@ -278,6 +285,11 @@ impl InterestSet {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// R41: it tells of an end only.
+    fn is_end(&self) -> bool {
+        self.is_empty() && self.head.audience != Audience::All
     }
 
     pub(crate) fn contains(&self, want: &Want) -> bool {

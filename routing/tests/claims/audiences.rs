@@ -212,6 +212,33 @@ fn what_was_known_of_each_audience_is_known_after_a_restart() {
     assert_eq!(later.a.take_interest_news(&owner), KeptInterest::More(Vec::new()), "it is put by already");
 }
 
+// R23
+#[test]
+fn what_an_audience_is_told_after_it_had_ended_is_known_after_a_restart() {
+    let mut pair = Pair::connected(Setup::default());
+    pair.policies(&["orders"]);
+    pair.subscribe("orders.new").expect("room");
+    pair.run(ms(5));
+    // The owner has forgotten the set, and says that it has ended.
+    pair.restart_b(2);
+    pair.connect();
+    pair.run(ms(500));
+    let owner = pair.b.id().clone();
+    let KeptInterest::Whole(mut kept) = pair.a.take_interest_news(&owner) else { panic!("all of it is new") };
+    pair.policies(&["orders"]);
+    pair.subscribe("orders.new").expect("room");
+    pair.run(ms(5));
+    pair.subscribe("orders.old").expect("room");
+    pair.run(ms(5));
+    match pair.a.take_interest_news(&owner) {
+        KeptInterest::More(more) => kept.extend(more),
+        KeptInterest::Whole(_) => panic!("two filters changed"),
+    }
+    let mut later = Pair::new(Setup::default());
+    later.a.recall_interest(kept, later.now).expect("its own words");
+    assert_eq!(later.known(), ["orders.new", "orders.old"]);
+}
+
 /// As after a crash between two pieces of what was put by (RELIABILITY S5).
 #[test]
 fn a_part_of_a_set_that_was_put_by_does_not_keep_out_what_follows() {
