@@ -311,9 +311,13 @@ impl InterestSet {
 
     /// R11: moves the set to the version of `delta`, or leaves it untouched; gives the step.
     ///
-    /// A repeated delta may start before the version held; what is known already is left out, and the digest decides.
+    /// A repeated delta may start before the version held; what is known already is left out, and digest and number decide.
     fn apply(&mut self, delta: Delta, now: Instant) -> Result<&Step, Refusal> {
         let Delta { head, from: _, mut added, mut removed } = delta;
+        for wants in [&mut added, &mut removed] {
+            wants.sort_unstable();
+            wants.dedup();
+        }
         added.retain(|want| !self.contains(want));
         removed.retain(|want| self.contains(want));
         let hash = self.hash_after(&added, &removed);

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use meshbridge_topic::TopicFilter;
 
 use super::{Router, RouterConfig, RouterEvent};
-use crate::wire::{Message, SnapshotChunk};
+use crate::lthash::LtHash;
+use crate::want::Want;
+use crate::wire::{Delta, Message, SnapshotChunk};
 use crate::{BridgeId, Keyring, Limits, LinkId, ListedLink, Refusal, Run, Signature, Verified, ZoneName};
 
 struct HashKeyring(BridgeId);
@@ -160,6 +162,24 @@ fn an_end_mark_that_leaves_filters_out_is_refused() {
     ghost.head.signature = HashKeyring(ghost.head.owner.clone()).sign(&ghost.head.signed_bytes("f"));
     ghost.filters.clear();
     check_refused(&mut a, Message::Snapshot(ghost), Some(Refusal::WrongDigest), now);
+}
+
+// R16: budgets go by the number that the owner signs.
+#[test]
+fn a_change_is_taken_only_with_the_number_of_what_there_is_then() {
+    let (mut a, sent, now) = pair();
+    let (x, y): (Want, Want) = (filter("x").into(), filter("y").into());
+    let lies: [(&[&Want], u32); 3] = [(&[&x, &y], 0), (&[&x, &y], 3), (&[&x, &y, &y], 3)];
+    for (of, count) in lies {
+        let mut head = snapshot(&sent).head;
+        let (from, mut hash) = (head.version, LtHash::default());
+        of.iter().for_each(|want| hash.add(&want.digest_bytes()));
+        (head.version, head.digest, head.count) = (from + 1, hash.digest(), count);
+        head.signature = HashKeyring(head.owner.clone()).sign(&head.signed_bytes("f"));
+        let added = of[1..].iter().map(|want| (*want).clone()).collect();
+        let lie = Message::Delta(Delta { head, from, added, removed: Vec::new() });
+        check_refused(&mut a, lie, Some(Refusal::WrongDigest), now);
+    }
 }
 
 #[test]
