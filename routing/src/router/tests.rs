@@ -321,3 +321,23 @@ fn the_last_number_there_is_cannot_be_forced_on_a_set_of_our_own() {
     a.handle_message(LINK, Message::Snapshot(forged).encode(), later).expect("a message of the protocol");
     assert_eq!(a.set(&a.id, audience).map(|set| set.head.version), Some(41));
 }
+
+/// A list has up to 24 KiB, and a thousand versions are remembered.
+#[test]
+fn what_follows_a_version_shares_its_list_of_zones() {
+    let (_, sent, _) = pair();
+    let head = resigned(snapshot(&sent), &["y", "z"]).head;
+    let delta = Message::Delta(Delta { head, from: 1, added: Vec::new(), removed: Vec::new() });
+    let [first, second] = [(), ()].map(|()| match Message::decode(delta.encode()) {
+        Ok(Message::Delta(delta)) => delta.head,
+        other => panic!("{other:?}"),
+    });
+    let first = first.detached(None);
+    let second = second.detached(Some(&first));
+    assert_eq!(first, second);
+    let same = match (&first.audience, &second.audience) {
+        (crate::Audience::Zones(one), crate::Audience::Zones(other)) => Arc::ptr_eq(one, other),
+        _ => false,
+    };
+    assert!(same);
+}
