@@ -101,10 +101,10 @@ impl OwnerSets {
         KeptInterest::Whole(whole)
     }
 
-    /// All of it came from where it would be put by: what is there is as good as whole.
-    pub(crate) fn on_put_by(&mut self) {
+    /// All of it came from where it would be put by, so many bytes of it as steps: they count against the next ones.
+    pub(crate) fn on_put_by(&mut self, more_bytes: usize) {
         let bytes = self.sets.values().flat_map(InterestSet::wants).map(|want| want.encoded_bytes()).sum();
-        self.news = News { whole_bytes: bytes, ..News::default() };
+        self.news = News { whole_bytes: bytes, more_bytes, ..News::default() };
     }
 
     pub(crate) fn get(&self, audience: AudienceId) -> Option<&InterestSet> {
@@ -321,7 +321,9 @@ impl InterestSet {
         added.retain(|want| !self.contains(want));
         removed.retain(|want| self.contains(want));
         let hash = self.hash_after(&added, &removed);
-        if hash.digest() != head.digest {
+        // R16: budgets go by the number in the head.
+        let count = self.len() + added.len() - removed.len();
+        if hash.digest() != head.digest || count != head.count as usize {
             return Err(Refusal::WrongDigest);
         }
         let head = head.detached(Some(&self.head));
