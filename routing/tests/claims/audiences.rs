@@ -243,7 +243,8 @@ fn what_an_audience_is_told_after_it_had_ended_is_known_after_a_restart() {
 #[test]
 fn a_part_of_a_set_that_was_put_by_does_not_keep_out_what_follows() {
     let mut pair = Pair::connected(Setup::default());
-    let many: Vec<TopicFilter> = (0..12_000).map(|number| filter(&format!("plant.sensor-{number}"))).collect();
+    let many: Vec<TopicFilter> =
+        (0..12_000).map(|number| filter(&format!("plant.sensor-{number}"))).collect();
     pair.b.subscribe_all(&many, pair.now).expect("room");
     pair.run(ms(5));
     let owner = pair.b.id().clone();
