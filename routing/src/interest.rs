@@ -50,8 +50,9 @@ pub(crate) type InterestTrie = FilterTrie<Option<Arc<GroupInterest>>>;
 #[derive(Debug, Default)]
 pub(crate) struct OwnerSets {
     sets: BTreeMap<AudienceId, InterestSet>,
-    /// The entries of all sets, where more than one has any. While an entry moves between audiences both sets have it, and
-    /// it stands here twice.
+    /// The entries of all sets, where more than one has any, or had: to make it anew for each entry that is the only one of
+    /// its set would cost as much as all of them. While an entry moves between audiences both sets have it, and it stands
+    /// here twice.
     merged: Option<InterestTrie>,
     /// The owner is another bridge. What this one wants itself is found where its subscribers are.
     is_matched: bool,
@@ -118,7 +119,7 @@ impl OwnerSets {
     /// What events are matched with; nothing where nothing is wanted.
     pub(crate) fn trie(&self) -> Option<&InterestTrie> {
         let only = || self.sets.values().map(|set| &set.entries).find(|entries| !entries.is_empty());
-        self.merged.as_ref().or_else(only).filter(|_| self.is_matched)
+        self.merged.as_ref().or_else(only).filter(|trie| self.is_matched && !trie.is_empty())
     }
 
     /// Entries of all sets.
@@ -227,12 +228,10 @@ impl OwnerSets {
         self.merge();
     }
 
-    /// One trie for all sets, as long as more than one of them has entries.
+    /// One trie for all sets, once more than one of them has entries.
     fn merge(&mut self) {
         let are_several = self.sets.values().filter(|set| !set.is_empty()).nth(1).is_some();
-        if !are_several || !self.is_matched {
-            self.merged = None;
-        } else if self.merged.is_none() {
+        if are_several && self.is_matched && self.merged.is_none() {
             let mut merged = InterestTrie::default();
             for set in self.sets.values() {
                 set.entries.for_each(|filter, group| merged.insert(filter, group.clone()));
@@ -475,3 +474,6 @@ impl Assembly {
         Ok(complete.then(|| std::mem::take(&mut self.parts).into_values().flatten().collect()))
     }
 }
+
+#[cfg(test)]
+mod tests;
