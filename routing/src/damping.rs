@@ -13,9 +13,7 @@
 //! The penalty and its two thresholds are those of RFC 2439, with the times of a mesh instead of those of the Internet. Two
 //! things are added. The session of a neighbour that is held back lives and carries control messages, so nothing is to be
 //! caught up with when it is listed again. And where there is no other way to it, it is listed all the same: being
-//! held back is to spare the others the news, and costs nobody a destination. That goes for the events that are restricted
-//! to some zones too, as far as an end of the link knows of them: it remembers a few of the sets of zones it has found ways
-//! for, and follows the other end. Where neither has passed any on since it started, they wait until the penalty has fallen.
+//! held back is to spare the others the news, and costs nobody a destination.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -110,9 +108,9 @@ impl Damping {
         self.neighbours.iter().filter(|(_, flaps)| flaps.up.is_some() && flaps.is_held()).map(|(id, _)| id)
     }
 
-    /// Lets go of whom has been still for long enough, and of whom `can_wait` denies, because there is no other way to them
-    /// or the other end found so; tells whether one of them has a session, and so is to be listed.
-    pub(crate) fn release(&mut self, can_wait: impl Fn(&BridgeId) -> bool, now: Instant) -> bool {
+    /// Lets go of whom has been still for long enough, and of whom `is_reached` says that there is no other way to them;
+    /// tells whether one of them has a session, and so is to be listed.
+    pub(crate) fn release(&mut self, is_reached: impl Fn(&BridgeId) -> bool, now: Instant) -> bool {
         let mut any = false;
         for (neighbour, flaps) in &mut self.neighbours {
             let Some(until) = flaps.until else { continue };
@@ -122,10 +120,7 @@ impl Damping {
                 flaps.until = None;
                 flaps.check = None;
                 flaps.only_way = false;
-            } else if was_held
-                && flaps.up.is_some_and(|up| up + ONLY_WAY_AFTER <= now)
-                && !can_wait(neighbour)
-            {
+            } else if flaps.up.is_some_and(|up| up + ONLY_WAY_AFTER <= now) && !is_reached(neighbour) {
                 flaps.only_way = true;
             }
             any |= was_held && !flaps.is_held() && flaps.up.is_some();

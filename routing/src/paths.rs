@@ -23,8 +23,6 @@ use crate::{BridgeId, BridgeIndex, CarrierSet, ZoneName};
 
 /// Tables kept beside the one for all zones. More classes than this are computed each time they are asked for.
 const CLASSES_MAX: usize = 64;
-/// Classes that are remembered when the graph changes.
-const CLASSES_REMEMBERED: usize = 8;
 
 /// How to reach one bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,29 +104,17 @@ pub(crate) struct Paths {
     /// Computed when it is first asked for: of the tables of a burst of changes only the last one is.
     all: OnceLock<Arc<NextHops>>,
     classes: [OnceLock<(CarrierSet, NextHops)>; CLASSES_MAX],
-    /// Those that were asked for over the graphs before, the latest first. Their tables are computed for
-    /// [`Paths::is_reached_in_all`] only.
-    remembered: Vec<(CarrierSet, OnceLock<NextHops>)>,
 }
 
 impl Paths {
     pub(crate) fn new(own: BridgeIndex, bridges: Arc<Vec<(BridgeId, ZoneName)>>, graph: Graph) -> Paths {
-        let classes = std::array::from_fn(|_| OnceLock::new());
-        Paths { own, bridges, graph, all: OnceLock::new(), classes, remembered: Vec::new() }
+        Paths { own, bridges, graph, all: OnceLock::new(), classes: std::array::from_fn(|_| OnceLock::new()) }
     }
 
     /// The paths over `graph`, which differs from this one's in `changes`. Most links are in the tree of few bridges, so
     /// most changes leave the table as it is. Those of the classes are computed again when they are asked for.
     pub(crate) fn after(&self, graph: Graph, changes: &[EdgeChange]) -> Paths {
-        let mut remembered: Vec<&CarrierSet> = self.asked_for().map(|(class, _)| class).collect();
-        for (class, _) in &self.remembered {
-            if !remembered.contains(&class) {
-                remembered.push(class);
-            }
-        }
-        remembered.truncate(CLASSES_REMEMBERED);
-        let remembered = remembered.into_iter().map(|class| (class.clone(), OnceLock::new())).collect();
-        let paths = Paths { remembered, ..Paths::new(self.own, Arc::clone(&self.bridges), graph) };
+        let paths = Paths::new(self.own, Arc::clone(&self.bridges), graph);
         let kept = self.all.get().filter(|all| changes.iter().all(|change| all.is_untouched_by(change)));
         match kept {
             Some(all) => Paths { all: OnceLock::from(Arc::clone(all)), ..paths },
@@ -138,23 +124,6 @@ impl Paths {
 
     pub(crate) fn all(&self) -> &NextHops {
         self.all.get_or_init(|| Arc::new(shortest(self.own, &self.bridges, &self.graph, &CarrierSet::All)))
-    }
-
-    /// The classes of this graph that were asked for.
-    fn asked_for(&self) -> impl Iterator<Item = &(CarrierSet, NextHops)> {
-        self.classes.iter().map_while(OnceLock::get)
-    }
-
-    /// Whether there is a way to a bridge through all zones, and through those of each class that is known to be in use: what
-    /// is sent now was asked for over this graph, and what others sent this way before may wait for it.
-    pub(crate) fn is_reached_in_all(&self, to: BridgeIndex) -> bool {
-        let compute = |class: &CarrierSet| shortest(self.own, &self.bridges, &self.graph, class);
-        self.all().way(to).is_some()
-            && self.asked_for().all(|(_, table)| table.way(to).is_some())
-            && self
-                .remembered
-                .iter()
-                .all(|(class, table)| table.get_or_init(|| compute(class)).way(to).is_some())
     }
 
     pub(crate) fn graph(&self) -> &Graph {

@@ -233,16 +233,12 @@ impl Router {
         }
     }
 
-    /// R42: those that have been still for long enough, those to whom there is no other way, and those that list this
-    /// bridge, are listed.
+    /// R42: those that have been still for long enough, and those to whom there is no other way, are listed.
     fn list_again(&mut self, now: Instant) {
-        let (table, own) = (&self.forwarding, &self.id);
+        let table = &self.forwarding;
         let is_reached =
-            |id: &BridgeId| table.index_of(id).is_some_and(|to| table.paths.is_reached_in_all(to));
-        let is_listed_by = |id: &BridgeId| {
-            self.topology.get(id).is_some_and(|held| held.record.links.iter().any(|link| link.to == *own))
-        };
-        if self.damping.release(|id| is_reached(id) && !is_listed_by(id), now) {
+            |id: &BridgeId| table.index_of(id).is_some_and(|to| table.paths.all().way(to).is_some());
+        if self.damping.release(is_reached, now) {
             self.originate_soon(now);
         }
     }

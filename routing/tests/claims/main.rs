@@ -5,7 +5,6 @@ mod audiences;
 mod keyring;
 mod pair;
 mod scale;
-mod triangle;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
