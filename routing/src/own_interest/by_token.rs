@@ -66,7 +66,8 @@ impl ByToken {
                     filters.remove(filter);
                     !filters.is_empty()
                 }
-                Sharing::One(_) | Sharing::Nobody => false,
+                Sharing::One(one) => one != filter,
+                Sharing::Nobody => false,
             };
             if !is_left {
                 self.sharing.remove(token);
@@ -83,4 +84,27 @@ impl ByToken {
 
 fn literals(filter: &TopicFilter) -> impl Iterator<Item = &str> {
     filter.tokens().filter(|token| !matches!(*token, "*" | "**"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_is_not_there_takes_nobody_away() {
+        let [one, other, twice] =
+            ["a.*", "*.a", "a.*.a"].map(|text| TopicFilter::parse(text).expect("a filter"));
+        let mut by_token = ByToken::default();
+        by_token.insert(&one);
+        by_token.remove(&other);
+        by_token.insert(&twice);
+        let shared = |by_token: &ByToken| -> Vec<TopicFilter> {
+            by_token.rarest(&other).expect("a token").iter().cloned().collect()
+        };
+        assert_eq!(shared(&by_token), [one.clone(), twice.clone()]);
+        by_token.remove(&twice);
+        assert_eq!(shared(&by_token), [one.clone()]);
+        by_token.remove(&one);
+        assert!(by_token.sharing.is_empty());
+    }
 }
