@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
-use meshbridge_delivery::{Append, Ticket};
+use bytes::Bytes;
+use meshbridge_delivery::{Append, Record, Ticket};
 use meshbridge_spool::vfs::RealVfs;
 use meshbridge_spool::{BodyReader, Log};
 use tokio::sync::watch;
@@ -27,7 +28,7 @@ use queue::{Bounds, Queue};
 
 /// Exit code of a bridge whose spool can no longer be written.
 pub(crate) const EXIT_SPOOL: u8 = 6;
-/// What a record costs beside the event's bytes, about.
+/// What a record costs beside the event's bytes and messages of routing, about.
 const RECORD_OVERHEAD_BYTES: usize = 128;
 /// What may wait for the thread. A lone event is a job, so the jobs allow for 64 MiB of events of 1 KiB; what is in
 /// reserve above that takes the acknowledgements, ends and releases that were on their way.
@@ -186,5 +187,10 @@ impl Drop for Journal {
 }
 
 fn size_of(append: &Append) -> usize {
-    append.records.iter().map(|(_, payload)| payload.len() + RECORD_OVERHEAD_BYTES).sum()
+    append.records.iter().map(record_bytes).sum()
+}
+
+/// What a record takes in the log, about.
+fn record_bytes((record, payload): &(Record, Bytes)) -> usize {
+    record.message_bytes() + payload.len() + RECORD_OVERHEAD_BYTES
 }

@@ -272,6 +272,7 @@ impl RouterTask {
     /// Tells whether the forwarding table is another one.
     fn carry_out_events(&mut self) -> bool {
         let mut changed = false;
+        let mut raised: Option<u64> = None;
         let mut wants: BTreeSet<BridgeId> = BTreeSet::new();
         while let Some(event) = self.router.poll_event() {
             match event {
@@ -282,18 +283,20 @@ impl RouterTask {
                 RouterEvent::LinkDead(link) => {
                     self.links.close(link, CloseCode::Silent, "no hello for two seconds");
                 }
-                RouterEvent::EpochRaised(epoch) => {
-                    // The next run must start above it, also after a crash right now.
-                    tokio::task::block_in_place(|| (self.store_epoch)(epoch));
-                    self.pipeline.begin_run(self.router.run());
-                    info!(epoch, "Epoch raised above one that the federation remembers");
-                }
+                RouterEvent::EpochRaised(epoch) => raised = raised.max(Some(epoch)),
                 RouterEvent::Damped { neighbour, until } => {
                     let secs = until.saturating_duration_since(now()).as_secs();
                     warn!(peer = %neighbour, secs, "Links came and went too often: others are not told of this neighbour for a while");
                 }
                 other => warn!(event = ?other, "Routing reports"),
             }
+        }
+        // The router is in the last run that it has begun in this turn: no number of it before its epoch is on the disk.
+        if let Some(epoch) = raised {
+            // The next run must start above it, also after a crash right now.
+            tokio::task::block_in_place(|| (self.store_epoch)(epoch));
+            self.pipeline.begin_run(self.router.run());
+            info!(epoch, "Epoch raised above one that the federation remembers");
         }
         for owner in wants {
             // On the disk before it is acted upon for long: it must outlive this process while its owner is away (D2).

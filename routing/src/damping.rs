@@ -47,7 +47,7 @@ struct Flaps {
     until: Option<Instant>,
     /// Since when there is a session, if there is one.
     up: Option<Instant>,
-    /// When to see whether it is the only way.
+    /// When to see whether it is the only way; as long as it is held back.
     check: Option<Instant>,
     /// Listed in spite of its penalty, as long as the session lasts: taking it back would be one more piece of news,
     /// and two such links that are each other's other way would be listed in turns for ever.
@@ -118,6 +118,7 @@ impl Damping {
             let was_held = flaps.is_held();
             if until <= now {
                 flaps.until = None;
+                flaps.check = None;
                 flaps.only_way = false;
             } else if flaps.up.is_some_and(|up| up + ONLY_WAY_AFTER <= now) && !is_reached(neighbour) {
                 flaps.only_way = true;

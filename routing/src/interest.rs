@@ -21,7 +21,7 @@ use crate::lthash::LtHash;
 use crate::want::{GroupInterest, Want};
 use crate::wire::{Delta, Head, SnapshotChunk};
 use crate::wire::{ENTRIES_BYTES_MAX, Message};
-use crate::{Refusal, Run};
+use crate::{Audience, Refusal, Run};
 
 /// One step between two versions, in the words of its owner: fits one message.
 #[derive(Clone, Debug)]
@@ -50,8 +50,9 @@ pub(crate) type InterestTrie = FilterTrie<Option<Arc<GroupInterest>>>;
 #[derive(Debug, Default)]
 pub(crate) struct OwnerSets {
     sets: BTreeMap<AudienceId, InterestSet>,
-    /// The entries of all sets, where more than one has any. While an entry moves between audiences both sets have it, and
-    /// it stands here twice.
+    /// The entries of all sets, where more than one has any, or had: to make it anew for each entry that is the only one of
+    /// its set would cost as much as all of them. While an entry moves between audiences both sets have it, and it stands
+    /// here twice.
     merged: Option<InterestTrie>,
     /// The owner is another bridge. What this one wants itself is found where its subscribers are.
     is_matched: bool,
@@ -93,7 +94,7 @@ impl OwnerSets {
             return KeptInterest::More(more);
         }
         // What tells of an end only is learned again from those that remember more.
-        let kept = self.sets.values().filter(|set| !set.is_empty() || set.head.audience.list().is_none());
+        let kept = self.sets.values().filter(|set| !set.is_end());
         let whole: Vec<Bytes> =
             kept.flat_map(InterestSet::snapshot).map(|chunk| Message::Snapshot(chunk).encode()).collect();
         let whole_bytes = whole.iter().map(Bytes::len).sum();
@@ -101,10 +102,10 @@ impl OwnerSets {
         KeptInterest::Whole(whole)
     }
 
-    /// All of it came from where it would be put by: what is there is as good as whole.
-    pub(crate) fn on_put_by(&mut self) {
+    /// All of it came from where it would be put by, so many bytes of it as steps: they count against the next ones.
+    pub(crate) fn on_put_by(&mut self, more_bytes: usize) {
         let bytes = self.sets.values().flat_map(InterestSet::wants).map(|want| want.encoded_bytes()).sum();
-        self.news = News { whole_bytes: bytes, ..News::default() };
+        self.news = News { whole_bytes: bytes, more_bytes, ..News::default() };
     }
 
     pub(crate) fn get(&self, audience: AudienceId) -> Option<&InterestSet> {
@@ -118,7 +119,7 @@ impl OwnerSets {
     /// What events are matched with; nothing where nothing is wanted.
     pub(crate) fn trie(&self) -> Option<&InterestTrie> {
         let only = || self.sets.values().map(|set| &set.entries).find(|entries| !entries.is_empty());
-        self.merged.as_ref().or_else(only).filter(|_| self.is_matched)
+        self.merged.as_ref().or_else(only).filter(|trie| self.is_matched && !trie.is_empty())
     }
 
     /// Entries of all sets.
@@ -160,6 +161,8 @@ impl OwnerSets {
     /// R11: moves a set to the version of `delta`, or leaves it untouched.
     pub(crate) fn apply(&mut self, delta: Delta, now: Instant) -> Result<(), Refusal> {
         let set = self.sets.get_mut(&delta.head.audience.id()).ok_or(Refusal::WrongDigest)?;
+        // Such a set is not part of what was put by: a step would find nothing there.
+        let was_left_out = set.is_end();
         let step = set.apply(delta, now)?;
         if let Some(merged) = &mut self.merged {
             step.added.iter().for_each(|want| merged.insert(&want.filter, want.group.clone()));
@@ -168,10 +171,15 @@ impl OwnerSets {
             }
         }
         if self.is_matched && !self.news.is_whole_due {
-            let Step { from, head, added, removed } = step.clone();
-            let message = Message::Delta(Delta { head, from, added, removed }).encode();
-            self.news.more_bytes += message.len();
-            self.news.more.push(message);
+            let messages: Vec<Message> = if was_left_out {
+                set.snapshot().into_iter().map(Message::Snapshot).collect()
+            } else {
+                let Step { from, head, added, removed } = step.clone();
+                vec![Message::Delta(Delta { head, from, added, removed })]
+            };
+            let messages = messages.iter().map(Message::encode);
+            let news = &mut self.news;
+            news.more.extend(messages.inspect(|message| news.more_bytes += message.len()));
         }
         self.merge();
         Ok(())
@@ -220,12 +228,10 @@ impl OwnerSets {
         self.merge();
     }
 
-    /// One trie for all sets, as long as more than one of them has entries.
+    /// One trie for all sets, once more than one of them has entries.
     fn merge(&mut self) {
         let are_several = self.sets.values().filter(|set| !set.is_empty()).nth(1).is_some();
-        if !are_several || !self.is_matched {
-            self.merged = None;
-        } else if self.merged.is_none() {
+        if are_several && self.is_matched && self.merged.is_none() {
             let mut merged = InterestTrie::default();
             for set in self.sets.values() {
                 set.entries.for_each(|filter, group| merged.insert(filter, group.clone()));
@@ -280,6 +286,11 @@ impl InterestSet {
         self.entries.is_empty()
     }
 
+    /// R41: it tells of an end only.
+    fn is_end(&self) -> bool {
+        self.is_empty() && self.head.audience != Audience::All
+    }
+
     pub(crate) fn contains(&self, want: &Want) -> bool {
         self.entries.contains(&want.filter, &want.group)
     }
@@ -299,13 +310,19 @@ impl InterestSet {
 
     /// R11: moves the set to the version of `delta`, or leaves it untouched; gives the step.
     ///
-    /// A repeated delta may start before the version held; what is known already is left out, and the digest decides.
+    /// A repeated delta may start before the version held; what is known already is left out, and digest and number decide.
     fn apply(&mut self, delta: Delta, now: Instant) -> Result<&Step, Refusal> {
         let Delta { head, from: _, mut added, mut removed } = delta;
+        for wants in [&mut added, &mut removed] {
+            wants.sort_unstable();
+            wants.dedup();
+        }
         added.retain(|want| !self.contains(want));
         removed.retain(|want| self.contains(want));
         let hash = self.hash_after(&added, &removed);
-        if hash.digest() != head.digest {
+        // R16: budgets go by the number in the head.
+        let count = self.len() + added.len() - removed.len();
+        if hash.digest() != head.digest || count != head.count as usize {
             return Err(Refusal::WrongDigest);
         }
         let head = head.detached(Some(&self.head));
@@ -457,3 +474,6 @@ impl Assembly {
         Ok(complete.then(|| std::mem::take(&mut self.parts).into_values().flatten().collect()))
     }
 }
+
+#[cfg(test)]
+mod tests;

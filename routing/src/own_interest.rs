@@ -1,5 +1,7 @@
 //! What this bridge wants: counted filters, those that are covered kept to itself, and the consumer groups here.
 
+mod by_token;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use std::time::Instant;
 use meshbridge_topic::{FilterTrie, TopicFilter};
 
 use crate::want::{GroupInterest, GroupName, Want};
+use by_token::ByToken;
 
 /// Filters that end in one go: some 10 ms.
 const EXPIRED_TOGETHER: usize = 4_096;
@@ -26,6 +29,8 @@ struct Held {
 pub(crate) struct OwnInterest {
     /// In the order of their texts, so that those with the same beginning follow each other.
     held: BTreeMap<TopicFilter, Held>,
+    /// The same ones.
+    by_token: ByToken,
     /// The filters with wildcards that are advertised. Only they cover others; literals may be many, and are never compared
     /// with each other.
     covers: FilterTrie<TopicFilter>,
@@ -265,6 +270,7 @@ impl OwnInterest {
     fn insert(&mut self, filter: &TopicFilter, count: u32) {
         let is_covered = self.is_covered(filter);
         self.held.insert(filter.clone(), Held { count, is_advertised: !is_covered });
+        self.by_token.insert(filter);
         if !is_covered {
             self.on_advertised(filter);
         }
@@ -286,8 +292,8 @@ impl OwnInterest {
     /// R13: `filter` is in the advertised set now; what it covers is put away.
     fn on_advertised(&mut self, filter: &TopicFilter) {
         if !filter.is_literal() {
-            let below = self.covered_by(filter).filter(|(_, held)| held.is_advertised);
-            let below: Vec<TopicFilter> = below.map(|(other, _)| other.clone()).collect();
+            let mut below = self.covered_by(filter);
+            below.retain(|other| self.is_advertised(other));
             below.iter().for_each(|other| self.put_away(other));
             self.covers.insert(filter, filter.clone());
         }
@@ -303,6 +309,7 @@ impl OwnInterest {
     }
 
     fn drop_filter(&mut self, filter: &TopicFilter) {
+        self.by_token.remove(filter);
         if !self.is_advertised(filter) {
             self.held.remove(filter);
             return;
@@ -310,8 +317,7 @@ impl OwnInterest {
         self.put_away(filter);
         self.held.remove(filter);
         // R13: what nothing else covers comes back. An earlier one may cover a later one.
-        let uncovered: Vec<TopicFilter> = self.covered_by(filter).map(|(other, _)| other.clone()).collect();
-        for other in uncovered {
+        for other in self.covered_by(filter) {
             if !self.is_covered(&other)
                 && let Some(held) = self.held.get_mut(&other)
                 && !held.is_advertised
@@ -322,18 +328,25 @@ impl OwnInterest {
         }
     }
 
-    /// What a filter covers, itself left out: looked for among those that begin as it does before its first wildcard.
-    fn covered_by<'a>(
-        &'a self,
-        filter: &'a TopicFilter,
-    ) -> impl Iterator<Item = (&'a TopicFilter, &'a Held)> {
+    /// What a filter covers, itself left out, in the order of texts. Looked for among those that begin as it does before its
+    /// first wildcard, or those that share its rarest token, whichever are fewer. Only filters of wildcards alone are compared
+    /// with all, and there are few.
+    fn covered_by(&self, filter: &TopicFilter) -> Vec<TopicFilter> {
+        if filter.is_literal() {
+            return Vec::new();
+        }
         let start = filter.literal_prefix();
-        let same = self
-            .held
-            .range::<str, _>((Bound::Included(start), Bound::Unbounded))
-            .take_while(move |(other, _)| other.as_str().starts_with(start));
-        let same = same.filter(move |(other, _)| *other != filter && filter.covers(other));
-        same.take(if filter.is_literal() { 0 } else { usize::MAX })
+        let same_start = || {
+            let from = self.held.range::<str, _>((Bound::Included(start), Bound::Unbounded));
+            from.map(|(other, _)| other).take_while(|other| other.as_str().starts_with(start))
+        };
+        let is_covered = |other: &&TopicFilter| *other != filter && filter.covers(other);
+        match self.by_token.rarest(filter) {
+            Some(sharing) if same_start().nth(sharing.len()).is_some() => {
+                sharing.iter().filter(is_covered).cloned().collect()
+            }
+            _ => same_start().filter(is_covered).cloned().collect(),
+        }
     }
 }
 
@@ -407,6 +420,37 @@ mod tests {
         assert_eq!((live(&now), live(&gone)), (vec![true], vec![false]));
         own.set_group(&filter("a.b"), &name, None);
         check(&own, &["**"]);
+    }
+
+    /// Over all filters of up to three of these tokens, in an order that mixes what covers and what is covered.
+    #[test]
+    fn what_is_held_is_advertised_or_covered_by_what_is_whatever_comes_and_goes() {
+        let start = Instant::now();
+        let tokens = ["a", "b", "*", "**"];
+        let mut texts: Vec<String> = tokens.map(str::to_owned).to_vec();
+        for from in [0, 4] {
+            let longer: Vec<String> =
+                texts[from..].iter().flat_map(|text| tokens.map(|token| format!("{text}.{token}"))).collect();
+            texts.extend(longer);
+        }
+        let all: Vec<TopicFilter> = texts.iter().filter_map(|text| TopicFilter::parse(text).ok()).collect();
+        assert!(all.len() > 60);
+        let mut own = OwnInterest::default();
+        for turn in 0..600 {
+            let at = &all[turn * 37 % all.len()];
+            if own.wants(at) {
+                own.release(at, start);
+                own.expire(start);
+            } else if turn % 3 > 0 {
+                own.add(at);
+            }
+            let shown: Vec<&TopicFilter> =
+                own.held.iter().filter(|(_, held)| held.is_advertised).map(|(filter, _)| filter).collect();
+            for filter in own.held.keys() {
+                let covers = shown.iter().filter(|other| **other != filter && other.covers(filter)).count();
+                assert_eq!(covers == 0, shown.contains(&filter), "{filter} among {shown:?}, turn {turn}");
+            }
+        }
     }
 
     #[test]

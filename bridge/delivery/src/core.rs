@@ -39,6 +39,9 @@ pub use receiver::{Arrival, Arrived};
 pub use removal::{LateNews, Removal};
 use sender::Sender;
 
+/// Messages of routing in one record, at most: a record is within one segment of the log, which may have 8 MiB.
+const INTEREST_RECORD_BYTES: usize = 1 << 20;
+
 /// What happens when a batch has become durable.
 #[derive(Debug)]
 enum Waiting {
@@ -312,19 +315,28 @@ impl Core {
         peer.sender.take_back();
     }
 
-    /// What another bridge wants, for the next start.
+    /// What another bridge wants, for the next start: one record and as many more as it takes. A crash between two of them
+    /// leaves a set without its end, which routing does not take up.
     pub fn remember_interest(&mut self, owner: BridgeId, messages: Vec<Bytes>) {
-        let messages: Vec<Box<[u8]>> = messages.iter().map(|message| message.as_ref().into()).collect();
-        if self.state.interest.get(&owner) != Some(&messages) {
-            self.write(Record::Interest { owner, messages }, Bytes::new());
+        let is_held = |held: &Vec<Box<[u8]>>| {
+            held.len() == messages.len()
+                && held.iter().zip(&messages).all(|(held, message)| **held == **message)
+        };
+        if self.state.interest.get(&owner).is_some_and(is_held) {
+            return;
+        }
+        let mut pieces = interest_pieces(&messages).into_iter();
+        let messages = pieces.next().unwrap_or_default();
+        self.write(Record::Interest { owner: owner.clone(), messages }, Bytes::new());
+        for messages in pieces {
+            self.write(Record::InterestMore { owner: owner.clone(), messages }, Bytes::new());
         }
     }
 
     /// What changed in what another bridge wants, to be read after what is remembered of it.
     pub(super) fn remember_more_interest(&mut self, owner: BridgeId, messages: Vec<Bytes>) {
-        if !messages.is_empty() {
-            let messages = messages.iter().map(|message| message.as_ref().into()).collect();
-            self.write(Record::InterestMore { owner, messages }, Bytes::new());
+        for messages in interest_pieces(&messages) {
+            self.write(Record::InterestMore { owner: owner.clone(), messages }, Bytes::new());
         }
     }
 
@@ -415,4 +427,21 @@ impl Core {
         }
         self.actions.pop_front()
     }
+}
+
+/// Cuts messages into lists that are a record each. None is larger than the limit by itself: see routing.
+fn interest_pieces(messages: &[Bytes]) -> Vec<Vec<Box<[u8]>>> {
+    let mut pieces: Vec<Vec<Box<[u8]>>> = Vec::new();
+    let mut bytes = 0;
+    for message in messages {
+        bytes += message.len();
+        if bytes > INTEREST_RECORD_BYTES || pieces.is_empty() {
+            pieces.push(Vec::new());
+            bytes = message.len();
+        }
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(message.as_ref().into());
+        }
+    }
+    pieces
 }

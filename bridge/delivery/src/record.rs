@@ -20,7 +20,7 @@
 //! | `GroupTakenBack` | origin | the same, by the origin, of an event that never left for there |
 //! | `GroupEnded` | origin | an event has ended for a consumer group that no bridge was chosen for |
 //! | `Interest` | origin | what another bridge wants, in the words of routing |
-//! | `InterestMore` | origin | what changed in it |
+//! | `InterestMore` | origin | the rest of it, or what changed in it |
 //! | `Started` | both | a run of this bridge began |
 //! | `Membership` | origin | what an operator decided about another bridge, and what followed |
 
@@ -372,6 +372,18 @@ pub enum Record {
         run: Run,
     },
     Membership(membership::MembershipRecord),
+}
+
+impl Record {
+    /// What its messages of routing take in the log. All else in a record, but for the event's bytes, is small.
+    pub fn message_bytes(&self) -> usize {
+        match self {
+            Record::Interest { messages, .. } | Record::InterestMore { messages, .. } => {
+                messages.iter().map(|message| message.len()).sum()
+            }
+            _ => 0,
+        }
+    }
 }
 
 impl Record {

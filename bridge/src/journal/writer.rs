@@ -13,7 +13,7 @@ use meshbridge_spool::{Append as LogAppend, AppendError, Class, Scrubbed, Spare}
 use tracing::{error, warn};
 
 use super::queue::Next;
-use super::{EXIT_SPOOL, Job, RECORD_OVERHEAD_BYTES, Shared, Spool, size_of};
+use super::{EXIT_SPOOL, Job, Shared, Spool, record_bytes, size_of};
 
 /// Bytes of one batch, about (S5).
 const BATCH_BYTES: usize = 1 << 20;
@@ -178,14 +178,14 @@ impl Writer {
     }
 
     /// Writes what the batches hold, in pieces that any segment has room for. A crash between two pieces leaves whole
-    /// records, each true by itself: what must agree is in one of them.
+    /// records, each true by itself: what must agree is in one of them, or is not taken up without its end.
     fn append(&mut self, appends: &[Append]) -> Result<(), AppendError> {
         let all: Vec<&(Record, Bytes)> = appends.iter().flat_map(|append| &append.records).collect();
         let mut rest = all.as_slice();
         while !rest.is_empty() {
             let mut bytes = 0;
-            let fits = rest.iter().take_while(|(_, payload)| {
-                bytes += payload.len() + RECORD_OVERHEAD_BYTES;
+            let fits = rest.iter().take_while(|entry| {
+                bytes += record_bytes(entry);
                 bytes <= BATCH_BYTES
             });
             let (piece, others) = rest.split_at(fits.count().max(1));

@@ -78,3 +78,14 @@ fn what_was_long_ago_is_forgotten() {
     damping.on_down(&id("c"), end + HALF_LIFE * 4);
     assert_eq!(damping.neighbours.keys().collect::<Vec<_>>(), [&id("c")]);
 }
+
+#[test]
+fn who_comes_back_just_before_its_time_leaves_nothing_due() {
+    let mut damping = Damping::default();
+    flap(&mut damping, 5, Duration::from_millis(100), start());
+    let until = damping.neighbours[&id("b")].until.expect("held back");
+    damping.on_up(&id("b"), until - ONLY_WAY_AFTER / 2);
+    assert!(damping.release(|_| true, until));
+    damping.release(|_| true, until + ONLY_WAY_AFTER);
+    assert_eq!(damping.next_timeout(), None);
+}

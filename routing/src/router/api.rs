@@ -237,8 +237,12 @@ impl Router {
         }
     }
 
-    /// Takes one subscription away. The last one leaves the filter to linger (R15).
+    /// Takes one subscription away. The last one leaves the filter to linger (R15). After the good-bye none does: what
+    /// lasts is wanted whoever leaves, and who came after it was not counted.
     pub fn unsubscribe(&mut self, filter: &TopicFilter, now: Instant) {
+        if self.shut_down {
+            return;
+        }
         let jitter = Duration::from_millis(self.jitter.below(LINGER_JITTER_MS));
         self.own_interest.release(filter, now + LINGER + jitter);
     }

@@ -125,7 +125,9 @@ impl Router {
         let own_zone = self.zone_of(&self.id).cloned().expect("checked when the router was made");
         let mut assemblies: BTreeMap<AudienceId, Assembly> = BTreeMap::new();
         let mut recalled: BTreeSet<BridgeId> = BTreeSet::new();
+        let mut more_bytes = 0;
         for message in messages {
+            let bytes = message.len();
             let (head, chunk) = match Message::decode(message)? {
                 Message::Snapshot(chunk) => (chunk.head.clone(), Ok(chunk)),
                 Message::Delta(delta) => (delta.head.clone(), Err(delta)),
@@ -141,6 +143,10 @@ impl Router {
             match chunk {
                 Ok(chunk) => {
                     let assembly = assemblies.entry(id).or_insert_with(|| Assembly::new(head.clone()));
+                    // What ends in the middle, in a crash, is followed by another version.
+                    if assembly.head != head {
+                        *assembly = Assembly::new(head.clone());
+                    }
                     let Ok(Some(filters)) = assembly.take(chunk) else { continue };
                     let newer = self.set(&head.owner, id).is_none_or(|held| held.stamp() < head.stamp());
                     if newer && let Ok(set) = InterestSet::new(head.clone(), filters, now) {
@@ -151,6 +157,7 @@ impl Router {
                 }
                 // A step that does not fit leaves the set as it was before: its owner tells more.
                 Err(delta) => {
+                    more_bytes += bytes;
                     let held = self.set(&head.owner, id).map(InterestSet::stamp);
                     let follows = held.is_some_and(|held| {
                         held.run == head.run && delta.from <= held.version && held.version < head.version
@@ -164,7 +171,7 @@ impl Router {
         }
         // What was put by is not put by again.
         for owner in recalled {
-            self.sets_of(owner).on_put_by();
+            self.sets_of(owner).on_put_by(more_bytes);
         }
         self.refresh(now);
         Ok(())

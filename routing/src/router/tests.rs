@@ -7,7 +7,9 @@ use bytes::Bytes;
 use meshbridge_topic::TopicFilter;
 
 use super::{Router, RouterConfig, RouterEvent};
-use crate::wire::{Message, SnapshotChunk};
+use crate::lthash::LtHash;
+use crate::want::Want;
+use crate::wire::{Delta, Message, SnapshotChunk};
 use crate::{BridgeId, Keyring, Limits, LinkId, ListedLink, Refusal, Run, Signature, Verified, ZoneName};
 
 struct HashKeyring(BridgeId);
@@ -162,6 +164,24 @@ fn an_end_mark_that_leaves_filters_out_is_refused() {
     check_refused(&mut a, Message::Snapshot(ghost), Some(Refusal::WrongDigest), now);
 }
 
+// R16: budgets go by the number that the owner signs.
+#[test]
+fn a_change_is_taken_only_with_the_number_of_what_there_is_then() {
+    let (mut a, sent, now) = pair();
+    let (x, y): (Want, Want) = (filter("x").into(), filter("y").into());
+    let lies: [(&[&Want], u32); 3] = [(&[&x, &y], 0), (&[&x, &y], 3), (&[&x, &y, &y], 3)];
+    for (of, count) in lies {
+        let mut head = snapshot(&sent).head;
+        let (from, mut hash) = (head.version, LtHash::default());
+        of.iter().for_each(|want| hash.add(&want.digest_bytes()));
+        (head.version, head.digest, head.count) = (from + 1, hash.digest(), count);
+        head.signature = HashKeyring(head.owner.clone()).sign(&head.signed_bytes("f"));
+        let added = of[1..].iter().map(|want| (*want).clone()).collect();
+        let lie = Message::Delta(Delta { head, from, added, removed: Vec::new() });
+        check_refused(&mut a, lie, Some(Refusal::WrongDigest), now);
+    }
+}
+
 #[test]
 fn an_epoch_that_nobody_reaches_is_refused() {
     let (mut a, sent, now) = pair();
@@ -300,4 +320,24 @@ fn the_last_number_there_is_cannot_be_forced_on_a_set_of_our_own() {
     let audience = forged.head.audience.id();
     a.handle_message(LINK, Message::Snapshot(forged).encode(), later).expect("a message of the protocol");
     assert_eq!(a.set(&a.id, audience).map(|set| set.head.version), Some(41));
+}
+
+/// A list has up to 24 KiB, and a thousand versions are remembered.
+#[test]
+fn what_follows_a_version_shares_its_list_of_zones() {
+    let (_, sent, _) = pair();
+    let head = resigned(snapshot(&sent), &["y", "z"]).head;
+    let delta = Message::Delta(Delta { head, from: 1, added: Vec::new(), removed: Vec::new() });
+    let [first, second] = [(), ()].map(|()| match Message::decode(delta.encode()) {
+        Ok(Message::Delta(delta)) => delta.head,
+        other => panic!("{other:?}"),
+    });
+    let first = first.detached(None);
+    let second = second.detached(Some(&first));
+    assert_eq!(first, second);
+    let same = match (&first.audience, &second.audience) {
+        (crate::Audience::Zones(one), crate::Audience::Zones(other)) => Arc::ptr_eq(one, other),
+        _ => false,
+    };
+    assert!(same);
 }

@@ -46,16 +46,20 @@ impl Head {
         Stamp { run: self.run, version: self.version }
     }
 
-    /// Free of the message that it came in, which it would keep in memory. The chain of the version before is shared where
-    /// it is the same.
+    /// Free of the message that it came in, which it would keep in memory. The audience and the chain of the version before
+    /// are shared where they are the same.
     pub(crate) fn detached(self, before: Option<&Head>) -> Head {
         let Signature { chain, signature } = &self.signature;
+        let audience = match before.filter(|before| before.audience == self.audience) {
+            Some(before) => before.audience.clone(),
+            None => self.audience,
+        };
         let chain = match before.filter(|before| before.signature.chain == *chain) {
             Some(before) => before.signature.chain.clone(),
             None => chain.iter().map(|certificate| Bytes::copy_from_slice(certificate)).collect(),
         };
         let signature = Signature { chain, signature: Bytes::copy_from_slice(signature) };
-        Head { signature, ..self }
+        Head { audience, signature, ..self }
     }
 
     pub(crate) fn signed_bytes(&self, federation: &str) -> Bytes {

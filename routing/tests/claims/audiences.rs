@@ -212,6 +212,98 @@ fn what_was_known_of_each_audience_is_known_after_a_restart() {
     assert_eq!(later.a.take_interest_news(&owner), KeptInterest::More(Vec::new()), "it is put by already");
 }
 
+// R23
+#[test]
+fn what_an_audience_is_told_after_it_had_ended_is_known_after_a_restart() {
+    let mut pair = Pair::connected(Setup::default());
+    pair.policies(&["orders"]);
+    pair.subscribe("orders.new").expect("room");
+    pair.run(ms(5));
+    // The owner has forgotten the set, and says that it has ended.
+    pair.restart_b(2);
+    pair.connect();
+    pair.run(ms(500));
+    let owner = pair.b.id().clone();
+    let KeptInterest::Whole(mut kept) = pair.a.take_interest_news(&owner) else { panic!("all of it is new") };
+    pair.policies(&["orders"]);
+    pair.subscribe("orders.new").expect("room");
+    pair.run(ms(5));
+    pair.subscribe("orders.old").expect("room");
+    pair.run(ms(5));
+    match pair.a.take_interest_news(&owner) {
+        KeptInterest::More(more) => kept.extend(more),
+        KeptInterest::Whole(_) => panic!("two filters changed"),
+    }
+    let mut later = Pair::new(Setup::default());
+    later.a.recall_interest(kept, later.now).expect("its own words");
+    assert_eq!(later.known(), ["orders.new", "orders.old"]);
+}
+
+/// As after a crash between two pieces of what was put by (RELIABILITY S5).
+#[test]
+fn a_part_of_a_set_that_was_put_by_does_not_keep_out_what_follows() {
+    let mut pair = Pair::connected(Setup::default());
+    let many: Vec<TopicFilter> =
+        (0..12_000).map(|number| filter(&format!("plant.sensor-{number}"))).collect();
+    pair.b.subscribe_all(&many, pair.now).expect("room");
+    pair.run(ms(5));
+    let owner = pair.b.id().clone();
+    let KeptInterest::Whole(mut kept) = pair.a.take_interest_news(&owner) else { panic!("all of it is new") };
+    assert!(kept.len() > 2, "a set in parts");
+    kept.pop();
+    pair.restart_b(2);
+    pair.subscribe("orders.new").expect("room");
+    pair.connect();
+    pair.run(ms(50));
+    match pair.a.take_interest_news(&owner) {
+        KeptInterest::Whole(whole) => kept.extend(whole),
+        KeptInterest::More(_) => panic!("another run"),
+    }
+    let mut later = Pair::new(Setup::default());
+    later.a.recall_interest(kept, later.now).expect("its own words");
+    assert_eq!(later.known(), ["orders.new"]);
+}
+
+/// Else each restart would add as much as is allowed of it once.
+#[test]
+fn changes_that_were_put_by_before_a_restart_count_after_it() {
+    let mut pair = Pair::connected(Setup::default());
+    pair.subscribe("x").expect("room");
+    pair.run(ms(5));
+    let owner = pair.b.id().clone();
+    let KeptInterest::Whole(mut kept) = pair.a.take_interest_news(&owner) else { panic!("all of it is new") };
+    let many = |round: usize| -> Vec<TopicFilter> {
+        (0..1_000).map(|number| filter(&format!("{}.{round}-{number:04}", "long".repeat(12)))).collect()
+    };
+    let mut more_bytes = 0;
+    let mut put_by = |pair: &mut Pair| match pair.a.take_interest_news(&owner) {
+        KeptInterest::More(more) => {
+            more_bytes += more.iter().map(|message| message.len()).sum::<usize>();
+            kept.extend(more);
+            more_bytes
+        }
+        KeptInterest::Whole(_) => panic!("a little has changed"),
+    };
+    for round in 0..2 {
+        pair.b.subscribe_all(&many(round), pair.now).expect("room");
+        pair.run(ms(5));
+        put_by(&mut pair);
+        many(round).iter().for_each(|filter| pair.b.unsubscribe(filter, pair.now));
+        pair.run(ms(500));
+        let bytes = put_by(&mut pair);
+        assert!(round == 1 || bytes < 200 << 10, "{bytes} bytes");
+    }
+    assert!(more_bytes > 200 << 10, "{more_bytes} bytes");
+    pair.restart_a();
+    pair.a.recall_interest(kept, pair.now).expect("its own words");
+    assert_eq!(pair.known(), ["x"]);
+    pair.connect();
+    pair.b.subscribe_all(&many(2), pair.now).expect("room");
+    pair.run(ms(5));
+    let news = pair.a.take_interest_news(&owner);
+    assert!(matches!(news, KeptInterest::Whole(_)), "{more_bytes} bytes and 60 KiB more");
+}
+
 // R16
 #[test]
 fn what_would_make_an_audience_too_many_is_refused() {

@@ -72,6 +72,20 @@ fn a_bridge_that_has_said_good_bye_says_nothing_else() {
     assert_eq!(pair.version(), last);
 }
 
+// R23
+#[test]
+fn a_subscriber_on_its_way_at_the_good_bye_takes_nothing_back_that_lasts() {
+    let mut pair = Pair::connected(Setup::default());
+    pair.subscribe("lasting.**").expect("room");
+    pair.run(ms(5));
+    pair.b.shutdown(&BTreeSet::from([filter("lasting.**")]), pair.now);
+    // It was not counted any more.
+    pair.subscribe("lasting.**").expect("it hears no refusal");
+    pair.unsubscribe("lasting.**");
+    pair.run(ms(500));
+    pair.check_seen(&["lasting.**"]);
+}
+
 // R6
 #[test]
 fn a_record_ends_with_its_chain_and_a_newer_one_brings_the_bridge_back() {

@@ -81,6 +81,12 @@ impl Pair {
         self.b = router("b", Run { epoch, nonce: 1 }, Limits::default(), Setup::default(), self.now);
     }
 
+    /// `a` starts anew and remembers nothing.
+    pub fn restart_a(&mut self) {
+        self.disconnect();
+        self.a = router("a", Run { epoch: 2, nonce: 1 }, Limits::default(), Setup::default(), self.now);
+    }
+
     pub fn connected(setup: Setup) -> Pair {
         let mut pair = Pair::new(setup);
         pair.connect();

@@ -118,3 +118,24 @@ fn what_ends_at_once_ends_in_parts_that_leave_time_for_links() {
     pair.run(ms(1));
     pair.check_seen(&[]);
 }
+
+/// In the time of a test: each of them must not be compared with all that are there, when it comes and when it goes.
+#[test]
+fn many_filters_that_begin_with_a_wildcard_come_and_go() {
+    let mut pair = Pair::new(Setup::default());
+    for shape in ["*.dev-N", "plant.*.dev-N.**", "*.dev-N.*"] {
+        let many: Vec<TopicFilter> =
+            (0..MANY / 2).map(|number| filter(&shape.replace('N', &number.to_string()))).collect();
+        pair.b.subscribe_all(&many, pair.now).expect("room");
+    }
+    pair.connect();
+    pair.run(ms(5));
+    assert_eq!(wanted(&pair.a, &pair), 3 * (MANY / 2));
+    for shape in ["*.dev-N", "plant.*.dev-N.**", "*.dev-N.*"] {
+        (0..MANY / 2).for_each(|number| {
+            pair.b.unsubscribe(&filter(&shape.replace('N', &number.to_string())), pair.now);
+        });
+    }
+    pair.run(ms(500));
+    assert_eq!(wanted(&pair.a, &pair), 0);
+}
