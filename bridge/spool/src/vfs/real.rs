@@ -14,6 +14,8 @@ use crate::fail_points::disk_error;
 
 /// Zeros are written in pieces of this size when a file is made.
 const ZERO_BYTES: usize = 1 << 20;
+/// Zeros that are on their way to the disk at once.
+const FLUSH_BYTES: u64 = 4 << 20;
 
 /// File systems that answer a flush before it is one, or lose locks: NFS, SMB, CIFS, AFS, Ceph, FUSE's
 /// network kinds cannot be told apart and pass. Magic numbers of `statfs(2)`.
@@ -154,6 +156,10 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
         let piece = zeros.len().min(usize::try_from(bytes - offset).unwrap_or(usize::MAX));
         write_full(file, zeros.get(..piece).unwrap_or_default(), offset)?;
         offset += piece as u64;
+        if offset.is_multiple_of(FLUSH_BYTES) {
+            // A commit of the log that comes meanwhile waits for one piece, and not for the whole file.
+            file.sync_data()?;
+        }
     }
     Ok(())
 }
