@@ -43,7 +43,7 @@ use crate::drift::DriftSampler;
 use crate::identity::{BridgeIdentity, CertificateKeyring, CredentialFiles, Credentials};
 use crate::journal::{self, Journal};
 use crate::learners::{PolicyLearners, follow_policies};
-use crate::link::{ConfiguredLink, Direction, Links, PeerEndpoint, SessionContext};
+use crate::link::{ConfiguredLink, Direction, Links, PeerEndpoint, SessionContext, WriterThreads};
 use crate::listeners;
 use crate::metrics::Metrics;
 use crate::observers::Observers;
@@ -204,6 +204,7 @@ pub(crate) async fn run(mut node: Node, accept_missing: bool, stop: Cancellation
         links: Arc::clone(&links),
         router: router_handle.clone(),
         pipeline: pipeline.clone(),
+        writers: Arc::new(WriterThreads::start().context("start the threads of busy links")?),
         bundles,
     };
     let bundles_view = keeper.is_some().then(|| Arc::new(ArcSwap::<BundlesView>::default()));

@@ -24,6 +24,7 @@ mod session;
 mod tcp;
 mod transport;
 mod view;
+mod writers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -44,6 +45,7 @@ pub(crate) use outbox::{FrameBody, FrameDestination, FrameDestinations, NotQueue
 pub(crate) use session::{Session, SessionContext};
 pub(crate) use transport::{CloseCode, Transport, TransportChoice};
 pub(crate) use view::PeerView;
+pub(crate) use writers::WriterThreads;
 
 use crate::identity::Credentials;
 use crate::metrics::{LinkMetrics, Metrics};

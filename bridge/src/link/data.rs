@@ -11,12 +11,14 @@ use meshbridge_routing::wire::data::{BATCH_BYTES_MAX, BatchWriter, Carriers, Fra
 use meshbridge_routing::wire::{Entry, RecvTable, SendTable, TableFull};
 use meshbridge_routing::{CarrierSet, EventKey, Forwarding};
 use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::control::read_exact;
 use super::outbox::{FrameBody, FrameDestination, Outbound};
 use super::quic::LIMITS;
 use super::session::{Session, SessionContext};
-use super::transport::{CloseCode, DATA_STREAMS, RecvStream};
+use super::transport::{CloseCode, DATA_STREAMS, RecvStream, SendStream};
+use super::writers::{Load, WriterThreads};
 use crate::pipeline::{Arrival, Pipeline, WAIT_MAX};
 
 /// Frames gathered into one write, about.
@@ -25,25 +27,63 @@ const WRITE_BYTES: usize = 256 << 10;
 const TABLE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Writes the frames of one stream until it fails.
-pub(super) async fn write_stream(session: &Session, pipeline: &Pipeline, number: usize) -> String {
-    let mut stream = match session.connection.open_data(number).await {
+pub(super) async fn write_stream(
+    session: Arc<Session>,
+    pipeline: Pipeline,
+    threads: Arc<WriterThreads>,
+    number: usize,
+) -> String {
+    let stream = match session.connection.open_data(number).await {
         Ok(stream) => stream,
         Err(problem) => return format!("a data stream cannot be opened: {problem}"),
     };
-    let mut frames = Vec::new();
-    let mut out = Vec::new();
+    let (frames, out, load) = (Vec::new(), Vec::new(), Load::default());
+    let mut writer = Writer { session, pipeline, number, stream, frames, out, load };
     loop {
-        session.outbox.next_batch(number, WRITE_BYTES, &mut frames).await;
-        let mut sent = 0;
-        if let Err(reason) = encode(session, pipeline, &mut frames, &mut out, &mut sent) {
-            return reason;
-        }
-        session.metrics.sent_data_bytes.inc_by(out.iter().map(|chunk| chunk.len() as u64).sum());
-        session.metrics.sent_events.inc_by(sent);
-        let written = stream.write_chunks(&mut out).await;
-        out.clear();
-        if let Err(problem) = written {
-            return format!("a data stream cannot be written: {problem}");
+        let turn = if writer.load.is_busy() {
+            let task = threads.handle().spawn(writer.write());
+            match AbortOnDropHandle::new(task).await {
+                Ok(turn) => turn,
+                Err(_) => return "a data writer failed".to_owned(),
+            }
+        } else {
+            writer.write().await
+        };
+        writer = match turn {
+            Ok(writer) => writer,
+            Err(reason) => return reason,
+        };
+    }
+}
+
+/// The writer of one stream, which moves between the places that [`super::writers`] describes.
+struct Writer {
+    session: Arc<Session>,
+    pipeline: Pipeline,
+    number: usize,
+    stream: SendStream,
+    frames: Vec<Outbound>,
+    out: Vec<Bytes>,
+    load: Load,
+}
+
+impl Writer {
+    /// Writes until it should do so elsewhere, or fails.
+    async fn write(mut self) -> Result<Writer, String> {
+        loop {
+            let Writer { session, pipeline, number, stream, frames, out, load } = &mut self;
+            session.outbox.next_batch(*number, WRITE_BYTES, frames).await;
+            let mut sent = 0;
+            encode(session, pipeline, frames, out, &mut sent)?;
+            let bytes: usize = out.iter().map(Bytes::len).sum();
+            session.metrics.sent_data_bytes.inc_by(bytes as u64);
+            session.metrics.sent_events.inc_by(sent);
+            let written = stream.write_chunks(out).await;
+            out.clear();
+            written.map_err(|problem| format!("a data stream cannot be written: {problem}"))?;
+            if load.on_batch(bytes) {
+                return Ok(self);
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::endpoint::PeerEndpoint;
 use super::outbox::Outbox;
 use super::transport::{CloseCode, Connection, DATA_STREAMS, RecvStream, SendStream, Transport};
+use super::writers::WriterThreads;
 use super::{Direction, Links, SessionFacts, control, data};
 use crate::bundles::BundleHandle;
 use crate::identity::{Credentials, PeerCertificate, PeerRefused, unix_now};
@@ -54,6 +55,7 @@ pub(crate) struct SessionContext {
     pub(crate) links: Arc<Links>,
     pub(crate) router: RouterHandle,
     pub(crate) pipeline: Pipeline,
+    pub(crate) writers: Arc<WriterThreads>,
     pub(crate) bundles: BundleHandle,
 }
 
@@ -204,8 +206,8 @@ async fn run_tasks(
         let mut all = tokio::task::JoinSet::new();
         for stream in 0..DATA_STREAMS {
             let session = Arc::clone(session);
-            let pipeline = context.pipeline.clone();
-            all.spawn(async move { data::write_stream(&session, &pipeline, stream).await });
+            let (pipeline, threads) = (context.pipeline.clone(), Arc::clone(&context.writers));
+            all.spawn(data::write_stream(session, pipeline, threads, stream));
         }
         match all.join_next().await {
             Some(Ok(reason)) => reason,
