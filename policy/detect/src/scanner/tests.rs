@@ -145,6 +145,7 @@ fn long_hostile_text_takes_no_more_than_linear_time() {
 
 /// A name that is read again for each member beside it makes the time grow with the square of the text.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "two times of one run are compared")]
 fn many_members_beside_a_long_name_cost_no_more_than_members_that_look_for_nothing() {
     let quickest = |first: &str, name: &str| {
         let text =
@@ -152,14 +153,14 @@ fn many_members_beside_a_long_name_cost_no_more_than_members_that_look_for_nothi
         let mut buffer = TapeBuffer::new();
         let tape = buffer.parse(&text).expect("JSON");
         let mut scanner = Scanner::new();
-        let runs = (0..3).map(|_| {
+        let runs = (0..10).map(|_| {
             let begun = std::time::Instant::now();
             let mut found = Vec::new();
             scanner.scan_json(&tape, &ClassSet::ALL, Confidence::Low, &mut found).expect("in budget");
             assert_eq!(found, []);
             begun.elapsed()
         });
-        runs.min().expect("three runs")
+        runs.min().expect("some runs")
     };
     for (first, looks, benign) in [(r#""aaaa""#, "val", "vax"), ("1", "lat", "lax")] {
         let (looking, other) = (quickest(first, looks), quickest(first, benign));
