@@ -6,6 +6,7 @@
 //! together at its end, by bytes of the scanned text.
 
 mod layers;
+mod points;
 mod profile;
 mod settle;
 
@@ -33,9 +34,6 @@ const NUMBER_BYTES_MIN: u32 = 7;
 const DESCRIBED_MAX: usize = 8;
 const DESCRIPTION_BYTES_MAX: u32 = 64;
 
-/// Members looked at for the other half of a coordinate.
-const SIBLINGS_MAX: usize = 64;
-
 /// Looks for personal data; keeps its buffers from text to text, so that an event without any costs no allocation.
 #[derive(Debug)]
 pub struct Scanner {
@@ -61,8 +59,6 @@ struct Above {
     /// The value of the first longitude in it, in the same way; the root, which is no member, where it has none.
     longitude: Option<u32>,
 }
-
-const ROOT: u32 = 0;
 
 /// What one scan is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -401,96 +397,6 @@ impl Scanner {
         }
     }
 
-    /// A latitude and the longitude beside it, each in its own member.
-    fn coordinates(
-        &mut self,
-        tape: &Tape<'_>,
-        key: u32,
-        places: Places<'_>,
-        level: u8,
-        asked: Asked,
-        out: Option<&mut Vec<Finding>>,
-    ) {
-        if !is_scalar(tape, key + 1) {
-            return;
-        }
-        let longitude = match self.above.last().and_then(|above| above.longitude) {
-            Some(longitude) => longitude,
-            None => {
-                let longitude = self.longitude(tape, tape.node(key).parent);
-                if let Some(above) = self.above.last_mut() {
-                    above.longitude = Some(longitude);
-                }
-                longitude
-            }
-        };
-        if longitude != ROOT {
-            self.pair(tape, [key + 1, longitude], places, level, asked, out);
-        }
-    }
-
-    fn longitude(&mut self, tape: &Tape<'_>, object: u32) -> u32 {
-        let mut members = tape.members(object).take(SIBLINGS_MAX);
-        let found = members.find(|(sibling, value)| {
-            is_scalar(tape, *value)
-                && self.keys.name(tape.inner(*sibling), is_candidate).hint.has(Hint::LONGITUDE)
-        });
-        found.map_or(ROOT, |(_, value)| value)
-    }
-
-    /// `[13.4050, 52.5200]` under a name that speaks of places.
-    fn point_array(
-        &mut self,
-        tape: &Tape<'_>,
-        array: u32,
-        places: Places<'_>,
-        level: u8,
-        asked: Asked,
-        out: Option<&mut Vec<Finding>>,
-    ) {
-        let mut elements = tape.elements(array);
-        if let (Some(first), Some(second)) = (elements.next(), elements.next())
-            && elements.next().is_none_or(|third| tape.node(third).next == tape.node(array).next)
-            && [first, second].iter().all(|at| tape.node(*at).kind == Kind::Number)
-        {
-            // Which of the two comes first differs between formats.
-            let pair = if flat::geo_pair(tape.raw(first), tape.raw(second)) {
-                [first, second]
-            } else {
-                [second, first]
-            };
-            self.pair(tape, pair, places, level, asked, out);
-        }
-    }
-
-    fn pair(
-        &mut self,
-        tape: &Tape<'_>,
-        [latitude, longitude]: [u32; 2],
-        places: Places<'_>,
-        level: u8,
-        asked: Asked,
-        mut out: Option<&mut Vec<Finding>>,
-    ) {
-        const STRENGTH: i16 = 37;
-        if !asked.wanted.contains(Class::GEO_POINT)
-            || !flat::geo_pair(tape.inner(latitude), tape.inner(longitude))
-            || STRENGTH < asked.least.threshold()
-        {
-            return;
-        }
-        for index in [latitude, longitude] {
-            let node = tape.node(index);
-            let quote = u32::from(node.kind == Kind::String);
-            let range = places.of((node.start + quote) as usize)..places.of((node.end - quote) as usize);
-            let raw = Raw { class: Class::GEO_POINT, range, strength: STRENGTH, nested: level > 0 };
-            match &mut out {
-                Some(out) => settle::report(&raw, Some(index), out),
-                None => self.found.push(raw),
-            }
-        }
-    }
-
     fn layer(&mut self) -> Layer {
         self.layers.pop().unwrap_or_default()
     }
@@ -499,10 +405,6 @@ impl Scanner {
         layer.clear();
         self.layers.push(layer);
     }
-}
-
-fn is_scalar(tape: &Tape<'_>, index: u32) -> bool {
-    matches!(tape.node(index).kind, Kind::Number | Kind::String)
 }
 
 #[cfg(test)]
