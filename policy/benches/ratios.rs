@@ -1,5 +1,6 @@
 //! A guard against slowing down that any machine can judge: what is compared are times of one run, each the best of many
-//! short samples, never a time with a number. Ends in an error where a ratio is above its limit.
+//! short samples, never a time with a number. Ends in an error where a ratio is above its limit every time it is tried:
+//! a machine that is shared has phases in which caches are worth less, and slow code is slow in all of them.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -35,7 +36,24 @@ const CLEAN: &str = r#"{"orderId":"ORD-2026-104233","status":"PAYMENT_RECEIVED",
 /// Three fields of it are somebody's.
 const CUSTOMER: &str = r#"{"customer": {"email": "ana@example.com", "name": "Ana Novak", "phone": "+49 30 901820"}, "lines": [{"sku": "A-101-blue", "qty": 1, "price": 11.99}, {"sku": "A-102-blue", "qty": 2, "price": 12.99}], "total": 37.97, "currency": "EUR", "comment": "please ring twice and leave it with the neighbour if nobody opens"}"#;
 
+/// How often it is tried, and the pause before the next time.
+const TRIES: usize = 6;
+const PAUSE: Duration = Duration::from_secs(5);
+
 fn main() -> ExitCode {
+    for number in 1..=TRIES {
+        if !is_slow() {
+            return ExitCode::SUCCESS;
+        }
+        if number < TRIES {
+            println!("tried again in {} s, for the machine may be busy", PAUSE.as_secs());
+            std::thread::sleep(PAUSE);
+        }
+    }
+    ExitCode::FAILURE
+}
+
+fn is_slow() -> bool {
     let mut is_slow = false;
     let mut judge = |what: &str, time: f64, beside: f64, limit: f64| {
         let ratio = time / beside;
@@ -70,7 +88,7 @@ fn main() -> ExitCode {
     judge("a decision that redacts three fields, beside one that finds none", edited, untouched, 5.0);
     let by_class = decision(&program(1, "{classes: [\"*\"], as: redact}"), topic, &order(CLEAN));
     judge("a decision that looks for all classes, beside one that reads fields", by_class, untouched, 5.0);
-    if is_slow { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    is_slow
 }
 
 /// `count` rules about other topics, and one that protects, where it says how.
