@@ -27,7 +27,7 @@ pub struct Offer {
     pub partition: Option<String>,
     /// The bridge took the acknowledgement.
     pub acknowledged: bool,
-    /// It was sent, and the answer never came: it may have become durable all the same.
+    /// It was sent, and the answer has not come, or never will: it may have become durable all the same.
     pub unanswered: bool,
 }
 
@@ -167,16 +167,21 @@ impl Worker {
             offers.len() - 1
         };
         tokio::time::sleep(self.pause).await;
-        let body = json!({"tokens": [token]});
-        let done = self.acknowledge(&body).await;
+        // A member that leaves before the answer has acknowledged all the same, perhaps.
+        self.note(&id, at, |offer| offer.unanswered = true);
+        let done = self.acknowledge(&json!({"tokens": [token]})).await?;
+        self.note(&id, at, |offer| {
+            offer.unanswered = false;
+            offer.acknowledged = done["settled"] == 1;
+        });
+        Ok(())
+    }
+
+    fn note(&self, id: &str, at: usize, what: impl FnOnce(&mut Offer)) {
         let mut offers = self.offers.0.lock().expect("not poisoned");
-        if let Some(offer) = offers.get_mut(&id).and_then(|offers| offers.get_mut(at)) {
-            match &done {
-                Ok(done) => offer.acknowledged = done["settled"] == 1,
-                Err(_) => offer.unanswered = true,
-            }
+        if let Some(offer) = offers.get_mut(id).and_then(|offers| offers.get_mut(at)) {
+            what(offer);
         }
-        done.map(|_| ())
     }
 }
 

@@ -22,6 +22,8 @@ const EXIT_SPOOL: i32 = 6;
 const STRUCK_WITHIN: Duration = Duration::from_secs(30);
 /// Segments of 8 MiB are full after some hundred of these.
 const LARGE_EVENT_BYTES: usize = 48 << 10;
+/// A start makes one file at most, whose zeros are eight writes: a bridge whose start fails ends otherwise.
+const SMALL_SEGMENTS: &str = "segmentMiB: 8, sizeMiB: 256";
 /// The smallest spool there is: soon tight, so that checkpoints, moves and unlinks are due all the time.
 const TIGHT_SPOOL: &str = "segmentMiB: 8, sizeMiB: 80";
 
@@ -173,7 +175,7 @@ async fn recoveries_that_are_cut_short_one_after_the_other_lose_nothing() -> Res
 /// T21, M31: after a flush or a write that failed nothing is acknowledged, the process ends with its own exit code, and the next start decides.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fails_ends_the_bridge_and_loses_nothing() -> Result<()> {
-    let Some(rigging) = rigging("") else { return Ok(()) };
+    let Some(rigging) = rigging(SMALL_SEGMENTS) else { return Ok(()) };
     let scene = Scene::start_rigged(&Plan::chain(), &ZONES, true, &rigging, PAYLOAD_BYTES).await?;
     let mesh = &scene.mesh;
     let failures = [
