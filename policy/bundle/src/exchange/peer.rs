@@ -14,7 +14,8 @@ const ASKS_MAX: u32 = 3;
 /// A pull lasts so long at most, and [`PER_64_KIB`] on top for its size.
 const PULL_MAX: Duration = Duration::from_secs(30);
 const PER_64_KIB: Duration = Duration::from_secs(1);
-/// A bundle that was wrong, or did not come, is not asked for again before; doubling.
+/// A bundle that was wrong, or did not come, is not asked for again before. It doubles for what was wrong; a link that
+/// loses a third of its packets is no lie, and costs three questions in this time.
 const PUT_OFF_MIN: Duration = Duration::from_secs(30);
 const PUT_OFF_MAX: Duration = Duration::from_secs(3_600);
 /// Wrongs of a neighbour before it is only asked once in [`PUT_OFF_MIN`].
@@ -42,14 +43,18 @@ struct Offered {
 struct PutOff {
     /// Not to be asked for before.
     until: Option<Instant>,
-    times: u32,
+    wrongs: u32,
 }
 
 impl PutOff {
-    fn again(&mut self, now: Instant) {
-        let pause = PUT_OFF_MIN.saturating_mul(1 << self.times.min(10)).min(PUT_OFF_MAX);
-        self.times = self.times.saturating_add(1);
+    fn again(&mut self, is_wrong: bool, now: Instant) {
+        let pause = PUT_OFF_MIN.saturating_mul(1 << self.wrongs.min(10)).min(PUT_OFF_MAX);
+        self.wrongs = self.wrongs.saturating_add(u32::from(is_wrong));
         self.until = Some(now + pause);
+    }
+
+    fn is_remembered(&self) -> bool {
+        self.wrongs > 0 || self.until.is_some()
     }
 }
 
@@ -147,7 +152,7 @@ impl Peer {
     pub(super) fn on_offers(&mut self, offers: Vec<Offer>) {
         self.has_spoken = true;
         let before = std::mem::take(&mut self.offers).into_iter().map(|(digest, one)| (digest, one.off));
-        self.past.extend(before.filter(|(_, off)| off.times > 0));
+        self.past.extend(before.filter(|(_, off)| off.is_remembered()));
         for offer in offers {
             let off = self.past.remove(&offer.digest).unwrap_or_default();
             self.offers.insert(offer.digest, Offered { offer, off });
@@ -264,10 +269,10 @@ impl Peer {
             self.wrong_at = Some(now);
         }
         match self.offers.get_mut(&digest) {
-            Some(offered) => offered.off.again(now),
+            Some(offered) => offered.off.again(is_wrong, now),
             // It was offered when it was asked for, and is not now.
             None => {
-                self.past.entry(digest).or_default().again(now);
+                self.past.entry(digest).or_default().again(is_wrong, now);
                 self.forget_past();
             }
         }
