@@ -135,6 +135,16 @@ static SPEC: Shape = Shape::Map(&[
                 "and their size; three quarters of spool.sizeMiB by default",
             ),
             Key::optional(
+                "deadLetterEvents",
+                &Shape::Integer { min: 1, max: 100_000_000 },
+                "dead letters of subscriptions that are kept; a subscription that would add one more pauses; 100000 by default",
+            ),
+            Key::optional(
+                "deadLetterMiB",
+                &Shape::Integer { min: 1, max: 64 << 20 },
+                "and their size; a quarter of spool.sizeMiB by default",
+            ),
+            Key::optional(
                 "absenceSecs",
                 &Shape::Integer { min: 1, max: 31_536_000 },
                 "a full destination that was out of reach for so long gets nothing new; 86400 by default",
@@ -375,6 +385,7 @@ fn lower(document: &Yaml, base: &Path) -> anyhow::Result<Node> {
     let quotas = Quotas {
         destination: of("destination", 200_000, size_mib / 2),
         producer: of("producer", 5_000_000, size_mib / 4 * 3),
+        letters: of("deadLetter", 100_000, size_mib / 4),
         absence: Duration::from_secs(quota("absenceSecs", 86_400)),
     };
     let segment_mib = spool("segmentMiB", 64);

@@ -77,6 +77,7 @@ pub(crate) struct Metrics {
     audit_queued_bytes: IntGauge,
     audit_state: IntGauge,
     pub(crate) tasks: IntGauge,
+    pub(crate) dead_letters: IntGauge,
     pub(crate) quarantine_held: IntGauge,
     quarantine_ended: IntCounterVec,
     pending: prometheus::IntGaugeVec,
@@ -266,6 +267,10 @@ impl Metrics {
             tasks: gauge(
                 "meshbridge_tasks",
                 "Tasks that live now; what connections, links and subscriptions hold.",
+            ),
+            dead_letters: gauge(
+                "meshbridge_dead_letters",
+                "Dead letters of subscriptions that are kept here.",
             ),
             quarantine_held: gauge(
                 "meshbridge_quarantine_held",

@@ -24,6 +24,7 @@ mod forward;
 mod groups;
 mod intake;
 mod judge;
+mod letter_room;
 mod members;
 mod membership;
 mod named;
@@ -107,6 +108,7 @@ use best_effort::Sequencer;
 use dedup::Dedup;
 use durable::Durable;
 use groups::Unchosen;
+use letter_room::LetterRoom;
 use named_table::NamedTable;
 use parking::Parking;
 use recent::{DeadLetters, RecentlySent};
@@ -275,6 +277,7 @@ struct Inner {
     durable: Durable,
     ends: Ends,
     named: NamedTable,
+    letters: Arc<LetterRoom>,
     unchosen: Unchosen,
     /// Held while a subscription with memory is made.
     making: tokio::sync::Mutex<()>,
@@ -310,6 +313,7 @@ impl Pipeline {
                 durable: Durable::new(core, journal),
                 ends: Ends::default(),
                 named: NamedTable::default(),
+                letters: Arc::new(LetterRoom::new(parts.quotas.letters)),
                 unchosen: Unchosen::default(),
                 making: tokio::sync::Mutex::default(),
                 webhooks: OnceLock::new(),

@@ -343,8 +343,16 @@ impl State {
             GroupEnd::Denied(rule) => Outcome::Denied(rule.clone()),
         };
         match end {
-            GroupEnd::DeadLettered(reason) => event.groups[at].1 = GroupState::Dead(reason.clone()),
+            GroupEnd::DeadLettered(reason) => {
+                if !matches!(event.groups[at].1, GroupState::Dead(_)) {
+                    self.usage.add_letter(event.size);
+                }
+                event.groups[at].1 = GroupState::Dead(reason.clone());
+            }
             _ => {
+                if matches!(event.groups[at].1, GroupState::Dead(_)) {
+                    self.usage.subtract_letter(event.size);
+                }
                 event.groups.remove(at);
             }
         }
@@ -385,6 +393,7 @@ impl State {
         let Some(event) = self.events.get_mut(&body) else { return };
         let dead = |(id, state): &(u32, GroupState)| *id == group && matches!(state, GroupState::Dead(_));
         let Some(at) = event.groups.iter().position(dead) else { return };
+        self.usage.subtract_letter(event.size);
         match end {
             DeadLetterEnd::Purged => {
                 event.groups.remove(at);
@@ -411,6 +420,7 @@ impl State {
 
     /// Notes where else the event is looked for.
     fn index(&mut self, body: u64, event: &Event) {
+        self.usage.add_letters(event);
         if event.key.origin == self.own {
             self.usage.add(event);
             if event.stays() {

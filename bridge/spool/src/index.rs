@@ -10,7 +10,7 @@ use crate::entry::{BODY_PREFIX, Entry, Location, SegmentRow};
 use crate::error::ReadError;
 use crate::format::{Codec, batch_bytes_bound};
 use crate::segment;
-use crate::vfs::{Vfs, read_full};
+use crate::vfs::{Vfs, read_around};
 use bodies::Bodies;
 
 /// Files of closed segments that are kept open for readers.
@@ -152,7 +152,7 @@ fn read_body(
 ) -> Result<Vec<u8>, ReadError> {
     let reach = batch_bytes_bound(std::iter::once(at.len as usize));
     let mut bytes = vec![0; usize::try_from(reach).unwrap_or(usize::MAX)];
-    let read = read_full(file, &mut bytes, at.offset).map_err(|source| ReadError::Io { id, source })?;
+    let read = read_around(file, &mut bytes, at.offset).map_err(|source| ReadError::Io { id, source })?;
     bytes.truncate(read);
     let found = codec.salvage(at.offset, &bytes).next().filter(|found| found.offset == at.offset);
     let mut record = found.ok_or(ReadError::Damaged(id))?.bytes;

@@ -49,6 +49,37 @@ pub trait VfsFile: fmt::Debug + Send + Sync + 'static {
     fn drop_cache(&self) -> io::Result<()>;
 }
 
+/// What a disk answers for bytes that it cannot give any more, as against a process that is short of something.
+pub(crate) fn is_unreadable(problem: &io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(problem);
+    matches!(errno, Some(rustix::io::Errno::IO | rustix::io::Errno::BADMSG))
+}
+
+/// Stands for a byte that the disk cannot give: not zero, which would be the end of what was written.
+const UNREADABLE: u8 = 0xee;
+
+/// As [`read_full`], but a page that the disk cannot read is filled with what no checksum takes for anything: rot.
+pub(crate) fn read_around(file: &impl VfsFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    match read_full(file, buffer, offset) {
+        Err(problem) if is_unreadable(&problem) => {}
+        done => return done,
+    }
+    let (mut read, whole) = (0, buffer.len());
+    while read < whole {
+        let to_page_end = crate::format::PAGE_BYTES - (offset + read as u64) % crate::format::PAGE_BYTES;
+        let piece = (whole - read).min(usize::try_from(to_page_end).unwrap_or(usize::MAX));
+        let Some(page) = buffer.get_mut(read..read + piece) else { break };
+        match read_full(file, page, offset + read as u64) {
+            Ok(n) if n < piece => return Ok(read + n),
+            Ok(_) => {}
+            Err(problem) if is_unreadable(&problem) => page.fill(UNREADABLE),
+            Err(problem) => return Err(problem),
+        }
+        read += piece;
+    }
+    Ok(read)
+}
+
 /// Reads until `buffer` is full or the file ends; returns what was read.
 pub fn read_full(file: &impl VfsFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut read = 0;

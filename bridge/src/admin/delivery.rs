@@ -64,6 +64,7 @@ pub(super) async fn subscriptions(State(state): State<Arc<AdminState>>) -> Respo
                 "strategy": one.strategy, "members": one.figures.members,
                 "connected": one.figures.connected, "waiting": one.figures.waiting,
                 "leased": one.figures.leased, "delayed": one.figures.delayed, "deadLetters": one.dead_letters,
+                "paused": one.figures.paused,
             })
         })
         .collect();

@@ -9,7 +9,7 @@ use meshbridge_delivery::state::{DESTINATION_REMOVED, GroupState};
 use meshbridge_policy::shown;
 use meshbridge_routing::BridgeId;
 
-use super::{NamedRefused, Pipeline};
+use super::{Inner, NamedRefused, Pipeline};
 
 /// A dead letter of a subscription with memory, or of this bridge as an origin.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -76,6 +76,15 @@ struct Letter {
     id: LetterId,
     reason: String,
     in_doubt: Option<bool>,
+}
+
+impl Inner {
+    /// What the quota of dead letters is compared with, and the metric shows.
+    pub(super) fn count_letters(&self) {
+        let used = self.durable.view(|core| core.state().usage.letters());
+        self.letters.set(used);
+        self.parts.metrics.dead_letters.set(i64::try_from(used.events).unwrap_or(i64::MAX));
+    }
 }
 
 impl Pipeline {
@@ -172,6 +181,7 @@ impl Pipeline {
         end: DeadLetterEnd,
     ) -> Result<usize, NamedRefused> {
         let count = which.iter().filter(|id| self.end_dead_letter(id, end)).count();
+        self.inner.count_letters();
         self.commit_all().await?;
         Ok(count)
     }

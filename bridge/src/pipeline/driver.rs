@@ -127,6 +127,7 @@ impl Inner {
     }
 
     fn tick_named(&self, now: Instant) {
+        self.count_letters();
         for named in self.named.all() {
             let dead = named.tick(now);
             if !dead.is_empty() {

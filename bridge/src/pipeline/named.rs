@@ -10,14 +10,15 @@
 //!              └── connection ended, another took over
 //! ```
 //!
-//! A lease runs from when its reader was last done with an event that it got before this one (`named/progress.rs`).
+//! A lease runs from when its reader was last done with an event that it got before this one (`named/progress.rs`). A
+//! subscription that would add a dead letter where there is no room for one pauses (`letter_room.rs`).
 
 mod lanes;
 mod later;
 mod progress;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use meshbridge_routing::GroupName;
@@ -25,6 +26,7 @@ use meshbridge_topic::TopicFilter;
 use rand::RngExt;
 use tokio::sync::Notify;
 
+use super::letter_room::LetterRoom;
 use super::lock;
 use super::members::{Members, Strategy};
 use super::settings::{OnRetry, SubscriptionSettings};
@@ -55,6 +57,7 @@ pub(crate) struct Named {
     /// Shared with members elsewhere under this name, which is the federation's.
     pub(crate) group: Option<Group>,
     pub(crate) settings: SubscriptionSettings,
+    letters: Arc<LetterRoom>,
     state: Mutex<NamedState>,
     pub(super) ready: Notify,
 }
@@ -90,6 +93,8 @@ struct NamedState {
     /// Of the connection that may take events; a newer one takes over.
     connection: u64,
     connected: bool,
+    /// An event that has had its attempts waits for room among the dead letters, and the others behind it.
+    paused: bool,
     gone: bool,
 }
 
@@ -128,11 +133,14 @@ pub(crate) struct NamedFigures {
     pub(crate) leased: usize,
     pub(crate) delayed: usize,
     pub(crate) connected: bool,
+    /// Until there is room for dead letters.
+    pub(crate) paused: bool,
     /// Of a group: connections that share it.
     pub(crate) members: usize,
 }
 
 impl Named {
+    #[expect(clippy::too_many_arguments, reason = "what a subscription is made of; two callers")]
     pub(super) fn new(
         id: u32,
         name: &str,
@@ -141,6 +149,7 @@ impl Named {
         push: Option<TargetUrl>,
         group: Option<Group>,
         settings: SubscriptionSettings,
+        letters: Arc<LetterRoom>,
     ) -> Named {
         let strategy = group.as_ref().map(|group| group.strategy).unwrap_or_default();
         let idle_since = Some(Instant::now());
@@ -156,6 +165,7 @@ impl Named {
             name: name.into(),
             owner: owner.into(),
             filters,
+            letters,
             state: Mutex::new(state),
             ready: Notify::new(),
         }
@@ -245,6 +255,10 @@ impl Named {
         if if shared { !state.members.contains(connection) } else { state.connection != connection } {
             return Err(NamedEnd::TakenOver);
         }
+        if state.paused && self.letters.is_full() {
+            return Ok(None);
+        }
+        state.paused = false;
         state.wake_later(now);
         if !shared && state.leases.len() >= leases_max {
             return Ok(None);
@@ -281,7 +295,7 @@ impl Named {
         let mut state = lock(&self.state);
         let lease = state.leases.get(&body).copied().filter(|lease| lease.token == token)?;
         state.note_progress(lease, now);
-        Some(state.fail(body, lease, &self.settings, now))
+        Some(state.fail(body, lease, &self.settings, &self.letters, now))
     }
 
     /// Bodies whose last attempt is over. Wakes what has waited long enough.
@@ -296,10 +310,11 @@ impl Named {
             .collect();
         let dead = over
             .into_iter()
-            .filter(|(body, lease)| state.fail(*body, *lease, &self.settings, now))
+            .filter(|(body, lease)| state.fail(*body, *lease, &self.settings, &self.letters, now))
             .map(|(body, _)| body);
         let dead = dead.collect();
-        if state.wake_later(now) {
+        let resumes = state.paused && !self.letters.is_full();
+        if state.wake_later(now) || resumes {
             drop(state);
             self.wake();
         }
@@ -402,6 +417,7 @@ impl Named {
             leased: state.leases.len(),
             delayed: state.later.len(),
             connected: state.connected || !state.members.is_empty(),
+            paused: state.paused,
             members: state.members.len(),
         }
     }
@@ -434,16 +450,28 @@ impl NamedState {
         self.waiting.extend(self.lanes.end(body));
     }
 
-    fn fail(&mut self, body: u64, lease: Lease, settings: &SubscriptionSettings, now: Instant) -> bool {
+    /// `true` where this was the last attempt, and there is room for a dead letter.
+    fn fail(
+        &mut self,
+        body: u64,
+        lease: Lease,
+        settings: &SubscriptionSettings,
+        letters: &LetterRoom,
+        now: Instant,
+    ) -> bool {
         self.leases.remove(&body);
         self.members.released(lease.connection);
         let attempts = self.attempts.entry(body).or_default();
-        *attempts += 1;
-        if *attempts >= settings.max_attempts {
-            self.end(body);
-            return true;
+        *attempts = attempts.saturating_add(1);
+        let attempts = *attempts;
+        if attempts >= settings.max_attempts {
+            if letters.take() {
+                self.end(body);
+                return true;
+            }
+            self.paused = true;
         }
-        let pause = settings.pause(*attempts).mul_f64(rand::rng().random_range(0.8..=1.2));
+        let pause = settings.pause(attempts).mul_f64(rand::rng().random_range(0.8..=1.2));
         self.later.insert((now + pause, lease.order), body);
         false
     }
@@ -482,6 +510,9 @@ impl NamedState {
 
 #[cfg(test)]
 mod tests {
+    use meshbridge_delivery::state::Used;
+
+    use super::super::Quota;
     use super::*;
 
     const ATTEMPTS_MAX: u32 = 20;
@@ -491,7 +522,8 @@ mod tests {
 
     fn named_with(settings: SubscriptionSettings) -> Named {
         let filters = vec![TopicFilter::parse("**").expect("filter")];
-        Named::new(1, "n", "me", filters, None, None, settings)
+        let plenty = LetterRoom::new(Quota { events: 1_000, bytes: 1_000 });
+        Named::new(1, "n", "me", filters, None, None, settings, Arc::new(plenty))
     }
 
     fn named() -> Named {
@@ -613,6 +645,28 @@ mod tests {
             now += PAUSE_MAX * 2;
         }
         assert_eq!(take(&named, connection, now), None);
+    }
+
+    #[test]
+    fn a_subscription_pauses_where_its_dead_letter_has_no_room_and_goes_on_when_it_has() {
+        let (settings, mut now) = (SubscriptionSettings::default(), Instant::now());
+        let last = settings.max_attempts;
+        let named = named_with(settings);
+        [7, 8].iter().for_each(|body| named.offer(*body, 0));
+        named.letters.set(Used { events: 1_000, bytes: 0 });
+        let connection = named.connect(1);
+        for _ in 1..=last {
+            let taken = named.take(connection, Some(LEASE), 1, now).expect("ours").expect("offered");
+            assert_eq!((taken.body, named.refuse(7, taken.token, now)), (7, Some(false)));
+            now += PAUSE_MAX * 2;
+        }
+        assert!(named.figures().paused);
+        assert_eq!(take(&named, connection, now), None, "neither this one nor those behind it");
+        named.letters.set(Used { events: 999, bytes: 0 });
+        let again = take(&named, connection, now).expect("offered once more");
+        assert_eq!((again.body, named.refuse(7, again.token, now)), (7, Some(true)), "there is room");
+        assert_eq!(take(&named, connection, now).map(|taken| taken.body), Some(8));
+        assert!(!named.figures().paused);
     }
 
     #[test]

@@ -136,7 +136,8 @@ impl Pipeline {
             let push = pushed_to(&record.settings);
             let settings = SubscriptionSettings::decode(&record.settings);
             let (id, name, owner) = (record.id, &record.name, &record.owner);
-            let named = Named::new(id, name, owner, filters, push, group, settings);
+            let named =
+                Named::new(id, name, owner, filters, push, group, settings, Arc::clone(&self.inner.letters));
             self.inner.named.insert(Arc::new(named));
         }
     }
@@ -253,7 +254,16 @@ impl Pipeline {
         let id = inner.durable.with(|core| core.subscribe(name, &principal.0, texts, &kept));
         let ticket = inner.durable.view(meshbridge_delivery::Core::last_ticket);
         let owner = &principal.0;
-        let named = Named::new(id, name, owner, filters.clone(), push, group.clone(), settings);
+        let named = Named::new(
+            id,
+            name,
+            owner,
+            filters.clone(),
+            push,
+            group.clone(),
+            settings,
+            Arc::clone(&inner.letters),
+        );
         let named = Arc::new(named);
         inner.named.insert(Arc::clone(&named));
         let announced = match &group {

@@ -201,7 +201,10 @@ impl Inner {
                 return None;
             }
             Verdict::Stop(refusal) => {
-                end(refusal.group_end());
+                let now = Instant::now();
+                if !refusal.keeps() || named.takes_letter(token.body, token.lease, now) {
+                    end(refusal.group_end());
+                }
                 return None;
             }
         };

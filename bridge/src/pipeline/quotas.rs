@@ -1,4 +1,5 @@
-//! How much may wait for one destination, and how much one producer may have in the spool (RELIABILITY D12, S13).
+//! How much may wait for one destination, how much one producer may have in the spool, and how many dead letters are
+//! kept (RELIABILITY D12, D14, S13).
 
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub(crate) struct Quotas {
     pub(crate) destination: Quota,
     /// Kept here for anybody.
     pub(crate) producer: Quota,
+    /// Dead letters of subscriptions here.
+    pub(crate) letters: Quota,
     /// A full destination that was out of reach for so long leaves the destinations.
     pub(crate) absence: Duration,
 }

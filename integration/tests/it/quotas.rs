@@ -1,12 +1,17 @@
-//! How much may wait for one destination, and how much one producer may keep: what publishers hear at the limit.
+//! How much may wait for one destination, how much one producer may keep, and how many dead letters there may be: what
+//! is heard at the limit.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use meshbridge_integration::{Draft, Federation, Node, Options, eventually, http, repository, signal};
+use meshbridge_integration::{
+    Draft, Federation, Node, Options, eventually, http, meshbridge, repository, signal,
+};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+
+use crate::delivery::{next, open, settle};
 
 const WITHIN: Duration = Duration::from_secs(30);
 const FAR: &str = "cloud-us-1";
@@ -119,5 +124,51 @@ async fn a_full_destination_refuses_and_leaves_the_set_when_it_has_been_away_for
     let answer = node.admin().json("/v1/delivery").await?;
     ensure!(answer["balanced"] == true, "{answer}");
     ensure!(answer["destinations"][0]["leftOut"].as_u64() >= Some(1), "{answer}");
+    Ok(())
+}
+
+/// D14: nothing is dropped where dead letters have no room. The second event that nobody can deal with waits, and the
+/// third behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_pauses_while_there_is_no_room_for_its_dead_letters() -> Result<()> {
+    let federation = up("deadLetterEvents: 1").await?;
+    let node = federation.bridge("internal-1");
+    let wished = json!({
+        "name": "billing", "filters": ["orders.**"], "maxAttempts": 1, "backoffMin": 0.1, "backoffMax": 0.1
+    });
+    let url = format!("{}/v1/subscriptions", node.http);
+    let made = http().post(&url).body(wished.to_string()).send().await?;
+    ensure!(made.status() == StatusCode::CREATED, "{}", made.text().await?);
+    for _ in 0..3 {
+        publish(&node).await?;
+    }
+    let (mut stream, mut rest) = (open(&node, "subscription=billing&ack=manual").await?, String::new());
+    // The first becomes a dead letter, the others find no room.
+    for _ in 0..3 {
+        let (token, _) = next(&mut stream, &mut rest).await?;
+        settle(&node, "billing", "nack", &token).await?;
+    }
+    publish(&node).await?;
+    let status =
+        async || -> Result<Value> { Ok(http().get(format!("{url}/billing")).send().await?.json().await?) };
+    eventually("it is paused, and what came since waits", WITHIN, || async {
+        let status = status().await?;
+        ensure!(status["paused"] == true && status["deadLetters"] == 1, "{status}");
+        let held = ["waiting", "delayed"].iter().filter_map(|name| status[name].as_u64()).sum::<u64>();
+        ensure!(status["leased"] == 0 && held == 3, "{status}");
+        Ok(())
+    })
+    .await?;
+    ensure!(node.admin().metrics().await?["meshbridge_dead_letters"] == 1.0, "the store holds what it may");
+    let purged = meshbridge(&["dlq", "purge", "--all", "--admin", &node.admin], WITHIN)?;
+    ensure!(purged.code == 0, "{}", purged.stderr);
+    for _ in 0..3 {
+        let (token, _) = next(&mut stream, &mut rest).await?;
+        ensure!(settle(&node, "billing", "ack", &token).await?["settled"] == 1, "not settled");
+    }
+    let status = status().await?;
+    ensure!(status["paused"] == false && status["deadLetters"] == 0 && status["waiting"] == 0, "{status}");
+    let answer = node.admin().json("/v1/delivery").await?;
+    ensure!(answer["balanced"] == true, "{answer}");
     Ok(())
 }

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! **A hostile neighbour** can offer what nobody signed, send garbage, or send slowly. What it costs: one pull at a time
-//! of [`PULLS_MAX`], each with an end, then a pause for this bundle that doubles, and no more than
+//! of [`PULLS_MAX`], each with an end, then a pause for this bundle, which doubles where it was wrong, and no more than
 //! eight wrongs before it is asked for something once in 30 s. A pause is of the digest: no other list, layer or revision
 //! that the neighbour says ends it. What it offers never keeps a bundle of another neighbour
 //! away: bundles are known by their digest, and each neighbour is asked for its own. What it asks for is limited by a

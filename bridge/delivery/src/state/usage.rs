@@ -1,9 +1,9 @@
-//! What each producer's events take up as long as they are kept, and what waits for a destination; counted as it
-//! changes, never summed up (RELIABILITY D12, S13).
+//! What each producer's events take up as long as they are kept, what waits for a destination, and what is kept as
+//! dead letters of subscriptions; counted as it changes, never summed up (RELIABILITY D12, D14, S13).
 
 use std::collections::BTreeMap;
 
-use super::Event;
+use super::{Event, GroupState};
 
 /// Events, and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,16 +29,36 @@ pub fn owner_of(producer: u128) -> u64 {
     (producer >> 88) as u64
 }
 
-/// Events of this bridge that are kept, by who published them.
+/// Events of this bridge that are kept, by who published them, and dead letters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     owners: BTreeMap<u64, Used>,
+    letters: Used,
 }
 
 impl Usage {
     /// What is kept of this owner's events.
     pub fn of(&self, owner: u64) -> Used {
         self.owners.get(&owner).copied().unwrap_or_default()
+    }
+
+    /// Dead letters of subscriptions: an event is one for each subscription that gave it up.
+    pub fn letters(&self) -> Used {
+        self.letters
+    }
+
+    pub(super) fn add_letter(&mut self, size: u32) {
+        self.letters.add(size);
+    }
+
+    pub(super) fn subtract_letter(&mut self, size: u32) {
+        self.letters.subtract(size);
+    }
+
+    /// Those of an event that was read back.
+    pub(super) fn add_letters(&mut self, event: &Event) {
+        let dead = event.groups.iter().filter(|(_, state)| matches!(state, GroupState::Dead(_)));
+        dead.for_each(|_| self.letters.add(event.size));
     }
 
     pub(super) fn add(&mut self, event: &Event) {

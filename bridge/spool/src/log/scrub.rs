@@ -10,7 +10,7 @@ use super::Log;
 use crate::error::AppendError;
 use crate::format::{Codec, DATA_START, PAGE_BYTES};
 use crate::segment;
-use crate::vfs::{Vfs, VfsFile, read_full};
+use crate::vfs::{Vfs, VfsFile, is_unreadable, read_full};
 
 /// What one step of the scrubber came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl<F> Scrubber<F> {
 
 impl<V: Vfs + Clone> Log<V> {
     /// Reads on by at most `bytes_max` (at least the 8 KiB of a segment's headers), and marks a segment in which
-    /// something is damaged; maintenance then rescues what is good.
+    /// something is damaged, or that the disk cannot read; maintenance then rescues what is good.
     pub fn scrub(&mut self, bytes_max: u64) -> Result<Scrubbed, AppendError> {
         if self.poisoned {
             return Err(AppendError::Poisoned);
@@ -74,6 +74,7 @@ impl<V: Vfs + Clone> Log<V> {
                 Ok(Scrubbed::Piece)
             }
             Ok(Some(damaged)) => Ok(self.scrubbed(reading.segment, damaged)),
+            Err(problem) if is_unreadable(&problem) => Ok(self.scrubbed(reading.segment, true)),
             Err(problem) => Err(self.poison(problem)),
         }
     }
@@ -96,7 +97,9 @@ impl<V: Vfs + Clone> Log<V> {
                 Ok(Scrubbed::Piece)
             }
             Ok(None) => Ok(self.scrubbed(segment, true)),
-            Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(self.scrubbed(segment, true)),
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound || is_unreadable(&problem) => {
+                Ok(self.scrubbed(segment, true))
+            }
             Err(problem) => Err(self.poison(problem)),
         }
     }

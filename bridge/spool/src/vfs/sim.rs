@@ -192,6 +192,13 @@ impl SimVfs {
         file.seen != before
     }
 
+    /// From now on reads of these bytes of a file fail as those of a worn disk do.
+    pub fn wear_out(&self, name: &str, bytes: std::ops::Range<u64>) -> bool {
+        let mut disk = self.disk();
+        let Some(inode) = disk.names.get(name).copied() else { return false };
+        disk.inodes.get_mut(&inode).map(|file| file.bad.push(bytes)).is_some()
+    }
+
     /// Removes a file at rest, as an operator's mistake would.
     pub fn remove(&self, name: &str) -> bool {
         let mut disk = self.disk();
@@ -291,6 +298,9 @@ impl VfsFile for SimFile {
         let read = self.with(Some(("read", [self.inode, offset])), |file, fault| {
             let rest = file.seen.get(offset as usize..).unwrap_or_default();
             let mut n = rest.len().min(buffer.len());
+            if file.is_bad(offset, n) {
+                return Err(rustix::io::Errno::IO.into());
+            }
             if fault == Some(CallFault::Short) && n > 1 {
                 n /= 2;
             }

@@ -66,6 +66,30 @@ fn each_damaged_page_of_a_closed_segment_is_found() {
     assert!(round(&disk, &mut log).0.contains(&(2, true)), "a file that was cut");
 }
 
+/// M27: a worn sector ends no bridge. What it held is named, the rest of its file is rescued.
+#[test]
+fn what_the_disk_cannot_read_is_damage_and_the_rest_is_rescued() {
+    for (from, bytes) in [(0, 8_192), (12_288, 512), (20_480, 4_096)] {
+        let (disk, mut log) = closed_segments();
+        let reader = log.reader();
+        let sound: Vec<u64> = (1..=12).filter(|id| reader.read(*id).is_ok()).collect();
+        assert_eq!(sound.len(), 12);
+        assert!(disk.wear_out(&file(2), from..from + bytes));
+        let (said, ..) = round(&disk, &mut log);
+        assert!(said.contains(&(2, true)), "{said:?}");
+        assert!(said.iter().all(|(segment, damaged)| *segment == 2 || !damaged), "{said:?}");
+        let lost = log.maintain(1 << 20).expect("maintained").lost;
+        log.append(Class::Event, &[Append::Body { id: 100, head: &[], bytes: b"new" }]).expect("it goes on");
+        log.sync().expect("synced");
+        assert!(lost.len() <= 2, "{lost:?} for {bytes} bytes at {from}");
+        assert_eq!(lost.is_empty(), from == 0, "headers hold no event: {lost:?}");
+        for id in sound {
+            let read = reader.read(id);
+            assert_eq!(read.is_ok(), !lost.contains(&id), "event {id}: {read:?}");
+        }
+    }
+}
+
 #[test]
 fn commits_and_the_end_of_a_segment_may_come_between_two_pieces() {
     let (disk, mut log) = closed_segments();

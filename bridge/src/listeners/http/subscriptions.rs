@@ -207,5 +207,6 @@ fn view(one: &NamedView) -> serde_json::Value {
         "leased": one.figures.leased,
         "delayed": one.figures.delayed,
         "deadLetters": one.dead_letters,
+        "paused": one.figures.paused,
     })
 }

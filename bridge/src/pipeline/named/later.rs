@@ -16,6 +16,17 @@ impl Named {
         state.members.released(lease.connection);
         state.later.insert((now + wait, lease.order), body);
     }
+
+    /// A rule makes a dead letter of it. Where there is no room for one it comes again later, and the subscription
+    /// pauses: `false`.
+    pub(in crate::pipeline) fn takes_letter(&self, body: u64, token: u64, now: Instant) -> bool {
+        if self.letters.take() {
+            return true;
+        }
+        lock(&self.state).paused = true;
+        self.postpone(body, token, Duration::ZERO, now);
+        false
+    }
 }
 
 impl NamedState {

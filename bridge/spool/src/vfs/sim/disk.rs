@@ -40,6 +40,14 @@ pub(super) struct FileState {
     /// Clean for the kernel and on no disk: a failed flush dropped them.
     pub(super) phantom: Vec<(u64, Vec<u8>)>,
     pub(super) size_synced: bool,
+    /// Bytes that the platter cannot give any more.
+    pub(super) bad: Vec<std::ops::Range<u64>>,
+}
+
+impl FileState {
+    pub(super) fn is_bad(&self, offset: u64, bytes: usize) -> bool {
+        self.bad.iter().any(|bad| bad.start < offset + bytes as u64 && offset < bad.end)
+    }
 }
 
 #[derive(Clone, Debug)]
