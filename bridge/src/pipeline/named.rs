@@ -13,6 +13,7 @@
 //! A lease runs from when its reader was last done with an event that it got before this one (`named/progress.rs`). A
 //! subscription that would add a dead letter where there is no room for one pauses (`letter_room.rs`).
 
+mod attempts;
 mod lanes;
 mod later;
 mod progress;
@@ -290,37 +291,6 @@ impl Named {
         true
     }
 
-    /// The subscriber could not deal with it: it waits and comes again. `true` when it has had all its attempts.
-    pub(super) fn refuse(&self, body: u64, token: u64, now: Instant) -> Option<bool> {
-        let mut state = lock(&self.state);
-        let lease = state.leases.get(&body).copied().filter(|lease| lease.token == token)?;
-        state.note_progress(lease, now);
-        Some(state.fail(body, lease, &self.settings, &self.letters, now))
-    }
-
-    /// Bodies whose last attempt is over. Wakes what has waited long enough.
-    pub(super) fn tick(&self, now: Instant) -> Vec<u64> {
-        let mut state = lock(&self.state);
-        state.renew(now);
-        let over: Vec<(u64, Lease)> = state
-            .leases
-            .iter()
-            .filter(|(_, lease)| lease.until.is_some_and(|until| until <= now))
-            .map(|(body, lease)| (*body, *lease))
-            .collect();
-        let dead = over
-            .into_iter()
-            .filter(|(body, lease)| state.fail(*body, *lease, &self.settings, &self.letters, now))
-            .map(|(body, _)| body);
-        let dead = dead.collect();
-        let resumes = state.paused && !self.letters.is_full();
-        if state.wake_later(now) || resumes {
-            drop(state);
-            self.wake();
-        }
-        dead
-    }
-
     /// Everything that was offered up to this body is dealt with, as its subscriber says; gives the bodies.
     pub(super) fn end_up_to(&self, last: u64) -> Vec<u64> {
         let mut state = lock(&self.state);
@@ -448,32 +418,6 @@ impl NamedState {
     fn end(&mut self, body: u64) {
         self.attempts.remove(&body);
         self.waiting.extend(self.lanes.end(body));
-    }
-
-    /// `true` where this was the last attempt, and there is room for a dead letter.
-    fn fail(
-        &mut self,
-        body: u64,
-        lease: Lease,
-        settings: &SubscriptionSettings,
-        letters: &LetterRoom,
-        now: Instant,
-    ) -> bool {
-        self.leases.remove(&body);
-        self.members.released(lease.connection);
-        let attempts = self.attempts.entry(body).or_default();
-        *attempts = attempts.saturating_add(1);
-        let attempts = *attempts;
-        if attempts >= settings.max_attempts {
-            if letters.take() {
-                self.end(body);
-                return true;
-            }
-            self.paused = true;
-        }
-        let pause = settings.pause(attempts).mul_f64(rand::rng().random_range(0.8..=1.2));
-        self.later.insert((now + pause, lease.order), body);
-        false
     }
 
     fn take_all(&mut self) -> Vec<(u64, u32)> {

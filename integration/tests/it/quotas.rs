@@ -156,10 +156,13 @@ async fn a_subscription_pauses_while_there_is_no_room_for_its_dead_letters() -> 
         ensure!(status["paused"] == true && status["deadLetters"] == 1, "{status}");
         let held = ["waiting", "delayed"].iter().filter_map(|name| status[name].as_u64()).sum::<u64>();
         ensure!(status["leased"] == 0 && held == 3, "{status}");
+        ensure!(
+            node.admin().metrics().await?["meshbridge_dead_letters"] == 1.0,
+            "the store holds what it may"
+        );
         Ok(())
     })
     .await?;
-    ensure!(node.admin().metrics().await?["meshbridge_dead_letters"] == 1.0, "the store holds what it may");
     let purged = meshbridge(&["dlq", "purge", "--all", "--admin", &node.admin], WITHIN)?;
     ensure!(purged.code == 0, "{}", purged.stderr);
     for _ in 0..3 {
