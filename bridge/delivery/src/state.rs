@@ -423,7 +423,7 @@ impl State {
         self.usage.add_letters(event);
         if event.key.origin == self.own {
             self.usage.add(event);
-            if event.stays() {
+            if event.stays() || self.membership.keeps_for_rule(body) {
                 self.retained.insert((event.key.run, event.key.lane, event.key.seq), body);
             }
         }

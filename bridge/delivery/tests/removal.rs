@@ -276,6 +276,67 @@ fn what_may_have_been_sent_is_flagged_and_what_comes_late_is_counted_and_changes
 }
 
 #[test]
+fn what_a_rule_makes_a_dead_letter_is_kept_until_it_is_ended_and_says_why() {
+    let mut pair = Pair::new();
+    let far = pair.far();
+    let bodies: Vec<u64> = (0..2).map(|number| pair.origin.publish(number, &far)).collect();
+    for body in &bodies {
+        pair.origin.core.dead_letter(*body, &far, "privacy/card", Instant::now());
+    }
+    pair.settle();
+    for _ in 0..2 {
+        let state = pair.origin.core.state();
+        let letters: Vec<_> = state.membership.letters().collect();
+        assert_eq!(letters, bodies.iter().map(|body| (*body, &far, false)).collect::<Vec<_>>());
+        assert_eq!(state.membership.letter_count(), 2);
+        assert_eq!(state.membership.letter_reason(bodies[0], &far), Some("privacy/card"));
+        assert_eq!(state.destinations[&far].account.dead_lettered, 2);
+        assert!(bodies.iter().all(|body| state.events.contains_key(body)), "the payload is kept");
+        pair.origin.assert_balanced(&far);
+        pair.origin.restart();
+    }
+    assert!(pair.origin.core.end_letter(bodies[0], &far));
+    pair.settle();
+    assert!(pair.origin.released(bodies[0]) && !pair.origin.released(bodies[1]));
+    assert_eq!(pair.origin.core.state().membership.letter_count(), 1);
+}
+
+/// The destination decides about a pair in doubt: where it has the event there is no letter.
+#[test]
+fn a_dead_letter_in_doubt_follows_what_its_destination_says() {
+    for arrives in [true, false] {
+        let mut pair = Pair::new();
+        let far = pair.far();
+        pair.connect(true);
+        // Either the event is lost on its way, or its receipt.
+        pair.connected = false;
+        let body = pair.origin.publish(1, &far);
+        for action in pair.origin.drain(pair.now) {
+            if arrives {
+                carry(&pair.origin, &mut pair.destination, action, pair.now);
+            }
+        }
+        pair.settle();
+        pair.origin.core.dead_letter(body, &far, "privacy/card", pair.now);
+        pair.settle();
+        let letters: Vec<_> = pair.origin.core.state().membership.letters().collect();
+        assert_eq!(letters, [(body, &far, true)], "it may have been sent");
+        pair.connect(true);
+        pair.deliver_all();
+        let letters: Vec<_> = pair.origin.core.state().membership.letters().collect();
+        if arrives {
+            assert_eq!((letters.len(), pair.origin.released(body)), (0, true), "it has it: {letters:?}");
+            assert_eq!(pair.origin.ended(), [&Outcome::Delivered]);
+        } else {
+            assert_eq!(letters, [(body, &far, false)], "the destination never had it");
+            assert_eq!(pair.origin.ended(), [&Outcome::DeadLettered("privacy/card".into())]);
+        }
+        pair.origin.assert_balanced(&far);
+        pair.origin.restart();
+    }
+}
+
+#[test]
 fn everything_of_an_earlier_run_is_in_doubt() {
     let mut pair = Pair::new();
     let far = pair.far();

@@ -10,13 +10,15 @@
 //!
 //! A removed bridge is not forgotten as an origin: what it sent is delivered, and it is told how its events ended.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use meshbridge_routing::{BridgeId, KeptInterest, Run};
 
 use super::Core;
 use crate::message::Message;
-use crate::record::Record;
 use crate::record::membership::{GonePair, LeftOut, MembershipRecord, PAIRS_MAX, Standing};
+use crate::record::{Outcome, Record, cut};
 
 /// What the removal of a bridge ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,6 +138,26 @@ impl Core {
     /// The event with this body was not for a bridge that wants it.
     pub fn leave_out(&mut self, body: u64, bridge: BridgeId, reason: LeftOut) {
         self.write_membership(MembershipRecord::LeftOut { body, bridge, reason });
+    }
+
+    /// A rule makes a dead letter of the pair: it ends so, and the event is kept here until somebody purges it or
+    /// publishes it again. Where the destination may have it, that decides, and says how the pair ended.
+    pub fn dead_letter(&mut self, body: u64, destination: &BridgeId, reason: &str, now: Instant) {
+        let in_doubt = self.may_have_left(body, destination);
+        self.keep_letter(body, destination, reason, in_doubt);
+        self.end_pair(body, destination, Outcome::DeadLettered(reason.into()), now);
+    }
+
+    /// As [`Core::dead_letter`], of a frame that was handed out and not sent after all.
+    pub fn not_sent_dead(&mut self, body: u64, destination: &BridgeId, reason: &str, now: Instant) {
+        self.take_back(body, destination);
+        self.dead_letter(body, destination, reason, now);
+        self.pump(vec![destination.clone()], now);
+    }
+
+    fn keep_letter(&mut self, body: u64, bridge: &BridgeId, reason: &str, in_doubt: bool) {
+        let (bridge, reason) = (bridge.clone(), cut(reason).into());
+        self.write_membership(MembershipRecord::Letter { body, bridge, in_doubt, reason });
     }
 
     /// A dead letter of this bridge as an origin is no more. `false` when there is none.

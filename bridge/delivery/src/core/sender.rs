@@ -393,6 +393,14 @@ impl Core {
 
     /// A frame that was handed out and not sent after all, because a rule forbids it now.
     pub fn not_sent(&mut self, body: u64, destination: &BridgeId, outcome: Outcome, now: Instant) {
+        self.take_back(body, destination);
+        self.end_pair(body, destination, outcome, now);
+        // Its place in the window is another one's: where nothing was sent, no receipt will say so.
+        self.pump(vec![destination.clone()], now);
+    }
+
+    /// Where it was handed out for the first time it was never sent.
+    pub(super) fn take_back(&mut self, body: u64, destination: &BridgeId) {
         if let Some(peer) = self.peers.get_mut(destination)
             && peer.sender.flight.get(&body).is_some_and(|flight| flight.first)
         {
@@ -401,9 +409,6 @@ impl Core {
                 peer.sender.flight_bytes -= flight.bytes;
             }
         }
-        self.end_pair(body, destination, outcome, now);
-        // Its place in the window is another one's: where nothing was sent, no receipt will say so.
-        self.pump(vec![destination.clone()], now);
     }
 
     fn send_fences(&mut self, destination: &BridgeId) {

@@ -3,6 +3,7 @@
 
 use meshbridge_routing::{BridgeId, Run};
 
+use super::{REASON_BYTES_MAX, cut};
 use crate::codec::{DecodeError, Reader, Result, Writer};
 
 /// Pairs of one record.
@@ -58,6 +59,8 @@ pub enum MembershipRecord {
     Gone { bridge: BridgeId, pairs: Vec<GonePair> },
     /// The publication with this body left an interested bridge out.
     LeftOut { body: u64, bridge: BridgeId, reason: LeftOut },
+    /// A rule makes a dead letter of the pair, whose end is a record of its own: the origin keeps the event.
+    Letter { body: u64, bridge: BridgeId, in_doubt: bool, reason: Box<str> },
     /// A dead letter of the origin was purged, or was published again.
     LetterGone { body: u64, bridge: BridgeId },
     /// Out of reach since this time; 0: within reach.
@@ -99,6 +102,13 @@ impl MembershipRecord {
                 out.text(bridge.as_str());
                 out.number(*since);
             }
+            MembershipRecord::Letter { body, bridge, in_doubt, reason } => {
+                out.u8(6);
+                out.number(*body);
+                out.text(bridge.as_str());
+                out.u8(u8::from(*in_doubt));
+                out.text(cut(reason));
+            }
         }
     }
 
@@ -122,6 +132,12 @@ impl MembershipRecord {
             }
             4 => MembershipRecord::LetterGone { body: from.number()?, bridge: from.bridge()? },
             5 => MembershipRecord::Reach { bridge: from.bridge()?, since: from.number()? },
+            6 => MembershipRecord::Letter {
+                body: from.number()?,
+                bridge: from.bridge()?,
+                in_doubt: from.flag()?,
+                reason: from.text(REASON_BYTES_MAX, "a reason")?.into(),
+            },
             unknown => return Err(DecodeError::UnknownKind(unknown)),
         })
     }

@@ -1,16 +1,16 @@
-//! Other bridges as an operator wants them treated: drained, removed; the events that removal left over; and who has
-//! been out of reach since when (RELIABILITY D2, D12, M39).
+//! Other bridges as an operator wants them treated: drained, removed; the events that removal or a rule left over; and
+//! who has been out of reach since when (RELIABILITY D2, D12, M39; POLICY §3).
 
 use std::collections::BTreeMap;
 
 use meshbridge_routing::{BridgeId, EventKey};
 
-use super::{Effect, State};
+use super::{Effect, Event, State};
 use crate::codec::{Reader, Result, Writer};
-use crate::record::Outcome;
 use crate::record::membership::{
     GonePair, LeftOut, MembershipRecord, Standing, read_standing, write_standing,
 };
+use crate::record::{Outcome, REASON_BYTES_MAX};
 
 /// How a pair with a removed destination ends.
 pub const DESTINATION_REMOVED: &str = "destination-removed";
@@ -21,11 +21,21 @@ const ENTRIES_PER_PART: usize = 1_024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
     standing: BTreeMap<BridgeId, Standing>,
-    /// Bodies that are kept because their destination was removed; `true` where it may have the event.
-    letters: BTreeMap<u64, BTreeMap<BridgeId, bool>>,
+    /// Bodies that are kept because their destination was removed, or a rule made dead letters of them.
+    letters: BTreeMap<u64, BTreeMap<BridgeId, Letter>>,
+    letter_count: u64,
     left_out: BTreeMap<BridgeId, u64>,
     /// Milliseconds since 1970.
     unreachable_since: BTreeMap<BridgeId, u64>,
+}
+
+/// Why an event is kept for a destination that does not get it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Letter {
+    /// The destination may have it all the same.
+    in_doubt: bool,
+    /// The rule; none where the destination was removed.
+    reason: Option<Box<str>>,
 }
 
 impl Membership {
@@ -46,14 +56,55 @@ impl Membership {
         })
     }
 
-    /// Dead letters of this bridge as an origin, by body and the destination that was removed; `true` where that may
+    /// Dead letters of this bridge as an origin, by body and the destination that did not get it; `true` where that may
     /// have the event all the same.
     pub fn letters<'s>(&'s self) -> impl Iterator<Item = (u64, &'s BridgeId, bool)> {
-        let of_one = |(body, letters): (&u64, &'s BTreeMap<BridgeId, bool>)| {
+        self.all_letters().map(|(body, bridge, letter)| (body, bridge, letter.in_doubt))
+    }
+
+    fn all_letters<'s>(&'s self) -> impl Iterator<Item = (u64, &'s BridgeId, &'s Letter)> {
+        let of_one = |(body, letters): (&u64, &'s BTreeMap<BridgeId, Letter>)| {
             let body = *body;
-            letters.iter().map(move |(bridge, in_doubt)| (body, bridge, *in_doubt))
+            letters.iter().map(move |(bridge, letter)| (body, bridge, letter))
         };
         self.letters.iter().flat_map(of_one)
+    }
+
+    /// How many there are; counted, not summed up.
+    pub fn letter_count(&self) -> u64 {
+        self.letter_count
+    }
+
+    /// Why the event is a dead letter for this destination, where it is one.
+    pub fn letter_reason(&self, body: u64, bridge: &BridgeId) -> Option<&str> {
+        let letter = self.letters.get(&body)?.get(bridge)?;
+        Some(letter.reason.as_deref().unwrap_or(DESTINATION_REMOVED))
+    }
+
+    fn keep(&mut self, body: u64, bridge: BridgeId, letter: Letter) {
+        let before = self.letters.entry(body).or_default().insert(bridge, letter);
+        self.letter_count += u64::from(before.is_none());
+    }
+
+    /// What the destination says of a pair whose event a rule made a dead letter while it was in doubt. Where it did not
+    /// end so, there is no letter.
+    fn settle_letter(&mut self, body: u64, bridge: &BridgeId, outcome: &Outcome) {
+        let letter = self.letters.get_mut(&body).and_then(|letters| letters.get_mut(bridge));
+        let Some(letter) = letter.filter(|letter| letter.reason.is_some()) else { return };
+        match outcome {
+            Outcome::DeadLettered(reason) if letter.reason.as_ref() == Some(reason) => {
+                letter.in_doubt = false
+            }
+            _ => self.forget_letter(body, bridge),
+        }
+    }
+
+    fn forget_letter(&mut self, body: u64, bridge: &BridgeId) {
+        let Some(letters) = self.letters.get_mut(&body) else { return };
+        self.letter_count -= u64::from(letters.remove(bridge).is_some());
+        if letters.is_empty() {
+            self.letters.remove(&body);
+        }
     }
 
     pub fn has_letter(&self, body: u64, bridge: &BridgeId) -> bool {
@@ -74,6 +125,10 @@ impl Membership {
         self.letters.contains_key(&body)
     }
 
+    pub(super) fn keeps_for_rule(&self, body: u64) -> bool {
+        self.letters.get(&body).is_some_and(|letters| letters.values().any(|letter| letter.reason.is_some()))
+    }
+
     pub(super) fn parts(&self, kind: u8, parts: &mut Vec<Vec<u8>>) {
         let mut part = |which: u8, write: &dyn Fn(&mut Writer)| {
             let mut out = Writer::kind(kind);
@@ -87,15 +142,19 @@ impl Membership {
                 write_standing(out, Some(*standing));
             });
         }
-        let letters: Vec<_> = self.letters().collect();
-        for chunk in letters.chunks(ENTRIES_PER_PART) {
-            part(2, &|out| {
-                for (body, bridge, in_doubt) in chunk {
-                    out.number(*body);
-                    out.text(bridge.as_str());
-                    out.u8(u8::from(*in_doubt));
-                }
-            });
+        let (of_rules, of_removals): (Vec<_>, Vec<_>) =
+            self.all_letters().partition(|(_, _, letter)| letter.reason.is_some());
+        for (which, letters) in [(2, of_removals), (5, of_rules)] {
+            for chunk in letters.chunks(ENTRIES_PER_PART) {
+                part(which, &|out| {
+                    for (body, bridge, letter) in chunk {
+                        out.number(*body);
+                        out.text(bridge.as_str());
+                        out.u8(u8::from(letter.in_doubt));
+                        letter.reason.iter().for_each(|reason| out.text(reason));
+                    }
+                });
+            }
         }
         for (which, map) in [(3, &self.left_out), (4, &self.unreachable_since)] {
             for (bridge, number) in map {
@@ -115,10 +174,12 @@ impl Membership {
                     self.standing.insert(bridge, standing);
                 }
             }
-            2 => {
+            which @ (2 | 5) => {
                 while !from.0.is_empty() {
-                    let (body, bridge) = (from.number()?, from.bridge()?);
-                    self.letters.entry(body).or_default().insert(bridge, from.flag()?);
+                    let (body, bridge, in_doubt) = (from.number()?, from.bridge()?, from.flag()?);
+                    let of_rule = which == 5;
+                    let reason = of_rule.then(|| from.text(REASON_BYTES_MAX, "a reason")).transpose()?;
+                    self.keep(body, bridge, Letter { in_doubt, reason: reason.map(Into::into) });
                 }
             }
             3 => {
@@ -159,13 +220,17 @@ impl State {
             MembershipRecord::LeftOut { bridge, .. } => {
                 *self.membership.left_out.entry(bridge.clone()).or_default() += 1;
             }
-            MembershipRecord::LetterGone { body, bridge } => {
-                if let Some(letters) = self.membership.letters.get_mut(body) {
-                    letters.remove(bridge);
-                    if letters.is_empty() {
-                        self.membership.letters.remove(body);
-                    }
+            MembershipRecord::Letter { body, bridge, in_doubt, reason } => {
+                // Only while the bytes are there for this destination.
+                let is_here = |event: &&Event| event.destinations.contains(bridge);
+                if let Some(event) = self.events.get(body).filter(is_here) {
+                    self.retained.insert((event.key.run, event.key.lane, event.key.seq), *body);
+                    let letter = Letter { in_doubt: *in_doubt, reason: Some(reason.clone()) };
+                    self.membership.keep(*body, bridge.clone(), letter);
                 }
+            }
+            MembershipRecord::LetterGone { body, bridge } => {
+                self.membership.forget_letter(*body, bridge);
                 self.release_if_done(*body, effects);
             }
             MembershipRecord::Reach { bridge, since: 0 } => {
@@ -174,6 +239,23 @@ impl State {
             MembershipRecord::Reach { bridge, since } => {
                 self.membership.unreachable_since.insert(bridge.clone(), *since);
             }
+        }
+    }
+
+    /// How a pair ended whose event may be a dead letter here.
+    pub(super) fn letter_ended(
+        &mut self,
+        key: &EventKey,
+        bridge: &BridgeId,
+        outcome: &Outcome,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.membership.letter_count == 0 {
+            return;
+        }
+        if let Some(body) = self.retained.get(&(key.run, key.lane, key.seq)).copied() {
+            self.membership.settle_letter(body, bridge, outcome);
+            self.release_if_done(body, effects);
         }
     }
 
@@ -202,7 +284,7 @@ impl State {
         {
             event.destinations.retain(|known| known != bridge);
             if !moved {
-                self.membership.letters.entry(body).or_default().insert(bridge.clone(), pair.in_doubt);
+                self.membership.keep(body, bridge.clone(), Letter { in_doubt: pair.in_doubt, reason: None });
             }
             effects.push(Effect::Settled { body, destination: bridge.clone() });
         }

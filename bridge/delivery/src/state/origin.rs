@@ -217,6 +217,7 @@ impl State {
                     self.release_if_done(body, effects);
                 }
             }
+            self.letter_ended(&key, from, &ending.outcome, effects);
             effects.push(Effect::Ended { key, destination: from.clone(), outcome: ending.outcome.clone() });
         }
     }

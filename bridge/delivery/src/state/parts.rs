@@ -39,6 +39,8 @@ impl State {
     /// Everything, for [`State::apply_part`] on a fresh state of the same bridge.
     pub fn parts(&self) -> Vec<Vec<u8>> {
         let mut parts = vec![self.general_part()];
+        // Before the events, some of which are kept for what is said here.
+        self.membership.parts(kind::MEMBERSHIP, &mut parts);
         let mut bodies = self.events.iter().peekable();
         while bodies.peek().is_some() {
             let mut out = Writer::kind(kind::EVENTS);
@@ -81,7 +83,6 @@ impl State {
                 parts.push(out.0);
             }
         }
-        self.membership.parts(kind::MEMBERSHIP, &mut parts);
         for subscription in self.subscriptions.values() {
             let mut part = vec![kind::SUBSCRIPTION];
             part.extend(Record::Subscription(subscription.clone()).encode());
