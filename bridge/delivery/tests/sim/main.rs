@@ -130,7 +130,7 @@ fn an_origin_whose_disk_is_much_older_accuses_nobody() {
         crashes: 10,
         ..Faults::default()
     };
-    let total = run(150, &faults);
+    let total = run(200, &faults);
     assert!(total.rollbacks > 50 && total.egress_lost == 0, "{total:?}");
 }
 
