@@ -16,6 +16,7 @@ mod exchange;
 mod groups;
 mod held;
 mod local;
+mod outcomes;
 mod receiver;
 mod removal;
 mod sender;
@@ -71,6 +72,8 @@ enum Waiting {
     /// Outcomes of this destination are noted up to here.
     Noted {
         destination: BridgeId,
+        /// Of the destination when it told them: another disk has told none of them.
+        spool: u128,
         upto: u64,
     },
 }
@@ -297,7 +300,7 @@ impl Core {
                 lanes.outcomes_durable = lanes.outcomes_durable.max(upto);
                 lanes.due(now + delay);
             }
-            Waiting::Noted { destination, upto } => self.tell_outcomes_known(&destination, upto),
+            Waiting::Noted { destination, spool, upto } => self.on_outcomes_noted(&destination, spool, upto),
         }
     }
 
@@ -363,12 +366,10 @@ impl Core {
         match message {
             Message::Exchange(exchange) => self.on_exchange(from, exchange, now),
             Message::Receipt(receipt) => self.on_receipt(from, receipt, now),
-            Message::OutcomesKnown { speaker, listener_spool, upto } => {
+            Message::OutcomesKnown { speaker, listener, upto } => {
                 let known = self.peers.get(from).and_then(|peer| peer.session);
-                let ours = listener_spool == self.own.spool && known == Some(speaker);
-                let news = self.state.sources.get(from).is_some_and(|s| s.outcomes_from <= upto);
-                if ours && news {
-                    self.write(Record::OutcomesKnown { by: from.clone(), upto }, Bytes::new());
+                if listener == self.own && known == Some(speaker) {
+                    self.on_outcomes_known(from, upto, now);
                 }
             }
             Message::Fence { speaker, items } => {

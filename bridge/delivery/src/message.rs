@@ -3,7 +3,7 @@
 //! | message | from | says |
 //! |---|---|---|
 //! | `Receipt` | destination | settled numbers, the outcomes that the origin has not noted yet, credit |
-//! | `OutcomesKnown` | origin | outcomes up to here are noted |
+//! | `OutcomesKnown` | origin | outcomes up to here are noted, said to one process of the destination |
 //! | `Exchange` | both | spool, run, what of the other's events is here; asked for before data flows (D10) |
 //! | `Fence` | origin | these pairs end unless they have ended otherwise (D7) |
 //!
@@ -88,9 +88,17 @@ pub struct FenceItem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     Receipt(Receipt),
-    OutcomesKnown { speaker: Speaker, listener_spool: u128, upto: u64 },
+    /// For this process of the listener: numbers that an earlier one gave may mean something else there.
+    OutcomesKnown {
+        speaker: Speaker,
+        listener: Speaker,
+        upto: u64,
+    },
     Exchange(Exchange),
-    Fence { speaker: Speaker, items: Vec<FenceItem> },
+    Fence {
+        speaker: Speaker,
+        items: Vec<FenceItem>,
+    },
 }
 
 impl Message {
@@ -106,10 +114,10 @@ impl Message {
                 out.number(receipt.base);
                 write_endings(&mut out, receipt.first, &receipt.endings);
             }
-            Message::OutcomesKnown { speaker, listener_spool, upto } => {
+            Message::OutcomesKnown { speaker, listener, upto } => {
                 out.u8(2);
                 write_speaker(&mut out, *speaker);
-                out.u128(*listener_spool);
+                write_speaker(&mut out, *listener);
                 out.number(*upto);
             }
             Message::Exchange(exchange) => {
@@ -155,7 +163,7 @@ impl Message {
             return Err(DecodeError::Invalid("the version of a message"));
         }
         let kind = from.u8()?;
-        let speaker = Speaker { spool: from.u128()?, run: from.run()? };
+        let speaker = read_speaker(&mut from)?;
         let message = match kind {
             1 => {
                 let (number, lanes) = (from.number()?, read_lanes(&mut from)?);
@@ -163,7 +171,7 @@ impl Message {
                 let (first, endings) = read_endings(&mut from)?;
                 Message::Receipt(Receipt { speaker, number, lanes, credit, base, first, endings })
             }
-            2 => Message::OutcomesKnown { speaker, listener_spool: from.u128()?, upto: from.number()? },
+            2 => Message::OutcomesKnown { speaker, listener: read_speaker(&mut from)?, upto: from.number()? },
             3 => {
                 let (number, wall) = (from.number()?, from.number()?);
                 let runs = from.count(RUNS_MAX, "runs")?;
@@ -212,6 +220,10 @@ impl Message {
 fn write_speaker(out: &mut Writer, speaker: Speaker) {
     out.u128(speaker.spool);
     out.run(speaker.run);
+}
+
+fn read_speaker(from: &mut Reader<'_>) -> Result<Speaker> {
+    Ok(Speaker { spool: from.u128()?, run: from.run()? })
 }
 
 fn write_lanes(out: &mut Writer, lanes: &[LaneRanges]) {

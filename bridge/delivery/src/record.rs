@@ -9,7 +9,7 @@
 //! | `Receipt` | origin | what a destination has settled |
 //! | `Outcomes` | origin | how events ended at a destination |
 //! | `OutcomesKnown` | destination | the origin has noted outcomes up to here |
-//! | `OutcomesAnew` | destination | the same, of a disk that is an older copy of itself |
+//! | `OutcomesAnew` | destination | outcomes have other numbers: the origin has noted others under those that they had |
 //! | `EndedHere` | origin | a pair that the origin ended itself; it was never sent |
 //! | `Lost` | origin | what a destination had stored and has lost with its disk |
 //! | `Subscription`, `SubscriptionGone` | destination | a durable subscription |
@@ -319,8 +319,8 @@ pub enum Record {
         by: BridgeId,
         upto: u64,
     },
-    /// This disk is an older copy of itself: the origin has noted outcomes that it has forgotten. Those before number
-    /// `before` are noted; the others are told anew, from number `from`.
+    /// The origin has noted outcomes under these numbers, and this disk, which may be an older copy of itself, cannot
+    /// know which. Those before number `before` are noted; the others are told anew, from number `from`.
     OutcomesAnew {
         by: BridgeId,
         before: u64,

@@ -101,16 +101,8 @@ impl Core {
             let peer = Record::Peer { bridge: from.clone(), spool: speaker.spool, run: speaker.run, closed };
             self.write(peer, Bytes::new());
         }
-        if exchange.known_spool == self.own.spool {
-            self.agree_on_outcomes(from, exchange.outcomes_known);
-        }
-        if exchange.known_spool == self.own.spool
-            && self.state.sources.get(from).is_some_and(|source| {
-                !source.outcomes.is_empty() && source.outcomes_from <= exchange.outcomes_known
-            })
-        {
-            let upto = exchange.outcomes_known;
-            self.write(Record::OutcomesKnown { by: from.clone(), upto }, Bytes::new());
+        if exchange.known_spool == self.own.spool && !other_disk {
+            self.forget_outcomes_known(from, exchange.outcomes_known);
         }
         if other_disk {
             self.restart_predecessors(from);
@@ -134,6 +126,10 @@ impl Core {
             peer.sender.outcomes_noted = 0;
             peer.lanes.forget_outcomes();
         }
+        if restarted {
+            let noted = self.state.destinations.get(from).map_or(0, |destination| destination.outcomes_known);
+            peer.sender.outcomes_before = noted;
+        }
         peer.lanes.known_runs = exchange.open.iter().copied().collect();
         if let Some(source) = self.state.sources.get(from) {
             let freed = peer.lanes.forget_closed(source);
@@ -155,17 +151,10 @@ impl Core {
             let unsettled = self.unsettled_for(from, &exchange.lanes);
             self.send_exchange(from, false, unsettled);
         }
+        if restarted || exchange.reply {
+            self.tell_outcomes_known(from);
+        }
         self.pump(vec![from.clone()], now);
-    }
-
-    /// Numbers of outcomes that the origin has noted and this disk has forgotten must not be given to others (M25).
-    fn agree_on_outcomes(&mut self, origin: &BridgeId, noted: u64) {
-        let lanes = &mut self.peers.entry(origin.clone()).or_default().lanes;
-        let Some(before) = lanes.has_forgotten(noted) else { return };
-        let from = noted.saturating_add(1);
-        lanes.tell_from(from);
-        self.write(Record::OutcomesAnew { by: origin.clone(), before, from }, Bytes::new());
-        self.outcome_added(origin);
     }
 
     /// Packets take different ways: an exchange may arrive after what was said later.

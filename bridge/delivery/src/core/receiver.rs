@@ -24,6 +24,8 @@ const RECEIPT_REASON_BYTES: usize = MESSAGE_BYTES_MAX / 4;
 const HOLE_PATIENCE: Duration = Duration::from_secs(2);
 /// Outcomes that the origin has not answered for so long are said again.
 const OUTCOMES_AGAIN: Duration = Duration::from_secs(2);
+/// Outcomes that wait so long for the word on what their origin had noted before make their bridge ask for it.
+const AGREE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a frame is to this bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,10 +85,8 @@ pub(super) struct Lanes {
     pub(super) outcomes_durable: u64,
     outcomes_sent: u64,
     outcomes_at: Option<Instant>,
-    /// The number of the first outcome that this process has made, or will make.
-    outcomes_begin: u64,
-    /// An exchange of this process has told what the origin has noted.
-    outcomes_agreed: bool,
+    /// The origin has told this process what its disk had noted before: none of it has a number of what is told.
+    pub(super) outcomes_agreed: bool,
     /// When the origin was last asked what can still come.
     hole_asked: Option<Instant>,
 }
@@ -98,7 +98,6 @@ impl Lanes {
             offered: source.taken.clone(),
             outcomes_durable: source.outcomes_from.saturating_sub(1) + source.outcomes.len() as u64,
             outcomes_sent: source.outcomes_from.saturating_sub(1),
-            outcomes_begin: source.next_outcome(),
             ..Lanes::default()
         }
     }
@@ -137,18 +136,16 @@ impl Lanes {
         self.due(now);
     }
 
-    /// Whether the origin has noted outcomes that this bridge did not have when it started: then its disk is an older copy
-    /// of itself. Gives where those of this process begin. Asked once, before any of them is told.
-    pub(super) fn has_forgotten(&mut self, noted: u64) -> Option<u64> {
-        let first = !std::mem::replace(&mut self.outcomes_agreed, true);
-        let begin = self.outcomes_begin.max(1);
-        (first && noted >= begin).then_some(begin)
-    }
-
     /// The origin has another disk than before: its outcomes are numbered from 1 again.
     pub(super) fn forget_outcomes(&mut self) {
-        (self.outcomes_durable, self.outcomes_sent, self.outcomes_begin) = (0, 0, 1);
+        (self.outcomes_durable, self.outcomes_sent) = (0, 0);
+        self.outcomes_agreed = false;
         self.outcomes_at = None;
+    }
+
+    pub(super) fn agree_on_outcomes(&mut self, now: Instant) {
+        self.outcomes_agreed = true;
+        self.due(now);
     }
 
     /// From this number on the origin knows none.
@@ -441,7 +438,11 @@ impl Core {
         lanes.outcomes_sent = lanes.outcomes_sent.max(first.saturating_sub(1) + endings.len() as u64);
         let unanswered = source.is_some_and(|source| lanes.outcomes_sent + 1 > source.outcomes_from.max(1));
         lanes.outcomes_at = unanswered.then_some(now);
-        let more = !lanes.changed.is_empty() || lanes.outcomes_sent < lanes.outcomes_durable;
+        let outcomes_wait = lanes.outcomes_sent < lanes.outcomes_durable;
+        if outcomes_wait && !lanes.outcomes_agreed {
+            peer.ask_at.get_or_insert(now + AGREE_PATIENCE);
+        }
+        let more = !lanes.changed.is_empty() || outcomes_wait && lanes.outcomes_agreed;
         lanes.due = more.then_some(now + self.config.receipt_delay);
         let receipt =
             Receipt { speaker: self.own, number, lanes: changed, credit: self.credit, base, first, endings };
@@ -456,6 +457,8 @@ fn outcomes_of(source: &Source, lanes: &Lanes) -> (u64, u64, Vec<crate::record::
     let first = (lanes.outcomes_sent + 1).max(base);
     let skip = usize::try_from(first - base).unwrap_or(usize::MAX);
     let durable = usize::try_from((lanes.outcomes_durable + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+    // M25: before that, their numbers may mean others to the origin.
+    let durable = if lanes.outcomes_agreed { durable } else { 0 };
     let mut bytes = 0;
     let endings =
         source.outcomes.iter().skip(skip).take(durable.min(RECEIPT_OUTCOMES)).take_while(|ending| {

@@ -11,7 +11,7 @@ use roaring::RoaringTreemap;
 use smallvec::SmallVec;
 
 use super::held::Held;
-use super::{Action, Core, Peer, Waiting};
+use super::{Action, Core, Peer};
 use crate::bugs::{Bug, bug};
 use crate::message::{FENCES_MAX, FenceItem, Message, Receipt};
 use crate::record::{Outcome, Record};
@@ -62,6 +62,8 @@ pub(super) struct Sender {
     pub(super) touched: RoaringTreemap,
     /// Outcomes noted durably.
     pub(super) outcomes_noted: u64,
+    /// Those that were noted, durably or not, before this process of the destination was heard.
+    pub(super) outcomes_before: u64,
     /// To be ended there; their payload is not sent any more.
     fenced: BTreeMap<u64, Outcome>,
     /// Bytes of payloads, learned when they are sent.
@@ -89,6 +91,7 @@ impl Default for Sender {
             held: Held::default(),
             touched: RoaringTreemap::new(),
             outcomes_noted: 0,
+            outcomes_before: 0,
             fenced: BTreeMap::new(),
             credit: u64::MAX,
             progress_at: None,
@@ -228,7 +231,7 @@ impl Core {
         self.actions.extend(sends.into_iter().map(|(body, to)| Action::Send { body, to }));
     }
 
-    pub(super) fn on_receipt(&mut self, from: &BridgeId, receipt: Receipt, now: Instant) {
+    pub(super) fn on_receipt(&mut self, from: &BridgeId, mut receipt: Receipt, now: Instant) {
         let Some(peer) = self.peers.get_mut(from) else { return };
         if peer.session != Some(receipt.speaker) {
             // Of a disk or a run that is not the one we know: it frees nothing.
@@ -247,8 +250,8 @@ impl Core {
             // The word that there is room again may be lost.
             peer.ask_at = Some(now + self.config.resend_max / 6);
         }
-        self.note_settled(from, receipt.lanes, now);
-        self.note_outcomes(from, receipt.base, receipt.first, receipt.endings, now);
+        self.note_settled(from, std::mem::take(&mut receipt.lanes), now);
+        self.note_outcomes(from, receipt, now);
         self.pump(vec![from.clone()], now);
     }
 
@@ -303,60 +306,6 @@ impl Core {
 
     fn oldest_in_flight(&self, to: &BridgeId) -> Option<u64> {
         self.peers.get(to)?.sender.flight.first_key_value().map(|(body, _)| *body)
-    }
-
-    fn note_outcomes(
-        &mut self,
-        from: &BridgeId,
-        base: u64,
-        first: u64,
-        endings: Vec<crate::record::Ending>,
-        now: Instant,
-    ) {
-        let Some(destination) = self.state.destinations.get(from) else { return };
-        let known = destination.outcomes_known;
-        let Some(last) = first.checked_add(endings.len() as u64).and_then(|next| next.checked_sub(1)) else {
-            return;
-        };
-        if endings.is_empty() {
-            return;
-        }
-        if first > known + 1 {
-            // What lies before `base` was noted by us once, on a disk that remembered more: which events those were must
-            // be known before they are passed over.
-            let Some(peer) = self.peers.get_mut(from) else { return };
-            if first != base {
-                return;
-            }
-            if !peer.may_skip_outcomes {
-                peer.ask_at.get_or_insert(now);
-                return;
-            }
-        }
-        if last > known {
-            self.write(Record::Outcomes { from: from.clone(), first, endings }, Bytes::new());
-            if bug(Bug::OutcomeCursorEarly) {
-                self.tell_outcomes_known(from, last);
-            }
-            self.then(Waiting::Noted { destination: from.clone(), upto: last });
-        } else if let Some(upto) = self.peers.get(from).map(|peer| peer.sender.outcomes_noted)
-            && last <= upto
-        {
-            self.tell_outcomes_known(from, upto);
-        }
-    }
-
-    pub(super) fn tell_outcomes_known(&mut self, destination: &BridgeId, upto: u64) {
-        if let Some(peer) = self.peers.get_mut(destination) {
-            peer.sender.outcomes_noted = peer.sender.outcomes_noted.max(upto);
-        }
-        let known = self.state.destinations.get(destination).and_then(|destination| destination.peer);
-        let message = Message::OutcomesKnown {
-            speaker: self.own,
-            listener_spool: known.map_or(0, |(spool, _)| spool),
-            upto,
-        };
-        self.actions.push_back(Action::Message { to: destination.clone(), message });
     }
 
     /// The pair of this event and destination is to end in this way: at once where it cannot have been sent, else

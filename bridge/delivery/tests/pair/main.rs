@@ -2,6 +2,7 @@
 
 mod held;
 mod hole;
+mod outcomes;
 mod patience;
 
 use std::time::{Duration, Instant};

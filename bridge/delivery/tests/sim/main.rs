@@ -130,7 +130,7 @@ fn an_origin_whose_disk_is_much_older_accuses_nobody() {
         crashes: 10,
         ..Faults::default()
     };
-    let total = run(150, &faults);
+    let total = run(200, &faults);
     assert!(total.rollbacks > 50 && total.egress_lost == 0, "{total:?}");
 }
 
@@ -214,7 +214,8 @@ fn a_consumer_group_gets_each_event_once_while_its_members_and_bridges_come_and_
     assert!(total.members_left > 500 && total.moved > 500 && total.taken_back > 20, "{total:?}");
 }
 
-/// Found by deep runs: the destination was accused of a loss that was none.
+/// Found by deep runs: a destination was accused of a loss that was none, or its outcomes were taken for those that an
+/// earlier process of it had told under the same numbers.
 #[test]
 fn seeds_that_failed_once_pass() {
     let mut red = Vec::new();
@@ -222,7 +223,9 @@ fn seeds_that_failed_once_pass() {
         Faults { loss: 20, jitter_ms: 300, crashes: 3, partitions: 3, expiries: 30, ..Faults::default() };
     let older = Faults { loss: 5, jitter_ms: 50, rollbacks: 2, crashes: 1, ..Faults::default() };
     let full = Faults { loss: 5, jitter_ms: 50, full: 4, crashes: 1, ..Faults::default() };
+    let copies = Faults { loss: 5, jitter_ms: 50, older_destinations: 3, crashes: 1, ..Faults::default() };
     let more = [366, 725, 959, 1_969, 2_179, 2_959].map(|seed| (seed, full.clone()));
+    let more = more.into_iter().chain([967, 5_662, 5_691].map(|seed| (seed, copies.clone())));
     for (seed, faults) in [(2_106, doubt), (264, older.clone()), (2_084, older)].into_iter().chain(more) {
         let outcome = run_twice(seed, &faults);
         red.extend(outcome.err().map(|why| format!("seed {seed}: {why}")));
