@@ -137,7 +137,7 @@ static SPEC: Shape = Shape::Map(&[
             Key::optional(
                 "deadLetterEvents",
                 &Shape::Integer { min: 1, max: 100_000_000 },
-                "dead letters of subscriptions that are kept; a subscription that would add one more pauses; 100000 by default",
+                "dead letters that are kept; a subscription that would add one more pauses, a publication is refused; 100000 by default",
             ),
             Key::optional(
                 "deadLetterMiB",

@@ -242,7 +242,7 @@ impl Metrics {
             ),
             dead_letters: gauge(
                 "meshbridge_dead_letters",
-                "Dead letters of subscriptions that are kept here.",
+                "Dead letters of subscriptions and of rules that are kept here.",
             ),
             quarantine_held: gauge(
                 "meshbridge_quarantine_held",

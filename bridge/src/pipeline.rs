@@ -204,6 +204,9 @@ pub(crate) enum PublishRefused {
     /// One destination has too much waiting for it.
     #[error("too many events wait for bridge `{bridge}`: {quota}")]
     DestinationFull { bridge: BridgeId, quota: String, retry_after: Duration },
+    /// A rule makes dead letters of events in the batch, and there is no room for more of them.
+    #[error("too many dead letters are kept: purge some, or raise `delivery.deadLetterEvents`")]
+    LettersFull { retry_after: Duration },
     /// The publisher has as much in the spool as it may have.
     #[error("too many of your events are kept: {quota}")]
     ProducerFull { quota: String, retry_after: Duration },

@@ -18,7 +18,7 @@ mod books;
 mod strikes;
 
 const COMMAND_WITHIN: Duration = Duration::from_secs(10);
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(60);
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 /// How much of a bridge's log is shown when a test fails.
 const LOG_BYTES_SHOWN: usize = 4_096;

@@ -104,7 +104,9 @@ impl From<PublishRefused> for Refused {
     fn from(refused: PublishRefused) -> Refused {
         let message = refused.to_string();
         let kind = match refused {
-            PublishRefused::Full { retry_after } | PublishRefused::DestinationFull { retry_after, .. } => {
+            PublishRefused::Full { retry_after }
+            | PublishRefused::LettersFull { retry_after }
+            | PublishRefused::DestinationFull { retry_after, .. } => {
                 RefusedKind::Busy { retry_after_secs: retry_after.as_secs().max(1) }
             }
             PublishRefused::ProducerFull { retry_after, .. } => {

@@ -59,6 +59,9 @@ impl Inner {
         for plan in &mut planned {
             self.choose_groups(generation, forwarding, plan);
         }
+        if self.letters.is_full() && planned.iter().any(|plan| plan.letters().next().is_some()) {
+            return Err(PublishRefused::LettersFull { retry_after: RETRY_AFTER });
+        }
         let Full { full, gone } = self.check_quotas(principal, forwarding, &planned, &topics)?;
         let events = planned.len() as u64;
         let mut unrouted = 0;
@@ -95,8 +98,13 @@ impl Inner {
             let left_out: Vec<_> = new.iter_mut().map(|event| leave_out(core, event, &gone)).collect();
             let unchosen =
                 |event: &NewEvent| event.choices.as_ref().map_or(0, |choices| choices.unchosen.len());
-            let targets: Vec<(SmallVec<[BridgeId; 4]>, bool, usize)> =
-                new.iter().map(|event| (event.destinations.clone(), event.local, unchosen(event))).collect();
+            let letters: Vec<_> =
+                new.iter().zip(&planned).map(|(event, plan)| letters_of(forwarding, event, plan)).collect();
+            let targets: Vec<(SmallVec<[BridgeId; 4]>, bool, usize)> = new
+                .iter()
+                .zip(&letters)
+                .map(|(event, letters)| (goes_to(event, letters), event.local, unchosen(event)))
+                .collect();
             let (admitted, ticket) = core.accept(new, wall);
             let fresh = admitted.iter().zip(&targets).zip(planned.iter().zip(&lives)).enumerate();
             for (at, ((one, (remote, local, unchosen)), (plan, expires))) in fresh {
@@ -126,6 +134,9 @@ impl Inner {
                     if *reason != LeftOut::Removed {
                         core.leave_out(body, bridge.clone(), *reason);
                     }
+                }
+                for (bridge, by) in letters.get(at).into_iter().flatten() {
+                    core.dead_letter(body, bridge, by, std::time::Instant::now());
                 }
                 for bridge in remote.iter().filter(|bridge| full.contains(bridge)) {
                     let outcome = Outcome::DeadLettered("destination-full".into());
@@ -169,6 +180,23 @@ impl Inner {
     }
 }
 
+/// Destinations that a rule keeps it from and for which it is kept, with the rule.
+fn letters_of(
+    forwarding: &Forwarding,
+    event: &NewEvent,
+    plan: &Planned,
+) -> SmallVec<[(BridgeId, String); 1]> {
+    let named = plan.letters().map(|(index, refusal)| (forwarding.bridge(index).0, &refusal.by));
+    let kept = named.filter(|(bridge, _)| event.destinations.contains(bridge));
+    kept.map(|(bridge, by)| (bridge.clone(), by.clone())).collect()
+}
+
+/// Its destinations, but for those that it is only kept for.
+fn goes_to(event: &NewEvent, letters: &[(BridgeId, String)]) -> SmallVec<[BridgeId; 4]> {
+    let is_letter = |bridge: &&BridgeId| letters.iter().any(|(known, _)| known == *bridge);
+    event.destinations.iter().filter(|bridge| !is_letter(bridge)).cloned().collect()
+}
+
 /// Destinations that it does not go to before a person has decided, as the publisher hears of them.
 fn held_of(forwarding: &Forwarding, plan: &Planned, remote: &[BridgeId]) -> Vec<Held> {
     let held = plan.held.iter().map(|(bridge, refusal)| Held {
@@ -201,7 +229,8 @@ fn new_event(
     {
         choices.groups_only.push(own.clone());
     }
-    let indices = plan.pending().filter(|_| !over);
+    // A dead letter is a pair like others, which ends at once.
+    let indices = plan.pending().chain(plan.letters().map(|(index, _)| index)).filter(|_| !over);
     NewEvent {
         producer: producer(&principal.0, plan.event.source(), plan.event.id()),
         lane: lane_of(plan.topic.as_str(), partition(&plan.event)),

@@ -1,11 +1,12 @@
-//! Dead letters: those of subscriptions with memory, and the events of this bridge whose destination was removed.
+//! Dead letters: those of subscriptions with memory, and the events of this bridge that a rule kept from a destination,
+//! or whose destination was removed.
 //! Looked at, offered again, purged.
 
 use std::fmt;
 use std::str::FromStr;
 
 use meshbridge_delivery::DeadLetterEnd;
-use meshbridge_delivery::state::{DESTINATION_REMOVED, GroupState};
+use meshbridge_delivery::state::{GroupState, Used};
 use meshbridge_policy::shown;
 use meshbridge_routing::BridgeId;
 
@@ -18,7 +19,7 @@ pub(crate) struct DeadLetterView {
     id: String,
     subscription: String,
     owner: String,
-    /// The bridge that it was for, where that was removed.
+    /// The bridge that it was for, where this one was to send it.
     #[serde(skip_serializing_if = "Option::is_none")]
     destination: Option<String>,
     /// That bridge may have it all the same.
@@ -81,7 +82,12 @@ struct Letter {
 impl Inner {
     /// What the quota of dead letters is compared with, and the metric shows.
     pub(super) fn count_letters(&self) {
-        let used = self.durable.view(|core| core.state().usage.letters());
+        let used = self.durable.view(|core| {
+            let of_subscriptions = core.state().usage.letters();
+            let of_origin = core.state().membership.letter_count();
+            // The bytes of these count for who published them.
+            Used { events: of_subscriptions.events + of_origin, ..of_subscriptions }
+        });
         self.letters.set(used);
         self.parts.metrics.dead_letters.set(i64::try_from(used.events).unwrap_or(i64::MAX));
     }
@@ -109,7 +115,8 @@ impl Pipeline {
             });
             let undelivered = core.state().membership.letters().map(|(body, bridge, in_doubt)| {
                 let id = LetterId { body, of: Keeper::Destination(bridge.clone()) };
-                Letter { id, reason: DESTINATION_REMOVED.to_owned(), in_doubt: Some(in_doubt) }
+                let reason = core.state().membership.letter_reason(body, bridge).unwrap_or_default();
+                Letter { id, reason: reason.to_owned(), in_doubt: Some(in_doubt) }
             });
             let mut all: Vec<Letter> = dead.chain(undelivered).collect();
             all.sort_by(|one, other| one.id.cmp(&other.id));

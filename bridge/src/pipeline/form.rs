@@ -86,7 +86,14 @@ impl Inner {
             }
             Verdict::Stop(refusal) => {
                 self.on_refused_here(&stored.key, &stored.topic, &stored.event, bridge.as_str(), &refusal);
-                self.durable.with(|core| core.not_sent(body, bridge, refusal.outcome(), Instant::now()));
+                let now = Instant::now();
+                self.durable.with(|core| {
+                    if refusal.keeps() {
+                        core.not_sent_dead(body, bridge, &refusal.by, now);
+                    } else {
+                        core.not_sent(body, bridge, refusal.outcome(), now);
+                    }
+                });
                 None
             }
         }

@@ -1,5 +1,6 @@
 //! Room for dead letters (RELIABILITY D14): they are kept until somebody purges or replays them, so they have a quota.
-//! When it is used up nothing is dropped; a subscription that would add one pauses until there is room.
+//! When it is used up nothing is dropped: a subscription that would add one pauses until there is room, and a publication
+//! that would is refused.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -61,6 +61,11 @@ impl Planned {
         }
     }
 
+    /// Destinations that a rule keeps it from, and for which it is kept here as a dead letter.
+    pub(super) fn letters(&self) -> impl Iterator<Item = (BridgeIndex, &Refusal)> + '_ {
+        self.refused.iter().filter(|(_, refusal)| refusal.keeps()).map(|(bridge, refusal)| (*bridge, refusal))
+    }
+
     /// Every bridge that it will be pending with.
     pub(super) fn pending(&self) -> impl Iterator<Item = BridgeIndex> + '_ {
         let planned = self.variants.iter().flat_map(|variant| variant.destinations.iter().copied());

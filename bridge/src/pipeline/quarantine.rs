@@ -26,7 +26,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use meshbridge_delivery::Outcome;
 use meshbridge_routing::{BridgeId, EventKey, Forwarding};
 use tracing::{error, info};
 
@@ -244,8 +243,8 @@ impl Inner {
         for id in overdue {
             let pair = lock(&quarantine.listed).get(&id).cloned();
             let rule = pair.as_ref().map_or("quarantine", |pair| &pair.rule).to_owned();
-            let outcome = Outcome::DeadLettered(format!("quarantine-timeout: {rule}").into());
-            self.durable.with(|core| core.end_pair(id.body, &id.destination, outcome, now));
+            let reason = format!("quarantine-timeout: {rule}");
+            self.durable.with(|core| core.dead_letter(id.body, &id.destination, &reason, now));
             quarantine.unlist(id.body, &id.destination);
             self.parts.metrics.on_quarantine_ended("timed_out");
             info!(id = %id, rule, "Nobody decided about a quarantined event in time");

@@ -17,6 +17,7 @@ mod health;
 mod hygiene;
 mod identity;
 mod interest;
+mod letters;
 mod limits;
 mod malformed;
 mod nats;

@@ -102,7 +102,7 @@ async fn until_denied_by(node: &Node, rule: &str) -> Result<()> {
 }
 
 /// The first policy directory that a node's configuration names.
-fn policies(node: &Node) -> Result<PathBuf> {
+pub(crate) fn policies(node: &Node) -> Result<PathBuf> {
     let text = fs::read_to_string(&node.config)?;
     let list = text.split("directories:").nth(1).with_context(|| text.clone())?;
     let first = list.split(['[', ']', ',', '\n', '-']).map(str::trim).find(|item| !item.is_empty());

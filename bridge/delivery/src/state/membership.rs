@@ -14,6 +14,8 @@ use crate::record::{Outcome, REASON_BYTES_MAX};
 
 /// How a pair with a removed destination ends.
 pub const DESTINATION_REMOVED: &str = "destination-removed";
+/// Between a policy and its rule, and in no other reason for an end.
+const RULE_SEPARATOR: char = '/';
 /// Entries of one part.
 const ENTRIES_PER_PART: usize = 1_024;
 
@@ -221,13 +223,7 @@ impl State {
                 *self.membership.left_out.entry(bridge.clone()).or_default() += 1;
             }
             MembershipRecord::Letter { body, bridge, in_doubt, reason } => {
-                // Only while the bytes are there for this destination.
-                let is_here = |event: &&Event| event.destinations.contains(bridge);
-                if let Some(event) = self.events.get(body).filter(is_here) {
-                    self.retained.insert((event.key.run, event.key.lane, event.key.seq), *body);
-                    let letter = Letter { in_doubt: *in_doubt, reason: Some(reason.clone()) };
-                    self.membership.keep(*body, bridge.clone(), letter);
-                }
+                self.keep_letter(*body, bridge, reason.clone(), *in_doubt);
             }
             MembershipRecord::LetterGone { body, bridge } => {
                 self.membership.forget_letter(*body, bridge);
@@ -239,6 +235,26 @@ impl State {
             MembershipRecord::Reach { bridge, since } => {
                 self.membership.unreachable_since.insert(bridge.clone(), *since);
             }
+        }
+    }
+
+    fn keep_letter(&mut self, body: u64, bridge: &BridgeId, reason: Box<str>, in_doubt: bool) {
+        // Only while the bytes are there for this destination.
+        let is_here = |event: &&Event| event.destinations.contains(bridge);
+        if let Some(event) = self.events.get(&body).filter(is_here) {
+            self.retained.insert((event.key.run, event.key.lane, event.key.seq), body);
+            self.membership.keep(body, bridge.clone(), Letter { in_doubt, reason: Some(reason) });
+        }
+    }
+
+    /// The destination ended an event that it had not said to have stored. Where a rule of its border made a dead
+    /// letter of it, the origin keeps it; what ends there later is kept there.
+    pub(super) fn keep_if_refused(&mut self, body: u64, bridge: &BridgeId, outcome: &Outcome) {
+        if let Outcome::DeadLettered(reason) = outcome
+            && reason.contains(RULE_SEPARATOR)
+            && !self.membership.has_letter(body, bridge)
+        {
+            self.keep_letter(body, bridge, reason.clone(), false);
         }
     }
 

@@ -1,0 +1,145 @@
+//! What a rule makes a dead letter is kept by its origin until a person ends it (POLICY §3).
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use meshbridge_integration::{
+    Draft, Federation, Node, Options, eventually, http, meshbridge, repository, signal,
+};
+use serde_json::{Value, json};
+
+use crate::delivery::{next, settle};
+use crate::reload::policies;
+
+const WITHIN: Duration = Duration::from_secs(30);
+const FAR: &str = "cloud-us-1";
+const TOPIC: &str = "payments.settled.daily";
+const RULE: &str = "acme-baseline/settlements-are-traceable";
+
+/// The rule speaks of other topics from now on, at both ends.
+async fn permit(federation: &Federation, zones: &[&str]) -> Result<()> {
+    for zone in zones {
+        let node = federation.zone(zone);
+        let before = node.admin().json("/v1/policy").await?["digest"].clone();
+        let file = policies(&node)?.join("10-federation.yaml");
+        let text = fs::read_to_string(&file)?;
+        fs::write(&file, text.replace("payments.settled.**", "payments.unsettled.**"))?;
+        signal(node.pid, "HUP")?;
+        eventually("other policies", WITHIN, || async {
+            let now = node.admin().json("/v1/policy").await?;
+            ensure!(now["digest"] != before || text.contains("payments.unsettled.**"), "{now}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn letters(node: &Node, count: usize) -> Result<Vec<Value>> {
+    eventually(&format!("{count} dead letters"), WITHIN, || async {
+        let all = node.admin().json("/v1/dlq").await?;
+        ensure!(all["total"] == count, "{all}");
+        Ok(all["entries"].as_array().context("entries")?.clone())
+    })
+    .await
+}
+
+fn replay(node: &Node) -> Result<String> {
+    Ok(meshbridge(&["dlq", "replay", "--all", "--admin", &node.admin], WITHIN)?.stdout)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_a_rule_stopped_outlives_its_bridge_and_goes_when_the_rule_is_gone() -> Result<()> {
+    let example = repository().join("topology-examples/three-zones");
+    let federation = Federation::up(&example, Options { restart: true, ..Options::default() }).await?;
+    let far = federation.zone("cloud-us");
+    let made = json!({"name": "ledger", "filters": ["payments.**"]}).to_string();
+    let made = http().post(format!("{}/v1/subscriptions", far.http)).body(made).send().await?;
+    ensure!(made.status() == 201, "{}", made.text().await?);
+    federation.knows(FAR, "payments.**").await?;
+    let node = federation.zone("internal");
+    let event = Draft::new(json!({"secret": "payload"}));
+    let reply = node.publisher().publish(TOPIC, &event).await?;
+    ensure!(reply.destinations.is_empty() && reply.denied.len() == 1, "{reply:?}");
+    let letter = letters(&node, 1).await?.remove(0);
+    ensure!(letter["reason"] == RULE && letter["destination"] == FAR, "{letter}");
+    ensure!(letter["eventId"] == event.id.as_str() && letter["inDoubt"] == false, "{letter}");
+    ensure!(!letter.to_string().contains("payload"), "a dead letter shows no data: {letter}");
+
+    federation.kill("internal-1")?;
+    eventually("the bridge is back", WITHIN, || async {
+        let again = federation.zone("internal");
+        ensure!(again.pid != node.pid && again.admin().text("/readyz").await?.0 == 200, "not yet");
+        Ok(())
+    })
+    .await?;
+    let node = federation.zone("internal");
+    ensure!(letters(&node, 1).await?[0]["key"] == letter["key"], "it is the same one");
+    federation.knows(FAR, "payments.**").await?;
+
+    // The rule is still there: it becomes a dead letter again, under a new key.
+    let done = replay(&node)?;
+    ensure!(done.contains("\"done\":1"), "{done}");
+    eventually("it was judged again", WITHIN, || async {
+        let again = letters(&node, 1).await?;
+        ensure!(again[0]["key"] != letter["key"] && again[0]["reason"] == RULE, "{again:?}");
+        Ok(())
+    })
+    .await?;
+    permit(&federation, &["internal", "cloud-us"]).await?;
+    let stream = format!("{}/v1/stream?subscription=ledger&ack=manual", far.http);
+    let mut stream = http().get(stream).send().await?;
+    let done = replay(&node)?;
+    ensure!(done.contains("\"done\":1"), "{done}");
+    let (token, came) = next(&mut stream, &mut String::new()).await?;
+    ensure!(came["id"] == event.id.as_str() && came["data"] == event.data, "{came}");
+    settle(&far, "ledger", "ack", &token).await?;
+    letters(&node, 0).await?;
+    eventually("the account", WITHIN, || async {
+        let answer = node.admin().json("/v1/delivery").await?;
+        let one = &answer["destinations"][0];
+        ensure!(one["deadLettered"] == 2 && one["delivered"] == 1 && answer["balanced"] == true, "{answer}");
+        Ok(())
+    })
+    .await
+}
+
+/// The rule of the receiving zone alone stops it: that zone keeps nothing, the origin does.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_receiving_zone_stops_is_kept_where_it_came_from() -> Result<()> {
+    let federation = Federation::example("three-zones").await?;
+    let (node, far) = (federation.zone("internal"), federation.zone("dmz"));
+    let rule = "
+apiVersion: meshbridge/v1
+kind: Policy
+metadata: {name: perimeter, layer: zone/dmz}
+spec:
+  rules:
+    - name: orders-say-why
+      match: {topics: [\"orders.**\"], at: ingress}
+      require:
+        attributes:
+          purpose: {presence: required}
+";
+    let made = json!({"name": "orders", "filters": ["orders.**"]}).to_string();
+    let made = http().post(format!("{}/v1/subscriptions", far.http)).body(made).send().await?;
+    ensure!(made.status() == 201, "{}", made.text().await?);
+    federation.knows("dmz-1", "orders.**").await?;
+    let before = far.admin().json("/v1/policy").await?["digest"].clone();
+    fs::write(policies(&far)?.join("90-perimeter.yaml"), rule)?;
+    signal(far.pid, "HUP")?;
+    eventually("the rule", WITHIN, || async {
+        let now = far.admin().json("/v1/policy").await?;
+        ensure!(now["digest"] != before, "{now}");
+        Ok(())
+    })
+    .await?;
+    let event = Draft::new(json!({}));
+    node.publisher().publish("orders.eu.created", &event).await?;
+    let letter = letters(&node, 1).await?.remove(0);
+    ensure!(letter["destination"] == "dmz-1" && letter["reason"] == "perimeter/orders-say-why", "{letter}");
+    ensure!(letter["eventId"] == event.id.as_str(), "{letter}");
+    letters(&far, 0).await?;
+    Ok(())
+}
