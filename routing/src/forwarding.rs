@@ -118,7 +118,7 @@ impl Forwarding {
         split.parked.clear();
         split.here = false;
         let from = from.and_then(|from| self.index_of(from));
-        self.paths.with_class(carriers, |table| {
+        self.paths.with_class(carriers, destinations, |table| {
             for destination in destinations.iter() {
                 if destination == self.own {
                     split.here = true;

@@ -22,6 +22,7 @@
 
 mod audience;
 mod damping;
+mod demand;
 mod flood;
 mod forwarding;
 mod graph;
@@ -30,6 +31,7 @@ mod interest;
 mod keyring;
 mod limits;
 mod lthash;
+mod only_way;
 mod own_audiences;
 mod own_interest;
 mod paths;

@@ -37,6 +37,9 @@ pub(crate) const RETRANSMIT_MAX: Duration = Duration::from_millis(6_400);
 pub(crate) const DIGEST_INTERVAL: Duration = Duration::from_secs(5);
 /// R5: a flapping link changes the own record at most this often.
 pub(crate) const ORIGINATE_INTERVAL: Duration = Duration::from_millis(20);
+/// R42: how long it is remembered where events went, at least. Longer than links are held back one after the other while
+/// somebody looks for what is wrong with them; what a class was used for yesterday is to hold nobody from damping.
+pub(crate) const DEMAND_KEPT: Duration = Duration::from_secs(3_600);
 /// R14: additions after the first one wait this long for company.
 pub(crate) const COALESCE: Duration = Duration::from_millis(1);
 /// R15: a filter without subscribers stays this long, and up to the jitter longer.

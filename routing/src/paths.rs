@@ -18,11 +18,12 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::sync::{Arc, OnceLock};
 
+use crate::demand::{Asked, Demand};
 use crate::graph::{EdgeChange, Graph};
-use crate::{BridgeId, BridgeIndex, CarrierSet, ZoneName};
+use crate::{BridgeId, BridgeIndex, CarrierSet, DestinationSet, ZoneName};
 
 /// Tables kept beside the one for all zones. More classes than this are computed each time they are asked for.
-const CLASSES_MAX: usize = 64;
+pub(crate) const CLASSES_MAX: usize = 64;
 
 /// How to reach one bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,23 +99,41 @@ impl NextHops {
 /// The graph as one bridge sees it, with the tables computed over it so far.
 #[derive(Debug)]
 pub(crate) struct Paths {
+    /// Another one for each graph.
+    version: u64,
     own: BridgeIndex,
     bridges: Arc<Vec<(BridgeId, ZoneName)>>,
     graph: Graph,
     /// Computed when it is first asked for: of the tables of a burst of changes only the last one is.
     all: OnceLock<Arc<NextHops>>,
-    classes: [OnceLock<(CarrierSet, NextHops)>; CLASSES_MAX],
+    classes: [OnceLock<Class>; CLASSES_MAX],
+    demand: Arc<Demand>,
+}
+
+#[derive(Debug)]
+struct Class {
+    carriers: CarrierSet,
+    table: NextHops,
+    /// Where it is noted what is asked for. `None` where the own zone may not carry, or there are too many classes.
+    asked: Option<Arc<Asked>>,
 }
 
 impl Paths {
-    pub(crate) fn new(own: BridgeIndex, bridges: Arc<Vec<(BridgeId, ZoneName)>>, graph: Graph) -> Paths {
-        Paths { own, bridges, graph, all: OnceLock::new(), classes: std::array::from_fn(|_| OnceLock::new()) }
+    pub(crate) fn new(
+        own: BridgeIndex,
+        bridges: Arc<Vec<(BridgeId, ZoneName)>>,
+        graph: Graph,
+        demand: Arc<Demand>,
+    ) -> Paths {
+        let classes = std::array::from_fn(|_| OnceLock::new());
+        Paths { version: 0, own, bridges, graph, all: OnceLock::new(), classes, demand }
     }
 
     /// The paths over `graph`, which differs from this one's in `changes`. Most links are in the tree of few bridges, so
     /// most changes leave the table as it is. Those of the classes are computed again when they are asked for.
-    pub(crate) fn after(&self, graph: Graph, changes: &[EdgeChange]) -> Paths {
-        let paths = Paths::new(self.own, Arc::clone(&self.bridges), graph);
+    pub(crate) fn after(&self, graph: Graph, changes: &[EdgeChange], demand: Arc<Demand>) -> Paths {
+        let paths = Paths::new(self.own, Arc::clone(&self.bridges), graph, demand);
+        let paths = Paths { version: self.version + 1, ..paths };
         let kept = self.all.get().filter(|all| changes.iter().all(|change| all.is_untouched_by(change)));
         match kept {
             Some(all) => Paths { all: OnceLock::from(Arc::clone(all)), ..paths },
@@ -126,23 +145,55 @@ impl Paths {
         self.all.get_or_init(|| Arc::new(shortest(self.own, &self.bridges, &self.graph, &CarrierSet::All)))
     }
 
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The bridge whose paths these are.
+    pub(crate) fn own(&self) -> BridgeIndex {
+        self.own
+    }
+
+    pub(crate) fn zone(&self, bridge: BridgeIndex) -> &ZoneName {
+        &self.bridges[usize::from(bridge.0)].1
+    }
+
     pub(crate) fn graph(&self) -> &Graph {
         &self.graph
     }
 
     /// Calls `with` with the table of a class: from its slot, or computed on the spot when 64 other classes came first.
-    pub(crate) fn with_class<R>(&self, carriers: &CarrierSet, with: impl FnOnce(&NextHops) -> R) -> R {
+    /// Notes that there is demand for `destinations`.
+    pub(crate) fn with_class<R>(
+        &self,
+        carriers: &CarrierSet,
+        destinations: &DestinationSet,
+        with: impl FnOnce(&NextHops) -> R,
+    ) -> R {
         if *carriers == CarrierSet::All {
             return with(self.all());
         }
-        let compute = || shortest(self.own, &self.bridges, &self.graph, carriers);
-        for slot in &self.classes {
-            let (class, table) = slot.get_or_init(|| (carriers.clone(), compute()));
-            if class == carriers {
-                return with(table);
+        let mut classes = self.classes.iter().map(|slot| slot.get_or_init(|| self.class(carriers)));
+        let spare;
+        let class = match classes.find(|class| class.carriers == *carriers) {
+            Some(class) => class,
+            None => {
+                spare = self.class(carriers);
+                &spare
             }
+        };
+        if let Some(asked) = &class.asked {
+            self.demand.note(asked, destinations);
         }
-        with(&compute())
+        with(&class.table)
+    }
+
+    fn class(&self, carriers: &CarrierSet) -> Class {
+        let table = shortest(self.own, &self.bridges, &self.graph, carriers);
+        // R42: an origin belongs to the carriers of its events, and who does not belong to them passes nothing on.
+        let carries = carriers.contains(self.zone(self.own));
+        let asked = carries.then(|| self.demand.of(carriers, self.bridges.len())).flatten();
+        Class { carriers: carriers.clone(), table, asked }
     }
 }
 
@@ -151,7 +202,7 @@ impl Paths {
 ///
 /// A step costs at least one, so whoever a best path leads over has left the queue before its end does, with its own path
 /// settled: ties can be broken by walking two such paths back, without keeping either.
-fn shortest(
+pub(crate) fn shortest(
     own: BridgeIndex,
     bridges: &[(BridgeId, ZoneName)],
     graph: &Graph,
@@ -195,4 +246,4 @@ fn shortest(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use crate::damping::Damping;
 use crate::forwarding::InterestTries;
 use crate::interest::OwnerSets;
+use crate::only_way::OnlyWays;
 use crate::own_audiences::OwnAudiences;
 use crate::peer::Peer;
 use crate::rng::Jitter;
@@ -117,6 +118,7 @@ pub struct Router {
     peers: BTreeMap<LinkId, Peer>,
     topology: Topology,
     damping: Damping,
+    only_ways: OnlyWays,
     interest: BTreeMap<BridgeId, OwnerSets>,
     own_interest: OwnAudiences,
     /// The highest version of a set of this run that is forgotten: one for the same audience continues above it.
@@ -176,22 +178,24 @@ impl Router {
     /// Brings the snapshot up to date. Called at the end of every input. What did not change is shared with the snapshot
     /// before, and where nothing did there is no new one: what others derived from it stays good.
     fn refresh(&mut self, now: Instant) {
-        self.publish();
+        self.publish(now);
         // What changed may have taken the other ways to a neighbour.
         if self.damping.held().next().is_some() {
             self.list_again(now);
-            self.publish();
+            self.publish(now);
         }
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self, now: Instant) {
         let topology = self.topology.take_changes();
         let interest = std::mem::take(&mut self.interest_changed);
         if !std::mem::take(&mut self.forwarding_changed) && !interest && topology.is_none() {
             return;
         }
         let before = &self.forwarding;
-        let paths = topology.map(|(changes, graph)| Arc::new(before.paths.after(graph, &changes)));
+        let paths = topology.map(|(changes, graph)| {
+            Arc::new(before.paths.after(graph, &changes, self.only_ways.demand(now)))
+        });
         // Of several sessions with a neighbour the cheapest carries; among equals the newest.
         let mut links: BTreeMap<BridgeIndex, (u32, LinkId)> = BTreeMap::new();
         for (link, peer) in self.peers.iter().filter(|(_, peer)| self.carries(peer)) {
@@ -226,19 +230,34 @@ impl Router {
     }
 
     /// R42: a session has ended. While there is another one with the neighbour, nothing has.
-    fn on_flap(&mut self, neighbour: &BridgeId, now: Instant) {
+    fn on_flap(&mut self, neighbour: &BridgeId, run: Run, now: Instant) {
         let remains = self.peers.values().any(|peer| peer.bridge == *neighbour && peer.is_up());
-        if !remains && let Some(until) = self.damping.on_down(neighbour, now) {
+        if !remains && let Some(until) = self.damping.on_down(neighbour, run, now) {
             self.events.push_back(RouterEvent::Damped { neighbour: neighbour.clone(), until });
         }
     }
 
-    /// R42: those that have been still for long enough, and those to whom there is no other way, are listed.
+    /// R42: those that have been still for long enough are listed, and those that are the only way: to themselves, or for
+    /// some event, as this bridge knows or as they do.
     fn list_again(&mut self, now: Instant) {
-        let table = &self.forwarding;
-        let is_reached =
-            |id: &BridgeId| table.index_of(id).is_some_and(|to| table.paths.all().way(to).is_some());
-        if self.damping.release(is_reached, now) {
+        let (table, damping) = (&self.forwarding, &self.damping);
+        let lasting = damping.lasting(now).filter_map(|id| table.index_of(id)).collect();
+        let needed = self.only_ways.among(lasting, &table.paths);
+        // The far end of a link may be no more than the destination of what needs it, and see nothing of it meanwhile.
+        let is_needed_there = |id: &BridgeId| {
+            let record = self.topology.get(id).map(|held| &held.record);
+            record.is_some_and(|record| {
+                record.links.iter().any(|link| link.to == self.id)
+                    && damping.is_held_there(id, record.run, now)
+            })
+        };
+        let is_only_way = |id: &BridgeId| {
+            let place = table.index_of(id);
+            place.is_none_or(|to| table.paths.all().way(to).is_none() || needed.contains(&to))
+                || is_needed_there(id)
+        };
+        let only_ways: Vec<BridgeId> = damping.lasting(now).filter(|id| is_only_way(id)).cloned().collect();
+        if self.damping.release(&only_ways, now) {
             self.originate_soon(now);
         }
     }

@@ -66,6 +66,15 @@ impl DestinationSet {
         self.words.reserve(bridges.div_ceil(64).saturating_sub(self.words.len()));
     }
 
+    /// 64 bridges each, the first in the lowest bit.
+    pub(crate) fn words(&self) -> impl Iterator<Item = u64> + '_ {
+        self.words.iter().copied()
+    }
+
+    pub(crate) fn of_words(words: impl Iterator<Item = u64>) -> DestinationSet {
+        DestinationSet { words: words.collect() }
+    }
+
     /// In ascending order.
     pub fn iter(&self) -> impl Iterator<Item = BridgeIndex> + '_ {
         self.words.iter().enumerate().flat_map(|(i, word)| {

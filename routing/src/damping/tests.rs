@@ -1,7 +1,9 @@
 use std::time::{Duration, Instant};
 
 use super::{Damping, HALF_LIFE, ONLY_WAY_AFTER};
-use crate::BridgeId;
+use crate::{BridgeId, Run};
+
+const RUN: Run = Run { epoch: 1, nonce: 1 };
 
 fn id(text: &str) -> BridgeId {
     BridgeId::parse(text).expect("a name")
@@ -16,7 +18,7 @@ fn start() -> Instant {
 fn flap(damping: &mut Damping, times: u32, pause: Duration, mut now: Instant) -> Instant {
     for _ in 0..times {
         now += pause;
-        damping.on_down(&id("b"), now);
+        damping.on_down(&id("b"), RUN, now);
     }
     now
 }
@@ -44,14 +46,14 @@ fn who_is_still_is_listed_again_and_nobody_waits_for_longer_than_the_penalty_all
         let mut damping = Damping::default();
         let end = flap(&mut damping, times, Duration::from_millis(500), start());
         damping.on_up(&id("b"), end);
-        let until = damping.neighbours[&id("b")].until.expect("held back");
+        let until = damping.neighbours[&id("b")].penalty.until.expect("held back");
         assert!(
             until >= end + HALF_LIFE && until <= end + Duration::from_secs(39),
             "{times}: {:?}",
             until - end
         );
-        assert!(!damping.release(|_| true, until - Duration::from_millis(1)) && damping.holds(&id("b")));
-        assert!(damping.release(|_| true, until) && !damping.holds(&id("b")));
+        assert!(!damping.release(&[], until - Duration::from_millis(1)) && damping.holds(&id("b")));
+        assert!(damping.release(&[], until) && !damping.holds(&id("b")));
     }
 }
 
@@ -59,15 +61,15 @@ fn who_is_still_is_listed_again_and_nobody_waits_for_longer_than_the_penalty_all
 fn the_only_way_is_listed_once_it_lasts_and_for_as_long_as_it_does() {
     let mut damping = Damping::default();
     let down = flap(&mut damping, 5, Duration::from_millis(100), start());
-    assert!(!damping.release(|_| false, down + ONLY_WAY_AFTER), "there is no session");
+    assert!(!damping.release(&[id("b")], down + ONLY_WAY_AFTER), "there is no session");
     damping.on_up(&id("b"), down);
     assert_eq!(damping.next_timeout(), Some(down + ONLY_WAY_AFTER));
-    assert!(!damping.release(|_| false, down + ONLY_WAY_AFTER / 2));
-    assert!(!damping.release(|_| true, down + ONLY_WAY_AFTER), "there is another way");
-    assert!(damping.release(|_| false, down + ONLY_WAY_AFTER), "the other way is gone");
-    damping.release(|_| true, down + ONLY_WAY_AFTER * 2);
+    assert!(!damping.release(&[id("b")], down + ONLY_WAY_AFTER / 2));
+    assert!(!damping.release(&[], down + ONLY_WAY_AFTER), "there is another way");
+    assert!(damping.release(&[id("b")], down + ONLY_WAY_AFTER), "the other way is gone");
+    damping.release(&[], down + ONLY_WAY_AFTER * 2);
     assert!(!damping.holds(&id("b")), "it is not taken back for another way");
-    damping.on_down(&id("b"), down + ONLY_WAY_AFTER * 2);
+    damping.on_down(&id("b"), RUN, down + ONLY_WAY_AFTER * 2);
     assert!(damping.holds(&id("b")));
 }
 
@@ -75,7 +77,7 @@ fn the_only_way_is_listed_once_it_lasts_and_for_as_long_as_it_does() {
 fn what_was_long_ago_is_forgotten() {
     let mut damping = Damping::default();
     let end = flap(&mut damping, 2, Duration::from_millis(100), start());
-    damping.on_down(&id("c"), end + HALF_LIFE * 4);
+    damping.on_down(&id("c"), RUN, end + HALF_LIFE * 4);
     assert_eq!(damping.neighbours.keys().collect::<Vec<_>>(), [&id("c")]);
 }
 
@@ -83,9 +85,28 @@ fn what_was_long_ago_is_forgotten() {
 fn who_comes_back_just_before_its_time_leaves_nothing_due() {
     let mut damping = Damping::default();
     flap(&mut damping, 5, Duration::from_millis(100), start());
-    let until = damping.neighbours[&id("b")].until.expect("held back");
+    let until = damping.neighbours[&id("b")].penalty.until.expect("held back");
     damping.on_up(&id("b"), until - ONLY_WAY_AFTER / 2);
-    assert!(damping.release(|_| true, until));
-    damping.release(|_| true, until + ONLY_WAY_AFTER);
+    assert!(damping.release(&[], until));
+    damping.release(&[], until + ONLY_WAY_AFTER);
     assert_eq!(damping.next_timeout(), None);
+}
+
+#[test]
+fn a_new_run_of_a_neighbour_has_forgotten_what_came_and_went() {
+    let mut damping = Damping::default();
+    let next = Run { epoch: 2, nonce: 1 };
+    let end = flap(&mut damping, 5, Duration::from_millis(100), start());
+    assert!(damping.is_held_there(&id("b"), RUN, end) && !damping.is_held_there(&id("b"), next, end));
+    damping.on_down(&id("b"), next, end);
+    assert!(damping.holds(&id("b")) && !damping.is_held_there(&id("b"), next, end));
+    for _ in 0..2 {
+        assert!(!damping.is_held_there(&id("b"), next, end));
+        damping.on_down(&id("b"), next, end);
+    }
+    assert!(damping.is_held_there(&id("b"), next, end));
+    assert!(
+        !damping.is_held_there(&id("b"), next, end + Duration::from_secs(39)),
+        "it has decayed there as well"
+    );
 }

@@ -10,13 +10,13 @@ use crate::graph::{EdgeChange, Graph};
 use crate::{BridgeId, BridgeIndex, CarrierSet, ZoneName};
 
 /// By (lower end, higher end).
-type Costs = BTreeMap<(u16, u16), u32>;
+pub(crate) type Costs = BTreeMap<(u16, u16), u32>;
 /// Cost, hops, bridges after the first.
 type Best = (u64, usize, Vec<BridgeIndex>);
 
-const SIZE: u16 = 7;
+pub(crate) const SIZE: u16 = 7;
 
-fn bridges() -> Arc<Vec<(BridgeId, ZoneName)>> {
+pub(crate) fn bridges() -> Arc<Vec<(BridgeId, ZoneName)>> {
     let bridge = |at| {
         let zone = ZoneName::parse(["p", "q", "r"][usize::from(at % 3)]).expect("a name");
         (BridgeId::parse(&format!("b{at}")).expect("a name"), zone)
@@ -24,7 +24,7 @@ fn bridges() -> Arc<Vec<(BridgeId, ZoneName)>> {
     Arc::new((0..SIZE).map(bridge).collect())
 }
 
-fn graph(costs: &Costs) -> Graph {
+pub(crate) fn graph(costs: &Costs) -> Graph {
     let mut nodes = vec![Vec::new(); usize::from(SIZE)];
     for (&(a, b), &cost) in costs {
         nodes[usize::from(a)].push((BridgeIndex(b), cost));
@@ -32,6 +32,12 @@ fn graph(costs: &Costs) -> Graph {
     }
     nodes.iter_mut().for_each(|links| links.sort());
     Graph::new(&nodes)
+}
+
+/// Some of the three zones, by bits.
+pub(crate) fn carriers(zones: usize) -> CarrierSet {
+    let names = ["p", "q", "r"].into_iter().enumerate().filter(|(i, _)| zones & (1 << i) != 0);
+    CarrierSet::zones(names.map(|(_, name)| ZoneName::parse(name).expect("a name")))
 }
 
 fn try_every_path(
@@ -59,7 +65,7 @@ fn try_every_path(
 }
 
 /// Few costs, so that most paths have equals.
-fn costs() -> impl Strategy<Value = Costs> {
+pub(crate) fn costs() -> impl Strategy<Value = Costs> {
     let links = (0..SIZE, 0..SIZE).prop_filter("two ends", |(a, b)| a < b);
     prop::collection::btree_map(links, 1..4_u32, 0..16)
 }
@@ -68,8 +74,7 @@ proptest! {
     #[test]
     fn the_tree_has_the_best_of_all_paths(costs in costs(), zones in 0..8_usize) {
         let graph = graph(&costs);
-        let names = ["p", "q", "r"].into_iter().enumerate().filter(|(i, _)| zones & (1 << i) != 0);
-        let carriers = CarrierSet::zones(names.map(|(_, name)| ZoneName::parse(name).expect("a name")));
+        let carriers = carriers(zones);
         for from in 0..SIZE {
             let table = shortest(BridgeIndex(from), &bridges(), &graph, &carriers);
             let mut best = vec![None; usize::from(SIZE)];
@@ -100,9 +105,9 @@ proptest! {
             }
         }
         for own in (0..SIZE).map(BridgeIndex) {
-            let paths = Paths::new(own, bridges(), graph(&before));
+            let paths = Paths::new(own, bridges(), graph(&before), Arc::default());
             paths.all();
-            let paths = paths.after(graph(&now), &changes);
+            let paths = paths.after(graph(&now), &changes, Arc::default());
             prop_assert_eq!(paths.all(), &shortest(own, &bridges(), &graph(&now), &CarrierSet::All));
         }
     }
@@ -111,10 +116,10 @@ proptest! {
 #[test]
 fn a_link_outside_the_tree_costs_no_computation() {
     let costs = Costs::from([((0, 1), 1), ((0, 2), 1), ((1, 2), 3)]);
-    let paths = Paths::new(BridgeIndex(0), bridges(), graph(&costs));
+    let paths = Paths::new(BridgeIndex(0), bridges(), graph(&costs), Arc::default());
     paths.all();
     let change = EdgeChange { ends: [BridgeIndex(1), BridgeIndex(2)], before: Some(3), after: None };
     let without = graph(&Costs::from([((0, 1), 1), ((0, 2), 1)]));
-    let after = paths.after(without, &[change]);
+    let after = paths.after(without, &[change], Arc::default());
     assert!(std::ptr::eq(paths.all(), after.all()));
 }

@@ -13,9 +13,10 @@ use crate::graph::Graph;
 use crate::limits::{
     BRIDGES_MAX, COALESCE, DIGEST_INTERVAL, HELLO_INTERVAL, LINGER, LINGER_JITTER_MS, RESTORED_LINGER,
 };
+use crate::only_way::OnlyWays;
 use crate::own_audiences::OwnAudiences;
 use crate::paths::Paths;
-use crate::peer::Peer;
+use crate::peer::{Peer, Session};
 use crate::rng::Jitter;
 use crate::topology::Topology;
 use crate::wire::Message;
@@ -32,6 +33,7 @@ impl Router {
             Arc::new(members.iter().map(|(id, zone)| (id.clone(), zone.clone())).collect());
         let place = bridges.binary_search_by(|(other, _)| other.cmp(&id)).expect("checked above");
         let own = BridgeIndex(u16::try_from(place).expect("checked above"));
+        let mut only_ways = OnlyWays::new(now);
         let forwarding = Arc::new(Forwarding {
             generation: 0,
             own,
@@ -41,6 +43,7 @@ impl Router {
                 own,
                 Arc::clone(&bridges),
                 Graph::new(&vec![Vec::new(); bridges.len()]),
+                only_ways.demand(now),
             )),
             links: Vec::new(),
         });
@@ -58,6 +61,7 @@ impl Router {
             peers: BTreeMap::new(),
             topology: Topology::new(Arc::clone(&bridges)),
             damping: Damping::default(),
+            only_ways,
             interest: BTreeMap::new(),
             own_interest: OwnAudiences::new(zone, limits.audiences_per_owner_max),
             version_floor: 0,
@@ -110,9 +114,9 @@ impl Router {
     pub fn handle_link_down(&mut self, link: LinkId, now: Instant) {
         if let Some(peer) = self.peers.remove(&link) {
             self.transmits.retain(|transmit| transmit.link != link);
-            if peer.is_up() {
+            if let Session::Up(run) = peer.session {
                 self.forwarding_changed = true;
-                self.on_flap(&peer.bridge, now);
+                self.on_flap(&peer.bridge, run, now);
                 self.originate_soon(now);
             }
             self.refresh(now);

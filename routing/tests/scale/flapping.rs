@@ -15,7 +15,7 @@ const SEEDS: u64 = 3;
 const UP: Duration = Duration::from_millis(400);
 const DOWN: Duration = Duration::from_millis(300);
 /// After this every link that flaps all the time is held back.
-const NOTICED: u32 = 8;
+pub const NOTICED: u32 = 8;
 /// R42: nobody waits longer.
 const HELD_MAX: Duration = Duration::from_secs(39);
 
@@ -54,21 +54,21 @@ fn is_connected_without(mesh: &Mesh, without: &[usize]) -> bool {
     seen.iter().all(|seen| *seen)
 }
 
-fn down(mesh: &mut Mesh, wires: &[usize]) {
+pub fn down(mesh: &mut Mesh, wires: &[usize]) {
     for wire in wires {
         mesh.wires[*wire].down = true;
         mesh.close(*wire);
     }
 }
 
-fn up(mesh: &mut Mesh, wires: &[usize]) {
+pub fn up(mesh: &mut Mesh, wires: &[usize]) {
     for wire in wires {
         mesh.wires[*wire].down = false;
         mesh.connect(*wire);
     }
 }
 
-fn flap(mesh: &mut Mesh, wires: &[usize]) {
+pub fn flap(mesh: &mut Mesh, wires: &[usize]) {
     down(mesh, wires);
     mesh.run_for(DOWN);
     up(mesh, wires);
@@ -82,7 +82,7 @@ fn generations(mesh: &Mesh) -> Vec<Option<u64>> {
         .collect()
 }
 
-fn held(mesh: &Mesh) -> usize {
+pub fn held(mesh: &Mesh) -> usize {
     mesh.nodes.iter().filter_map(|node| node.router.as_ref()).map(|router| router.held_back().count()).sum()
 }
 

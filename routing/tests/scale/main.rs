@@ -9,6 +9,7 @@ mod flapping;
 #[path = "../sim/keyring.rs"]
 mod keyring;
 mod mesh;
+mod only_way;
 mod oracle;
 #[path = "../sim/rng.rs"]
 mod rng;

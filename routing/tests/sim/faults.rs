@@ -10,6 +10,8 @@ use crate::world::{Node, Weather, World};
 const CHAOS: Duration = Duration::from_secs(8);
 /// After the mending, links come back within 2.5 s and the slowest repetition and the next digest within 6.4 s.
 pub const SOON: Duration = Duration::from_secs(12);
+/// R42: a bridge looks at where events go with each hello, and what it then lists is told to the other end.
+pub const NOTICED: Duration = Duration::from_secs(2);
 /// Together with [`SOON`] longer than restored interest lingers, than a clone must be silent, and than some digests
 /// take after that.
 pub const LATER: Duration = Duration::from_secs(70);

@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use audiences::Policy;
 use counts::Counts;
-use faults::{LATER, Round, SOON};
+use faults::{LATER, NOTICED, Round, SOON};
 use log::Log;
 use world::{Sizes, World};
 
@@ -70,6 +70,8 @@ fn rest(world: &mut World) {
         reference::invariant_forwarding_equals_reference(world);
         reference::invariant_nobody_is_left_out(world);
         world.counts.held_back += reference::invariant_who_is_held_back_is_reached(world) as u64;
+        world.run_for(NOTICED);
+        reference::invariant_who_is_held_back_is_reached_in_each_class(world);
     }
     world.run_for(LATER);
     reference::invariant_no_ghost_interest(world);
@@ -141,7 +143,8 @@ fn after_faults_and_quiet_every_router_agrees_with_global_knowledge() {
     assert!(counts.frames_arrived > minimum && counts.frames_parked > minimum, "{counts:?}");
     assert!(counts.gaps_probed > minimum, "{counts:?}");
     assert!(counts.filters_told > 100 * total && counts.reloads > minimum, "{counts:?}");
-    assert!(total < 100 || counts.held_back > 0, "{counts:?}");
+    // Few: in these worlds most links are the only way of something.
+    assert!(total < SEEDS || counts.held_back > 0, "{counts:?}");
     assert!(total < 100 || (counts.copies > minimum && counts.jumps > 0 && counts.twins > 0), "{counts:?}");
 }
 

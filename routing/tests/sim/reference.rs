@@ -68,6 +68,28 @@ pub fn invariant_who_is_held_back_is_reached(world: &World) -> usize {
     held
 }
 
+/// R42: nor where some event that a neighbour is to pass on, or to have, may go no other way. Every class was asked for, at
+/// every bridge and for every destination.
+pub fn invariant_who_is_held_back_is_reached_in_each_class(world: &World) {
+    let sessions = sessions(world);
+    for at in living(world) {
+        let held: Vec<usize> = living(world)
+            .filter(|to| sessions.contains_key(&(at, *to)))
+            .filter(|to| router(world, at).held_back().any(|held| *held == world.nodes[*to].id))
+            .collect();
+        for carriers in classes().into_iter().filter(|carriers| carriers.contains(&world.nodes[at].zone)) {
+            let best = best_paths(world, at, &carriers);
+            for there in &held {
+                let reached = best[*there].is_some();
+                assert!(
+                    reached,
+                    "invariant_who_is_held_back_is_reached_in_each_class: {there} from {at} in {carriers:?}"
+                );
+            }
+        }
+    }
+}
+
 /// Links that were still for a minute are listed again.
 pub fn invariant_nobody_is_held_back_for_ever(world: &World) {
     for at in living(world) {
