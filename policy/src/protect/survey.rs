@@ -36,6 +36,9 @@ pub(crate) struct Surveyor {
     nodes: Vec<u32>,
 }
 
+/// A shorter token of a topic is no value of any class by itself.
+const TOKEN_BYTES_MIN: usize = 8;
+
 /// Where something was found outside the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
@@ -174,7 +177,37 @@ fn look_outside(
         attributes.extend(found.drain(..).map(|finding| (place, finding)));
     }
     is_done &= scanner.scan_value(topic, Some("topic"), wanted, least, &mut found).is_ok();
+    is_done &= look_at_tokens(scanner, &mut found, topic, wanted, least);
     attributes.extend(found.drain(..).map(|finding| (Place::Topic, finding)));
+    is_done
+}
+
+/// Each token of a topic for itself: between dots a number would be taken for a part of a decimal one. Adds to what was
+/// found in the topic as a whole.
+fn look_at_tokens(
+    scanner: &mut Scanner,
+    found: &mut Vec<Finding>,
+    topic: &str,
+    wanted: &ClassSet,
+    least: Confidence,
+) -> bool {
+    let (mut more, mut is_done, mut start) = (Vec::new(), true, 0_u32);
+    for token in topic.split('.') {
+        if token.len() >= TOKEN_BYTES_MIN {
+            is_done &= scanner.scan_value(token, Some("topic"), wanted, least, &mut more).is_ok();
+        }
+        for mut finding in more.drain(..) {
+            finding.range = finding.range.start + start..finding.range.end + start;
+            let is_known = |known: &Finding| {
+                known.range.start < finding.range.end && finding.range.start < known.range.end
+            };
+            if !found.iter().any(is_known) {
+                found.push(finding);
+            }
+        }
+        start += token.len() as u32 + 1;
+    }
+    found.sort_by_key(|finding| finding.range.start);
     is_done
 }
 

@@ -144,10 +144,18 @@ impl Detector {
             Err(problem) => (readable(bytes), Some(format!("not UTF-8 at byte {}", problem.valid_up_to()))),
         };
         self.found.clear();
-        let tape = self.buffer.parse(&text).ok();
-        let outcome = match &tape {
-            Some(tape) => self.scanner.scan_json(tape, &self.wanted, self.least, &mut self.found),
-            None => self.scanner.scan_text(&text, &self.wanted, self.least, &mut self.found),
+        let (tape, outcome) = match self.buffer.parse(&text) {
+            Ok(tape) => {
+                let outcome = self.scanner.scan_json(&tape, &self.wanted, self.least, &mut self.found);
+                (Some(tape), outcome)
+            }
+            Err(problem) => {
+                // What was meant as JSON is scanned as text, which is less than reading it.
+                let is_json = is_meant_as_json(&text);
+                error = error.or_else(|| is_json.then(|| format!("no JSON that can be read: {problem}")));
+                let plain = if is_json { without_escapes(&text) } else { text };
+                (None, self.scanner.scan_text(&plain, &self.wanted, self.least, &mut self.found))
+            }
         };
         error = error.or(outcome.err().map(|problem| problem.to_string()));
         let findings = self
@@ -176,6 +184,29 @@ fn readable(bytes: &[u8]) -> std::borrow::Cow<'static, str> {
         text.extend(chunk.invalid().iter().map(|_| '?'));
     }
     text.into()
+}
+
+/// An object or an array with something in it, and no line of a log that begins with a bracket.
+fn is_meant_as_json(text: &str) -> bool {
+    let text = text.trim_start();
+    let rest = text.strip_prefix('{').or_else(|| text.strip_prefix('['));
+    rest.is_some_and(|rest| rest.trim_start().starts_with(['"', '{', '[']))
+}
+
+/// Blanks in place of escapes, so that what they stand between is not taken for one word; every byte keeps its place.
+fn without_escapes(text: &str) -> std::borrow::Cow<'static, str> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let bytes =
+            if escape.as_bytes().get(1).is_some_and(|byte| b"nrtbf\"/\\".contains(byte)) { 2 } else { 1 };
+        out.extend(std::iter::repeat_n(' ', bytes));
+        rest = escape.get(bytes..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out.into()
 }
 
 #[cfg(test)]
@@ -219,6 +250,22 @@ mod tests {
         {"line":2,"findings":[],"error":"longer than 40 bytes"}
         {"line":3,"findings":[{"class":"contact.email","path":"$","start":0,"end":14,"confidence":"high"}]}
         "#);
+        assert_eq!(unread, 2);
+    }
+
+    #[test]
+    fn json_that_cannot_be_read_is_named_and_scanned_as_text() {
+        let cut = r#"{"a":"one\n4111 1111 1111 1111", "b":"trunc"#;
+        let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+        let (output, unread) = detect(format!("{cut}\n{deep}\n[info] up\n").as_bytes(), 1000);
+        let lines: Vec<serde_json::Value> =
+            output.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(lines[0]["findings"][0]["class"], "payment.card", "{output}");
+        let place = &lines[0]["findings"][0];
+        let range = |name: &str| place[name].as_u64().expect("a number") as usize;
+        assert_eq!(cut.get(range("start")..range("end")), Some("4111 1111 1111 1111"));
+        assert!(lines[0]["error"].is_string() && lines[1]["error"].is_string(), "{output}");
+        assert!(lines[2].get("error").is_none(), "a line of a log is no JSON");
         assert_eq!(unread, 2);
     }
 

@@ -55,6 +55,22 @@ fn a_field_rule_on_text_is_an_error() {
     assert_eq!(world.protect(&text, &[by_field("$.subject", Protection::Redact)]), Ok(None));
 }
 
+/// Names cannot be edited, so what is found in them is an error; the dots of a topic make a number no decimal one.
+#[test]
+fn a_card_that_is_a_token_of_the_topic_is_seen() {
+    let mut world = World::new();
+    let demand = Demand { confidence: Confidence::Medium, ..by_class("payment.card", Protection::Redact) };
+    let event = json(r#"{"n":1}"#);
+    assert_eq!(world.protect(&event, std::slice::from_ref(&demand)), Ok(None));
+    for topic in ["o.4111111111111111", "o.4111111111111111.paid", "4111111111111111"] {
+        world.topic = topic;
+        let failed = world.protect(&event, std::slice::from_ref(&demand)).expect_err(topic);
+        assert_eq!(failed.rules.as_slice(), &[0][..], "{topic}");
+    }
+    world.topic = "o.2026-11-22.v1";
+    assert_eq!(world.protect(&event, &[demand]), Ok(None));
+}
+
 #[test]
 fn what_cannot_be_read_cannot_be_protected() {
     let mut world = World::new();
