@@ -14,8 +14,6 @@ use crate::record::{Outcome, REASON_BYTES_MAX};
 
 /// How a pair with a removed destination ends.
 pub const DESTINATION_REMOVED: &str = "destination-removed";
-/// Between a policy and its rule, and in no other reason for an end.
-const RULE_SEPARATOR: char = '/';
 /// Entries of one part.
 const ENTRIES_PER_PART: usize = 1_024;
 
@@ -244,17 +242,6 @@ impl State {
         if let Some(event) = self.events.get(&body).filter(is_here) {
             self.retained.insert((event.key.run, event.key.lane, event.key.seq), body);
             self.membership.keep(body, bridge.clone(), Letter { in_doubt, reason: Some(reason) });
-        }
-    }
-
-    /// The destination ended an event that it had not said to have stored. Where a rule of its border made a dead
-    /// letter of it, the origin keeps it; what ends there later is kept there.
-    pub(super) fn keep_if_refused(&mut self, body: u64, bridge: &BridgeId, outcome: &Outcome) {
-        if let Outcome::DeadLettered(reason) = outcome
-            && reason.contains(RULE_SEPARATOR)
-            && !self.membership.has_letter(body, bridge)
-        {
-            self.keep_letter(body, bridge, reason.clone(), false);
         }
     }
 

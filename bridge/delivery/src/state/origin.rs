@@ -178,7 +178,6 @@ impl State {
         let Some(destination) = self.destinations.get_mut(from) else { return };
         let mut ended = Vec::new();
         let mut returned = Vec::new();
-        let mut refused = Vec::new();
         for (number, ending) in (first..).zip(endings) {
             if number <= destination.outcomes_known {
                 continue;
@@ -198,9 +197,6 @@ impl State {
             let pending = destination.remove(ending.run, ending.lane, ending.seq);
             if awaited || pending.is_some() {
                 destination.account.count(&ending.outcome);
-                if let Some(pending) = pending.filter(|_| !awaited) {
-                    refused.push((ending, pending.body));
-                }
                 ended.push((ending, pending.map(|pending| pending.body)));
             }
         }
@@ -209,9 +205,6 @@ impl State {
             let (run, lane, seq) = (ending.run, ending.lane, ending.seq);
             let key = EventKey { origin: self.own.clone(), run, lane, seq };
             self.on_returned(from, &key, pending, name, attempts, effects);
-        }
-        for (ending, body) in refused {
-            self.keep_if_refused(body, from, &ending.outcome);
         }
         for (ending, pending) in ended {
             let key =
