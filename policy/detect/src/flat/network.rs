@@ -8,8 +8,8 @@ use crate::flat::{ALNUM, HEX};
 
 impl View<'_> {
     /// An IPv4 address, where a run of digits is four groups with dots between them. `groups` are their places.
-    pub(super) fn dotted(&mut self, groups: impl ExactSizeIterator<Item = (usize, usize)>) {
-        if groups.len() < 4 || !self.wanted.contains(Class::IP) {
+    pub(super) fn dotted(&mut self, groups: impl Iterator<Item = (usize, usize)>) {
+        if !self.wanted.contains(Class::IP) {
             return;
         }
         let mut octets = [0_u32; 4];

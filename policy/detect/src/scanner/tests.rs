@@ -124,6 +124,8 @@ fn long_hostile_text_takes_no_more_than_linear_time() {
         "12345678\u{e9}",
         "%41@b.co ",
         "1 2 3 ",
+        "1.22/333-",
+        "12345678901234567890123 ",
         "sk-sk-",
         "::a:",
         "<<A<",
@@ -342,4 +344,42 @@ fn a_sign_that_is_not_encoded_does_not_cut_the_word_it_stands_in() {
 fn some_groups_of_a_longer_series_are_no_number_by_themselves() {
     assert_eq!(all(r#"{"values":"5443 8658 8124 7732"}"#), []);
     check(r#"{"aadhaar":"8658 8124 7732"}"#, Class::IN_AADHAAR, "8658 8124 7732", false);
+}
+
+/// The texts of what was found as `class`.
+fn parts(text: &str, class: Class) -> Vec<String> {
+    let found = all(text).into_iter().filter(|finding| finding.class == class);
+    found.map(|finding| text[finding.range.start as usize..finding.range.end as usize].to_owned()).collect()
+}
+
+#[test]
+fn values_are_found_in_runs_of_any_length() {
+    let card = "4111 1111 1111 1111";
+    for (text, class, expected) in [
+        ("4111111111111111 000000001250 978 000000000042 20240116".to_owned(), Class::CARD, vec![CARD]),
+        (
+            "4111111111111111/5500000000000004/4012888888881881/4111111111111111".to_owned(),
+            Class::CARD,
+            vec![CARD, "5500000000000004", "4012888888881881", CARD],
+        ),
+        (["536-22-1234"; 6].join(" "), Class::US_SSN, vec!["536-22-1234"; 6]),
+        (["529.982.247-25"; 5].join(" "), Class::BR_CPF, vec!["529.982.247-25"; 5]),
+        (format!("1 2 3 4 5 6 7 8 9 1 2 3 4 5 6 7 8 9 1 2 3 4 {card}"), Class::CARD, vec![card]),
+        (["203.0.113.77"; 40].join(" "), Class::IP, vec!["203.0.113.77"; 40]),
+    ] {
+        assert_eq!(parts(&format!(r#"{{"x":"{text}"}}"#), class), expected, "{text}");
+    }
+    // Wherever in a run it stands, also across the pieces it is looked at in.
+    for before in 0..300 {
+        for filler in ["1 ", "20 ", "123456 ", "12345678901234567890123 "] {
+            let text =
+                format!(r#"["{}{card} 07 {CARD} {}5"]"#, filler.repeat(before), "1 ".repeat(before % 7));
+            let found = parts(&text, Class::CARD);
+            assert_eq!(
+                found.iter().filter(|part| *part == card || *part == CARD).count(),
+                2,
+                "{text} {found:?}"
+            );
+        }
+    }
 }
