@@ -334,6 +334,39 @@ fn network_and_devices() {
     never("isin", "security.isin", "US0378331006");
 }
 
+/// So many characters of an alphabet, as chance gives them.
+fn random(state: &mut u64, alphabet: &[u8], length: usize) -> String {
+    let mut next = || {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(alphabet[(*state >> 33) as usize % alphabet.len()])
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+#[test]
+fn secret_access_keys_are_found_wherever_their_signs_stand() {
+    let mut state = 7;
+    for _ in 0..500 {
+        let key = random(&mut state, BASE64, 40);
+        if key.bytes().any(|byte| byte.is_ascii_digit()) {
+            under("aws_secret_access_key", "secret.aws-key", &key);
+        }
+    }
+    let key = ["WKEGEhpjtyyOY/WN", "ThbmnhyGOU00WN", "iX5J8tcDHP"].concat();
+    found("secret.aws-key", &format!("aws_secret_access_key={key}"), None, &key);
+    never("aws_secret_access_key", "secret.aws-key", &format!("{key}x"));
+    never("aws_secret_access_key", "secret.aws-key", &format!("x/{key}"));
+}
+
+#[test]
+fn a_token_that_begins_as_another_one_does_is_still_found() {
+    // Its first word is as long as an id of AWS.
+    let token = ["ATA", "TT3xFfGF0aZ3kQ9xT7"].concat() + &"-bLm2VnR5cYp8".repeat(5);
+    alone("secret.provider-token", &token);
+}
+
 /// Tokens are put together here, so that no file holds anything that looks like one.
 #[test]
 fn secrets() {

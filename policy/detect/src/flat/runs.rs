@@ -77,6 +77,9 @@ impl Window<'_> {
 impl<'a> View<'a> {
     /// Looks at a word of digits and what is joined to it; where to go on.
     pub(super) fn digits(&mut self, word: Word<'_>, run: &mut Run) -> usize {
+        if let Some(end) = self.secret_key(word) {
+            return end;
+        }
         self.birth_date(word.start, word.end);
         if word.bytes.len() == 2 && self.bytes.get(word.end) == Some(&b'.') {
             self.dotted_cnpj(word.start);
