@@ -292,13 +292,20 @@ fn government() {
 
 #[test]
 fn network_and_devices() {
-    for address in ["203.0.113.7", "2001:db8::8a2e:370:7334", "fe80::1ff:fe23:4567:890a"] {
+    for address in [
+        "203.0.113.7",
+        "2001:db8::8a2e:370:7334",
+        "fe80::1ff:fe23:4567:890a",
+        "::ffff:135.46.163.176",
+        "::ffff:872e:a3b0",
+    ] {
         alone("network.ip", address);
     }
     for text in [
         "1.2.3.4",
         "127.0.0.1",
         "::1",
+        "::ffff:127.0.0.1",
         "std::string",
         "dead::beef",
         "v203.0.113.7",

@@ -102,6 +102,16 @@ impl View<'_> {
         if address.is_loopback() || address.is_unspecified() {
             return end;
         }
+        if let Some(inner) = address.to_ipv4_mapped() {
+            let octets = inner.octets();
+            let base = match octets {
+                [0 | 127 | 224..=255, ..] => 0,
+                octets if octets.iter().all(|octet| *octet < 10) => 24,
+                _ => 36,
+            };
+            self.offer(Class::IP, start, self.with_prefix_length(end, 128), base);
+            return end;
+        }
         // `dead::beef` and `a::b` are also names in programs.
         let groups = address.segments().iter().filter(|group| **group != 0).count();
         let has_digit = text.iter().any(u8::is_ascii_digit);
