@@ -43,6 +43,7 @@ impl View<'_> {
                 1 if matches!(bytes[0], b'X' | b'Y' | b'Z') && self.bytes.get(end) == Some(&b'-') => {
                     return self.dashed_nie(start, end + 8, end + 1);
                 }
+                2 if self.bytes.get(end) == Some(&b'.') => self.dotted_cnpj(start),
                 2 if word.has(UPPER) && !word.has(LOWER) => return self.spaced_nino(word).max(end),
                 // BIC without a digit, and a codice fiscale whose digits have all become letters.
                 8 | 11 if !word.has(LOWER) => self.bic(word),
@@ -123,7 +124,8 @@ impl View<'_> {
                 self.dashed_nie(start, end, start + 1);
             }
             2 if bytes[0] == b'2' && matches!(bytes[1], b'A' | b'B' | b'a' | b'b') => {
-                self.spaced_corsica(start)
+                self.spaced_corsica(start);
+                self.dotted_cnpj(start);
             }
             2 | 3 if self.bytes.get(end) == Some(&b'.') => self.dotted_cnpj(start),
             _ => {}
