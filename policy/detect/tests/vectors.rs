@@ -375,6 +375,17 @@ fn a_token_that_begins_as_another_one_does_is_still_found() {
     alone("secret.provider-token", &token);
 }
 
+#[test]
+fn tokens_with_few_digits_and_short_words_are_found_alone() {
+    let body = "aZ_kQxTbLm-VnRcYpWd_hJsGtKqPe-LbNsTu";
+    for (prefix, length) in
+        [("sq0at p-", 22), ("gl pat-", 20), ("dckr _pat_", 27), ("GOC SPX-", 28), ("AI za", 35)]
+    {
+        let token = prefix.replace(' ', "") + &body[..length];
+        found("secret.provider-token", &token, None, &token);
+    }
+}
+
 /// Tokens are put together here, so that no file holds anything that looks like one.
 #[test]
 fn secrets() {

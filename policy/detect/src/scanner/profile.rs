@@ -9,6 +9,8 @@ struct Kinds {
     digit: u64,
     upper: u64,
     lower: u64,
+    /// `-` and `_`, which tokens have among their letters.
+    joint: u64,
 }
 
 /// So many bytes have a bit.
@@ -58,6 +60,7 @@ pub(super) fn profile_of(bytes: &[u8], start: usize, end: usize) -> Profile {
             profile.first.digit |= u64::from(digit) << at;
             profile.first.upper |= u64::from(upper) << at;
             profile.first.lower |= u64::from(lower) << at;
+            profile.first.joint |= u64::from(block.is_either(b'-', b'_') & inside) << at;
         }
         profile.digits += digit.count_ones();
         upper_any |= upper;
@@ -107,14 +110,14 @@ impl Profile {
             && u32::from(self.has_upper) + u32::from(self.has_lower) + u32::from(self.digits > 0) >= 2
     }
 
-    /// Sixteen letters and digits or more, as tokens and encodings without digits have, or eight capitals, as codes of
+    /// Sixteen letters, digits, `-` and `_` or more, as tokens and encodings without digits have, or eight capitals, as codes of
     /// banks have.
     fn has_long_word(&self, text: &[u8]) -> bool {
         if self.length > MAPPED {
             return has_long_word(text);
         }
-        let Kinds { digit, upper, lower } = self.first;
-        run_of(digit | upper | lower, 16) || run_of(digit | upper, 8)
+        let Kinds { digit, upper, lower, joint } = self.first;
+        run_of(digit | upper | lower | joint, 16) || run_of(digit | upper, 8)
     }
 
     /// A time by RFC 3339 or a UUID, and nothing else: the commonest strings with digits.
@@ -122,7 +125,7 @@ impl Profile {
     pub(super) fn is_time_or_uuid(&self, text: &[u8]) -> bool {
         const DASHES: u64 = 1 << 8 | 1 << 13 | 1 << 18 | 1 << 23;
         const SEPARATORS: u64 = 1 << 4 | 1 << 7 | 1 << 10 | 1 << 13 | 1 << 16;
-        let Kinds { digit, upper, lower } = self.first;
+        let Kinds { digit, upper, lower, .. } = self.first;
         match self.length {
             36 => {
                 (digit | upper | lower) == ((1 << 36) - 1) & !DASHES
@@ -159,7 +162,7 @@ pub(super) fn is_candidate(key: &str) -> bool {
 fn has_long_word(bytes: &[u8]) -> bool {
     let (mut length, mut capitals) = (0, 0);
     bytes.iter().any(|byte| {
-        length = if byte.is_ascii_alphanumeric() { length + 1 } else { 0 };
+        length = if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') { length + 1 } else { 0 };
         capitals = if byte.is_ascii_uppercase() || byte.is_ascii_digit() { capitals + 1 } else { 0 };
         length >= 16 || capitals >= 8
     })
