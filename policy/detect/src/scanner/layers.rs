@@ -55,8 +55,12 @@ impl<'p> Places<'p> {
         Places::From(start)
     }
 
-    pub(super) fn table(places: &'p [u32]) -> Places<'p> {
-        Places::Table(places)
+    /// Of a text that was made from this one, by the table that goes with it: what cannot be divided stays so.
+    pub(super) fn decoded(self, places: &'p [u32]) -> Places<'p> {
+        match self {
+            Places::Whole(..) => self,
+            _ => Places::Table(places),
+        }
     }
 
     pub(super) fn whole(range: Range<u32>) -> Places<'static> {
@@ -150,7 +154,7 @@ impl Scanner {
             if percent_decode(&value.text[word.clone()], &mut layer, place) {
                 let inside = Value {
                     text: &layer.text,
-                    places: Places::table(&layer.places),
+                    places: value.places.decoded(&layer.places),
                     level: value.level + 1,
                     ..value
                 };

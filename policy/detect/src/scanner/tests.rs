@@ -383,3 +383,18 @@ fn values_are_found_in_runs_of_any_length() {
         }
     }
 }
+
+#[test]
+fn what_is_decoded_twice_stands_in_the_whole_of_the_first_layer() {
+    for inner in [
+        "to=jane%40example.com&subject=x",
+        "a=1&card=4111+1111+1111+1111&x=2",
+        r#"{"card":"\u0034111111111111111"}"#,
+        "card 4111\u{a0}1111\u{a0}1111\u{a0}1111",
+    ] {
+        let encoded = STANDARD.encode(inner);
+        let found = all(&format!(r#"["{encoded}"]"#));
+        assert_eq!(found.len(), 1, "{inner}: {found:?}");
+        assert_eq!((found[0].range.clone(), found[0].nested), (2..2 + encoded.len() as u32, true), "{inner}");
+    }
+}
