@@ -151,19 +151,12 @@ impl Scanner {
             self.spend(word.len())?;
             let mut layer = self.layer();
             let place = |byte| value.places.of(word.start + byte);
-            if percent_decode(&value.text[word.clone()], &mut layer, place) {
-                let inside = Value {
-                    text: &layer.text,
-                    places: value.places.decoded(&layer.places),
-                    level: value.level + 1,
-                    ..value
-                };
-                let outcome = self.value(inside, asked);
-                self.give_back(layer);
-                outcome?;
-            } else {
-                self.give_back(layer);
-            }
+            percent_decode(&value.text[word.clone()], &mut layer, place);
+            let places = value.places.decoded(&layer.places);
+            let inside = Value { text: &layer.text, places, level: value.level + 1, ..value };
+            let outcome = self.value(inside, asked);
+            self.give_back(layer);
+            outcome?;
         }
         Ok(())
     }
@@ -246,8 +239,8 @@ fn hex_pair(bytes: &[u8]) -> Option<u8> {
     Some((digit(1)? * 16 + digit(2)?) as u8)
 }
 
-/// Writes the decoded text; whether it is UTF-8.
-fn percent_decode(text: &str, layer: &mut Layer, place: impl Fn(usize) -> u32) -> bool {
+/// Writes the decoded text. Bytes that are not UTF-8 are taken for Latin-1.
+fn percent_decode(text: &str, layer: &mut Layer, place: impl Fn(usize) -> u32) {
     let bytes = text.as_bytes();
     // In a form a plus behind the sign of a field is a space; in a path it is one.
     let form_from = memchr::memchr(b'=', bytes).unwrap_or(bytes.len());
@@ -272,10 +265,24 @@ fn percent_decode(text: &str, layer: &mut Layer, place: impl Fn(usize) -> u32) -
     }
     layer.places.push(place(bytes.len()));
     match String::from_utf8(decoded) {
-        Ok(text) => {
-            layer.text = text;
-            true
-        }
-        Err(_) => false,
+        Ok(text) => layer.text = text,
+        Err(error) => from_latin1(error.as_bytes(), layer),
     }
+}
+
+fn from_latin1(bytes: &[u8], layer: &mut Layer) {
+    let places = std::mem::take(&mut layer.places);
+    let mut at = 0;
+    for chunk in bytes.utf8_chunks() {
+        layer.text.push_str(chunk.valid());
+        layer.places.extend(&places[at..at + chunk.valid().len()]);
+        at += chunk.valid().len();
+        for byte in chunk.invalid() {
+            // All of these have two bytes in UTF-8.
+            layer.text.push(char::from(*byte));
+            layer.places.extend([places[at]; 2]);
+            at += 1;
+        }
+    }
+    layer.places.push(places[at]);
 }

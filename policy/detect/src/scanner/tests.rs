@@ -398,3 +398,11 @@ fn what_is_decoded_twice_stands_in_the_whole_of_the_first_layer() {
         assert_eq!((found[0].range.clone(), found[0].nested), (2..2 + encoded.len() as u32, true), "{inner}");
     }
 }
+
+#[test]
+fn a_word_with_bytes_of_latin_1_is_decoded() {
+    let text = r#"{"q":"name=Jos%E9&email=jose%40example.com&card=4111%201111%201111%201111&x=%C3"}"#;
+    assert_eq!(parts(text, Class::CARD), ["4111%201111%201111%201111"]);
+    assert_eq!(parts(text, Class::EMAIL), ["jose%40example.com"]);
+    check(r#"["a%FF%C3%A9b:jos%E9%40example.com;%80"]"#, Class::EMAIL, "jos%E9%40example.com", true);
+}
