@@ -17,6 +17,9 @@ const KEPT_BYTES_MAX: usize = 64 * 1024;
 /// Fewer characters of base64 hide nothing worth the false alarms.
 const BASE64_MIN: usize = 12;
 
+/// So many segments of a path are looked at.
+const SEGMENTS_MAX: usize = 32;
+
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_allow_trailing_bits(true)
     .with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -178,30 +181,65 @@ impl Scanner {
             let padding = bytes[at + length..].iter().take(2).take_while(|byte| **byte == b'=').count();
             let run = at..at + length + padding;
             at = run.end + 1;
-            if may_be_text(&bytes[run.clone()]) {
-                self.base64_run(value, run, asked)?;
+            if may_be_text(&bytes[run.clone()]) && !self.base64_run(value, run.clone(), asked)? {
+                self.base64_segments(value, run, asked)?;
             }
         }
         Ok(())
     }
 
-    fn base64_run(&mut self, value: Value<'_>, run: Range<usize>, asked: Asked) -> Result<(), ScanError> {
+    /// Decodes what stands behind a `/` of a run, to its end or to the next one, as in the paths of addresses.
+    fn base64_segments(
+        &mut self,
+        value: Value<'_>,
+        run: Range<usize>,
+        asked: Asked,
+    ) -> Result<(), ScanError> {
+        let bytes = value.text.as_bytes();
+        let mut next = run.start;
+        // In data that is no text every 64th character is a `/`, and some of what follows would look like text at first.
+        for _ in 0..SEGMENTS_MAX {
+            if next >= run.end {
+                break;
+            }
+            let start = next;
+            let slash = memchr::memchr(b'/', &bytes[start..run.end]);
+            let end = slash.map_or(run.end, |slash| start + slash);
+            next = end + 1;
+            if run.end - start < BASE64_MIN || start == run.start && end == run.end {
+                continue;
+            }
+            if start > run.start && self.base64_run(value, start..run.end, asked)? {
+                return Ok(());
+            }
+            if end - start >= BASE64_MIN && end < run.end && may_be_text(&bytes[start..end]) {
+                self.base64_run(value, start..end, asked)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks through a run of base64; whether it was one of readable text.
+    fn base64_run(&mut self, value: Value<'_>, run: Range<usize>, asked: Asked) -> Result<bool, ScanError> {
         let encoded = &value.text.as_bytes()[run.clone()];
-        let engine =
-            if encoded.iter().any(|byte| matches!(byte, b'-' | b'_')) { &BASE64_URL } else { &BASE64 };
+        let engine_of = |text: &[u8]| {
+            if text.iter().any(|byte| matches!(byte, b'-' | b'_')) { &BASE64_URL } else { &BASE64 }
+        };
         // Random text fails within the first few bytes.
-        let mut head = [0; 9];
-        if engine.decode_slice(&encoded[..BASE64_MIN], &mut head).is_err() || !may_go_on(&head) {
-            return Ok(());
+        let (first, mut head) = (&encoded[..BASE64_MIN], [0; 9]);
+        if engine_of(first).decode_slice(first, &mut head).is_err() || !may_go_on(&head) {
+            return Ok(false);
         }
         self.spend(encoded.len())?;
-        let Ok(decoded) = engine.decode(encoded) else { return Ok(()) };
-        let Ok(text) = String::from_utf8(decoded) else { return Ok(()) };
+        let engine = engine_of(encoded);
+        let Ok(decoded) = engine.decode(encoded) else { return Ok(false) };
+        let Ok(text) = String::from_utf8(decoded) else { return Ok(false) };
         if !text.bytes().all(is_readable) {
-            return Ok(());
+            return Ok(false);
         }
         let places = Places::whole(value.places.range(run));
-        self.value(Value { text: &text, places, level: value.level + 1, ..value }, asked)
+        self.value(Value { text: &text, places, level: value.level + 1, ..value }, asked)?;
+        Ok(true)
     }
 }
 

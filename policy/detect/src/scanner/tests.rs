@@ -134,6 +134,8 @@ fn long_hostile_text_takes_no_more_than_linear_time() {
         "+1 ",
         "+%",
         "=+ %",
+        "/eyJhIjoi",
+        "A/aAbc",
         "+%4",
     ] {
         let text = part.repeat(80_000 / part.len());
@@ -405,4 +407,21 @@ fn a_word_with_bytes_of_latin_1_is_decoded() {
     assert_eq!(parts(text, Class::CARD), ["4111%201111%201111%201111"]);
     assert_eq!(parts(text, Class::EMAIL), ["jose%40example.com"]);
     check(r#"["a%FF%C3%A9b:jos%E9%40example.com;%80"]"#, Class::EMAIL, "jos%E9%40example.com", true);
+}
+
+#[test]
+fn base64_is_found_in_the_paths_of_addresses() {
+    let encoded = URL_SAFE_NO_PAD.encode(format!(r#"{{"pan":"{CARD}","n":1}}"#));
+    for (before, behind) in [
+        ("https://x.example/cb/", ""),
+        ("https://x.example/a/b/c1/", "/done"),
+        ("/Cb0/", "?x=1"),
+        ("", "/to/X1"),
+    ] {
+        check(&format!(r#"["{before}{encoded}{behind}"]"#), Class::CARD, &encoded, true);
+    }
+    // Its own alphabet has the sign too.
+    let encoded = STANDARD.encode(format!(r#"{{"pan":"{CARD}","n":"???>>>???"}}"#));
+    assert!(encoded.contains('/'));
+    check(&format!(r#"["https://x.example/cb/{encoded}"]"#), Class::CARD, &encoded, true);
 }
