@@ -75,7 +75,7 @@ pub(super) fn profile_of(bytes: &[u8], start: usize, end: usize) -> Profile {
     profile.has_sign = sign != 0;
     profile.has_mark = mark != 0;
     profile.is_ascii = high == 0;
-    if let Some(b'{' | b'[' | b'\t'..=b' ') = bytes.get(start) {
+    if let Some(b'{' | b'[' | b'"' | b'\t'..=b' ') = bytes.get(start) {
         profile.braces = has_braces(bytes.get(start..end).unwrap_or_default());
     }
     profile
@@ -86,8 +86,12 @@ pub(super) fn profile(bytes: &[u8]) -> Profile {
 }
 
 fn has_braces(bytes: &[u8]) -> bool {
-    matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['))
-        && matches!(bytes.trim_ascii_end().last(), Some(b'}' | b']'))
+    match (bytes.trim_ascii_start().first(), bytes.trim_ascii_end().last()) {
+        (Some(b'{' | b'['), Some(b'}' | b']')) => true,
+        // Without an escape there is nothing in a string of JSON that does not stand there as it is.
+        (Some(b'"'), Some(b'"')) => memchr::memchr(b'\\', bytes).is_some(),
+        _ => false,
+    }
 }
 
 impl Profile {
@@ -228,7 +232,7 @@ mod tests {
     proptest! {
         #[test]
         fn blocks_say_what_bytes_say(
-            text in "[a-z]{0,20}|[A-Z0-9]{0,20}|[ -~]{0,90}|[a-zA-Z0-9 é:<@%]{0,80}|\\PC{0,40}| ?[{\\[].{0,9}[}\\]] ?|\
+            text in "[a-z]{0,20}|[A-Z0-9]{0,20}|[ -~]{0,90}|[a-zA-Z0-9 é:<@%]{0,80}|\\PC{0,40}| ?[\"{\\[].{0,9}[\"}\\]] ?|\
                 [0-9a-fA-F]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-fg]{4}-[0-9a-f]{12}|\
                 20[0-9]{2}-[0-9]{2}-[0-9]{2}[Tt x][0-9]{2}:[0-9]{2}:[0-9]{2}[.+:0-9Zz-]{0,18}",
             before in "[ -~]{0,20}",

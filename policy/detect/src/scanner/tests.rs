@@ -425,3 +425,13 @@ fn base64_is_found_in_the_paths_of_addresses() {
     assert!(encoded.contains('/'));
     check(&format!(r#"["https://x.example/cb/{encoded}"]"#), Class::CARD, &encoded, true);
 }
+
+#[test]
+fn a_string_of_json_in_a_string_is_a_layer() {
+    check(r#"{"a":"\"\\u0034111111111111111\""}"#, Class::CARD, r"\\u0034111111111111111", true);
+    let quote = |text: &str| serde_json::to_string(text).expect("text");
+    let text = quote(&quote(&format!(r#"{{"card":"{CARD}"}}"#)));
+    check(&text, Class::CARD, CARD, true);
+    // Without an escape it is found as it stands.
+    check(r#"{"a":"\"li@example.com\""}"#, Class::EMAIL, "li@example.com", false);
+}
