@@ -271,6 +271,7 @@ fn government() {
         ("nir", "fr.nir", "255081416802539"),
         ("cpf", "br.cpf", "11111111111"),
         ("cpf", "br.cpf", "52998224726"),
+        ("tax", "br.cpf", "597867185.00"),
         ("cnpj", "br.cnpj", "11222333000182"),
         ("nric", "sg.nric", "S1234567E"),
         ("pesel", "pl.pesel", "44051401358"),
@@ -321,6 +322,16 @@ fn network_and_devices() {
         alone("network.mac", mac);
     }
     under("mac", "network.mac", "001A2B3C4D5E");
+    under("mac", "network.mac", "0011.2233.4455");
+    for text in [
+        "2530.8085.9806",
+        "8471.3001.0000",
+        "1234.5678.9012.3456",
+        "12ab.5678.9012.3456",
+        "81-FD-E9-35-1D-5F-C9-37",
+    ] {
+        nothing(text);
+    }
     nothing("00:00:00:00:00:00");
     alone("crypto.btc", "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa");
     alone("crypto.btc", "3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy");

@@ -169,8 +169,14 @@ impl View<'_> {
             .iter()
             .enumerate()
             .all(|(at, &byte)| if at % 5 == 4 { byte == b'.' } else { marks(byte) & HEX != 0 });
-        if is_shape && !self.continues(word.start + 14) && self.byte_before(word.start) != Some(b'.') {
-            self.offer(Class::MAC, word.start, word.start + 14, 26);
+        let end = word.start + 14;
+        let is_whole = self.byte_before(word.start) != Some(b'.') && !self.goes_on(end, b'.');
+        if !is_shape || !is_whole || self.continues(end) {
+            return;
+        }
+        // Groups of four digits are also codes of goods and other numbers.
+        if text.iter().any(u8::is_ascii_alphabetic) || self.says(Class::MAC, word.start) {
+            self.offer(Class::MAC, word.start, end, 26);
         }
     }
 
@@ -187,7 +193,13 @@ impl View<'_> {
             && self.bytes[start + 2] == b'-'
             && self.bytes[start + 5] == b'-'
             && !self.continues(end)
+            && !self.goes_on(end, b'-')
             && self.byte_before(start).is_none_or(|byte| byte != b'-')
             && self.mac(start, end, b'-')
+    }
+
+    /// Whether a separator and another word stand at a place.
+    fn goes_on(&self, at: usize, separator: u8) -> bool {
+        self.bytes.get(at) == Some(&separator) && self.continues(at + 1)
     }
 }

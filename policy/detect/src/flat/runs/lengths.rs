@@ -127,7 +127,12 @@ impl View<'_> {
     fn eleven(&mut self, window: &Window<'_>, step: i16) {
         let d = window.digits;
         if checks::br_cpf(d) {
-            self.shaped(Class::BR_CPF, window, step, window.shape(22, &[0x3332, 0x92], 45));
+            // With a dot before the last two it is an amount.
+            let shape = match (window.pattern, window.separator) {
+                (0x92, b'-') => Some(45),
+                _ => window.shape(22, &[0x3332], 45),
+            };
+            self.shaped(Class::BR_CPF, window, step, shape);
         }
         if checks::de_tax_id(d) {
             self.shaped(Class::DE_TAX_ID, window, step, window.shape(23, &[0x2333], 38));
@@ -149,21 +154,17 @@ impl View<'_> {
 
     fn twelve(&mut self, window: &Window<'_>, step: i16) {
         let d = window.digits;
+        // Nobody writes them with dots.
+        let grouped = |dashed, spaced| match window.separator {
+            b'-' => dashed,
+            b' ' => spaced,
+            _ => 8,
+        };
         if checks::in_aadhaar(d) {
-            self.shaped(
-                Class::IN_AADHAAR,
-                window,
-                step,
-                window.shape(7, &[0x444], if window.separator == b'-' { 22 } else { 24 }),
-            );
+            self.shaped(Class::IN_AADHAAR, window, step, window.shape(7, &[0x444], grouped(22, 24)));
         }
         if checks::jp_my_number(d) {
-            self.shaped(
-                Class::JP_MY_NUMBER,
-                window,
-                step,
-                window.shape(4, &[0x444], if window.separator == b'-' { 14 } else { 20 }),
-            );
+            self.shaped(Class::JP_MY_NUMBER, window, step, window.shape(4, &[0x444], grouped(14, 20)));
         }
         if checks::se_personnummer(d) {
             let is_time = checks::number(&d[8..10]) < 24 && d[10] < 6;
