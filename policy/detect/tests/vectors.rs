@@ -229,7 +229,6 @@ fn government() {
         ("ar.cuit", "20-12345678-6"),
         ("cl.rut", "12.345.678-5"),
         ("hk.id", "A123456(3)"),
-        ("tw.id", "A123456789"),
         ("th.id", "1-2345-67890-12-1"),
         ("za.id", "8001015009087"),
         ("kr.rrn", "880101-1234568"),
@@ -247,6 +246,9 @@ fn government() {
         ("tfn", "au.tfn", "123 456 782"),
         ("rrn", "kr.rrn", "8801011234568"),
         ("rut", "cl.rut", "12345678-5"),
+        ("twid", "tw.id", "A123456789"),
+        ("personnummer", "se.personnummer", "198112189876"),
+        ("tfn", "au.tfn", "123-456-782"),
         ("hkid", "hk.id", "A1234563"),
         ("rodneCislo", "cz.rc", "7801233540"),
         ("personnummer", "se.personnummer", "8112189876"),
@@ -290,6 +292,15 @@ fn government() {
     let card =
         "I<UTOD231458907<<<<<<<<<<<<<<<\n7408122F1204159UTO<<<<<<<<<<<6\nERIKSSON<<ANNA<MARIA<<<<<<<<<<";
     alone("gov-id.passport-mrz", card);
+}
+
+/// Every tenth number of these shapes satisfies the rule, or there is none.
+#[test]
+fn what_needs_a_name_is_nothing_without_one() {
+    for value in ["US0378331005", "13800138000", "15137120-5", "450-545-269", "A123456789", "198112189876"] {
+        nothing(value);
+        nothing(&format!("see {value}; thanks"));
+    }
 }
 
 #[test]

@@ -326,11 +326,8 @@ impl View<'_> {
     pub(super) fn cn_mobile(&mut self, window: &Window<'_>, step: i16) {
         let d = window.digits;
         if is_cn_mobile(d) && matches!(window.separator, 0 | b' ' | b'-') {
-            // Nothing checks it, so a bare one counts only where the whole value is one or a character of a
-            // script without spaces stands beside it.
-            let is_open = |byte: Option<u8>| byte.is_some_and(|byte| !b"=:&;,\"'".contains(&byte));
-            let beside =
-                is_open(self.byte_before(window.start)) || is_open(self.bytes.get(window.end).copied());
+            // Nothing checks it, so a bare one counts only where a character of a script without spaces stands beside
+            // it.
             // Brackets of any width stand between them and the number.
             let before = self.text[..window.start].trim_end_matches(['(', '[']);
             let behind = self.text[window.end..].trim_start_matches([')', ']']);
@@ -339,8 +336,7 @@ impl View<'_> {
             let bare = match self.kind {
                 Kind::Number => 14,
                 Kind::Text if near_cjk => 24,
-                Kind::Text if beside => 15,
-                Kind::Text => 20,
+                Kind::Text => 15,
             };
             self.shaped(Class::CN_MOBILE, window, step, window.shape(bare, &[0x344], 30));
         }

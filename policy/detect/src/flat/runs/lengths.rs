@@ -65,7 +65,7 @@ impl View<'_> {
     fn rut(&mut self, window: &Window<'_>, step: i16) {
         let base = match window.pattern {
             0x1331 | 0x2331 => Some(40),
-            0x71 | 0x81 if window.separator == b'-' => Some(22),
+            0x71 | 0x81 if window.separator == b'-' => Some(16),
             0 => Some(0),
             _ => None,
         };
@@ -94,7 +94,7 @@ impl View<'_> {
             self.shaped(Class::CA_SIN, window, step, thirds.map(|base| base - if d[0] == 0 { 4 } else { 0 }));
         }
         if checks::au_tfn(d) {
-            self.shaped(Class::AU_TFN, window, step, thirds.map(|base| base - 1));
+            self.shaped(Class::AU_TFN, window, step, window.shape(1, &[0x333], 15));
         }
         if checks::us_aba(d) {
             self.shaped(Class::ABA, window, step, window.shape(1, &[0x441, 0x333], 6));
@@ -167,8 +167,9 @@ impl View<'_> {
             self.shaped(Class::JP_MY_NUMBER, window, step, window.shape(4, &[0x444], grouped(14, 20)));
         }
         if checks::se_personnummer(d) {
+            // Times and numbers of orders begin with a date too.
             let is_time = checks::number(&d[8..10]) < 24 && d[10] < 6;
-            let bare = if is_time { 8 } else { 28 };
+            let bare = if is_time { 8 } else { 14 };
             let grouped = if window.separator == b'-' { 42 } else { 20 };
             self.shaped(Class::SE_PNR, window, step, window.shape(bare, &[0x84], grouped));
         }
