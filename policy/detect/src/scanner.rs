@@ -266,7 +266,7 @@ impl Scanner {
         }
         let mut layer = self.layer();
         tape::unescape(inner, &mut layer.text, |place| layer.places.push(inside.of(place as usize)));
-        let value = Value { text: &layer.text, places: Places::table(&layer.places), hint, level };
+        let value = Value { text: &layer.text, places: inside.decoded(&layer.places), hint, level };
         let outcome = self.value(value, asked);
         self.give_back(layer);
         outcome
@@ -288,7 +288,7 @@ impl Scanner {
         }
         let mut layer = self.layer();
         fold::fold(value.text, &mut layer.text, |place| layer.places.push(value.places.of(place)));
-        let folded = Value { text: &layer.text, places: Places::table(&layer.places), ..value };
+        let folded = Value { text: &layer.text, places: value.places.decoded(&layer.places), ..value };
         let profile = profile::profile(layer.text.as_bytes());
         let outcome = self.plain(folded, profile, asked);
         self.give_back(layer);

@@ -21,7 +21,7 @@ mod unescape;
 use std::borrow::Cow;
 
 pub use parse::{DEPTH_MAX, ParseError, TapeBuffer};
-pub use path::push_name;
+pub use path::{Paths, push_name};
 pub use unescape::Unescaped;
 pub(crate) use unescape::unescape;
 

@@ -134,6 +134,22 @@ fn contact() {
         "090-1234-5678",
         "+91 98765 43210",
         "+852 5123 4567",
+        "+247 62345",
+        "+290 2345",
+        "+500 51234",
+        "+676 20123",
+        "+677 20123",
+        "+678 22123",
+        "+682 21234",
+        "+683 4012",
+        "+685 20123",
+        "+686 30123",
+        "+688 20123",
+        "+690 4012",
+        "+49 151 2345678901",
+        "+381 11 12345",
+        "+359 2 123456",
+        "+352 27 12 34 56 789",
     ] {
         alone("contact.phone", phone);
     }
@@ -212,6 +228,7 @@ fn government() {
         ("br.cnpj", "11222333000181"),
         ("br.cnpj", "11.222.333/0001-81"),
         ("br.cnpj", "12.ABC.345/01DE-35"),
+        ("br.cnpj", "JX.96V.1OB/79M1-20"),
         ("sg.nric", "S1234567D"),
         ("us.ssn", "536-22-1234"),
         ("us.itin", "912-71-1234"),
@@ -228,7 +245,6 @@ fn government() {
         ("ar.cuit", "20-12345678-6"),
         ("cl.rut", "12.345.678-5"),
         ("hk.id", "A123456(3)"),
-        ("tw.id", "A123456789"),
         ("th.id", "1-2345-67890-12-1"),
         ("za.id", "8001015009087"),
         ("kr.rrn", "880101-1234568"),
@@ -246,6 +262,9 @@ fn government() {
         ("tfn", "au.tfn", "123 456 782"),
         ("rrn", "kr.rrn", "8801011234568"),
         ("rut", "cl.rut", "12345678-5"),
+        ("twid", "tw.id", "A123456789"),
+        ("personnummer", "se.personnummer", "198112189876"),
+        ("tfn", "au.tfn", "123-456-782"),
         ("hkid", "hk.id", "A1234563"),
         ("rodneCislo", "cz.rc", "7801233540"),
         ("personnummer", "se.personnummer", "8112189876"),
@@ -270,6 +289,7 @@ fn government() {
         ("nir", "fr.nir", "255081416802539"),
         ("cpf", "br.cpf", "11111111111"),
         ("cpf", "br.cpf", "52998224726"),
+        ("tax", "br.cpf", "597867185.00"),
         ("cnpj", "br.cnpj", "11222333000182"),
         ("nric", "sg.nric", "S1234567E"),
         ("pesel", "pl.pesel", "44051401358"),
@@ -290,15 +310,31 @@ fn government() {
     alone("gov-id.passport-mrz", card);
 }
 
+/// Every tenth number of these shapes satisfies the rule, or there is none.
+#[test]
+fn what_needs_a_name_is_nothing_without_one() {
+    for value in ["US0378331005", "13800138000", "15137120-5", "450-545-269", "A123456789", "198112189876"] {
+        nothing(value);
+        nothing(&format!("see {value}; thanks"));
+    }
+}
+
 #[test]
 fn network_and_devices() {
-    for address in ["203.0.113.7", "2001:db8::8a2e:370:7334", "fe80::1ff:fe23:4567:890a"] {
+    for address in [
+        "203.0.113.7",
+        "2001:db8::8a2e:370:7334",
+        "fe80::1ff:fe23:4567:890a",
+        "::ffff:135.46.163.176",
+        "::ffff:872e:a3b0",
+    ] {
         alone("network.ip", address);
     }
     for text in [
         "1.2.3.4",
         "127.0.0.1",
         "::1",
+        "::ffff:127.0.0.1",
         "std::string",
         "dead::beef",
         "v203.0.113.7",
@@ -313,6 +349,16 @@ fn network_and_devices() {
         alone("network.mac", mac);
     }
     under("mac", "network.mac", "001A2B3C4D5E");
+    under("mac", "network.mac", "0011.2233.4455");
+    for text in [
+        "2530.8085.9806",
+        "8471.3001.0000",
+        "1234.5678.9012.3456",
+        "12ab.5678.9012.3456",
+        "81-FD-E9-35-1D-5F-C9-37",
+    ] {
+        nothing(text);
+    }
     nothing("00:00:00:00:00:00");
     alone("crypto.btc", "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa");
     alone("crypto.btc", "3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy");
@@ -332,6 +378,50 @@ fn network_and_devices() {
     never("lei", "org.lei", "506700GE1G29325QX364");
     under("isin", "security.isin", "US0378331005");
     never("isin", "security.isin", "US0378331006");
+}
+
+/// So many characters of an alphabet, as chance gives them.
+fn random(state: &mut u64, alphabet: &[u8], length: usize) -> String {
+    let mut next = || {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(alphabet[(*state >> 33) as usize % alphabet.len()])
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+#[test]
+fn secret_access_keys_are_found_wherever_their_signs_stand() {
+    let mut state = 7;
+    for _ in 0..500 {
+        let key = random(&mut state, BASE64, 40);
+        if key.bytes().any(|byte| byte.is_ascii_digit()) {
+            under("aws_secret_access_key", "secret.aws-key", &key);
+        }
+    }
+    let key = ["WKEGEhpjtyyOY/WN", "ThbmnhyGOU00WN", "iX5J8tcDHP"].concat();
+    found("secret.aws-key", &format!("aws_secret_access_key={key}"), None, &key);
+    never("aws_secret_access_key", "secret.aws-key", &format!("{key}x"));
+    never("aws_secret_access_key", "secret.aws-key", &format!("x/{key}"));
+}
+
+#[test]
+fn a_token_that_begins_as_another_one_does_is_still_found() {
+    // Its first word is as long as an id of AWS.
+    let token = ["ATA", "TT3xFfGF0aZ3kQ9xT7"].concat() + &"-bLm2VnR5cYp8".repeat(5);
+    alone("secret.provider-token", &token);
+}
+
+#[test]
+fn tokens_with_few_digits_and_short_words_are_found_alone() {
+    let body = "aZ_kQxTbLm-VnRcYpWd_hJsGtKqPe-LbNsTu";
+    for (prefix, length) in
+        [("sq0at p-", 22), ("gl pat-", 20), ("dckr _pat_", 27), ("GOC SPX-", 28), ("AI za", 35)]
+    {
+        let token = prefix.replace(' ', "") + &body[..length];
+        found("secret.provider-token", &token, None, &token);
+    }
 }
 
 /// Tokens are put together here, so that no file holds anything that looks like one.

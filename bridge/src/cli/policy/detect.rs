@@ -158,13 +158,14 @@ impl Detector {
             }
         };
         error = error.or(outcome.err().map(|problem| problem.to_string()));
+        let mut paths = tape.as_ref().map(|tape| tape.paths());
         let findings = self
             .found
             .iter()
             .map(|finding| Found {
                 class: finding.class.name(),
-                path: match (&tape, finding.node) {
-                    (Some(tape), Some(node)) => tape.path(node),
+                path: match (&mut paths, finding.node) {
+                    (Some(paths), Some(node)) => paths.path(node),
                     _ => "$".to_owned(),
                 },
                 start: finding.range.start,

@@ -8,8 +8,8 @@ use crate::flat::{ALNUM, HEX};
 
 impl View<'_> {
     /// An IPv4 address, where a run of digits is four groups with dots between them. `groups` are their places.
-    pub(super) fn dotted(&mut self, groups: impl ExactSizeIterator<Item = (usize, usize)>) {
-        if groups.len() < 4 || !self.wanted.contains(Class::IP) {
+    pub(super) fn dotted(&mut self, groups: impl Iterator<Item = (usize, usize)>) {
+        if !self.wanted.contains(Class::IP) {
             return;
         }
         let mut octets = [0_u32; 4];
@@ -102,6 +102,16 @@ impl View<'_> {
         if address.is_loopback() || address.is_unspecified() {
             return end;
         }
+        if let Some(inner) = address.to_ipv4_mapped() {
+            let octets = inner.octets();
+            let base = match octets {
+                [0 | 127 | 224..=255, ..] => 0,
+                octets if octets.iter().all(|octet| *octet < 10) => 24,
+                _ => 36,
+            };
+            self.offer(Class::IP, start, self.with_prefix_length(end, 128), base);
+            return end;
+        }
         // `dead::beef` and `a::b` are also names in programs.
         let groups = address.segments().iter().filter(|group| **group != 0).count();
         let has_digit = text.iter().any(u8::is_ascii_digit);
@@ -159,8 +169,14 @@ impl View<'_> {
             .iter()
             .enumerate()
             .all(|(at, &byte)| if at % 5 == 4 { byte == b'.' } else { marks(byte) & HEX != 0 });
-        if is_shape && !self.continues(word.start + 14) && self.byte_before(word.start) != Some(b'.') {
-            self.offer(Class::MAC, word.start, word.start + 14, 26);
+        let end = word.start + 14;
+        let is_whole = self.byte_before(word.start) != Some(b'.') && !self.goes_on(end, b'.');
+        if !is_shape || !is_whole || self.continues(end) {
+            return;
+        }
+        // Groups of four digits are also codes of goods and other numbers.
+        if text.iter().any(u8::is_ascii_alphabetic) || self.says(Class::MAC, word.start) {
+            self.offer(Class::MAC, word.start, end, 26);
         }
     }
 
@@ -177,7 +193,13 @@ impl View<'_> {
             && self.bytes[start + 2] == b'-'
             && self.bytes[start + 5] == b'-'
             && !self.continues(end)
+            && !self.goes_on(end, b'-')
             && self.byte_before(start).is_none_or(|byte| byte != b'-')
             && self.mac(start, end, b'-')
+    }
+
+    /// Whether a separator and another word stand at a place.
+    fn goes_on(&self, at: usize, separator: u8) -> bool {
+        self.bytes.get(at) == Some(&separator) && self.continues(at + 1)
     }
 }

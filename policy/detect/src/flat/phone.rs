@@ -28,7 +28,7 @@ const COUNTRIES: &[(u16, u8, u8)] = &[
     (46, 7, 10),
     (47, 8, 8),
     (48, 9, 9),
-    (49, 6, 11),
+    (49, 6, 13),
     (51, 8, 9),
     (52, 10, 11),
     (53, 6, 8),
@@ -57,14 +57,14 @@ const COUNTRIES: &[(u16, u8, u8)] = &[
     (98, 10, 10),
     (350, 8, 8),
     (351, 9, 9),
-    (352, 6, 9),
+    (352, 6, 11),
     (353, 7, 9),
     (354, 7, 9),
     (355, 8, 9),
     (356, 8, 8),
     (357, 8, 8),
     (358, 6, 11),
-    (359, 8, 9),
+    (359, 7, 9),
     (370, 8, 8),
     (371, 8, 8),
     (372, 7, 8),
@@ -75,7 +75,7 @@ const COUNTRIES: &[(u16, u8, u8)] = &[
     (377, 8, 9),
     (378, 6, 10),
     (380, 9, 9),
-    (381, 8, 9),
+    (381, 7, 9),
     (382, 8, 8),
     (383, 8, 9),
     (385, 8, 9),
@@ -121,7 +121,13 @@ fn assigned(code: u16) -> Option<(u8, u8)> {
     let is_assigned = matches!(code,
         211..=213 | 216 | 218 | 220..=258 | 260..=269 | 290 | 291 | 297..=299 | 500..=509 | 590..=599 | 670 | 672..=692
             | 800 | 808 | 850 | 870 | 878 | 881..=883 | 888 | 979);
-    is_assigned.then_some((6, 11))
+    // Islands with numbers of a few digits.
+    let min = match code {
+        247 | 290 | 683 | 690 => 4,
+        500 | 676..=678 | 682 | 685 | 686 | 688 => 5,
+        _ => 6,
+    };
+    is_assigned.then_some((min, 11))
 }
 
 /// The length of the country code the digits begin with, and of the national numbers behind it.
@@ -208,7 +214,13 @@ impl View<'_> {
             Class::PHONE
         };
         let is_nanp = d[0] != 1 || (d[1] >= 2 && d[4] >= 2);
-        self.offer(class, plus, end, if is_nanp { 36 } else { 20 });
+        let base = match used {
+            // As short as this, a change of something is written so too.
+            ..8 => 24,
+            _ if is_nanp => 36,
+            _ => 20,
+        };
+        self.offer(class, plus, end, base);
         end
     }
 
@@ -326,11 +338,8 @@ impl View<'_> {
     pub(super) fn cn_mobile(&mut self, window: &Window<'_>, step: i16) {
         let d = window.digits;
         if is_cn_mobile(d) && matches!(window.separator, 0 | b' ' | b'-') {
-            // Nothing checks it, so a bare one counts only where the whole value is one or a character of a
-            // script without spaces stands beside it.
-            let is_open = |byte: Option<u8>| byte.is_some_and(|byte| !b"=:&;,\"'".contains(&byte));
-            let beside =
-                is_open(self.byte_before(window.start)) || is_open(self.bytes.get(window.end).copied());
+            // Nothing checks it, so a bare one counts only where a character of a script without spaces stands beside
+            // it.
             // Brackets of any width stand between them and the number.
             let before = self.text[..window.start].trim_end_matches(['(', '[']);
             let behind = self.text[window.end..].trim_start_matches([')', ']']);
@@ -339,8 +348,7 @@ impl View<'_> {
             let bare = match self.kind {
                 Kind::Number => 14,
                 Kind::Text if near_cjk => 24,
-                Kind::Text if beside => 15,
-                Kind::Text => 20,
+                Kind::Text => 15,
             };
             self.shaped(Class::CN_MOBILE, window, step, window.shape(bare, &[0x344], 30));
         }

@@ -1,14 +1,18 @@
 //! Runs of digits with single separators, offered to every validator of their length.
 
-use super::{View, Word, card, marks};
+mod lengths;
+
+use std::ops::Range;
+
+use super::{View, Word, marks};
 use crate::checks;
 use crate::class::Class;
 use crate::finding::HIGH;
 use crate::flat::{ALNUM, Kind};
 use crate::keys::Hint;
 
-const GROUPS_MAX: usize = 24;
-const DIGITS_MAX: usize = 48;
+/// Groups looked at together; a longer run is looked at piece by piece.
+const GROUPS_MAX: usize = 64;
 /// `5443 8658 8124 7732` are no twelve digits.
 const PART_OF_A_SERIES: i16 = -15;
 /// No class has more digits.
@@ -17,9 +21,11 @@ const WINDOW_DIGITS_MAX: usize = 19;
 /// Groups of digits with one separator between each two. Kept by the scanner, for its size.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    digits: [u8; DIGITS_MAX],
+    digits: [u8; GROUPS_MAX * WINDOW_DIGITS_MAX],
     groups: [Group; GROUPS_MAX],
     count: usize,
+    /// The run goes on behind the last group.
+    is_cut: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,14 +33,21 @@ struct Group {
     start: u32,
     end: u32,
     /// Index of its first digit.
-    first: u8,
-    /// How many digits.
+    first: u16,
+    /// How many digits; [`TOO_LONG`] of them or more have no place among the digits.
     length: u8,
 }
 
+const TOO_LONG: usize = WINDOW_DIGITS_MAX + 1;
+
 impl Run {
     pub(crate) fn new() -> Run {
-        Run { digits: [0; DIGITS_MAX], groups: [Group::default(); GROUPS_MAX], count: 0 }
+        Run {
+            digits: [0; GROUPS_MAX * WINDOW_DIGITS_MAX],
+            groups: [Group::default(); GROUPS_MAX],
+            count: 0,
+            is_cut: false,
+        }
     }
 }
 
@@ -61,26 +74,43 @@ impl Window<'_> {
     }
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
     /// Looks at a word of digits and what is joined to it; where to go on.
     pub(super) fn digits(&mut self, word: Word<'_>, run: &mut Run) -> usize {
+        if let Some(end) = self.secret_key(word) {
+            return end;
+        }
         self.birth_date(word.start, word.end);
         if word.bytes.len() == 2 && self.bytes.get(word.end) == Some(&b'.') {
             self.dotted_cnpj(word.start);
         }
-        let end = self.collect(word, run);
-        if run.count == 0 {
-            return word.end;
+        let mut end = self.collect((word.start, word.end), run);
+        if run.is_cut {
+            self.dotted(self.joined((word.start, word.end)));
+        } else if run.count >= 4 {
+            let places =
+                run.groups[..run.count].iter().map(|group| (group.start as usize, group.end as usize));
+            self.dotted(places);
         }
-        let whole_start = run.groups[0].start as usize;
-        self.dotted(run.groups[..run.count].iter().map(|group| (group.start as usize, group.end as usize)));
-        self.trailing_letter(whole_start, end);
+        let step = self.step_for_left_edge(word.start);
+        // Of a piece behind the first one, the first group is only there for its neighbour.
+        let mut from = 0;
+        while run.is_cut {
+            let left = self.piece(run, from, step);
+            let before = run.groups[left - 1];
+            end = self.collect((before.start as usize, before.end as usize), run);
+            from = 1;
+        }
+        if from > 0 {
+            self.windows(run, from..run.count, step);
+            return end;
+        }
+        self.trailing_letter(word.start, end);
         let groups = &run.groups[..run.count];
         let total: usize = groups.iter().map(|group| group.length as usize).sum();
         if total < 7 {
             return end;
         }
-        let step = self.step_for_left_edge(whole_start);
         if groups.len() > 2 && total <= WINDOW_DIGITS_MAX {
             // Where the whole run is something for certain, its parts are nothing else.
             let known = self.hits.len();
@@ -90,7 +120,30 @@ impl View<'_> {
             }
             self.hits.truncate(known);
         }
-        for (from, first) in groups.iter().enumerate() {
+        self.windows(run, 0..run.count, step);
+        end
+    }
+
+    /// Offers the windows of a cut run that begin at its groups from `from` on, as far as they end before the last
+    /// group; the first group whose windows may not.
+    fn piece(&mut self, run: &Run, from: usize, step: i16) -> usize {
+        let groups = &run.groups[..run.count];
+        let (mut left, mut behind) = (run.count - 1, 0);
+        while left > from + 1 && behind < WINDOW_DIGITS_MAX {
+            left -= 1;
+            behind += groups[left].length as usize;
+        }
+        // INVARIANT: of a piece, more than two thirds of the groups are used up, so this stays linear.
+        const { assert!(GROUPS_MAX > 3 * (WINDOW_DIGITS_MAX + 2)) };
+        self.windows(run, from..left + 1, step);
+        left + 1
+    }
+
+    /// Offers every window that begins at one of the groups `lefts`.
+    fn windows(&mut self, run: &Run, lefts: Range<usize>, step: i16) {
+        let groups = &run.groups[..run.count];
+        for from in lefts {
+            let first = &groups[from];
             let mut count = 0;
             let mut pattern = 0_u64;
             let mut separator = 0;
@@ -113,7 +166,7 @@ impl View<'_> {
                         || between == b' ' && matches!(separator, b' ')
                 };
                 let left = from == 0 || is_edge(first.start - 1);
-                let right = to + 1 == groups.len() || is_edge(last.end);
+                let right = to + 1 == groups.len() && !run.is_cut || is_edge(last.end);
                 if count < 7 || !left || !right {
                     continue;
                 }
@@ -135,7 +188,6 @@ impl View<'_> {
                 self.window(&window, left_step + part_step, to + 1 - from == groups.len());
             }
         }
-        end
     }
 
     fn whole(&mut self, run: &Run, total: usize, step: i16) {
@@ -157,36 +209,43 @@ impl View<'_> {
         self.window(&window, step, true);
     }
 
-    /// Reads groups from a word of digits on; the byte after the last one.
-    fn collect(&self, word: Word<'_>, run: &mut Run) -> usize {
-        run.count = 0;
-        let mut used = 0;
-        let (mut start, mut end) = (word.start, word.end);
-        loop {
-            let length = end - start;
-            if used + length > DIGITS_MAX || run.count == GROUPS_MAX {
-                // Too long for anything we know; what was read so far is not the whole of it either.
-                run.count = if run.count == GROUPS_MAX { run.count } else { 0 };
-                return run.groups[..run.count].last().map_or(end, |group| group.end as usize);
+    /// Reads groups from a word of digits on, as many as fit; the byte after the last one.
+    fn collect(&self, word: (usize, usize), run: &mut Run) -> usize {
+        let (mut count, mut used) = (0, 0);
+        run.is_cut = false;
+        let mut after = word.1;
+        for (start, end) in self.joined(word) {
+            if count == GROUPS_MAX {
+                run.is_cut = true;
+                break;
             }
-            for (digit, byte) in run.digits[used..].iter_mut().zip(&self.bytes[start..end]) {
-                *digit = byte - b'0';
+            let length = (end - start).min(TOO_LONG);
+            run.groups[count] =
+                Group { start: start as u32, end: end as u32, first: used as u16, length: length as u8 };
+            if length < TOO_LONG {
+                for (digit, byte) in run.digits[used..].iter_mut().zip(&self.bytes[start..end]) {
+                    *digit = byte - b'0';
+                }
+                used += length;
             }
-            run.groups[run.count] =
-                Group { start: start as u32, end: end as u32, first: used as u8, length: length as u8 };
-            run.count += 1;
-            used += length;
-            let joined = matches!(self.bytes.get(end), Some(b' ' | b'-' | b'.' | b'/'));
-            let next = end + 1;
-            let length = self
-                .bytes
-                .get(next..)
-                .map_or(0, |rest| rest.iter().take_while(|byte| byte.is_ascii_digit()).count());
-            if !joined || length == 0 || self.continues(next + length) {
-                return end;
-            }
-            (start, end) = (next, next + length);
+            count += 1;
+            after = end;
         }
+        run.count = count;
+        after
+    }
+
+    /// The places of a word of digits and of those joined to it, one after the other.
+    fn joined(&self, word: (usize, usize)) -> impl Iterator<Item = (usize, usize)> + use<'a> {
+        let bytes = self.bytes;
+        std::iter::successors(Some(word), move |&(_, end)| {
+            let joined = matches!(bytes.get(end), Some(b' ' | b'-' | b'.' | b'/'));
+            let next = end + 1;
+            let rest = bytes.get(next..).filter(|_| joined)?;
+            let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let continues = rest.get(length).is_some_and(|byte| marks(*byte) & ALNUM != 0);
+            (length > 0 && !continues).then_some((next, next + length))
+        })
     }
 
     /// A number joined to a word in front, or an amount of money, is less likely to be what it looks like.
@@ -203,207 +262,6 @@ impl View<'_> {
             // The pound, yen and euro signs.
             0xa3 | 0xa5 | 0xac if self.text[..start].ends_with(['\u{a3}', '\u{a5}', '\u{20ac}']) => -20,
             _ => 0,
-        }
-    }
-
-    fn window(&mut self, window: &Window<'_>, step: i16, is_whole: bool) {
-        let step = step
-            + match self.bytes.get(window.end) {
-                Some(b'_' | b'%') => -10,
-                Some(b'-') if self.continues(window.end + 1) => -10,
-                _ => 0,
-            };
-        if is_whole {
-            self.national_phone(window, step);
-        }
-        let d = window.digits;
-        if let Some(base) = card::strength(window) {
-            self.give(Class::CARD, window, base, step);
-        }
-        match d.len() {
-            8 => self.eight(window, step),
-            9 => self.nine(window, step),
-            10 => self.ten(window, step),
-            11 => self.eleven(window, step),
-            12 => self.twelve(window, step),
-            13 => self.thirteen(window, step),
-            14 if checks::br_cnpj(d) => {
-                let usual = d[8..11] == [0, 0, 0];
-                let bare = if is_moment(d) {
-                    5
-                } else if usual {
-                    30
-                } else {
-                    16
-                };
-                self.shaped(Class::BR_CNPJ, window, step, window.shape(bare, &[0x23342], 45));
-            }
-            15 => {
-                if checks::fr_nir(d) {
-                    let shape = window.shape(30, &[0x1222332, 0xd2, 0x122_2332], 45);
-                    self.shaped(Class::FR_NIR, window, step, shape);
-                }
-                if checks::luhn(d) && !checks::is_pattern(d) {
-                    self.shaped(Class::IMEI, window, step, window.shape(4, &[0x2661, 0x681], 32));
-                }
-            }
-            18 if checks::cn_resident_id(&d[..17], d[17]) => {
-                self.shaped(Class::CN_ID, window, step, window.shape(45, &[0x684, 0x6444], 45));
-            }
-            _ => {}
-        }
-    }
-
-    fn eight(&mut self, window: &Window<'_>, step: i16) {
-        let d = window.digits;
-        if checks::cl_rut(&d[..7], d[7]) {
-            self.rut(window, step);
-        }
-    }
-
-    /// With dots and a dash it is nothing else; the dash alone has a tenth of all numbers of this shape.
-    fn rut(&mut self, window: &Window<'_>, step: i16) {
-        let base = match window.pattern {
-            0x1331 | 0x2331 => Some(40),
-            0x71 | 0x81 if window.separator == b'-' => Some(22),
-            0 => Some(0),
-            _ => None,
-        };
-        self.shaped(Class::CL_RUT, window, step, base);
-    }
-
-    fn nine(&mut self, window: &Window<'_>, step: i16) {
-        let d = window.digits;
-        let dashed = match (window.pattern, window.separator) {
-            (0, _) => Some(0),
-            (0x324, b'-') => Some(24),
-            (0x324, _) => Some(18),
-            _ => None,
-        };
-        if checks::us_ssn(d) {
-            self.shaped(Class::US_SSN, window, step, dashed);
-        }
-        if checks::us_itin(d) {
-            self.shaped(Class::US_ITIN, window, step, dashed);
-        }
-        let thirds = window.shape(2, &[0x333], if window.separator == b'-' { 22 } else { 16 });
-        if checks::nl_bsn(d) {
-            self.shaped(Class::NL_BSN, window, step, window.shape(3, &[0x423, 0x432, 0x333], 14));
-        }
-        if checks::ca_sin(d) {
-            self.shaped(Class::CA_SIN, window, step, thirds.map(|base| base - if d[0] == 0 { 4 } else { 0 }));
-        }
-        if checks::au_tfn(d) {
-            self.shaped(Class::AU_TFN, window, step, thirds.map(|base| base - 1));
-        }
-        if checks::us_aba(d) {
-            self.shaped(Class::ABA, window, step, window.shape(1, &[0x441, 0x333], 6));
-        }
-        if checks::cl_rut(&d[..8], d[8]) {
-            self.rut(window, step);
-        }
-    }
-
-    fn ten(&mut self, window: &Window<'_>, step: i16) {
-        let d = window.digits;
-        let moment = if window.pattern == 0 && is_epoch(d) { -10 } else { 0 };
-        if checks::gb_nhs(d) {
-            let grouped = if window.separator == b' ' { 22 } else { 17 };
-            self.shaped(Class::GB_NHS, window, step + moment, window.shape(5, &[0x334], grouped));
-        }
-        if window.pattern == 0x64 && window.separator == b'-' {
-            self.hetu(window.start, window.end);
-        }
-        if checks::se_personnummer(d) {
-            let grouped = if window.separator == b'-' { 34 } else { 18 };
-            self.shaped(Class::SE_PNR, window, step + moment, window.shape(12, &[0x64], grouped));
-        }
-        if checks::cz_rc(d) {
-            let grouped = if window.separator == b'/' { 42 } else { 15 };
-            self.shaped(Class::CZ_RC, window, step + moment, window.shape(11, &[0x64], grouped));
-        }
-    }
-
-    fn eleven(&mut self, window: &Window<'_>, step: i16) {
-        let d = window.digits;
-        if checks::br_cpf(d) {
-            self.shaped(Class::BR_CPF, window, step, window.shape(22, &[0x3332, 0x92], 45));
-        }
-        if checks::de_tax_id(d) {
-            self.shaped(Class::DE_TAX_ID, window, step, window.shape(23, &[0x2333], 38));
-        }
-        if checks::pl_pesel(d) {
-            self.shaped(Class::PL_PESEL, window, step, window.shape(22, &[], 0));
-        }
-        if checks::tr_tckn(d) {
-            self.shaped(Class::TR_TCKN, window, step, window.shape(22, &[0x3332], 22));
-        }
-        if checks::no_fodselsnummer(d) {
-            self.shaped(Class::NO_FNR, window, step, window.shape(27, &[0x65], 42));
-        }
-        if checks::ar_cuit(d) {
-            self.shaped(Class::AR_CUIT, window, step, window.shape(18, &[0x281], 42));
-        }
-        self.cn_mobile(window, step);
-    }
-
-    fn twelve(&mut self, window: &Window<'_>, step: i16) {
-        let d = window.digits;
-        if checks::in_aadhaar(d) {
-            self.shaped(
-                Class::IN_AADHAAR,
-                window,
-                step,
-                window.shape(7, &[0x444], if window.separator == b'-' { 22 } else { 24 }),
-            );
-        }
-        if checks::jp_my_number(d) {
-            self.shaped(
-                Class::JP_MY_NUMBER,
-                window,
-                step,
-                window.shape(4, &[0x444], if window.separator == b'-' { 14 } else { 20 }),
-            );
-        }
-        if checks::se_personnummer(d) {
-            let is_time = checks::number(&d[8..10]) < 24 && d[10] < 6;
-            let bare = if is_time { 8 } else { 28 };
-            let grouped = if window.separator == b'-' { 42 } else { 20 };
-            self.shaped(Class::SE_PNR, window, step, window.shape(bare, &[0x84], grouped));
-        }
-    }
-
-    fn thirteen(&mut self, window: &Window<'_>, step: i16) {
-        let d = window.digits;
-        let bare_step = match (window.pattern, self.kind) {
-            (0, Kind::Number) if is_epoch(d) => step - 20,
-            (0, Kind::Text) if is_epoch(d) => step - 4,
-            _ => step,
-        };
-        if checks::kr_rrn(d) {
-            let plus = if checks::kr_rrn_check(d) { 8 } else { 0 };
-            let shape = window.shape(3, &[0x67], if window.separator == b'-' { 24 } else { 16 });
-            self.shaped(Class::KR_RRN, window, bare_step, shape.map(|base| base + plus));
-        }
-        if checks::ro_cnp(d) {
-            self.shaped(Class::RO_CNP, window, bare_step, window.shape(25, &[], 0));
-        }
-        if checks::ch_ahv(d) {
-            self.shaped(Class::CH_AHV, window, step, window.shape(32, &[0x3442], 45));
-        }
-        if checks::th_id(d) {
-            self.shaped(Class::TH_ID, window, bare_step, window.shape(4, &[0x14521], 42));
-        }
-        if checks::za_id(d) {
-            self.shaped(
-                Class::ZA_ID,
-                window,
-                bare_step,
-                window.shape(26, &[0x6421, 0x64_21, 0x643, 0x6412], 36),
-            );
-        }
-        if checks::jp_corporate(d) {
-            self.shaped(Class::JP_CORPORATE, window, bare_step, window.shape(3, &[0x1444], 14));
         }
     }
 
@@ -457,19 +315,4 @@ impl View<'_> {
     pub(super) fn is_version_here(&self, start: usize) -> bool {
         self.has_flag(Hint::VERSION, start)
     }
-}
-
-/// Seconds or milliseconds since 1970, of a time that events are from.
-fn is_epoch(d: &[u8]) -> bool {
-    let first = checks::number(&d[..4]);
-    matches!(d.len(), 10 | 13) && (1400..2000).contains(&first)
-}
-
-/// Year to second, as a time is written without separators.
-fn is_moment(d: &[u8]) -> bool {
-    (1900..2100).contains(&checks::number(&d[..4]))
-        && checks::is_date(checks::number32(&d[..4]), checks::number32(&d[4..6]), checks::number32(&d[6..8]))
-        && checks::number(&d[8..10]) < 24
-        && d[10] < 6
-        && d[12] < 6
 }

@@ -144,6 +144,9 @@ const _: () = assert!(TOKENS.len() < u8::MAX as usize);
 /// The shortest token.
 const TOKEN_BYTES_MIN: usize = 24;
 
+/// A secret access key of AWS.
+const SECRET_KEY_BYTES: usize = 40;
+
 /// The ids of AWS begin with the kind of their owner.
 const AWS_KINDS: &[&[u8; 4]] =
     &[b"AKIA", b"ASIA", b"AROA", b"AIDA", b"AGPA", b"AIPA", b"ANPA", b"ANVA", b"APKA", b"ABIA", b"ACCA"];
@@ -153,9 +156,15 @@ impl View<'_> {
     #[inline]
     pub(super) fn secret(&mut self, word: Word<'_>) -> usize {
         let bytes = word.bytes;
+        if let Some(end) = self.secret_key(word) {
+            return end;
+        }
         let Some(&[first, second]) = bytes.first_chunk::<2>() else { return word.start };
         if first == b'A' && bytes.len() == 20 {
-            return self.aws_id(word);
+            let after = self.aws_id(word);
+            if after > word.start {
+                return after;
+            }
         }
         if first == b'e' && bytes.starts_with(b"eyJ") {
             return self.jwt(word);
@@ -166,9 +175,6 @@ impl View<'_> {
             if after > word.start {
                 return after;
             }
-        }
-        if bytes.len() >= 30 {
-            return self.long_secret(word);
         }
         word.start
     }
@@ -248,25 +254,43 @@ impl View<'_> {
         end
     }
 
-    /// Secret access keys have no prefix, only a length; they need a name.
-    fn long_secret(&mut self, word: Word<'_>) -> usize {
-        // Their alphabet has `/` and `+`, so the key may go on, or have begun, beyond the word.
-        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'+');
-        let behind = self.bytes[word.end..].iter().take(41).take_while(|byte| is_part(byte)).count();
-        let (start, end) = (word.start, word.end + behind);
-        if end - start == 40 && self.wanted.contains(Class::AWS_KEY) && self.says(Class::AWS_KEY, start) {
-            let text = &self.bytes[start..end];
-            let kinds = text.iter().fold(0, |all, byte| all | marks(*byte));
-            if kinds & DIGIT != 0
-                && kinds & UPPER != 0
-                && !is_placeholder(text)
-                && !text.ends_with(b"EXAMPLEKEY")
-            {
-                self.offer(Class::AWS_KEY, start, end, 12);
-                return end;
-            }
+    /// Secret access keys have no prefix, only a length; they need a name. `word` is the first one of the key, whose
+    /// alphabet has `/` and `+` too; its end, where it is one.
+    #[inline]
+    pub(super) fn secret_key(&mut self, word: Word<'_>) -> Option<usize> {
+        let joins = |byte: Option<u8>| matches!(byte, Some(b'/' | b'+'));
+        let is_alone = !joins(self.bytes.get(word.end).copied()) && !joins(self.byte_before(word.start));
+        if is_alone && word.bytes.len() != SECRET_KEY_BYTES {
+            return None;
         }
-        word.start
+        self.secret_key_from(word)
+    }
+
+    fn secret_key_from(&mut self, word: Word<'_>) -> Option<usize> {
+        let signs = self.bytes[..word.start].iter().rev().take(SECRET_KEY_BYTES);
+        let start = word.start - signs.take_while(|byte| matches!(byte, b'/' | b'+')).count();
+        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'+');
+        if start > 0 && is_part(&self.bytes[start - 1]) {
+            return None;
+        }
+        let end = start
+            + self.bytes[start..].iter().take(SECRET_KEY_BYTES + 1).take_while(|byte| is_part(byte)).count();
+        if end - start != SECRET_KEY_BYTES
+            || !self.wanted.contains(Class::AWS_KEY)
+            || !self.says(Class::AWS_KEY, start)
+        {
+            return None;
+        }
+        let text = &self.bytes[start..end];
+        let kinds = text.iter().fold(0, |all, byte| all | marks(*byte));
+        let is_key = kinds & DIGIT != 0
+            && kinds & UPPER != 0
+            && !is_placeholder(text)
+            && !text.ends_with(b"EXAMPLEKEY");
+        is_key.then(|| {
+            self.offer(Class::AWS_KEY, start, end, 12);
+            end
+        })
     }
 
     /// A PEM frame around a private key, to its end or that of the text; where to go on.

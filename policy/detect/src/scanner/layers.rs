@@ -17,6 +17,9 @@ const KEPT_BYTES_MAX: usize = 64 * 1024;
 /// Fewer characters of base64 hide nothing worth the false alarms.
 const BASE64_MIN: usize = 12;
 
+/// So many segments of a path are looked at.
+const SEGMENTS_MAX: usize = 32;
+
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_allow_trailing_bits(true)
     .with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -55,8 +58,12 @@ impl<'p> Places<'p> {
         Places::From(start)
     }
 
-    pub(super) fn table(places: &'p [u32]) -> Places<'p> {
-        Places::Table(places)
+    /// Of a text that was made from this one, by the table that goes with it: what cannot be divided stays so.
+    pub(super) fn decoded(self, places: &'p [u32]) -> Places<'p> {
+        match self {
+            Places::Whole(..) => self,
+            _ => Places::Table(places),
+        }
     }
 
     pub(super) fn whole(range: Range<u32>) -> Places<'static> {
@@ -147,19 +154,12 @@ impl Scanner {
             self.spend(word.len())?;
             let mut layer = self.layer();
             let place = |byte| value.places.of(word.start + byte);
-            if percent_decode(&value.text[word.clone()], &mut layer, place) {
-                let inside = Value {
-                    text: &layer.text,
-                    places: Places::table(&layer.places),
-                    level: value.level + 1,
-                    ..value
-                };
-                let outcome = self.value(inside, asked);
-                self.give_back(layer);
-                outcome?;
-            } else {
-                self.give_back(layer);
-            }
+            percent_decode(&value.text[word.clone()], &mut layer, place);
+            let places = value.places.decoded(&layer.places);
+            let inside = Value { text: &layer.text, places, level: value.level + 1, ..value };
+            let outcome = self.value(inside, asked);
+            self.give_back(layer);
+            outcome?;
         }
         Ok(())
     }
@@ -181,30 +181,65 @@ impl Scanner {
             let padding = bytes[at + length..].iter().take(2).take_while(|byte| **byte == b'=').count();
             let run = at..at + length + padding;
             at = run.end + 1;
-            if may_be_text(&bytes[run.clone()]) {
-                self.base64_run(value, run, asked)?;
+            if may_be_text(&bytes[run.clone()]) && !self.base64_run(value, run.clone(), asked)? {
+                self.base64_segments(value, run, asked)?;
             }
         }
         Ok(())
     }
 
-    fn base64_run(&mut self, value: Value<'_>, run: Range<usize>, asked: Asked) -> Result<(), ScanError> {
+    /// Decodes what stands behind a `/` of a run, to its end or to the next one, as in the paths of addresses.
+    fn base64_segments(
+        &mut self,
+        value: Value<'_>,
+        run: Range<usize>,
+        asked: Asked,
+    ) -> Result<(), ScanError> {
+        let bytes = value.text.as_bytes();
+        let mut next = run.start;
+        // In data that is no text every 64th character is a `/`, and some of what follows would look like text at first.
+        for _ in 0..SEGMENTS_MAX {
+            if next >= run.end {
+                break;
+            }
+            let start = next;
+            let slash = memchr::memchr(b'/', &bytes[start..run.end]);
+            let end = slash.map_or(run.end, |slash| start + slash);
+            next = end + 1;
+            if run.end - start < BASE64_MIN || start == run.start && end == run.end {
+                continue;
+            }
+            if start > run.start && self.base64_run(value, start..run.end, asked)? {
+                return Ok(());
+            }
+            if end - start >= BASE64_MIN && end < run.end && may_be_text(&bytes[start..end]) {
+                self.base64_run(value, start..end, asked)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks through a run of base64; whether it was one of readable text.
+    fn base64_run(&mut self, value: Value<'_>, run: Range<usize>, asked: Asked) -> Result<bool, ScanError> {
         let encoded = &value.text.as_bytes()[run.clone()];
-        let engine =
-            if encoded.iter().any(|byte| matches!(byte, b'-' | b'_')) { &BASE64_URL } else { &BASE64 };
+        let engine_of = |text: &[u8]| {
+            if text.iter().any(|byte| matches!(byte, b'-' | b'_')) { &BASE64_URL } else { &BASE64 }
+        };
         // Random text fails within the first few bytes.
-        let mut head = [0; 9];
-        if engine.decode_slice(&encoded[..BASE64_MIN], &mut head).is_err() || !may_go_on(&head) {
-            return Ok(());
+        let (first, mut head) = (&encoded[..BASE64_MIN], [0; 9]);
+        if engine_of(first).decode_slice(first, &mut head).is_err() || !may_go_on(&head) {
+            return Ok(false);
         }
         self.spend(encoded.len())?;
-        let Ok(decoded) = engine.decode(encoded) else { return Ok(()) };
-        let Ok(text) = String::from_utf8(decoded) else { return Ok(()) };
+        let engine = engine_of(encoded);
+        let Ok(decoded) = engine.decode(encoded) else { return Ok(false) };
+        let Ok(text) = String::from_utf8(decoded) else { return Ok(false) };
         if !text.bytes().all(is_readable) {
-            return Ok(());
+            return Ok(false);
         }
         let places = Places::whole(value.places.range(run));
-        self.value(Value { text: &text, places, level: value.level + 1, ..value }, asked)
+        self.value(Value { text: &text, places, level: value.level + 1, ..value }, asked)?;
+        Ok(true)
     }
 }
 
@@ -242,8 +277,8 @@ fn hex_pair(bytes: &[u8]) -> Option<u8> {
     Some((digit(1)? * 16 + digit(2)?) as u8)
 }
 
-/// Writes the decoded text; whether it is UTF-8.
-fn percent_decode(text: &str, layer: &mut Layer, place: impl Fn(usize) -> u32) -> bool {
+/// Writes the decoded text. Bytes that are not UTF-8 are taken for Latin-1.
+fn percent_decode(text: &str, layer: &mut Layer, place: impl Fn(usize) -> u32) {
     let bytes = text.as_bytes();
     // In a form a plus behind the sign of a field is a space; in a path it is one.
     let form_from = memchr::memchr(b'=', bytes).unwrap_or(bytes.len());
@@ -268,10 +303,24 @@ fn percent_decode(text: &str, layer: &mut Layer, place: impl Fn(usize) -> u32) -
     }
     layer.places.push(place(bytes.len()));
     match String::from_utf8(decoded) {
-        Ok(text) => {
-            layer.text = text;
-            true
-        }
-        Err(_) => false,
+        Ok(text) => layer.text = text,
+        Err(error) => from_latin1(error.as_bytes(), layer),
     }
+}
+
+fn from_latin1(bytes: &[u8], layer: &mut Layer) {
+    let places = std::mem::take(&mut layer.places);
+    let mut at = 0;
+    for chunk in bytes.utf8_chunks() {
+        layer.text.push_str(chunk.valid());
+        layer.places.extend(&places[at..at + chunk.valid().len()]);
+        at += chunk.valid().len();
+        for byte in chunk.invalid() {
+            // All of these have two bytes in UTF-8.
+            layer.text.push(char::from(*byte));
+            layer.places.extend([places[at]; 2]);
+            at += 1;
+        }
+    }
+    layer.places.push(places[at]);
 }

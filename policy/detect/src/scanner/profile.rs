@@ -9,6 +9,8 @@ struct Kinds {
     digit: u64,
     upper: u64,
     lower: u64,
+    /// `-` and `_`, which tokens have among their letters.
+    joint: u64,
 }
 
 /// So many bytes have a bit.
@@ -58,6 +60,7 @@ pub(super) fn profile_of(bytes: &[u8], start: usize, end: usize) -> Profile {
             profile.first.digit |= u64::from(digit) << at;
             profile.first.upper |= u64::from(upper) << at;
             profile.first.lower |= u64::from(lower) << at;
+            profile.first.joint |= u64::from(block.is_either(b'-', b'_') & inside) << at;
         }
         profile.digits += digit.count_ones();
         upper_any |= upper;
@@ -72,7 +75,7 @@ pub(super) fn profile_of(bytes: &[u8], start: usize, end: usize) -> Profile {
     profile.has_sign = sign != 0;
     profile.has_mark = mark != 0;
     profile.is_ascii = high == 0;
-    if let Some(b'{' | b'[' | b'\t'..=b' ') = bytes.get(start) {
+    if let Some(b'{' | b'[' | b'"' | b'\t'..=b' ') = bytes.get(start) {
         profile.braces = has_braces(bytes.get(start..end).unwrap_or_default());
     }
     profile
@@ -83,8 +86,12 @@ pub(super) fn profile(bytes: &[u8]) -> Profile {
 }
 
 fn has_braces(bytes: &[u8]) -> bool {
-    matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['))
-        && matches!(bytes.trim_ascii_end().last(), Some(b'}' | b']'))
+    match (bytes.trim_ascii_start().first(), bytes.trim_ascii_end().last()) {
+        (Some(b'{' | b'['), Some(b'}' | b']')) => true,
+        // Without an escape there is nothing in a string of JSON that does not stand there as it is.
+        (Some(b'"'), Some(b'"')) => memchr::memchr(b'\\', bytes).is_some(),
+        _ => false,
+    }
 }
 
 impl Profile {
@@ -107,14 +114,14 @@ impl Profile {
             && u32::from(self.has_upper) + u32::from(self.has_lower) + u32::from(self.digits > 0) >= 2
     }
 
-    /// Sixteen letters and digits or more, as tokens and encodings without digits have, or eight capitals, as codes of
+    /// Sixteen letters, digits, `-` and `_` or more, as tokens and encodings without digits have, or eight capitals, as codes of
     /// banks have.
     fn has_long_word(&self, text: &[u8]) -> bool {
         if self.length > MAPPED {
             return has_long_word(text);
         }
-        let Kinds { digit, upper, lower } = self.first;
-        run_of(digit | upper | lower, 16) || run_of(digit | upper, 8)
+        let Kinds { digit, upper, lower, joint } = self.first;
+        run_of(digit | upper | lower | joint, 16) || run_of(digit | upper, 8)
     }
 
     /// A time by RFC 3339 or a UUID, and nothing else: the commonest strings with digits.
@@ -122,7 +129,7 @@ impl Profile {
     pub(super) fn is_time_or_uuid(&self, text: &[u8]) -> bool {
         const DASHES: u64 = 1 << 8 | 1 << 13 | 1 << 18 | 1 << 23;
         const SEPARATORS: u64 = 1 << 4 | 1 << 7 | 1 << 10 | 1 << 13 | 1 << 16;
-        let Kinds { digit, upper, lower } = self.first;
+        let Kinds { digit, upper, lower, .. } = self.first;
         match self.length {
             36 => {
                 (digit | upper | lower) == ((1 << 36) - 1) & !DASHES
@@ -159,7 +166,7 @@ pub(super) fn is_candidate(key: &str) -> bool {
 fn has_long_word(bytes: &[u8]) -> bool {
     let (mut length, mut capitals) = (0, 0);
     bytes.iter().any(|byte| {
-        length = if byte.is_ascii_alphanumeric() { length + 1 } else { 0 };
+        length = if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') { length + 1 } else { 0 };
         capitals = if byte.is_ascii_uppercase() || byte.is_ascii_digit() { capitals + 1 } else { 0 };
         length >= 16 || capitals >= 8
     })
@@ -225,7 +232,7 @@ mod tests {
     proptest! {
         #[test]
         fn blocks_say_what_bytes_say(
-            text in "[a-z]{0,20}|[A-Z0-9]{0,20}|[ -~]{0,90}|[a-zA-Z0-9 é:<@%]{0,80}|\\PC{0,40}| ?[{\\[].{0,9}[}\\]] ?|\
+            text in "[a-z]{0,20}|[A-Z0-9]{0,20}|[ -~]{0,90}|[a-zA-Z0-9 é:<@%]{0,80}|\\PC{0,40}| ?[\"{\\[].{0,9}[\"}\\]] ?|\
                 [0-9a-fA-F]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-fg]{4}-[0-9a-f]{12}|\
                 20[0-9]{2}-[0-9]{2}-[0-9]{2}[Tt x][0-9]{2}:[0-9]{2}:[0-9]{2}[.+:0-9Zz-]{0,18}",
             before in "[ -~]{0,20}",

@@ -124,6 +124,8 @@ fn long_hostile_text_takes_no_more_than_linear_time() {
         "12345678\u{e9}",
         "%41@b.co ",
         "1 2 3 ",
+        "1.22/333-",
+        "12345678901234567890123 ",
         "sk-sk-",
         "::a:",
         "<<A<",
@@ -132,6 +134,8 @@ fn long_hostile_text_takes_no_more_than_linear_time() {
         "+1 ",
         "+%",
         "=+ %",
+        "/eyJhIjoi",
+        "A/aAbc",
         "+%4",
     ] {
         let text = part.repeat(80_000 / part.len());
@@ -342,4 +346,92 @@ fn a_sign_that_is_not_encoded_does_not_cut_the_word_it_stands_in() {
 fn some_groups_of_a_longer_series_are_no_number_by_themselves() {
     assert_eq!(all(r#"{"values":"5443 8658 8124 7732"}"#), []);
     check(r#"{"aadhaar":"8658 8124 7732"}"#, Class::IN_AADHAAR, "8658 8124 7732", false);
+}
+
+/// The texts of what was found as `class`.
+fn parts(text: &str, class: Class) -> Vec<String> {
+    let found = all(text).into_iter().filter(|finding| finding.class == class);
+    found.map(|finding| text[finding.range.start as usize..finding.range.end as usize].to_owned()).collect()
+}
+
+#[test]
+fn values_are_found_in_runs_of_any_length() {
+    let card = "4111 1111 1111 1111";
+    for (text, class, expected) in [
+        ("4111111111111111 000000001250 978 000000000042 20240116".to_owned(), Class::CARD, vec![CARD]),
+        (
+            "4111111111111111/5500000000000004/4012888888881881/4111111111111111".to_owned(),
+            Class::CARD,
+            vec![CARD, "5500000000000004", "4012888888881881", CARD],
+        ),
+        (["536-22-1234"; 6].join(" "), Class::US_SSN, vec!["536-22-1234"; 6]),
+        (["529.982.247-25"; 5].join(" "), Class::BR_CPF, vec!["529.982.247-25"; 5]),
+        (format!("1 2 3 4 5 6 7 8 9 1 2 3 4 5 6 7 8 9 1 2 3 4 {card}"), Class::CARD, vec![card]),
+        (["203.0.113.77"; 40].join(" "), Class::IP, vec!["203.0.113.77"; 40]),
+    ] {
+        assert_eq!(parts(&format!(r#"{{"x":"{text}"}}"#), class), expected, "{text}");
+    }
+    // Wherever in a run it stands, also across the pieces it is looked at in.
+    for before in 0..300 {
+        for filler in ["1 ", "20 ", "123456 ", "12345678901234567890123 "] {
+            let text =
+                format!(r#"["{}{card} 07 {CARD} {}5"]"#, filler.repeat(before), "1 ".repeat(before % 7));
+            let found = parts(&text, Class::CARD);
+            assert_eq!(
+                found.iter().filter(|part| *part == card || *part == CARD).count(),
+                2,
+                "{text} {found:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_decoded_twice_stands_in_the_whole_of_the_first_layer() {
+    for inner in [
+        "to=jane%40example.com&subject=x",
+        "a=1&card=4111+1111+1111+1111&x=2",
+        r#"{"card":"\u0034111111111111111"}"#,
+        "card 4111\u{a0}1111\u{a0}1111\u{a0}1111",
+    ] {
+        let encoded = STANDARD.encode(inner);
+        let found = all(&format!(r#"["{encoded}"]"#));
+        assert_eq!(found.len(), 1, "{inner}: {found:?}");
+        assert_eq!((found[0].range.clone(), found[0].nested), (2..2 + encoded.len() as u32, true), "{inner}");
+    }
+}
+
+#[test]
+fn a_word_with_bytes_of_latin_1_is_decoded() {
+    let text = r#"{"q":"name=Jos%E9&email=jose%40example.com&card=4111%201111%201111%201111&x=%C3"}"#;
+    assert_eq!(parts(text, Class::CARD), ["4111%201111%201111%201111"]);
+    assert_eq!(parts(text, Class::EMAIL), ["jose%40example.com"]);
+    check(r#"["a%FF%C3%A9b:jos%E9%40example.com;%80"]"#, Class::EMAIL, "jos%E9%40example.com", true);
+}
+
+#[test]
+fn base64_is_found_in_the_paths_of_addresses() {
+    let encoded = URL_SAFE_NO_PAD.encode(format!(r#"{{"pan":"{CARD}","n":1}}"#));
+    for (before, behind) in [
+        ("https://x.example/cb/", ""),
+        ("https://x.example/a/b/c1/", "/done"),
+        ("/Cb0/", "?x=1"),
+        ("", "/to/X1"),
+    ] {
+        check(&format!(r#"["{before}{encoded}{behind}"]"#), Class::CARD, &encoded, true);
+    }
+    // Its own alphabet has the sign too.
+    let encoded = STANDARD.encode(format!(r#"{{"pan":"{CARD}","n":"???>>>???"}}"#));
+    assert!(encoded.contains('/'));
+    check(&format!(r#"["https://x.example/cb/{encoded}"]"#), Class::CARD, &encoded, true);
+}
+
+#[test]
+fn a_string_of_json_in_a_string_is_a_layer() {
+    check(r#"{"a":"\"\\u0034111111111111111\""}"#, Class::CARD, r"\\u0034111111111111111", true);
+    let quote = |text: &str| serde_json::to_string(text).expect("text");
+    let text = quote(&quote(&format!(r#"{{"card":"{CARD}"}}"#)));
+    check(&text, Class::CARD, CARD, true);
+    // Without an escape it is found as it stands.
+    check(r#"{"a":"\"li@example.com\""}"#, Class::EMAIL, "li@example.com", false);
 }

@@ -271,3 +271,36 @@ proptest! {
         check_as_serde_json(&text);
     }
 }
+
+#[test]
+fn paths_are_the_same_in_any_order() {
+    let text = r#"[[1,[2,{"a":[3,4]}],5],{"b":[[6],[7,8]]},[9,10]]"#;
+    let mut buffer = TapeBuffer::new();
+    let tape = buffer.parse(text).expect("JSON");
+    let count = tape.nodes().len() as u32;
+    let mut paths = tape.paths();
+    for node in (0..count).chain((0..count).rev()).chain((0..count * 7).map(|at| at * 5 % count)) {
+        assert_eq!(paths.path(node), tape.path(node));
+    }
+    let last: Vec<_> = [8, 9, count - 1].map(|node| paths.path(node)).to_vec();
+    assert_eq!(last, ["$[0][1][1].a[0]", "$[0][1][1].a[1]", "$[2][1]"]);
+}
+
+/// Counting from the first element for each of them takes the square of the time.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "two times of one run are compared")]
+fn paths_of_many_elements_take_one_walk() {
+    let text = format!("[{}1]", "1,".repeat(60_000));
+    let mut buffer = TapeBuffer::new();
+    let tape = buffer.parse(&text).expect("JSON");
+    let nodes = 1..tape.nodes().len() as u32;
+    let begun = std::time::Instant::now();
+    let one = tape.path(nodes.end - 1);
+    let of_one = begun.elapsed();
+    let mut paths = tape.paths();
+    let begun = std::time::Instant::now();
+    let last = nodes.map(|node| paths.path(node)).last();
+    assert_eq!(last, Some(one));
+    // Each of them counted would be some 30,000 times as long.
+    assert!(begun.elapsed() < of_one * 10_000, "{:?} {of_one:?}", begun.elapsed());
+}
