@@ -44,6 +44,12 @@ impl Hint {
     pub(crate) const DESCRIBES: u16 = 1 << 10;
     /// What it is may be named beside it.
     pub(crate) const DESCRIBED: u16 = 1 << 11;
+    /// An order, a request: its numbers are its own, but it holds more than numbers.
+    pub(crate) const AFFAIR: u16 = 1 << 12;
+    /// What tells things of a kind apart: `id`, `number`, `reference`.
+    pub(crate) const NUMBERED: u16 = 1 << 13;
+    /// A number of something benign by what is around it, not by its own name.
+    pub(crate) const LIKELY_BENIGN: u16 = 1 << 14;
 
     pub(crate) const NONE: Hint = Hint { classes: ClassSet::EMPTY, flags: 0 };
 
@@ -99,6 +105,35 @@ impl Hint {
         hint
     }
 
+    /// Whether the last words of a text, straight before a value, say that it is something benign: `order no. `, and not
+    /// `the order was paid with `.
+    pub(crate) fn is_benign_straight_before(text: &str) -> bool {
+        const WORDS_MAX: usize = 6;
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let mut end = text.len();
+        for _ in 0..WORDS_MAX {
+            let head = text[..end].trim_end_matches(|c| !is_word(c));
+            let start = head.trim_end_matches(is_word).len();
+            let word = &head[start..];
+            if word.is_empty() {
+                return false;
+            }
+            // Numbers like it, of a list, and what stands between a name and its value.
+            let is_number = word.len() >= 7 && word.bytes().all(|byte| byte.is_ascii_digit());
+            let is_between = || IS.iter().any(|is| word.eq_ignore_ascii_case(is));
+            if !is_number && !is_between() {
+                if Hint::of(&text[start..]).has(Hint::BENIGN) {
+                    return true;
+                }
+                if !Hint::of(word).has(Hint::NUMBERED) {
+                    return false;
+                }
+            }
+            end = start;
+        }
+        false
+    }
+
     /// Where two patterns speak, the more particular one is right.
     fn settled(mut self) -> Hint {
         let narrow = self.classes.minus(ClassSet::just(Class::ADDRESS)).minus(ClassSet::just(Class::NAME));
@@ -117,7 +152,7 @@ impl Hint {
             self.classes.insert(Class::NAME);
         }
         if !self.classes.is_empty() {
-            self.flags &= !(Hint::BENIGN | Hint::GENERIC | Hint::DESCRIBES);
+            self.flags &= !(Hint::BENIGN | Hint::AFFAIR | Hint::GENERIC | Hint::DESCRIBES);
         }
         self
     }
@@ -137,9 +172,14 @@ impl Hint {
             // What is called the value of a name is one; a number or a code beside it is not.
             let name = if own.has(Hint::DESCRIBED) { ClassSet::EMPTY } else { ClassSet::just(Class::NAME) };
             hint.classes = hint.classes.union(self.classes.minus(name));
-            hint.flags |= self.flags & (Hint::BENIGN | Hint::VERSION | Hint::NOT_MAIL);
+            hint.flags |= self.flags & (Hint::AFFAIR | Hint::LIKELY_BENIGN);
+            if !self.has(Hint::AFFAIR) {
+                hint.flags |= self.flags & (Hint::BENIGN | Hint::VERSION | Hint::NOT_MAIL);
+            } else if own.has(Hint::NUMBERED) {
+                hint.flags |= self.flags & (Hint::VERSION | Hint::NOT_MAIL) | Hint::LIKELY_BENIGN;
+            }
             if !hint.classes.is_empty() {
-                hint.flags &= !Hint::BENIGN;
+                hint.flags &= !(Hint::BENIGN | Hint::LIKELY_BENIGN);
             }
         }
         // What is around carries on through levels that say nothing of their own: `customer.details.name`.
@@ -151,6 +191,9 @@ impl Hint {
         hint
     }
 }
+
+/// Between a name and its value.
+const IS: [&str; 6] = ["is", "was", "are", "ist", "est", "es"];
 
 /// Names of members that say what another member is.
 const DESCRIBING: [&[u8]; 22] = [

@@ -130,7 +130,7 @@ const CLASSES: &[(Class, &str)] = &[
     (Class::HK_ID, "hkid hongkongid 身份證 身份证 _id_card_ identitycard nationalid"),
     (Class::TW_ID, "身分證 身份證 _twid_ taiwanid nationalid _id_card_ identitycard"),
     (Class::TH_ID, "thaiid thainational nationalid citizenid บัตรประชาชน"),
-    (Class::ZA_ID, "_said_ southafrican _rsa_ zaid rsaid nationalid idnumber identitynumber"),
+    (Class::ZA_ID, "_said_ southafrican _rsa_ _sa_id_ zaid rsaid nationalid idnumber identitynumber"),
     (Class::MRZ, "_mrz_ machinereadable passport"),
     (Class::AWS_KEY, "secretaccesskey awssecret accesskeyid awsaccesskey _aws_key_"),
     (
@@ -154,23 +154,39 @@ const CLASSES: &[(Class, &str)] = &[
 const FLAGS: &[(u16, &str)] = &[
     (
         Hint::BENIGN,
-        "_order_ _orders_ _ord_ orderid orderno ordernumber _invoice_ _inv_ invoiceno _tracking_ trackingn _shipment_ \
-         _parcel_ _package_ _waybill_ _awb_ _consignment_ _sku_ _isbn_ _isbn13_ _isbn10_ _issn_ _ean_ _ean13_ \
-         _gtin_ _gtin14_ _gtin13_ _upc_ _asin_ _mpn_ _barcode_ _serial_ serialn _batch_ _lot_ _build_ _version_ \
-         _release_ _commit_ _sha_ _sha1_ _sha256_ _md5_ _hash_ _digest_ _checksum_ _etag_ _crc_ _trace_ _traceid_ \
-         _span_ _spanid_ _traceparent_ _request_ _requestid_ _correlation_ _uuid_ _guid_ _timestamp_ _timestamps_ \
-         _ts_ _time_ _created_ _updated_ _modified_ _date_ _epoch_ _millis_ _ms_ _nanos_ _ns_ _micros_ _seq_ \
-         _sequence_ _offset_ _partition_ _count_ _counter_ _total_ _subtotal_ _amount_ _price_ _cost_ _balance_ \
-         _qty_ _quantity_ _size_ _bytes_ _length_ _duration_ _latency_ _elapsed_ _port_ _pid_ _page_ _score_ \
-         _ratio_ _percent_ _temperature_ _weight_ _height_ _width_ _depth_ _revision_ _rev_ _ticket_ _article_ \
-         _product_ _productid_ _item_ _itemid_ _model_ _part_ _partno_ _partnumber_ _catalog_ _catalogue_ \
-         _transaction_ _txn_ _txid_ _tx_ _nonce_ _block_ _blockheight_ _booking_ _coupon_ _voucher_ _flight_ _po_ \
-         _purchase_ _manifest_ _container_ _pallet_ _shelf_ _warehouse_ _cursor_ _index_ _lsn_ _gtid_ _xid_ _tid_ \
+        "orderid orderno ordernumber invoiceno _tracking_ trackingn _waybill_ _awb_ _sku_ _isbn_ _isbn13_ \
+         _isbn10_ _issn_ _ean_ _ean13_ _gtin_ _gtin14_ _gtin13_ _upc_ _asin_ _mpn_ _barcode_ _serial_ serialn \
+         _version_ _commit_ _sha_ _sha1_ _sha256_ _md5_ _hash_ _digest_ _checksum_ _etag_ _crc_ _traceid_ \
+         _spanid_ _traceparent_ _requestid_ _correlation_ _uuid_ _guid_ _timestamp_ _timestamps_ _ts_ _time_ \
+         _created_ _updated_ _modified_ _date_ _epoch_ _millis_ _ms_ _nanos_ _ns_ _micros_ _seq_ _sequence_ \
+         _offset_ _partition_ _count_ _counter_ _total_ _subtotal_ _amount_ _price_ _cost_ _balance_ _qty_ \
+         _quantity_ _size_ _bytes_ _length_ _duration_ _latency_ _elapsed_ _port_ _pid_ _score_ _ratio_ \
+         _percent_ _temperature_ _weight_ _height_ _width_ _depth_ _revision_ _rev_ _productid_ _itemid_ \
+         _partno_ _partnumber_ _txid_ _nonce_ _blockheight_ _po_ _cursor_ _index_ _lsn_ _gtid_ _xid_ _tid_ \
          _threshold_ _speed_ _distance_ _volume_ _rate_ _reading_ _meter_ _sensor_ _measurement_ _signature_ \
-         _fingerprint_ _thumbprint_ _eventid_ _messageid_ _message_id_ _event_id_ _job_ _jobid_ _task_ _snowflake_ \
-         _tweet_ _postid_ _videoid_ _hscode_ _tariff_ bestellnummer rechnungsnummer sendungsnummer artikelnummer \
-         _bestellung_ _commande_ _facture_ _pedido_ _factura_ _ordine_ _encomenda_ _zamowienie_ 订单 訂單 运单 \
-         快递单号 流水号 发票 物流 单号 注文 伝票 商品番号 追跡番号 주문 송장번호 заказ накладная",
+         _fingerprint_ _thumbprint_ _eventid_ _messageid_ _message_id_ _event_id_ _jobid_ _snowflake_ \
+         _postid_ _videoid_ _hscode_ _tariff_ bestellnummer rechnungsnummer sendungsnummer artikelnummer 运单 \
+         快递单号 流水号 单号 伝票 商品番号 追跡番号 송장번호 накладная _waybills_ _skus_ _eans_ _gtins_ \
+         _upcs_ _barcodes_ _serials_ _versions_ _commits_ _hashes_ _digests_ _checksums_ _uuids_ _guids_ \
+         _times_ _dates_  _sequences_ _offsets_ _partitions_ _counts_ _counters_ _totals_ \
+         _subtotals_ _amounts_ _prices_ _costs_ _balances_ _quantities_ _sizes_ _lengths_ _durations_ \
+         _latencies_ _ports_ _pids_ _scores_ _ratios_ _percents_ _temperatures_ _weights_ _heights_ _widths_ \
+         _depths_ _revisions_ _cursors_ _thresholds_ _speeds_ _distances_ _volumes_ _rates_ _readings_ \
+         _meters_ _sensors_ _measurements_ _signatures_ _fingerprints_ _thumbprints_",
+    ),
+    (
+        Hint::BENIGN | Hint::AFFAIR,
+        "_order_ _orders_ _ord_ _invoice_ _inv_ _shipment_ _parcel_ _package_ _consignment_ _batch_ _lot_ \
+         _build_ _release_ _request_ _ticket_ _article_ _product_ _item_ _model_ _part_ _transaction_ _txn_ \
+         _tx_ _block_ _booking_ _coupon_ _voucher_ _flight_ _purchase_ _container_ _pallet_ _shelf_ \
+         _warehouse_ _page_ _trace_ _span_ _job_ _task_ _tweet_ _catalog_ _catalogue_ _manifest_ _bestellung_ \
+         _commande_ _facture_ _pedido_ _factura_ _ordine_ _encomenda_ _zamowienie_ 订单 訂單 发票 物流 注文 \
+         주문 заказ",
+    ),
+    (
+        Hint::NUMBERED,
+        "_number_ _numbers_ _no_ _num_ _nr_ _id_ _ids_ _code_ _ref_ _reference_ _key_ _identifier_ _numero_ _numer_ \
+         _nummer_ 号码 番号",
     ),
     (
         Hint::GENERIC,
