@@ -305,7 +305,7 @@ impl<'a> View<'a> {
         self.hint.says(class) || self.words_before(start).says(class)
     }
 
-    pub(crate) fn has_flag(&self, flag: u16, start: usize) -> bool {
+    pub(crate) fn has_flag(&self, flag: u32, start: usize) -> bool {
         self.hint.has(flag) || self.words_before(start).has(flag)
     }
 

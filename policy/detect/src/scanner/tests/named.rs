@@ -77,3 +77,19 @@ fn only_the_word_straight_before_says_that_a_number_is_benign() {
         assert_eq!(all(&format!(r#"{{"m":"{text}"}}"#)), [], "{text}");
     }
 }
+
+#[test]
+fn a_name_beside_the_other_names_of_a_person_is_theirs() {
+    finds(r#"{"nom":"Dupont","prénom":"Marie"}"#, Class::NAME);
+    assert_eq!(all(r#"{"nom":"Dupont","prénom":"Marie"}"#).len(), 2);
+    assert_eq!(all(r#"{"apellido":"Ruiz","nombre":"Ana"}"#).len(), 2);
+    finds(r#"{"shipTo":{"name":"Anna Schmidt"}}"#, Class::NAME);
+    for text in [
+        r#"{"producto":{"nombre":"Silla de oficina"}}"#,
+        r#"{"article":{"nom":"Chaise longue"}}"#,
+        r#"{"nom":"Chaise longue","prix":"12"}"#,
+        r#"{"firstName":null,"name":"production"}"#,
+    ] {
+        assert_eq!(low(text), [], "{text}");
+    }
+}
