@@ -54,6 +54,8 @@ impl Hint {
     pub(crate) const NUMBERED: u32 = 1 << 13;
     /// A number of something benign by what is around it, not by its own name.
     pub(crate) const LIKELY_BENIGN: u32 = 1 << 14;
+    /// `id`, `code`: of a phone or a call it is no number that somebody dials.
+    pub(crate) const NOT_DIALLED: u32 = 1 << 15;
 
     pub(crate) const NONE: Hint = Hint { classes: ClassSet::EMPTY, flags: 0 };
 
@@ -93,6 +95,9 @@ impl Hint {
             dictionary.joined.find_overlapping_iter(joined).for_each(|found| {
                 hint.add(dictionary.joined_hints[found.pattern()]);
             });
+            if NOT_PHONES.iter().any(|name| joined.ends_with(name)) {
+                hint.classes = hint.classes.minus(PHONES);
+            }
             // Only these names as a whole: a `customerName` describes nothing.
             if DESCRIBING.contains(&joined) {
                 hint.flags |= Hint::DESCRIBES;
@@ -182,7 +187,8 @@ impl Hint {
         if own.has(Hint::GENERIC) {
             // What is called the value of a name is one; a number or a code beside it is not.
             let name = if own.has(Hint::DESCRIBED) { ClassSet::EMPTY } else { ClassSet::just(Class::NAME) };
-            hint.classes = hint.classes.union(self.classes.minus(name));
+            let phone = if own.has(Hint::NOT_DIALLED) { PHONES } else { ClassSet::EMPTY };
+            hint.classes = hint.classes.union(self.classes.minus(name).minus(phone));
             hint.flags |= self.flags & (Hint::AFFAIR | Hint::LIKELY_BENIGN);
             if !self.has(Hint::AFFAIR) {
                 hint.flags |= self.flags & (Hint::BENIGN | Hint::VERSION | Hint::NOT_MAIL);
@@ -202,6 +208,11 @@ impl Hint {
         hint
     }
 }
+
+const PHONES: ClassSet = ClassSet::just(Class::PHONE).union(ClassSet::just(Class::CN_MOBILE));
+
+/// Names of calls, cells of a network and devices that end like this.
+const NOT_PHONES: [&[u8]; 6] = [b"callid", b"cellid", b"smsid", b"phoneid", b"mobileid", b"callids"];
 
 /// Between a name and its value.
 const IS: [&str; 6] = ["is", "was", "are", "ist", "est", "es"];

@@ -126,7 +126,7 @@ const CLASSES: &[(Class, &str)] = &[
     (Class::AU_TFN, "_tfn_ taxfile"),
     (Class::MX_CURP, "_curp_ claveunica"),
     (Class::AR_CUIT, "_cuit_ _cuil_ cuitcuil"),
-    (Class::CL_RUT, "_rut_ _run_ rolunico"),
+    (Class::CL_RUT, "_rut_ rolunico"),
     (Class::HK_ID, "hkid hongkongid 身份證 身份证 _id_card_ identitycard nationalid"),
     (Class::TW_ID, "身分證 身份證 _twid_ taiwanid nationalid _id_card_ identitycard"),
     (Class::TH_ID, "thaiid thainational nationalid citizenid บัตรประชาชน"),
@@ -183,11 +183,8 @@ const FLAGS: &[(u32, &str)] = &[
          _commande_ _facture_ _pedido_ _factura_ _ordine_ _encomenda_ _zamowienie_ 订单 訂單 发票 物流 注文 \
          주문 заказ",
     ),
-    (
-        Hint::NUMBERED,
-        "_number_ _numbers_ _no_ _num_ _nr_ _id_ _ids_ _code_ _ref_ _reference_ _key_ _identifier_ _numero_ _numer_ \
-         _nummer_ 号码 番号",
-    ),
+    (Hint::NUMBERED, "_number_ _numbers_ _no_ _num_ _nr_ _numero_ _numer_ _nummer_ 号码 番号"),
+    (Hint::NUMBERED | Hint::NOT_DIALLED, "_id_ _ids_ _code_ _ref_ _reference_ _key_ _identifier_"),
     (
         Hint::GENERIC,
         "_value_ _val_ _values_ _new_ _old_ _before_ _after_ _previous_ _current_ _answer_ _answers_ _response_ _number_ _no_ _num_ _nr_ _id_ _text_ _raw_ _data_ _primary_ _secondary_ _work_ _home_ \

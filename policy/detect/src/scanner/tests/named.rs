@@ -93,3 +93,49 @@ fn a_name_beside_the_other_names_of_a_person_is_theirs() {
         assert_eq!(low(text), [], "{text}");
     }
 }
+
+#[test]
+fn dates_of_birth_are_found_as_texts_write_them() {
+    for (text, part) in [
+        ("dob=2004-07-05T00:00:00Z", "2004-07-05T00:00:00Z"),
+        ("dob=2004-07-05T00:00:00.000+02:00 ok", "2004-07-05T00:00:00.000+02:00"),
+        ("born on: 08 Sep 1946\\nEnd", "08 Sep 1946"),
+        ("born on: 08 Sep 1946;x", "08 Sep 1946"),
+        ("(born 08 Sep 1946) x", "08 Sep 1946"),
+        ("born 08 Sep 1946\\tx", "08 Sep 1946"),
+        ("born 8 Sep 1946。 x", "8 Sep 1946"),
+        ("born September 26, 1977", "September 26, 1977"),
+        ("she was born Sept. 26, 1977 in Rome", "Sept. 26, 1977"),
+        ("nascimento: 3 de fevereiro de 1980", "3 de fevereiro de 1980"),
+        ("dob 03-FEB-80", "03-FEB-80"),
+        ("дата рождения: 12 мая 1987", "12 мая 1987"),
+    ] {
+        check(&format!(r#"{{"m":"{text}"}}"#), Class::BIRTH_DATE, part, false);
+    }
+    check(r#"{"dob":"03-FEB-80"}"#, Class::BIRTH_DATE, "03-FEB-80", false);
+    check(r#"{"nascimento":"3 de fevereiro de 1980"}"#, Class::BIRTH_DATE, "3 de fevereiro de 1980", false);
+    for text in
+        ["released September 26, 1977", "born 12 May 10:30", "born Tomorrow 12, 1977", "dob=2004-07-05Tx"]
+    {
+        finds_not(&format!(r#"{{"m":"{text}"}}"#), Class::BIRTH_DATE);
+    }
+}
+
+#[test]
+fn names_that_only_sound_like_those_of_people_add_nothing() {
+    for text in [
+        r#"{"call":{"id":"1712345678"}}"#,
+        r#"{"cell":{"id":"310410123456"}}"#,
+        r#"{"call_id":"1712345678","cellId":"310410123456"}"#,
+        r#"{"run_id":123456785}"#,
+        r#"{"run":{"id":123456785}}"#,
+        r#"{"joint":{"position":[0.1234,1.5678]}}"#,
+        r#"{"robot":{"coordinates":[0.125,0.875,1.5]}}"#,
+    ] {
+        assert_eq!(all(text), [], "{text}");
+    }
+    finds(r#"{"phone":{"number":"030 901820"}}"#, Class::PHONE);
+    finds(r#"{"callerId":"030 901820"}"#, Class::PHONE);
+    assert_eq!(all(r#"{"position":[13.4050,1.5200]}"#).len(), 2);
+    finds(r#"{"run":"12.345.678-5"}"#, Class::CL_RUT);
+}
