@@ -305,7 +305,7 @@ impl<'a> View<'a> {
         self.hint.says(class) || self.words_before(start).says(class)
     }
 
-    pub(crate) fn has_flag(&self, flag: u16, start: usize) -> bool {
+    pub(crate) fn has_flag(&self, flag: u32, start: usize) -> bool {
         self.hint.has(flag) || self.words_before(start).has(flag)
     }
 
@@ -345,8 +345,26 @@ impl<'a> View<'a> {
         if hint == Hint::NONE {
             hint = of(before(FAR_BYTES));
         }
+        if hint.has(Hint::BENIGN) {
+            let mut from = start.saturating_sub(FAR_BYTES);
+            while !self.text.is_char_boundary(from) {
+                from += 1;
+            }
+            if !Hint::is_benign_straight_before(&self.text[from..start]) {
+                hint.flags &= !Hint::BENIGN;
+            }
+        }
         self.beside.set((start as u32, hint));
         hint
+    }
+
+    /// Whether it is a part of what a text says in words.
+    fn is_behind_words(&self, start: usize) -> bool {
+        const WORDS: usize = 2;
+        const BYTES: usize = 64;
+        let is_word = |word: &[u8]| word.len() > 1 && word.iter().all(u8::is_ascii_alphabetic);
+        let before = &self.bytes[start.saturating_sub(BYTES)..start];
+        before.split(|byte| *byte == b' ').filter(|word| is_word(word)).nth(WORDS - 1).is_some()
     }
 
     /// Notes a candidate that satisfies the rules of `class`, with its strength by itself.
@@ -374,8 +392,15 @@ impl<'a> View<'a> {
         if !others.is_empty() && base < 40 {
             said += OTHER_SAID;
         }
-        if self.hint.has(Hint::BENIGN) || before.has(Hint::BENIGN) {
+        // The name of a field is about its value, not about everything that a text says behind other words.
+        let is_benign = self.hint.has(Hint::BENIGN) && !self.is_behind_words(start);
+        let is_likely = || self.hint.has(Hint::LIKELY_BENIGN) || before.has(Hint::BENIGN);
+        if is_benign {
             said += BENIGN_SAID;
+        } else if is_likely() {
+            // What stands for itself stays something to look at.
+            let least = if base >= crate::finding::MEDIUM { crate::finding::LOW - base } else { i16::MIN };
+            said = (said + BENIGN_SAID).max(least);
         }
         said
     }

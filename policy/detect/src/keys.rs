@@ -5,49 +5,61 @@
 //! anywhere in the words put together (`cardnumber`, in `cardNumber`, `CARD_NUMBER` and `creditcardnumber`), which
 //! is also how languages without spaces are read.
 
+mod cache;
 mod words;
 
-use std::ops::Range;
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 
 use crate::class::{Class, ClassSet};
 
+pub(crate) use cache::KeyCache;
+#[cfg(test)]
+pub(crate) use cache::Name;
+
 /// What a text suggests about values that stand under or behind it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hint {
     pub(crate) classes: ClassSet,
-    pub(crate) flags: u16,
+    pub(crate) flags: u32,
 }
 
 impl Hint {
     /// Numbers of this name are no personal data: orders, tracking, hashes, times, counts.
-    pub(crate) const BENIGN: u16 = 1;
+    pub(crate) const BENIGN: u32 = 1;
     /// Says nothing, as `value` or `number`: what is around it decides.
-    pub(crate) const GENERIC: u16 = 1 << 1;
+    pub(crate) const GENERIC: u32 = 1 << 1;
     /// A person stands below it, so `name` there is a person's.
-    pub(crate) const PERSON: u16 = 1 << 2;
+    pub(crate) const PERSON: u32 = 1 << 2;
     /// `name`, which needs a person around it.
-    pub(crate) const BARE_NAME: u16 = 1 << 3;
-    pub(crate) const LATITUDE: u16 = 1 << 4;
-    pub(crate) const LONGITUDE: u16 = 1 << 5;
+    pub(crate) const BARE_NAME: u32 = 1 << 3;
+    pub(crate) const LATITUDE: u32 = 1 << 4;
+    pub(crate) const LONGITUDE: u32 = 1 << 5;
     /// Something that is no person has a name here: a product, a file, a company.
-    pub(crate) const THING: u16 = 1 << 6;
+    pub(crate) const THING: u32 = 1 << 6;
     /// Dotted numbers of this name are versions.
-    pub(crate) const VERSION: u16 = 1 << 7;
+    pub(crate) const VERSION: u32 = 1 << 7;
     /// What looks like an address of mail here is none: message ids, packages.
-    pub(crate) const NOT_MAIL: u16 = 1 << 8;
+    pub(crate) const NOT_MAIL: u32 = 1 << 8;
     /// A postal address stands below it.
-    pub(crate) const PLACE: u16 = 1 << 9;
+    pub(crate) const PLACE: u32 = 1 << 9;
     /// Its value may name what stands in a member beside it: `{"name": "iban", "value": "…"}`.
-    pub(crate) const DESCRIBES: u16 = 1 << 10;
+    pub(crate) const DESCRIBES: u32 = 1 << 10;
     /// What it is may be named beside it.
-    pub(crate) const DESCRIBED: u16 = 1 << 11;
+    pub(crate) const DESCRIBED: u32 = 1 << 11;
+    /// An order, a request: its numbers are its own, but it holds more than numbers.
+    pub(crate) const AFFAIR: u32 = 1 << 12;
+    /// What tells things of a kind apart: `id`, `number`, `reference`.
+    pub(crate) const NUMBERED: u32 = 1 << 13;
+    /// A number of something benign by what is around it, not by its own name.
+    pub(crate) const LIKELY_BENIGN: u32 = 1 << 14;
+    /// `id`, `code`: of a phone or a call it is no number that somebody dials.
+    pub(crate) const NOT_DIALLED: u32 = 1 << 15;
 
     pub(crate) const NONE: Hint = Hint { classes: ClassSet::EMPTY, flags: 0 };
 
-    pub(crate) fn has(&self, flag: u16) -> bool {
+    pub(crate) fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
     }
 
@@ -69,13 +81,23 @@ impl Hint {
     pub(crate) fn of(key: &str) -> Hint {
         let mut hint = Hint::default();
         let dictionary = &*DICTIONARY;
-        with_words(key, |words, joined| {
+        with_words(key, |words, whole| {
+            let joined = &whole[1..whole.len() - 1];
             dictionary.words.find_overlapping_iter(words).for_each(|found| {
                 hint.add(dictionary.word_hints[found.pattern()]);
             });
+            // Words that a change of case divides: `fName`, `shipTo`.
+            if words.len() > whole.len() && (WHOLE_BYTES_MIN..=WHOLE_BYTES_MAX).contains(&joined.len()) {
+                dictionary.words.find_overlapping_iter(whole).for_each(|found| {
+                    hint.add(dictionary.word_hints[found.pattern()]);
+                });
+            }
             dictionary.joined.find_overlapping_iter(joined).for_each(|found| {
                 hint.add(dictionary.joined_hints[found.pattern()]);
             });
+            if NOT_PHONES.iter().any(|name| joined.ends_with(name)) {
+                hint.classes = hint.classes.minus(PHONES);
+            }
             // Only these names as a whole: a `customerName` describes nothing.
             if DESCRIBING.contains(&joined) {
                 hint.flags |= Hint::DESCRIBES;
@@ -99,6 +121,35 @@ impl Hint {
         hint
     }
 
+    /// Whether the last words of a text, straight before a value, say that it is something benign: `order no. `, and not
+    /// `the order was paid with `.
+    pub(crate) fn is_benign_straight_before(text: &str) -> bool {
+        const WORDS_MAX: usize = 6;
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let mut end = text.len();
+        for _ in 0..WORDS_MAX {
+            let head = text[..end].trim_end_matches(|c| !is_word(c));
+            let start = head.trim_end_matches(is_word).len();
+            let word = &head[start..];
+            if word.is_empty() {
+                return false;
+            }
+            // Numbers like it, of a list, and what stands between a name and its value.
+            let is_number = word.len() >= 7 && word.bytes().all(|byte| byte.is_ascii_digit());
+            let is_between = || IS.iter().any(|is| word.eq_ignore_ascii_case(is));
+            if !is_number && !is_between() {
+                if Hint::of(&text[start..]).has(Hint::BENIGN) {
+                    return true;
+                }
+                if !Hint::of(word).has(Hint::NUMBERED) {
+                    return false;
+                }
+            }
+            end = start;
+        }
+        false
+    }
+
     /// Where two patterns speak, the more particular one is right.
     fn settled(mut self) -> Hint {
         let narrow = self.classes.minus(ClassSet::just(Class::ADDRESS)).minus(ClassSet::just(Class::NAME));
@@ -117,7 +168,7 @@ impl Hint {
             self.classes.insert(Class::NAME);
         }
         if !self.classes.is_empty() {
-            self.flags &= !(Hint::BENIGN | Hint::GENERIC | Hint::DESCRIBES);
+            self.flags &= !(Hint::BENIGN | Hint::AFFAIR | Hint::GENERIC | Hint::DESCRIBES);
         }
         self
     }
@@ -136,10 +187,16 @@ impl Hint {
         if own.has(Hint::GENERIC) {
             // What is called the value of a name is one; a number or a code beside it is not.
             let name = if own.has(Hint::DESCRIBED) { ClassSet::EMPTY } else { ClassSet::just(Class::NAME) };
-            hint.classes = hint.classes.union(self.classes.minus(name));
-            hint.flags |= self.flags & (Hint::BENIGN | Hint::VERSION | Hint::NOT_MAIL);
+            let phone = if own.has(Hint::NOT_DIALLED) { PHONES } else { ClassSet::EMPTY };
+            hint.classes = hint.classes.union(self.classes.minus(name).minus(phone));
+            hint.flags |= self.flags & (Hint::AFFAIR | Hint::LIKELY_BENIGN);
+            if !self.has(Hint::AFFAIR) {
+                hint.flags |= self.flags & (Hint::BENIGN | Hint::VERSION | Hint::NOT_MAIL);
+            } else if own.has(Hint::NUMBERED) {
+                hint.flags |= self.flags & (Hint::VERSION | Hint::NOT_MAIL) | Hint::LIKELY_BENIGN;
+            }
             if !hint.classes.is_empty() {
-                hint.flags &= !Hint::BENIGN;
+                hint.flags &= !(Hint::BENIGN | Hint::LIKELY_BENIGN);
             }
         }
         // What is around carries on through levels that say nothing of their own: `customer.details.name`.
@@ -151,6 +208,14 @@ impl Hint {
         hint
     }
 }
+
+const PHONES: ClassSet = ClassSet::just(Class::PHONE).union(ClassSet::just(Class::CN_MOBILE));
+
+/// Names of calls, cells of a network and devices that end like this.
+const NOT_PHONES: [&[u8]; 6] = [b"callid", b"cellid", b"smsid", b"phoneid", b"mobileid", b"callids"];
+
+/// Between a name and its value.
+const IS: [&str; 6] = ["is", "was", "are", "ist", "est", "es"];
 
 /// Names of members that say what another member is.
 const DESCRIBING: [&[u8]; 22] = [
@@ -234,30 +299,37 @@ static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(|| {
     Dictionary { words: build(&words), word_hints, joined: build(&joined), joined_hints }
 });
 
+/// A name is looked for as one word where it has so many letters: two that happen to make a shorter one are nothing.
+const WHOLE_BYTES_MIN: usize = 5;
+const WHOLE_BYTES_MAX: usize = 24;
+
 /// Longer names are cut; what matters stands within it.
 const KEY_BYTES_MAX: usize = 192;
 
-/// Calls `then` with `_words_of_the_text_` and `wordsofthetext`, in lower case.
+/// Calls `then` with `_words_of_the_text_` and `_wordsofthetext_`, in lower case. A word that ends in one or two digits
+/// is there twice, with them and without: `_phone2_phone_`.
 fn with_words(text: &str, then: impl FnOnce(&[u8], &[u8])) {
     // On the stack: names are looked up on the path of events.
-    let mut words = [0_u8; 2 * KEY_BYTES_MAX + 16];
+    let mut words = [0_u8; 4 * KEY_BYTES_MAX + 16];
     let mut joined = [0_u8; KEY_BYTES_MAX + 16];
-    let (mut w, mut j) = (1, 0);
-    words[0] = b'_';
+    let (mut w, mut j) = (1, 1);
+    (words[0], joined[0]) = (b'_', b'_');
     let mut before = ' ';
     let mut characters = text.chars().peekable();
     while let Some(c) = characters.next() {
         if j + 8 > KEY_BYTES_MAX {
             break;
         }
+        if is_accent(c) {
+            continue;
+        }
         let is_word = c.is_alphanumeric() || (!c.is_ascii() && !c.is_whitespace());
         let starts = c.is_uppercase()
             && (before.is_lowercase()
                 || before.is_uppercase() && characters.peek().is_some_and(|next| next.is_lowercase()))
             || c.is_ascii() != before.is_ascii() && (is_cjk(c) || is_cjk(before));
-        if (!is_word || starts) && words[w - 1] != b'_' {
-            words[w] = b'_';
-            w += 1;
+        if !is_word || starts {
+            w = end_word(&mut words, w);
         }
         if is_word && c.is_ascii() {
             let lower = c.to_ascii_lowercase() as u8;
@@ -277,11 +349,36 @@ fn with_words(text: &str, then: impl FnOnce(&[u8], &[u8])) {
         }
         before = c;
     }
-    if words[w - 1] != b'_' {
-        words[w] = b'_';
-        w += 1;
+    w = end_word(&mut words, w);
+    joined[j] = b'_';
+    then(&words[..w], &joined[..=j]);
+}
+
+/// Ends the word in front of `end`, if there is one; where the next begins.
+fn end_word(words: &mut [u8], mut end: usize) -> usize {
+    const LETTERS_MIN: usize = 3;
+    if words[end - 1] == b'_' {
+        return end;
     }
-    then(&words[..w], &joined[..j]);
+    let digits = words[..end].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let bare = end - digits;
+    words[end] = b'_';
+    end += 1;
+    if (1..=2).contains(&digits) {
+        let length = words[..bare].iter().rev().take_while(|byte| **byte != b'_').count();
+        if length >= LETTERS_MIN {
+            words.copy_within(bare - length..bare, end);
+            end += length;
+            words[end] = b'_';
+            end += 1;
+        }
+    }
+    end
+}
+
+/// Written behind its letter, as it is in decomposed text.
+fn is_accent(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36f}')
 }
 
 fn is_cjk(c: char) -> bool {
@@ -291,143 +388,33 @@ fn is_cjk(c: char) -> bool {
 /// Latin letters without their accents, so that `fødselsdato`, `prénom` and `prenom` are one word each.
 fn plain_letter(c: char) -> char {
     match c {
-        'à'..='å' | 'À'..='Å' | 'ă' | 'ą' | 'ā' => 'a',
-        'ç' | 'Ç' | 'ć' | 'č' => 'c',
-        'è'..='ë' | 'È'..='Ë' | 'ę' | 'ě' | 'ē' => 'e',
-        'ì'..='ï' | 'Ì'..='Ï' | 'ı' | 'İ' | 'ī' => 'i',
+        'à'..='å' | 'À'..='Å' | 'ă' | 'Ă' | 'ą' | 'Ą' | 'ā' | '\u{1ea0}'..='\u{1eb7}' => 'a',
+        'ç' | 'Ç' | 'ć' | 'Ć' | 'č' | 'Č' => 'c',
+        'è'..='ë' | 'È'..='Ë' | 'ę' | 'ě' | 'ē' | '\u{1eb8}'..='\u{1ec7}' => 'e',
+        'ì'..='ï' | 'Ì'..='Ï' | 'ı' | 'İ' | 'ī' | 'ĩ' | 'Ĩ' | '\u{1ec8}'..='\u{1ecb}' => 'i',
         'ñ' | 'Ñ' | 'ń' | 'ň' => 'n',
-        'ò'..='ö' | 'Ò'..='Ö' | 'ø' | 'Ø' | 'ő' => 'o',
-        'ù'..='ü' | 'Ù'..='Ü' | 'ů' | 'ű' | 'ū' => 'u',
-        'ý' | 'ÿ' | 'Ý' => 'y',
-        'š' | 'ś' | 'ş' | 'ș' | 'Š' | 'Ś' | 'Ş' => 's',
-        'ž' | 'ź' | 'ż' | 'Ž' | 'Ż' => 'z',
+        'ò'..='ö' | 'Ò'..='Ö' | 'ø' | 'Ø' | 'ő' | 'ơ' | 'Ơ' | '\u{1ecc}'..='\u{1ee3}' => 'o',
+        'ù'..='ü' | 'Ù'..='Ü' | 'ů' | 'ű' | 'ū' | 'ũ' | 'Ũ' | 'ư' | 'Ư' | '\u{1ee4}'..='\u{1ef1}' => {
+            'u'
+        }
+        'ý' | 'ÿ' | 'Ý' | '\u{1ef2}'..='\u{1ef9}' => 'y',
+        'š' | 'ś' | 'ş' | 'ș' | 'Š' | 'Ś' | 'Ş' | 'Ș' => 's',
+        'ž' | 'ź' | 'ż' | 'Ž' | 'Ź' | 'Ż' => 'z',
         'ř' | 'Ř' => 'r',
         'ğ' | 'Ğ' => 'g',
         'ł' | 'Ł' => 'l',
-        'ț' | 'ţ' | 'ť' => 't',
-        'ď' | 'đ' => 'd',
+        'ț' | 'ţ' | 'ť' | 'Ț' | 'Ť' => 't',
+        'ď' | 'đ' | 'Ď' | 'Đ' => 'd',
+        // Greek with its tonos.
+        'ά' | 'Ά' => 'α',
+        'έ' | 'Έ' => 'ε',
+        'ή' | 'Ή' => 'η',
+        'ί' | 'Ί' => 'ι',
+        'ό' | 'Ό' => 'ο',
+        'ύ' | 'Ύ' => 'υ',
+        'ώ' | 'Ώ' => 'ω',
         c => c,
     }
-}
-
-/// Names seen lately, with what they say. A name has two places; a new one takes the first, and what was there moves
-/// to the second.
-#[derive(Debug)]
-pub(crate) struct KeyCache {
-    entries: Box<[Entry]>,
-}
-
-/// A name by its length and its bytes in words of eight, which are equal only for equal names.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    length: usize,
-    words: [u64; 4],
-    name: Name,
-}
-
-/// What is known of a name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Name {
-    pub(crate) hint: Hint,
-    /// It may hold personal data itself.
-    pub(crate) is_candidate: bool,
-}
-
-const CACHED_BYTES_MAX: usize = 32;
-const CACHE_ENTRIES: usize = 1024;
-
-impl KeyCache {
-    pub(crate) fn new() -> KeyCache {
-        let empty = Entry { length: 0, words: [0; 4], name: Name::default() };
-        KeyCache { entries: vec![empty; CACHE_ENTRIES].into_boxed_slice() }
-    }
-
-    /// What is known of a name; `is_candidate` looks at one that is not known yet.
-    pub(crate) fn name(&mut self, key: &str, is_candidate: impl Fn(&str) -> bool) -> Name {
-        self.name_at(key, 0..key.len() as u32, is_candidate)
-    }
-
-    /// The same of a name inside a text, which is cheaper to take as it stands there.
-    #[inline(always)]
-    pub(crate) fn name_at(
-        &mut self,
-        text: &str,
-        range: Range<u32>,
-        is_candidate: impl Fn(&str) -> bool,
-    ) -> Name {
-        let (start, end) = (range.start as usize, range.end as usize);
-        let length = end - start;
-        let Some(words) = packed(text.as_bytes(), start, length) else {
-            let key = &text[start..end];
-            return Name { hint: Hint::of(key), is_candidate: is_candidate(key) };
-        };
-        let first = hash(&words, length) % CACHE_ENTRIES;
-        let is = |entry: &Entry| entry.words == words && entry.length == length;
-        if is(&self.entries[first]) {
-            return self.entries[first].name;
-        }
-        let second = first ^ 1;
-        if is(&self.entries[second]) {
-            return self.entries[second].name;
-        }
-        let key = &text[start..end];
-        let name = Name { hint: Hint::of(key), is_candidate: is_candidate(key) };
-        self.entries[second] = self.entries[first];
-        self.entries[first] = Entry { length, words, name };
-        name
-    }
-}
-
-/// A name in words, filled up with zeros; together with the length that is the name. `None` where it is empty or too
-/// long.
-#[inline(always)]
-fn packed(bytes: &[u8], start: usize, length: usize) -> Option<[u64; 4]> {
-    const HALF: usize = CACHED_BYTES_MAX / 2;
-    if length == 0 || length > CACHED_BYTES_MAX {
-        return None;
-    }
-    // Two words whose bytes from `length` on are taken away.
-    let words = |bytes: &[u8; HALF], length: usize| {
-        let mask = u128::MAX >> (8 * (HALF - length.min(HALF)));
-        let both = u128::from_le_bytes(*bytes) & mask;
-        [both as u64, (both >> 64) as u64]
-    };
-    let rest = &bytes[start..];
-    if length <= HALF {
-        let [a, b] = match rest.first_chunk::<HALF>() {
-            Some(head) => words(head, length),
-            None => words(&filled(&rest[..length]), length),
-        };
-        return Some([a, b, 0, 0]);
-    }
-    let [a, b] = words(rest.first_chunk::<HALF>()?, HALF);
-    let behind = &rest[HALF..];
-    let [c, d] = match behind.first_chunk::<HALF>() {
-        Some(tail) => words(tail, length - HALF),
-        None => words(&filled(&behind[..length - HALF]), length - HALF),
-    };
-    Some([a, b, c, d])
-}
-
-fn filled<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    let mut filled = [0; N];
-    for (slot, byte) in filled.iter_mut().zip(bytes) {
-        *slot = *byte;
-    }
-    filled
-}
-
-/// Good enough to spread names; a hostile one only costs its sender the cache.
-#[inline(always)]
-fn hash(words: &[u64; 4], length: usize) -> usize {
-    const FACTORS: [u64; 4] =
-        [0x517c_c1b7_2722_0a95, 0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f, 0x1656_67b1_9e37_79f9];
-    let [a, b, c, d] = *words;
-    let mixed = a.wrapping_mul(FACTORS[0])
-        ^ b.wrapping_mul(FACTORS[1]).rotate_left(17)
-        ^ c.wrapping_mul(FACTORS[2]).rotate_left(31)
-        ^ d.wrapping_mul(FACTORS[3]).rotate_left(47);
-    (mixed >> 40) as usize ^ length
 }
 
 #[cfg(test)]

@@ -58,6 +58,8 @@ struct Above {
     said: Option<Hint>,
     /// The value of the first longitude in it, in the same way; the root, which is no member, where it has none.
     longitude: Option<u32>,
+    /// Whether a member says that it is a person, once somebody has asked.
+    is_person: Option<bool>,
 }
 
 /// What one scan is asked for.
@@ -202,6 +204,12 @@ impl Scanner {
                     if name.hint.has(Hint::DESCRIBED) && hint.is_silent() {
                         hint = self.described(tape, index, hint);
                     }
+                    if hint.has(Hint::BARE_NAME)
+                        && !hint.says(Class::NAME)
+                        && self.is_of_a_person(tape, index)
+                    {
+                        hint.classes.insert(Class::NAME);
+                    }
                     named = Some(hint);
                     if name.is_candidate {
                         self.string(tape, index, places, Hint::NONE, level, asked)?;
@@ -230,7 +238,13 @@ impl Scanner {
                 Kind::Number if node.end - node.start < NUMBER_BYTES_MIN => continue,
                 Kind::Number => self.number(tape.raw(index), places.behind(node.start), hint, level, asked),
                 Kind::Object | Kind::Array => {
-                    self.above.push(Above { next: node.next, hint, said: None, longitude: None });
+                    self.above.push(Above {
+                        next: node.next,
+                        hint,
+                        said: None,
+                        longitude: None,
+                        is_person: None,
+                    });
                     (around, around_ends) = (hint, node.next);
                     if node.kind == Kind::Array && hint.says(Class::GEO_POINT) {
                         self.point_array(tape, index, places, level, asked, out.as_deref_mut());
@@ -341,6 +355,24 @@ impl Scanner {
             }
         };
         Hint { classes: hint.classes.union(said.classes), flags: hint.flags | said.flags }
+    }
+
+    /// Whether a `name` is a person's because of what else the object has: `{"nom": "…", "prénom": "…"}`.
+    fn is_of_a_person(&mut self, tape: &Tape<'_>, key: u32) -> bool {
+        if let Some(is_person) = self.above.last().and_then(|above| above.is_person) {
+            return is_person;
+        }
+        let mut members = tape.members(tape.node(key).parent).take(DESCRIBED_MAX);
+        let is_person = members.any(|(sibling, value)| {
+            let is_short = tape.node(sibling).end - tape.node(sibling).start <= DESCRIPTION_BYTES_MAX;
+            is_short
+                && tape.node(value).kind == Kind::String
+                && self.keys.name(tape.inner(sibling), is_candidate).hint.says(Class::NAME)
+        });
+        if let Some(above) = self.above.last_mut() {
+            above.is_person = Some(is_person);
+        }
+        is_person
     }
 
     /// What the first members of an object say of those that are described. No name is of both kinds, so it is the same

@@ -186,11 +186,12 @@ fn date_at(text: &str) -> Option<usize> {
     written_date(text)
 }
 
-/// How the names of months begin, in the languages of the West.
+/// How the names of months begin, in the languages of Europe.
 const MONTHS: &[&str] = &[
     "jan", "feb", "mar", "mär", "apr", "avr", "abr", "may", "mai", "mag", "maj", "jun", "jul", "giu", "lug",
     "aug", "aoû", "ago", "aou", "sep", "set", "oct", "okt", "ott", "out", "nov", "dec", "dez", "dic", "déc",
-    "fév", "juin", "juil", "ene", "gen", "mei", "maa",
+    "fév", "fev", "juin", "juil", "ene", "gen", "mei", "maa", "mrt", "янв", "фев", "мар", "апр", "мая",
+    "июн", "июл", "авг", "сен", "окт", "ноя", "дек",
 ];
 
 fn is_month(word: &str) -> bool {
@@ -201,7 +202,7 @@ fn is_month(word: &str) -> bool {
     })
 }
 
-/// `12 May 1987`, `May 12, 1987`, `12. Mai 1987`, `12-May-1987`.
+/// `12 May 1987`, `May 12, 1987`, `12. Mai 1987`, `12-May-1987`, `12-MAY-87`, `12 de mayo de 1987`.
 fn written_date(text: &str) -> Option<usize> {
     // A month is the first word or the one behind the day, whatever stands between.
     let behind = text.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -209,21 +210,27 @@ fn written_date(text: &str) -> Option<usize> {
     if !behind.starts_with(char::is_alphabetic) {
         return None;
     }
-    let mut end = 0;
     let (mut days, mut years, mut months) = (0, 0, 0);
-    for part in text.split_inclusive([' ', '-', ',', '.', '/']).take(7) {
-        let word = part.trim_end_matches(|c: char| !c.is_alphanumeric());
+    let mut end = 0;
+    for _ in 0..7 {
+        let separators = text[end..].len() - text[end..].trim_start_matches([' ', '-', ',', '.', '/']).len();
+        let start = end + separators;
+        let length = text[start..].find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len() - start);
+        let word = &text[start..start + length];
         let bare = word.trim_end_matches(char::is_alphabetic);
+        // Of two digits it is a year where it is written together with the rest.
+        let is_short_year = days + months == 2 && word.len() == 2 && text[end..start] == *"-";
         match bare.parse::<u32>() {
             Ok(1..=31) if days == 0 && matches!(word.len() - bare.len(), 0 | 2) => days += 1,
             Ok(1850..=checks::YEAR_MAX) if years == 0 => years += 1,
-            _ if word.is_empty() || word == "de" || word == "of" => {}
+            Ok(_) if is_short_year && bare == word => years += 1,
+            _ if matches!(word, "de" | "of" | "do") => {}
             _ if months == 0 && is_month(word) => months += 1,
             _ => break,
         }
-        end += part.len();
+        end = start + length;
         if days + years + months == 3 {
-            return Some(text[..end].trim_end_matches(|c: char| !c.is_alphanumeric()).len());
+            return Some(start + bare.len().max(if bare.is_empty() { length } else { 0 }));
         }
     }
     None
@@ -242,23 +249,45 @@ impl View<'_> {
         &self.text[start..end]
     }
 
-    /// A date that begins with a number, behind words that speak of birth.
+    /// A date that begins with a number, or a month before it, behind words that speak of birth.
     pub(super) fn birth_date(&mut self, start: usize, end: usize) {
+        if start < 3 || !self.wanted.contains(Class::BIRTH_DATE) || !matches!(end - start, 1 | 2 | 4 | 8) {
+            return;
+        }
         // Behind a dash or a slash it is the middle of something.
-        let may = start >= 3
-            && !matches!(self.bytes[start - 1], b'-' | b'/' | b'.' | b'_')
-            && matches!(end - start, 1 | 2 | 4 | 8)
+        let may = !matches!(self.bytes[start - 1], b'-' | b'/' | b'.' | b'_')
             && self.bytes.get(end).is_none_or(|byte| {
                 !byte.is_ascii() || matches!(byte, b'-' | b'/' | b'.' | b' ') || end - start == 8
             });
-        if may
-            && self.wanted.contains(Class::BIRTH_DATE)
-            && let Some(length) = date_at(self.part(start, DATE_BYTES_MAX))
-            && !self.continues(start + length)
+        let Some(start) = self.month_before(start, end).or(may.then_some(start)) else { return };
+        if let Some(length) = date_at(self.part(start, DATE_BYTES_MAX))
+            && let Some(end) = self.end_of_time(start + length)
             && self.words_before(start).says(Class::BIRTH_DATE)
         {
-            let (start, end) = (start as u32, (start + length) as u32);
+            let (start, end) = (start as u32, end as u32);
             self.hits.push(Hit { class: Class::BIRTH_DATE, start, end, strength: 28 });
         }
+    }
+
+    /// Where the name of a month straight before the day begins: `May 12, 1987`.
+    fn month_before(&self, day: usize, end: usize) -> Option<usize> {
+        if end - day > 2 || self.bytes[day - 1] != b' ' {
+            return None;
+        }
+        let head = self.text[..day - 1].trim_end_matches('.');
+        let letters = head.chars().rev().take_while(|c| c.is_alphabetic()).take(12);
+        let start = head.len() - letters.map(char::len_utf8).sum::<usize>();
+        is_month(&head[start..]).then_some(start)
+    }
+
+    /// The end of a date with the time of day behind it, `T00:00:00Z`; `None` where another word goes on.
+    fn end_of_time(&self, end: usize) -> Option<usize> {
+        if !self.continues(end) {
+            return Some(end);
+        }
+        let rest = &self.bytes[end..];
+        let is_time = matches!(rest, [b'T' | b't', digit, ..] if digit.is_ascii_digit());
+        let length = rest.iter().skip(1).take_while(|byte| b"0123456789:.+-Zz".contains(byte)).count();
+        (is_time && !self.continues(end + 1 + length)).then_some(end + 1 + length)
     }
 }

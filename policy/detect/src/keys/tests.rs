@@ -74,6 +74,62 @@ fn a_name_that_says_nothing_takes_what_is_around_it() {
 }
 
 #[test]
+fn a_change_of_case_or_a_digit_behind_a_word_hides_nothing() {
+    for key in ["fName", "lName", "f_name", "FName", "custName", "Kontoinhaber", "karteninhaber", "họ tên"]
+    {
+        check(key, Class::NAME);
+    }
+    for key in ["phone1", "phone2", "Mobile1", "workPhone2", "telefoonnummer", "mobilnummer", "số điện thoại"]
+    {
+        check(key, Class::PHONE);
+    }
+    for key in ["addr1", "street1", "adresse1", "rua", "residence", "domicile", "địa chỉ", "ĐỊA CHỈ"]
+    {
+        check(key, Class::ADDRESS);
+    }
+    for key in [
+        "naissance",
+        "gebdat",
+        "födelsedatum",
+        "تاريخ الميلاد",
+        "जन्म तिथि",
+        "ημερομηνία γέννησης",
+        "eMail",
+        "birth1",
+    ] {
+        assert!(
+            Hint::of(key).says(Class::BIRTH_DATE) || key == "eMail" && Hint::of(key).says(Class::EMAIL),
+            "{key}"
+        );
+    }
+    // Decomposed, as some systems write file names and what comes from them.
+    check("pre\u{301}nom", Class::NAME);
+    check("te\u{301}le\u{301}phone", Class::PHONE);
+    check("fo\u{308}delsedatum", Class::BIRTH_DATE);
+    check("SA_ID", Class::ZA_ID);
+    assert!(Hint::of("laengengrad").has(Hint::LONGITUDE));
+    for key in ["shipTo", "ship_to", "billTo", "SHIP-TO"] {
+        assert!(Hint::of(key).has(Hint::PERSON), "{key}");
+    }
+    for key in ["sIn", "pAn", "rc1", "v2"] {
+        assert!(Hint::of(key).classes.is_empty(), "{key}: {:?}", Hint::of(key));
+    }
+}
+
+#[test]
+fn nom_and_nombre_need_a_person_as_name_does() {
+    let below = |parent: &str, key: &str| Hint::NONE.below(Hint::of(parent)).below(Hint::of(key));
+    for (parent, key) in [("client", "nom"), ("cliente", "nombre"), ("paziente", "nome"), ("shipTo", "naam")]
+    {
+        assert!(below(parent, key).says(Class::NAME), "{parent}.{key}");
+    }
+    for (parent, key) in [("producto", "nombre"), ("article", "nom"), ("prodotto", "nome"), ("", "nom")] {
+        assert!(!below(parent, key).says(Class::NAME), "{parent}.{key}");
+    }
+    check("nomClient", Class::NAME);
+}
+
+#[test]
 fn the_cache_says_what_the_table_says() {
     let mut cache = KeyCache::new();
     for round in 0..3 {

@@ -41,7 +41,7 @@ const CLASSES: &[(Class, &str)] = &[
          phonenumber telephone telefon telefono mobilephone cellphone mobilenumber mobileno cellnumber phoneno \
          contactnumber contactno handynummer _handy_ rufnummer _portable_ _celular_ _movil_ _cellulare_ telemovel \
          matkapuhelin puhelin phonenr телефон мобильный 电话 電話 手机 手機 联系方式 携帯 전화 휴대폰 연락처 핸드폰 \
-         dienthoai โทรศัพท์ _call_ _called_ _caller_ _dial_ _sms_ hotline callerid faxnumber",
+         dienthoai โทรศัพท์ _call_ _called_ _caller_ _dial_ _sms_ hotline callerid faxnumber telefoonnummer mobilnummer mobielnummer telefonnummer",
     ),
     (
         Class::CN_MOBILE,
@@ -56,18 +56,18 @@ const CLASSES: &[(Class, &str)] = &[
          rechnungsadresse _adresse_ adressezeile _rue_ adressepostale direccion domicilio _calle_ indirizzo \
          residenza endereco logradouro _adres_ woonadres straatnaam _straat_ _adress_ gatuadress postadress \
          _osoite_ katuosoite _ulica_ _adresa_ adreszamieszkania 地址 住址 住所 주소 адрес улица diachi ที่อยู่ \
-         fulladdress formattedaddress",
+         fulladdress formattedaddress _rua_ _residence_ _domicile_ ",
     ),
     (
         Class::NAME,
-        "_fname_ _lname_ firstname lastname fullname givenname familyname surname forename middlename maidenname \
+        "_fname_ _lname_ firstname lastname _f_name_ _l_name_ fullname givenname familyname surname forename middlename maidenname \
          legalname preferredname cardholder nameoncard accountholder beneficiaryname customername clientname \
          patientname employeename contactname recipientname sendername payeename payername passengername guestname \
          membername subscribername ownername holdername drivername applicantname studentname teachername doctorname \
          personname authorname buyername sellername consigneename receivername attendeename insuredname donorname \
          spousename mothername fathername vorname nachname familienname _zuname_ geburtsname kundenname \
-         ansprechpartner prenom nomdefamille nomcomplet nomclient _nom_ _nombre_ _nombres_ nombrecompleto \
-         nombrecliente apellido _nome_ _cognome_ nomecompleto sobrenome voornaam achternaam volledigenaam fornamn \
+         ansprechpartner prenom nomdefamille nomcomplet nomclient _nombres_ nombrecompleto \
+         nombrecliente apellido custname kontoinhaber karteninhaber titularcuenta nomtitulaire nometitular _cognome_ nomecompleto sobrenome voornaam achternaam volledigenaam fornamn \
          efternamn fornavn efternavn etternavn etunimi sukunimi kokonimi _imie_ _nazwisko_ imienazwisko \
          imieinazwisko _jmeno_ prijmeni adsoyad _soyad_ soyadi prenume keresztnev vezeteknev имя фамилия отчество \
          _фио_ 姓名 名字 持卡人 收货人 氏名 お名前 名前 苗字 フリガナ 성명 이름 고객명 성함 hovaten _hoten_ ชื่อ الاسم नाम",
@@ -78,7 +78,7 @@ const CLASSES: &[(Class, &str)] = &[
          geburtstag _geboren_ _geb_ datenaissance datedenaissance _nee_ fechanacimiento fechadenacimiento \
          nacimiento datanascita datadinascita datanascimento datadenascimento nascimento geboortedatum fodelsedatum \
          fodselsdato fodselsdag syntymaaika dataurodzenia datumnarozeni datumnarodenia dogumtarihi datanasterii \
-         szuletesi датарождения 出生 生日 生年月日 誕生日 생년월일 생일 ngaysinh วันเกิด",
+         szuletesi naissance _gebdat_ _gebdatum_ تاريخالميلاد जन्मतिथि जन्मकीतारीख ημερομηνιαγεννησ датарождения 出生 生日 生年月日 誕生日 생년월일 생일 ngaysinh วันเกิด",
     ),
     (
         Class::GEO_POINT,
@@ -126,11 +126,11 @@ const CLASSES: &[(Class, &str)] = &[
     (Class::AU_TFN, "_tfn_ taxfile"),
     (Class::MX_CURP, "_curp_ claveunica"),
     (Class::AR_CUIT, "_cuit_ _cuil_ cuitcuil"),
-    (Class::CL_RUT, "_rut_ _run_ rolunico"),
+    (Class::CL_RUT, "_rut_ rolunico"),
     (Class::HK_ID, "hkid hongkongid 身份證 身份证 _id_card_ identitycard nationalid"),
     (Class::TW_ID, "身分證 身份證 _twid_ taiwanid nationalid _id_card_ identitycard"),
     (Class::TH_ID, "thaiid thainational nationalid citizenid บัตรประชาชน"),
-    (Class::ZA_ID, "_said_ southafrican _rsa_ zaid rsaid nationalid idnumber identitynumber"),
+    (Class::ZA_ID, "_said_ southafrican _rsa_ _sa_id_ zaid rsaid nationalid idnumber identitynumber"),
     (Class::MRZ, "_mrz_ machinereadable passport"),
     (Class::AWS_KEY, "secretaccesskey awssecret accesskeyid awsaccesskey _aws_key_"),
     (
@@ -151,27 +151,40 @@ const CLASSES: &[(Class, &str)] = &[
     (Class::ISIN, "_isin_ isincode securityid"),
 ];
 
-const FLAGS: &[(u16, &str)] = &[
+const FLAGS: &[(u32, &str)] = &[
     (
         Hint::BENIGN,
-        "_order_ _orders_ _ord_ orderid orderno ordernumber _invoice_ _inv_ invoiceno _tracking_ trackingn _shipment_ \
-         _parcel_ _package_ _waybill_ _awb_ _consignment_ _sku_ _isbn_ _isbn13_ _isbn10_ _issn_ _ean_ _ean13_ \
-         _gtin_ _gtin14_ _gtin13_ _upc_ _asin_ _mpn_ _barcode_ _serial_ serialn _batch_ _lot_ _build_ _version_ \
-         _release_ _commit_ _sha_ _sha1_ _sha256_ _md5_ _hash_ _digest_ _checksum_ _etag_ _crc_ _trace_ _traceid_ \
-         _span_ _spanid_ _traceparent_ _request_ _requestid_ _correlation_ _uuid_ _guid_ _timestamp_ _timestamps_ \
-         _ts_ _time_ _created_ _updated_ _modified_ _date_ _epoch_ _millis_ _ms_ _nanos_ _ns_ _micros_ _seq_ \
-         _sequence_ _offset_ _partition_ _count_ _counter_ _total_ _subtotal_ _amount_ _price_ _cost_ _balance_ \
-         _qty_ _quantity_ _size_ _bytes_ _length_ _duration_ _latency_ _elapsed_ _port_ _pid_ _page_ _score_ \
-         _ratio_ _percent_ _temperature_ _weight_ _height_ _width_ _depth_ _revision_ _rev_ _ticket_ _article_ \
-         _product_ _productid_ _item_ _itemid_ _model_ _part_ _partno_ _partnumber_ _catalog_ _catalogue_ \
-         _transaction_ _txn_ _txid_ _tx_ _nonce_ _block_ _blockheight_ _booking_ _coupon_ _voucher_ _flight_ _po_ \
-         _purchase_ _manifest_ _container_ _pallet_ _shelf_ _warehouse_ _cursor_ _index_ _lsn_ _gtid_ _xid_ _tid_ \
+        "orderid orderno ordernumber invoiceno _tracking_ trackingn _waybill_ _awb_ _sku_ _isbn_ _isbn13_ \
+         _isbn10_ _issn_ _ean_ _ean13_ _gtin_ _gtin14_ _gtin13_ _upc_ _asin_ _mpn_ _barcode_ _serial_ serialn \
+         _version_ _commit_ _sha_ _sha1_ _sha256_ _md5_ _hash_ _digest_ _checksum_ _etag_ _crc_ _traceid_ \
+         _spanid_ _traceparent_ _requestid_ _correlation_ _uuid_ _guid_ _timestamp_ _timestamps_ _ts_ _time_ \
+         _created_ _updated_ _modified_ _date_ _epoch_ _millis_ _ms_ _nanos_ _ns_ _micros_ _seq_ _sequence_ \
+         _offset_ _partition_ _count_ _counter_ _total_ _subtotal_ _amount_ _price_ _cost_ _balance_ _qty_ \
+         _quantity_ _size_ _bytes_ _length_ _duration_ _latency_ _elapsed_ _port_ _pid_ _score_ _ratio_ \
+         _percent_ _temperature_ _weight_ _height_ _width_ _depth_ _revision_ _rev_ _productid_ _itemid_ \
+         _partno_ _partnumber_ _txid_ _nonce_ _blockheight_ _po_ _cursor_ _index_ _lsn_ _gtid_ _xid_ _tid_ \
          _threshold_ _speed_ _distance_ _volume_ _rate_ _reading_ _meter_ _sensor_ _measurement_ _signature_ \
-         _fingerprint_ _thumbprint_ _eventid_ _messageid_ _message_id_ _event_id_ _job_ _jobid_ _task_ _snowflake_ \
-         _tweet_ _postid_ _videoid_ _hscode_ _tariff_ bestellnummer rechnungsnummer sendungsnummer artikelnummer \
-         _bestellung_ _commande_ _facture_ _pedido_ _factura_ _ordine_ _encomenda_ _zamowienie_ 订单 訂單 运单 \
-         快递单号 流水号 发票 物流 单号 注文 伝票 商品番号 追跡番号 주문 송장번호 заказ накладная",
+         _fingerprint_ _thumbprint_ _eventid_ _messageid_ _message_id_ _event_id_ _jobid_ _snowflake_ \
+         _postid_ _videoid_ _hscode_ _tariff_ bestellnummer rechnungsnummer sendungsnummer artikelnummer 运单 \
+         快递单号 流水号 单号 伝票 商品番号 追跡番号 송장번호 накладная _waybills_ _skus_ _eans_ _gtins_ \
+         _upcs_ _barcodes_ _serials_ _versions_ _commits_ _hashes_ _digests_ _checksums_ _uuids_ _guids_ \
+         _times_ _dates_  _sequences_ _offsets_ _partitions_ _counts_ _counters_ _totals_ \
+         _subtotals_ _amounts_ _prices_ _costs_ _balances_ _quantities_ _sizes_ _lengths_ _durations_ \
+         _latencies_ _ports_ _pids_ _scores_ _ratios_ _percents_ _temperatures_ _weights_ _heights_ _widths_ \
+         _depths_ _revisions_ _cursors_ _thresholds_ _speeds_ _distances_ _volumes_ _rates_ _readings_ \
+         _meters_ _sensors_ _measurements_ _signatures_ _fingerprints_ _thumbprints_",
     ),
+    (
+        Hint::BENIGN | Hint::AFFAIR,
+        "_order_ _orders_ _ord_ _invoice_ _inv_ _shipment_ _parcel_ _package_ _consignment_ _batch_ _lot_ \
+         _build_ _release_ _request_ _ticket_ _article_ _product_ _item_ _model_ _part_ _transaction_ _txn_ \
+         _tx_ _block_ _booking_ _coupon_ _voucher_ _flight_ _purchase_ _container_ _pallet_ _shelf_ \
+         _warehouse_ _page_ _trace_ _span_ _job_ _task_ _tweet_ _catalog_ _catalogue_ _manifest_ _bestellung_ \
+         _commande_ _facture_ _pedido_ _factura_ _ordine_ _encomenda_ _zamowienie_ 订单 訂單 发票 物流 注文 \
+         주문 заказ",
+    ),
+    (Hint::NUMBERED, "_number_ _numbers_ _no_ _num_ _nr_ _numero_ _numer_ _nummer_ 号码 番号"),
+    (Hint::NUMBERED | Hint::NOT_DIALLED, "_id_ _ids_ _code_ _ref_ _reference_ _key_ _identifier_"),
     (
         Hint::GENERIC,
         "_value_ _val_ _values_ _new_ _old_ _before_ _after_ _previous_ _current_ _answer_ _answers_ _response_ _number_ _no_ _num_ _nr_ _id_ _text_ _raw_ _data_ _primary_ _secondary_ _work_ _home_ \
@@ -188,15 +201,22 @@ const FLAGS: &[(u16, &str)] = &[
          _attendees_ _participant_ _participants_ _doctor_ _physician_ _nurse_ _candidate_ _borrower_ _tenant_ \
          _resident_ _citizen_ _child_ _children_ _spouse_ _father_ _mother_ _parent_ _guardian_ _dependent_ \
          _dependents_ _signatory_ _director_ _shareholder_ _visitor_ _donor_ _voter_ _claimant_ _witness_ _victim_ \
-         _suspect_ _profile_ _billing_ _shipping_ _shipto_ _billto_ _individual_ _manager_ _assignee_ _reporter_ \
+         _suspect_ _profile_ _billing_ _shipping_ _shipto_ _billto_ _ship_to_ _bill_to_ _soldto_ _sold_to_ _individual_ _manager_ _assignee_ _reporter_ \
          _requester_ _kunde_ _kunden_ _mitarbeiter_ _empfanger_ _patientin_ _personne_ _cliente_ _clientes_ \
          _persona_ _paciente_ _empleado_ _usuario_ _utente_ _paziente_ _dipendente_ _pessoa_ _klant_ _medewerker_ \
-         _kund_ _asiakas_ _klient_ _pacjent_ _osoba_ _zakaznik_ _musteri_ 客户 客戶 用户 用戶 联系人 收件人 寄件人 \
+         _kund_ _asiakas_ _klient_  _pacjent_ _osoba_ _zakaznik_ _musteri_ _utilisateur_ _destinataire_ \
+         _expediteur_ _acheteur_ _titulaire_ _titular_ _salarie_ _employe_ _locataire_ _conducteur_ _etudiant_ \
+         _destinatario_ _remitente_ _mittente_ _propietario_ _proprietario_ _beneficiario_ _beneficiaire_ \
+         _contacto_ _contatto_ _contato_ _pasajero_ _passeggero_ _passageiro_ _passager_ _alumno_ _comprador_ \
+         _utilizador_ _usuarios_ _personas_ _clienti_ _clients_ _titolare_ _empleada_ _clienta_ _medecin_ 客户 客戶 用户 用戶 联系人 收件人 寄件人 \
          员工 患者 顧客 お客様 従業員 고객 사용자 직원 клиент пользователь пациент сотрудник",
     ),
-    (Hint::BARE_NAME, "_name_ _names_ _first_ _last_ _middle_ _given_ _family_ _navn_ _namn_"),
-    (Hint::LATITUDE, "_lat_ latitude breitengrad latitud 纬度 緯度 위도 широта"),
-    (Hint::LONGITUDE, "_lon_ _lng_ _long_ longitude langengrad longitud 经度 経度 경도 долгота"),
+    (
+        Hint::BARE_NAME,
+        "_name_ _names_ _first_ _last_ _middle_ _given_ _family_ _navn_ _namn_ _naam_ _nom_ _nombre_ _nome_",
+    ),
+    (Hint::LATITUDE, "_lat_ latitude breitengrad latitud  纬度 緯度 위도 широта"),
+    (Hint::LONGITUDE, "_lon_ _lng_ _long_ longitude langengrad laengengrad longitud 经度 経度 경도 долгота"),
     (
         Hint::THING,
         "filename hostname _host_ _file_ _company_ companyname _organization_ _organisation_ _org_ _event_ classname \
@@ -208,7 +228,13 @@ const FLAGS: &[(u16, &str)] = &[
          _school_ _merchant_ _vendor_ _supplier_ _campaign_ _channel_ _category_ _tag_ _label_ _feature_ _flag_ \
          _metric_ _rule_ _policy_ _plan_ _tier_ _zone_ _branch_ _repository_ _repo_ _workflow_ _job_ _task_ _step_ \
          _stage_ _environment_ _template_ _agent_ _browser_ _os_ _language_ _currency_ _firma_ _status_ _title_ \
-         _issuer_ _scheme_ _network_ 商品 公司 企业 会社 제품",
+         _issuer_ _scheme_ _network_ _article_ _articles_ _products_ \
+         _producto_ _productos_ _produit_ _produits_ _prodotto_ _prodotti_ _produto_ _produtos_ _articulo_ \
+         _articulos_ _articolo_ _articoli_ _artigo_ _artigos_ _produkt_ _artikel_ _empresa_ _entreprise_ _societe_ \
+         _azienda_ _ciudad_ _ville_ _citta_ _cidade_ _pais_ _pays_ _paese_ _fichier_ _archivo_ _arquivo_ _marca_ \
+         _marque_ _modelo_ _modele_ _modello_ _categoria_ _categorie_ _banco_ _banque_ _banca_ _tienda_ _magasin_ \
+         _negozio_ _loja_ _servicio_ _servizio_ _servico_ _evento_ _evenement_ _proyecto_ _projet_ _progetto_ \
+         _projeto_ _proveedor_ _fournisseur_ _fornitore_ _fornecedor_ _provincia_ _commune_ _comune_ _municipio_ 商品 公司 企业 会社 제품",
     ),
     (
         Hint::VERSION,

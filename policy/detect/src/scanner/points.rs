@@ -73,6 +73,11 @@ impl Scanner {
             } else {
                 [second, first]
             };
+            // Around the crossing of equator and prime meridian is the sea: these are metres, radians or shares.
+            let is_small = |at: u32| tape.raw(at).parse::<f64>().is_ok_and(|degrees| degrees.abs() < 2.0);
+            if pair.iter().all(|at| is_small(*at)) {
+                return;
+            }
             self.pair(tape, pair, places, level, asked, out);
         }
     }

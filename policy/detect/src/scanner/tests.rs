@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod named;
+
 const CARD: &str = "4111111111111111";
 
 fn scan(text: &str, wanted: ClassSet, least: Confidence) -> Result<Vec<Finding>, ScanError> {
