@@ -56,6 +56,14 @@ impl Hint {
     pub(crate) const LIKELY_BENIGN: u32 = 1 << 14;
     /// `id`, `code`: of a phone or a call it is no number that somebody dials.
     pub(crate) const NOT_DIALLED: u32 = 1 << 15;
+    /// A part of a name: below a name it is a person's, `{"name": {"family": "…"}}`.
+    pub(crate) const NAME_PART: u32 = 1 << 16;
+    /// Below an address it is a line of it.
+    pub(crate) const LINE: u32 = 1 << 17;
+    /// A street, which may have its number elsewhere.
+    pub(crate) const STREET: u32 = 1 << 18;
+    /// The type of the value in it: all that is said of it is said of the value.
+    pub(crate) const WRAPPER: u32 = 1 << 19;
 
     pub(crate) const NONE: Hint = Hint { classes: ClassSet::EMPTY, flags: 0 };
 
@@ -101,6 +109,9 @@ impl Hint {
             // Only these names as a whole: a `customerName` describes nothing.
             if DESCRIBING.contains(&joined) {
                 hint.flags |= Hint::DESCRIBES;
+            }
+            if WRAPPERS.contains(&joined) {
+                hint.flags |= Hint::GENERIC | Hint::WRAPPER;
             }
             if DESCRIBED.contains(&joined) {
                 hint.flags |= Hint::DESCRIBED;
@@ -177,16 +188,32 @@ impl Hint {
     #[inline]
     pub(crate) fn below(&self, own: Hint) -> Hint {
         // What is around only matters to names that leave something open, and few do.
-        if own.flags & (Hint::GENERIC | Hint::BARE_NAME | Hint::PERSON | Hint::PLACE) == 0 {
+        const OPEN: u32 = Hint::GENERIC | Hint::BARE_NAME | Hint::PERSON | Hint::PLACE | Hint::LINE;
+        if own.flags & OPEN == 0 {
             return own;
         }
         let mut hint = own;
         if own.has(Hint::BARE_NAME) && self.has(Hint::PERSON) && !own.has(Hint::THING) {
             hint.classes.insert(Class::NAME);
         }
+        // And the parts of a thing's name are no person's either.
+        if self.has(Hint::THING) {
+            hint.flags &= !Hint::BARE_NAME;
+        }
+        let is_name = self.has(Hint::BARE_NAME) && !self.has(Hint::NAME_PART);
+        if own.has(Hint::NAME_PART) && is_name && !own.has(Hint::THING) {
+            hint.classes.insert(Class::NAME);
+        }
+        if own.has(Hint::LINE) && self.has(Hint::PLACE) {
+            hint.classes.insert(Class::ADDRESS);
+        }
         if own.has(Hint::GENERIC) {
             // What is called the value of a name is one; a number or a code beside it is not.
-            let name = if own.has(Hint::DESCRIBED) { ClassSet::EMPTY } else { ClassSet::just(Class::NAME) };
+            let name = if own.has(Hint::DESCRIBED | Hint::WRAPPER) {
+                ClassSet::EMPTY
+            } else {
+                ClassSet::just(Class::NAME)
+            };
             let phone = if own.has(Hint::NOT_DIALLED) { PHONES } else { ClassSet::EMPTY };
             hint.classes = hint.classes.union(self.classes.minus(name).minus(phone));
             hint.flags |= self.flags & (Hint::AFFAIR | Hint::LIKELY_BENIGN);
@@ -218,8 +245,9 @@ const NOT_PHONES: [&[u8]; 6] = [b"callid", b"cellid", b"smsid", b"phoneid", b"mo
 const IS: [&str; 6] = ["is", "was", "are", "ist", "est", "es"];
 
 /// Names of members that say what another member is.
-const DESCRIBING: [&[u8]; 22] = [
+const DESCRIBING: [&[u8]; 23] = [
     b"name",
+    b"path",
     b"key",
     b"field",
     b"fieldname",
@@ -242,6 +270,9 @@ const DESCRIBING: [&[u8]; 22] = [
     b"code",
     b"title",
 ];
+
+/// Names of types that stand around a value, as unions of Avro and the items of DynamoDB have them.
+const WRAPPERS: [&[u8]; 8] = [b"string", b"long", b"int", b"s", b"n", b"ss", b"m", b"l"];
 
 /// And of those others.
 const DESCRIBED: [&[u8]; 24] = [

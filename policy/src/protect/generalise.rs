@@ -106,14 +106,19 @@ fn network_v4(address: Ipv4Addr, length: Option<u8>) -> Option<String> {
     Some(format!("{}/{length}", Ipv4Addr::from_bits(address.to_bits() & kept)))
 }
 
-/// A number, or two with a comma.
+/// A number of degrees, or two with a comma. What is no such number, as that of a card, would only seem to be rounded.
 fn coordinate(text: &str, power: i32) -> Option<String> {
+    const DEGREES_MAX: f64 = 180.0;
+    let rounded = |text: &str| {
+        let is_degrees = text.parse::<f64>().is_ok_and(|degrees| degrees.abs() <= DEGREES_MAX);
+        if is_degrees { round_down(text, power) } else { None }
+    };
     match text.split_once(',') {
         Some((first, second)) => {
-            let (first, second) = (round_down(first.trim(), power)?, round_down(second.trim(), power)?);
+            let (first, second) = (rounded(first.trim())?, rounded(second.trim())?);
             Some(format!("{first},{second}"))
         }
-        None => round_down(text, power),
+        None => rounded(text),
     }
 }
 

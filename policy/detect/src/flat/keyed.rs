@@ -25,7 +25,8 @@ pub(crate) fn keyed(text: &str, hint: &Hint, hits: &mut Vec<Hit>) {
     {
         push(Class::BIRTH_DATE, 38);
     }
-    if hint.says(Class::ADDRESS) && is_postal_address(trimmed) {
+    let is_street = || hint.has(Hint::STREET) && is_street(trimmed);
+    if hint.says(Class::ADDRESS) && (is_postal_address(trimmed) || is_street()) {
         push(Class::ADDRESS, 24);
     }
     if (hint.says(Class::GEO_POINT) || hint.has(Hint::LATITUDE)) && is_point(trimmed) {
@@ -111,6 +112,17 @@ fn is_postal_address(text: &str) -> bool {
         && text.len() >= 5
         && letters >= 3
         && (cjk >= 3 || has_space && (has_digit || letters >= 6))
+}
+
+/// The name of a street, whose number may stand elsewhere: `Broadway`, `Hauptstrasse`.
+fn is_street(text: &str) -> bool {
+    let letters = text.chars().filter(|c| c.is_alphabetic()).count();
+    let is_plain =
+        text.chars().all(|c| c.is_alphabetic() || matches!(c, ' ' | '-' | '.' | '\'' | '\u{2019}'));
+    is_plain
+        && (4..=48).contains(&letters)
+        && text.starts_with(|c: char| c.is_uppercase() || !c.is_ascii())
+        && !is_word_for_nothing(text)
 }
 
 /// Latitude and longitude in one text.

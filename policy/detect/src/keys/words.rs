@@ -40,8 +40,10 @@ const CLASSES: &[(Class, &str)] = &[
         "_phone_ _phones_ _tel_ _tels_ _telephone_ _mobile_ _cell_ _fax_ _msisdn_ _telno_ _mobil_ _whatsapp_ _ph_ \
          phonenumber telephone telefon telefono mobilephone cellphone mobilenumber mobileno cellnumber phoneno \
          contactnumber contactno handynummer _handy_ rufnummer _portable_ _celular_ _movil_ _cellulare_ telemovel \
-         matkapuhelin puhelin phonenr телефон мобильный 电话 電話 手机 手機 联系方式 携帯 전화 휴대폰 연락처 핸드폰 \
-         dienthoai โทรศัพท์ _call_ _called_ _caller_ _dial_ _sms_ hotline callerid faxnumber telefoonnummer mobilnummer mobielnummer telefonnummer",
+         matkapuhelin puhelin phonenr телефон мобильный 电话 電話 手机 手機 联系方式 携帯 전화 휴대폰 연락처 \
+         핸드폰 \
+         dienthoai โทรศัพท์ _call_ _called_ _caller_ _dial_ _sms_ hotline callerid faxnumber telefoonnummer \
+         mobilnummer mobielnummer telefonnummer",
     ),
     (
         Class::CN_MOBILE,
@@ -63,22 +65,27 @@ const CLASSES: &[(Class, &str)] = &[
         "_fname_ _lname_ firstname lastname _f_name_ _l_name_ fullname givenname familyname surname forename middlename maidenname \
          legalname preferredname cardholder nameoncard accountholder beneficiaryname customername clientname \
          patientname employeename contactname recipientname sendername payeename payername passengername guestname \
-         membername subscribername ownername holdername drivername applicantname studentname teachername doctorname \
+         membername subscribername ownername holdername drivername applicantname studentname teachername \
+         doctorname \
          personname authorname buyername sellername consigneename receivername attendeename insuredname donorname \
          spousename mothername fathername vorname nachname familienname _zuname_ geburtsname kundenname \
          ansprechpartner prenom nomdefamille nomcomplet nomclient _nombres_ nombrecompleto \
-         nombrecliente apellido custname kontoinhaber karteninhaber titularcuenta nomtitulaire nometitular _cognome_ nomecompleto sobrenome voornaam achternaam volledigenaam fornamn \
+         nombrecliente apellido custname kontoinhaber karteninhaber titularcuenta nomtitulaire nometitular \
+         _cognome_ nomecompleto sobrenome voornaam achternaam volledigenaam fornamn \
          efternamn fornavn efternavn etternavn etunimi sukunimi kokonimi _imie_ _nazwisko_ imienazwisko \
          imieinazwisko _jmeno_ prijmeni adsoyad _soyad_ soyadi prenume keresztnev vezeteknev имя фамилия отчество \
-         _фио_ 姓名 名字 持卡人 收货人 氏名 お名前 名前 苗字 フリガナ 성명 이름 고객명 성함 hovaten _hoten_ ชื่อ الاسم नाम",
+         _фио_ 姓名 名字 持卡人 收货人 氏名 お名前 名前 苗字 フリガナ 성명 이름 고객명 성함 hovaten _hoten_ ชื่อ \
+         الاسم नाम",
     ),
     (
         Class::BIRTH_DATE,
         "_dob_ _birthdate_ _birthday_ _born_ _birth_ _bday_ dateofbirth birthdate birthday birthdt geburtsdatum \
          geburtstag _geboren_ _geb_ datenaissance datedenaissance _nee_ fechanacimiento fechadenacimiento \
-         nacimiento datanascita datadinascita datanascimento datadenascimento nascimento geboortedatum fodelsedatum \
+         nacimiento datanascita datadinascita datanascimento datadenascimento nascimento geboortedatum \
+         fodelsedatum \
          fodselsdato fodselsdag syntymaaika dataurodzenia datumnarozeni datumnarodenia dogumtarihi datanasterii \
-         szuletesi naissance _gebdat_ _gebdatum_ تاريخالميلاد जन्मतिथि जन्मकीतारीख ημερομηνιαγεννησ датарождения 出生 生日 生年月日 誕生日 생년월일 생일 ngaysinh วันเกิด",
+         szuletesi naissance _gebdat_ _gebdatum_ تاريخالميلاد जन्मतिथि जन्मकीतारीख ημερομηνιαγεννησ датарождения \
+         出生 生日 生年月日 誕生日 생년월일 생일 ngaysinh วันเกิด",
     ),
     (
         Class::GEO_POINT,
@@ -190,7 +197,8 @@ const FLAGS: &[(u32, &str)] = &[
         "_value_ _val_ _values_ _new_ _old_ _before_ _after_ _previous_ _current_ _answer_ _answers_ _response_ _number_ _no_ _num_ _nr_ _id_ _text_ _raw_ _data_ _primary_ _secondary_ _work_ _home_ \
          _main_ _personal_ _private_ _business_ _other_ _formatted_ _display_ _plain_ _code_ _content_ _body_ \
          _original_ _e164_ _national_ _international_ _ref_ _reference_ _field_ _document_ _doc_ _kind_ \
-         _identifier_ _key_ _details_ _detail_ _info_ _information_ _attributes_ _identity_ _digits_ _full_ _numero_ _numer_ _nummer_ _wert_ _valeur_ _valor_ 号码 番号",
+         _identifier_ _key_ _details_ _detail_ _info_ _information_ _attributes_ _identity_ _digits_ _full_ \
+         _numero_ _numer_ _nummer_ _wert_ _valeur_ _valor_ 号码 番号",
     ),
     (
         Hint::PERSON,
@@ -201,27 +209,34 @@ const FLAGS: &[(u32, &str)] = &[
          _attendees_ _participant_ _participants_ _doctor_ _physician_ _nurse_ _candidate_ _borrower_ _tenant_ \
          _resident_ _citizen_ _child_ _children_ _spouse_ _father_ _mother_ _parent_ _guardian_ _dependent_ \
          _dependents_ _signatory_ _director_ _shareholder_ _visitor_ _donor_ _voter_ _claimant_ _witness_ _victim_ \
-         _suspect_ _profile_ _billing_ _shipping_ _shipto_ _billto_ _ship_to_ _bill_to_ _soldto_ _sold_to_ _individual_ _manager_ _assignee_ _reporter_ \
+         _suspect_ _profile_ _billing_ _shipping_ _shipto_ _billto_ _ship_to_ _bill_to_ _soldto_ _sold_to_ \
+         _individual_ _manager_ _assignee_ _reporter_ \
          _requester_ _kunde_ _kunden_ _mitarbeiter_ _empfanger_ _patientin_ _personne_ _cliente_ _clientes_ \
          _persona_ _paciente_ _empleado_ _usuario_ _utente_ _paziente_ _dipendente_ _pessoa_ _klant_ _medewerker_ \
          _kund_ _asiakas_ _klient_  _pacjent_ _osoba_ _zakaznik_ _musteri_ _utilisateur_ _destinataire_ \
          _expediteur_ _acheteur_ _titulaire_ _titular_ _salarie_ _employe_ _locataire_ _conducteur_ _etudiant_ \
          _destinatario_ _remitente_ _mittente_ _propietario_ _proprietario_ _beneficiario_ _beneficiaire_ \
          _contacto_ _contatto_ _contato_ _pasajero_ _passeggero_ _passageiro_ _passager_ _alumno_ _comprador_ \
-         _utilizador_ _usuarios_ _personas_ _clienti_ _clients_ _titolare_ _empleada_ _clienta_ _medecin_ 客户 客戶 用户 用戶 联系人 收件人 寄件人 \
+         _utilizador_ _usuarios_ _personas_ _clienti_ _clients_ _titolare_ _empleada_ _clienta_ _medecin_ 客户 \
+         客戶 用户 用戶 联系人 收件人 寄件人 \
          员工 患者 顧客 お客様 従業員 고객 사용자 직원 клиент пользователь пациент сотрудник",
     ),
+    (Hint::BARE_NAME | Hint::NAME_PART, "_first_ _last_ _middle_ _given_ _family_"),
+    (Hint::LINE, "_line_ _lines_"),
     (
-        Hint::BARE_NAME,
-        "_name_ _names_ _first_ _last_ _middle_ _given_ _family_ _navn_ _namn_ _naam_ _nom_ _nombre_ _nome_",
+        Hint::STREET,
+        "_street_ streetname streetline strasse straße _rue_ _rua_ _calle_ logradouro straatnaam _straat_ \
+         gatuadress katuosoite _ulica_",
     ),
-    (Hint::LATITUDE, "_lat_ latitude breitengrad latitud  纬度 緯度 위도 широта"),
+    (Hint::BARE_NAME, "_name_ _names_ _navn_ _namn_ _naam_ _nom_ _nombre_ _nome_"),
+    (Hint::LATITUDE, "_lat_ latitude breitengrad latitud 纬度 緯度 위도 широта"),
     (Hint::LONGITUDE, "_lon_ _lng_ _long_ longitude langengrad laengengrad longitud 经度 経度 경도 долгота"),
     (
         Hint::THING,
         "filename hostname _host_ _file_ _company_ companyname _organization_ _organisation_ _org_ _event_ classname \
          _class_ servicename _service_ typename _type_ bankname _bank_ _city_ _country_ _state_ _region_ _product_ \
-         productname _item_ _brand_ _model_ _device_ _app_ _application_ _project_ _package_ _topic_ _queue_ _table_ \
+         productname _item_ _brand_ _model_ _device_ _app_ _application_ _project_ _package_ _topic_ _queue_ \
+         _table_ \
          _column_ _database_ _db_ _schema_ _domain_ _domainname_ _server_ _cluster_ _namespace_ _pod_ _container_ \
          _image_ _node_ _username_ _user_name_ _login_ _loginname_ _nickname_ _path_ _directory_ _folder_ _method_ \
          _function_ _field_name_ _key_name_ _role_ _group_ _team_ _department_ _store_ _shop_ _hotel_ _restaurant_ \
@@ -234,12 +249,14 @@ const FLAGS: &[(u32, &str)] = &[
          _azienda_ _ciudad_ _ville_ _citta_ _cidade_ _pais_ _pays_ _paese_ _fichier_ _archivo_ _arquivo_ _marca_ \
          _marque_ _modelo_ _modele_ _modello_ _categoria_ _categorie_ _banco_ _banque_ _banca_ _tienda_ _magasin_ \
          _negozio_ _loja_ _servicio_ _servizio_ _servico_ _evento_ _evenement_ _proyecto_ _projet_ _progetto_ \
-         _projeto_ _proveedor_ _fournisseur_ _fornitore_ _fornecedor_ _provincia_ _commune_ _comune_ _municipio_ 商品 公司 企业 会社 제품",
+         _projeto_ _proveedor_ _fournisseur_ _fornitore_ _fornecedor_ _provincia_ _commune_ _comune_ _municipio_ \
+         商品 公司 企业 会社 제품",
     ),
     (
         Hint::VERSION,
         "_version_ _ver_ _versions_ _upgrade_ _upgraded_ _upgrades_ _upgrading_ _downgrade_ _downgraded_ _bump_ _bumped_ _release_ _firmware_ _fw_ _sw_ _build_ _semver_ _software_ _revision_ _useragent_ \
-         _user_agent_ _kernel_ _sdk_ _oid_ _patch_ _chapter_ _section_ _clause_ _v_ _rev_ 版本 バージョン 버전 версия",
+         _user_agent_ _kernel_ _sdk_ _oid_ _patch_ _chapter_ _section_ _clause_ _v_ _rev_ 版本 バージョン 버전 \
+         версия",
     ),
     (
         Hint::NOT_MAIL,

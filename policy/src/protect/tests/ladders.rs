@@ -64,6 +64,11 @@ fn coordinates() {
     check("tenth", "48.137, -11.575", Some("48.1,-11.6"));
     check("degree", "48.1371549999999999999999999999999999", Some("48"));
     check("degree", "48° 8′ N", None);
+    check("tenth", "-180", Some("-180"));
+    for text in ["4111111111111111", "180.5", "48.1,4111111111111111", "4.111e15", "-536221234"] {
+        check("tenth", text, None);
+        check("degree", text, None);
+    }
 }
 
 #[test]

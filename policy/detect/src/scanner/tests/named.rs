@@ -139,3 +139,30 @@ fn names_that_only_sound_like_those_of_people_add_nothing() {
     assert_eq!(all(r#"{"position":[13.4050,1.5200]}"#).len(), 2);
     finds(r#"{"run":"12.345.678-5"}"#, Class::CL_RUT);
 }
+
+#[test]
+fn structures_of_standards_are_read() {
+    let patient = r#"{"resourceType":"Patient","name":[{"family":"Chalmers","given":["Peter"]}]}"#;
+    assert_eq!(all(patient).len(), 2);
+    assert_eq!(all(r#"{"name":{"first":"Peter","last":"Chalmers"}}"#).len(), 2);
+    finds(r#"{"address":{"line":["534 Erewhon St"]}}"#, Class::ADDRESS);
+    finds(r#"{"address":[{"line":["534 Erewhon St"],"city":"PleasantVille"}]}"#, Class::ADDRESS);
+    finds(r#"{"street":"Hauptstrasse","houseNumber":"12"}"#, Class::ADDRESS);
+    finds(r#"{"street":"Broadway"}"#, Class::ADDRESS);
+    finds(r#"{"op":"replace","path":"/ssn","value":"536221234"}"#, Class::US_SSN);
+    finds(r#"[{"op":"add","path":"/customer/name","value":"Anna Schmidt"}]"#, Class::NAME);
+    finds(r#"{"first_name":{"string":"Anna"}}"#, Class::NAME);
+    finds(r#"{"ssn":{"N":"536221234"}}"#, Class::US_SSN);
+    finds(r#"{"Item":{"ssn":{"S":"536221234"}}}"#, Class::US_SSN);
+    finds(r#"{"customer":{"M":{"name":{"S":"Anna Schmidt"}}}}"#, Class::NAME);
+    for text in [
+        r#"{"first":"Peter","last":"Chalmers"}"#,
+        r#"{"product":{"name":{"first":"Chair"}}}"#,
+        r#"{"line":["534 Erewhon St"]}"#,
+        r#"{"street":"unknown"}"#,
+        r#"{"op":"replace","path":"/status","value":"536221234"}"#,
+        r#"{"name":{"string":"production"}}"#,
+    ] {
+        assert_eq!(all(text), [], "{text}");
+    }
+}
