@@ -303,7 +303,9 @@ fn done_for(
 fn why(rule: &Rule, concern: Concern) -> &'static str {
     if rule.matcher.has_conditions() {
         ": its condition does not hold"
-    } else if concern.class == Cover::Maybe || concern.declared_only {
+    } else if concern.declared_only {
+        ": nothing declares the field where it is judged, or it does not know the class any more"
+    } else if concern.class == Cover::Maybe {
         ": it acts on what is found with high confidence, or not listed"
     } else if concern.path == Cover::Maybe {
         ": the value stands somewhere else"

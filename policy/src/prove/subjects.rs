@@ -184,8 +184,9 @@ pub(crate) fn concern(item: &ProtectItem, leaf: &Leaf<'_>, place: Option<&Path>)
         (false, ..) => (Cover::No, false),
         // What the Classification lists it leaves alone; what is asked about is listed.
         (true, true, _) => (Cover::Maybe, false),
+        // Whether a detector finds what stands at a place is not asked: it is known where it is declared.
+        (true, false, _) if place.is_some() => (Cover::Sure, true),
         // What is somewhere is found at medium confidence: that is what recall is measured at.
-        (true, false, Confidence::High) if place.is_some() => (Cover::Sure, true),
         (true, false, Confidence::High) => (Cover::Maybe, false),
         (true, false, _) => (Cover::Sure, false),
     };

@@ -372,6 +372,41 @@ fn inner_layers_narrow_and_residency_stops() {
     assert!(program(&policies, CLASSES).prove_invariants()[0].proof.is_proved());
 }
 
+/// Rules of the layer federation, a Classification of an inner layer beside the one given, and a question.
+fn asked_of(rules: &str, classes: &str, inner: (&str, &str), never: &str) -> Proof {
+    let (layer, topics) = inner;
+    let inner = format!(
+        "apiVersion: meshbridge/v1\nkind: Classification\nmetadata: {{name: inner, layer: {layer}}}\nspec: {{topics: [{topics}]}}\n"
+    );
+    let policies = format!("{}---\n{inner}---\n{}", document("base", "federation", rules), invariant(never));
+    program(&policies, classes).prove_invariants().remove(0).proof
+}
+
+#[test]
+fn a_declaration_is_relied_on_only_where_its_layer_speaks() {
+    let inner = ("zone/eu-1", "{match: \"names\", fields: {\"$.data.zzz\": person.name}}");
+    let rule = |more: &str| {
+        with(&format!(
+            "    - {{name: r, match: {{topics: [\"names\"]{more}}}, protect: [{{classes: [person.name], as: redact}}]}}\n"
+        ))
+    };
+    let never =
+        "{classes: [person.name], discloses: [value], match: {from: {zones: [eu-1]}, to: {zones: [us-1]}}}";
+    // Its own zone declares it, and redacts it for everybody.
+    assert!(asked_of(&rule(""), CLASSES, inner, never).is_proved());
+    // In clear it gets to another zone, where nothing says what stands there.
+    let Proof::Refuted(found) = asked_of(&rule(", to: {zones: [us-1]}"), CLASSES, inner, never) else {
+        panic!("proved")
+    };
+    assert!(found.relay_only && !found.counterexample.is_certain(), "{found}");
+    assert!(found.counterexample.depends_on.iter().any(|one| one.why.contains("declares")), "{found}");
+    // Behind the border the recipient's layers are asked.
+    let deliver = "{classes: [person.name], discloses: [value], at: deliver, relay: false, match: {to: {zones: [us-1]}}}";
+    let behind = rule(", at: [ingress, deliver]");
+    assert!(!asked_of(&behind, CLASSES, inner, deliver).is_proved());
+    assert!(asked_of(&behind, CLASSES, ("federation", inner.1), deliver).is_proved());
+}
+
 #[test]
 fn too_many_states_are_unknown_and_not_proved() {
     let filters: Vec<String> = (0..14).map(|at| format!("\"**.t{at}.{}\"", ["*"; 12].join("."))).collect();
