@@ -236,7 +236,7 @@ fn tell(
                     (true, true) => continue,
                     (true, false) => "it protects the value".to_owned(),
                     (false, _) if before.form != Form::VALUE => "it does not know the value again".to_owned(),
-                    (false, _) => format!("it does not protect the value{}", why(rule, *concern)),
+                    (false, _) => format!("it does not protect the value{}", why(rule, *concern, found)),
                 };
                 if is_met && makes {
                     telling.protections.push(place(rule));
@@ -300,9 +300,11 @@ fn done_for(
 }
 
 /// Why an item of a rule may leave the value alone.
-fn why(rule: &Rule, concern: Concern) -> &'static str {
+fn why(rule: &Rule, concern: Concern, found: &Found<'_, '_>) -> &'static str {
     if rule.matcher.has_conditions() {
         ": its condition does not hold"
+    } else if !found.subject.key.unread.is_empty() {
+        ": it may rely on a layer that says that data which cannot be read do not hold the value"
     } else if concern.declared_only {
         ": nothing declares the field where it is judged, or it does not know the class any more"
     } else if concern.class == Cover::Maybe {

@@ -408,6 +408,31 @@ fn a_declaration_is_relied_on_only_where_its_layer_speaks() {
 }
 
 #[test]
+fn what_unreadable_data_hold_is_stopped_only_by_rules_that_are_told_so() {
+    let opaque = |classes: &str| {
+        format!(
+            "apiVersion: meshbridge/v1\nkind: Classification\nmetadata: {{name: data, layer: federation}}\nspec: {{topics: [{{match: \"img\", opaque: {classes}}}]}}\n"
+        )
+    };
+    let rules = with(
+        "    - {name: r, match: {topics: [\"img\"]}, protect: [{classes: [payment.card], as: redact}]}\n",
+    );
+    let never = "{classes: [payment.card], discloses: [value]}";
+    let inner = |classes: &str| format!("{{match: \"img\", opaque: {classes}}}");
+    let card = inner("[payment.card]");
+    // The outer layer says that such data hold nothing, and an inner layer's word does not reach its rule.
+    let Proof::Refuted(found) = asked_of(&rules, &opaque("[]"), ("zone/eu-1", &card), never) else {
+        panic!("proved")
+    };
+    assert!(found.counterexample.depends_on.iter().any(|one| one.why.contains("cannot be read")), "{found}");
+    assert!(asked_of(&rules, &opaque("[payment.card]"), ("zone/eu-1", &card), never).is_proved());
+    assert!(asked_of(&rules, &opaque("[payment.card]"), ("zone/eu-1", &inner("[]")), never).is_proved());
+    // Where the outer layer says nothing its rule stops what it cannot read.
+    assert!(asked_of(&rules, &opaque("[]").replace("opaque: []", "mayHold: [contact]"), ("zone/eu-1", &card), never).is_proved());
+    assert!(asked_of(&rules, &opaque("[]"), ("zone/eu-1", &inner("[]")), never).is_proved());
+}
+
+#[test]
 fn too_many_states_are_unknown_and_not_proved() {
     let filters: Vec<String> = (0..14).map(|at| format!("\"**.t{at}.{}\"", ["*"; 12].join("."))).collect();
     let rules = format!("    - {{name: all, match: {{topics: [{}]}}, permit: {{}}}}\n", filters.join(", "));

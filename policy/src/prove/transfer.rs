@@ -263,5 +263,16 @@ pub(crate) fn certain<'b>(
             _ => pairs.to_mut().keep_origins(&key.declared),
         }
     }
+    if let Some(unread) = key.unread.get(borders.rule(applied).layer.depth) {
+        match context {
+            Context::Ingress | Context::Deliver => pairs.to_mut().keep_recipients(unread),
+            // The layers of both zones are heard.
+            Context::Transit => {
+                pairs.to_mut().keep_origins(unread);
+                pairs.to_mut().keep_recipients(unread);
+            }
+            _ => pairs.to_mut().keep_origins(unread),
+        }
+    }
     pairs
 }
