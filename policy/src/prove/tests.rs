@@ -313,6 +313,29 @@ fn a_carrier_sees_what_it_carries() {
 }
 
 #[test]
+fn what_bridges_of_one_zone_send_each_other_is_carried_as_it_is() {
+    let rules = |more: &str| {
+        format!(
+            "    - {{name: out, match: {{topics: [\"**\"], from: {{zones: [eu-1]}}, to: {{zones: [us-1]}}, at: [egress, ingress]}}, permit: {{}}}}
+    - {{name: way, match: {{topics: [\"**\"], from: {{zones: [eu-1]}}, to: {{zones: [eu-2]}}, at: transit}}, permit: {{}}}}
+    - {{name: r, match: {{topics: [\"**\"], from: {{zones: [eu-1]}}, to: {{zones: [us-1]}}}}, protect: [{{classes: [payment], as: redact}}]}}\n{more}"
+        )
+    };
+    let back = "    - {name: back, match: {topics: [\"**\"], from: {zones: [eu-2]}, to: {zones: [eu-1]}}, permit: {}}\n";
+    let never =
+        "{classes: [payment.card], discloses: [value], match: {from: {zones: [eu-1]}, to: {zones: [eu-2]}}}";
+    let found = refuted(&rules(back), never);
+    assert_eq!(found.counterexample.steps[0].role, super::Role::Carrier { towards: "eu-1".to_owned() });
+    assert!(found.counterexample.is_certain() && !found.relay_only, "{found:?}");
+    // Who is not told what a zone wants carries nothing to it.
+    proved(&rules(""), never);
+    let demand = "    - {name: m, match: {topics: [\"**\"], to: {zones: [eu-2]}}, protect: [{classes: [payment], as: redact}]}\n";
+    proved(&rules(&format!("{back}{demand}")), never);
+    let deny = "    - {name: d, match: {topics: [\"**\"], at: egress, to: {zones: [eu-2]}}, deny: {}}\n";
+    proved(&rules(&format!("{back}{deny}")), never);
+}
+
+#[test]
 fn subscribers_are_asked_about_after_all_borders() {
     let at = |context: &str| {
         with(&format!(
@@ -428,7 +451,15 @@ fn what_unreadable_data_hold_is_stopped_only_by_rules_that_are_told_so() {
     assert!(asked_of(&rules, &opaque("[payment.card]"), ("zone/eu-1", &card), never).is_proved());
     assert!(asked_of(&rules, &opaque("[payment.card]"), ("zone/eu-1", &inner("[]")), never).is_proved());
     // Where the outer layer says nothing its rule stops what it cannot read.
-    assert!(asked_of(&rules, &opaque("[]").replace("opaque: []", "mayHold: [contact]"), ("zone/eu-1", &card), never).is_proved());
+    assert!(
+        asked_of(
+            &rules,
+            &opaque("[]").replace("opaque: []", "mayHold: [contact]"),
+            ("zone/eu-1", &card),
+            never
+        )
+        .is_proved()
+    );
     assert!(asked_of(&rules, &opaque("[]"), ("zone/eu-1", &inner("[]")), never).is_proved());
 }
 
