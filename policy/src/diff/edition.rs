@@ -285,7 +285,10 @@ fn is_read(reads: &ZoneReads, name: &str) -> bool {
         "region" => reads.region,
         "cloud" => reads.cloud,
         "jurisdiction" => reads.jurisdiction,
-        _ => name.strip_prefix("labels.").is_some_and(|label| reads.labels.contains(label)),
+        _ => {
+            let label = name.strip_prefix("labels.");
+            label.is_some_and(|label| reads.any_label || reads.labels.contains(label))
+        }
     }
 }
 

@@ -387,6 +387,10 @@ fn what_rules_read_of_zones_changes_with_the_zones() {
         "match: {topics: [\"a.**\"]}, require: {attributes: {k: {pattern: \"^${to.jurisdiction}$\"}}}";
     let found = between(pattern);
     assert!(found.changes.iter().any(|one| one.effect == Some(Effect::Either)), "{found}");
+    let labelled = FEDERATION.replace("US, cloud: c-1", "US, cloud: c-1, labels: {open: \"yes\"}");
+    let rule = base("match: {topics: [\"a.**\"], when: 'event.type in to.labels'}, deny: {}");
+    let found = program_of(&labelled, &rule, "").diff(&program_of(FEDERATION, &rule, ""));
+    assert!(found.count(ChangeKind::NewlyAllowed) > 0, "{found}");
     // What reads something else stays as it is.
     for rule in [
         "match: {topics: [\"a.**\"], when: 'to.region == \"us\"'}, deny: {}",
