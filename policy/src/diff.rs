@@ -14,7 +14,9 @@
 //!
 //! What is decided beyond the letter of POLICY §8:
 //! - A protection that cannot be computed for an event stops it; that comes and goes with the protection and is not told
-//!   beside it.
+//!   beside it. Where the protection stays and other events are stopped so, that is a changed check.
+//! - What a Classification says belongs to the rules that rely on it: they are told as changed where it changes what they
+//!   stop. So do the attributes of zones that a condition or a check reads.
 //! - Each border is compared for the same event. A form that egress makes differently may meet or fail a check behind
 //!   it, though that stays as it is: such a check is told as changed, with the value as its condition.
 //! - A check that is removed or eased is a changed check with the effect `looser`, and counts like what is newly allowed.
@@ -27,6 +29,7 @@ mod edition;
 mod example;
 mod forms;
 mod group;
+mod known;
 mod markdown;
 mod passing;
 mod report;
@@ -135,7 +138,8 @@ impl Aspect {
 
     /// Whether a check of one of these contexts is asked: what is forbidden to a recipient is to a carrier, no more.
     fn asks(self, context: Context, rule: &Rule) -> bool {
-        (self, context) != (Aspect::Carried, Context::Egress) || matches!(rule.action, Action::Forbid(_))
+        (self, context) != (Aspect::Carried, Context::Egress)
+            || matches!(rule.action, Action::Forbid(_) | Action::Protect(_))
     }
 
     /// Whether a zone decides for itself, whatever crosses its borders.
@@ -221,8 +225,8 @@ impl Program {
 
 fn compared(old: &Program, new: &Program) -> Result<Groups, TooManyStates> {
     let names = edition::names(old, new);
-    let before = Edition::new(old, &names, &edition::filters(new))?;
-    let after = Edition::new(new, &names, &edition::filters(old))?;
+    let before = Edition::new(old, new, &names)?;
+    let after = Edition::new(new, old, &names)?;
     let mut groups = Groups::new(names);
     let mut done: HashSet<(Seen, Seen)> = HashSet::new();
     for atom in 0..after.borders.atoms.len() {

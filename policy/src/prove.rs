@@ -17,6 +17,11 @@
 //!   POLICY §4 lists for it, the keys of the zone considered.
 //! - A zone that holds the key of a cipher may publish the value it reads. A zone that could confirm a guess is not
 //!   taken to have guessed.
+//! - A field is declared where the layer that declares it speaks. Elsewhere a rule about its class is not relied on, for
+//!   nothing says what stands there.
+//! - Data that cannot be read pass a rule that may rely on a layer's word that they do not hold the class; another
+//!   layer's word that they do is then no help.
+//! - What bridges of one zone send each other may be carried as it is by zones that are told what the zone wants.
 //! - What an origin sees of its own values is no answer.
 //! - Asked of subscribers (`at: deliver`), carriers do not count: a bridge on the way has no subscribers for it.
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::edition::{Edition, Term};
+use super::known::{self, Known};
 use super::report::{Condition, Effect, Line};
 use super::{Aspect, Part};
 use crate::model::{Action, Amount, CLASSIFYING, Forbid, Limit, Mode, OnViolation, Rate, Requirement, Rule};
@@ -30,7 +31,16 @@ fn is_check(rule: &Rule) -> bool {
                 | Action::Structure(_)
                 | Action::Forbid(_)
                 | Action::Limit(_)
+                | Action::Protect(_)
         )
+}
+
+/// A check, or a protection with what it cannot protect and so stops, where the same is known of topics.
+struct Check {
+    term: Term,
+    known: Known,
+    /// Pairs where it reads something of zones that changed.
+    moved: Pairs,
 }
 
 /// Checks of an atom, of the pairs between which events pass in both editions.
@@ -40,19 +50,22 @@ pub(super) fn changed(
     aspect: Aspect,
     pairs: &Pairs,
 ) -> Vec<Changed> {
-    let terms = |(edition, here): (&Edition<'_>, &Here)| -> Vec<Term> {
-        let mut terms = Vec::new();
+    let checks = |(edition, here): (&Edition<'_>, &Here)| -> Vec<Check> {
+        let mut checks = Vec::new();
         for context in aspect.checked() {
             for applied in &here.rules {
                 let rule = edition.borders.rule(applied);
                 if is_check(rule) && aspect.asks(*context, rule) {
-                    terms.extend(edition.terms(applied, *context));
+                    let terms = edition.terms(applied, *context).into_iter();
+                    let split = terms.flat_map(|term| known::split(edition, here, term));
+                    let moved = known::moved(edition, rule);
+                    checks.extend(split.map(|(term, known)| Check { term, known, moved: moved.clone() }));
                 }
             }
         }
-        terms
+        checks
     };
-    let (of_old, of_new) = (terms(old), terms(new));
+    let (of_old, of_new) = (checks(old), checks(new));
     let mut found: BTreeMap<String, Changed> = BTreeMap::new();
     let lost = lost((old.0, &of_old), (new.0, &of_new), pairs);
     let gained = self::lost((new.0, &of_new), (old.0, &of_old), pairs);
@@ -64,9 +77,9 @@ pub(super) fn changed(
         let effect = if is_loss { Effect::Looser } else { Effect::Tighter };
         let mut part = Part::new(pairs);
         for (edition, lines, all) in [(old.0, &mut part.before, &of_old), (new.0, &mut part.after, &of_new)] {
-            let here = all.iter().find(|one| edition.rule(one).id == rule.id);
+            let here = all.iter().find(|one| edition.rule(&one.term).id == rule.id);
             if let Some(one) = here {
-                lines.push(Line::of(edition.rule(one), "checks it"));
+                lines.push(Line::of(edition.rule(&one.term), "checks it"));
             } else if let Some(elsewhere) = edition.program().rules.iter().find(|one| one.id == rule.id) {
                 lines.push(Line::of(elsewhere, "does not check it here"));
             }
@@ -80,7 +93,10 @@ pub(super) fn changed(
             (true, _) => "added",
             _ => "changed",
         };
-        let what = format!("{} {what}", rule.action.name());
+        let what = match rule.action {
+            Action::Protect(_) => "protect stops other events that it cannot protect".to_owned(),
+            _ => format!("{} {what}", rule.action.name()),
+        };
         match found.get_mut(&*rule.id) {
             Some(known) => {
                 known.part.join(part);
@@ -102,16 +118,25 @@ pub(super) fn changed(
 
 /// Checks of one edition that the other does not make as strictly, with the pairs.
 fn lost(
-    (of, all): (&Edition<'_>, &[Term]),
-    (other, others): (&Edition<'_>, &[Term]),
+    (of, all): (&Edition<'_>, &[Check]),
+    (other, others): (&Edition<'_>, &[Check]),
     pairs: &Pairs,
 ) -> Vec<(Term, Pairs)> {
     let mut lost = Vec::new();
-    for term in all {
+    for check in all {
+        let Check { term, known, .. } = check;
         let mut region = term.pairs.and(pairs);
-        for one in others.iter().filter(|one| one.covers(term)) {
-            if is_as_strict(other.rule(one), of.rule(term)) {
-                region.remove(&one.pairs);
+        if matches!(of.rule(term).action, Action::Protect(_)) {
+            // A protection that goes is told as what is shown then.
+            let mut stays = Pairs::none(of.count);
+            let protects = |one: &&Check| matches!(other.rule(&one.term).action, Action::Protect(_));
+            others.iter().filter(protects).for_each(|one| stays.add(&one.term.pairs));
+            region.keep(&stays);
+        }
+        for one in others.iter().filter(|one| one.term.covers(term)) {
+            let (rule, known_there) = (other.rule(&one.term), &one.known);
+            if is_as_strict((rule, known_there), (of.rule(term), known)) {
+                region.remove(&one.term.pairs.without(&one.moved));
             }
         }
         if !region.is_empty() {
@@ -122,7 +147,7 @@ fn lost(
 }
 
 /// Whether whatever the second stops the first stops, too.
-fn is_as_strict(rule: &Rule, other: &Rule) -> bool {
+fn is_as_strict((rule, known): (&Rule, &Known), (other, of): (&Rule, &Known)) -> bool {
     // What is only stripped is not stopped, and what is stripped here may be stopped there.
     if (rule.on_violation == OnViolation::Strip) != (other.on_violation == OnViolation::Strip) {
         return false;
@@ -135,7 +160,10 @@ fn is_as_strict(rule: &Rule, other: &Rule) -> bool {
             let all = others.iter().all(|other| attributes.iter().any(|one| requires(one, other)));
             all && at_most(*hops_max, *other_hops)
         }
-        (Action::Forbid(one), Action::Forbid(other)) => forbids(one, other),
+        (Action::Forbid(one), Action::Forbid(other)) => {
+            forbids(one, other) && known::forbids((one, known), (other, of))
+        }
+        (Action::Protect(one), Action::Protect(other)) => known::protects((one, known), (other, of)),
         (Action::Limit(one), Action::Limit(other)) => limits(one, other),
         (Action::Validate(_), Action::Validate(_)) | (Action::Structure(_), Action::Structure(_)) => {
             action_text(rule) == action_text(other) && schema_of(rule) == schema_of(other)

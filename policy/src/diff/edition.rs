@@ -4,9 +4,13 @@
 //! the two editions are compared by that condition as it is written, so nothing has to be known of events: where the
 //! texts are the same, so is the outcome for every event.
 
+use std::collections::BTreeMap;
+
+use meshbridge_cel::{Reads, ZoneReads};
 use meshbridge_topic::{TooManyStates, TopicFilter};
 use serde_json::Value;
 
+use crate::federation::Zone;
 use crate::model::{Context, Layer, Match, Mode, Rule};
 use crate::program::Program;
 use crate::prove::{Applied, Borders, Here, Pairs, RulePlace, Zones, bits};
@@ -24,6 +28,8 @@ pub(super) struct Edition<'p> {
     asks: Vec<(String, String)>,
     /// The same of waivers.
     waived: Vec<String>,
+    /// Zones whose values changed, by attribute; labels as `labels.<name>`.
+    changed: BTreeMap<String, Zones>,
 }
 
 /// A rule where it applies under one condition.
@@ -32,8 +38,9 @@ pub(super) struct Term {
     pub(super) rule: u32,
     /// Over the zones of both editions.
     pub(super) pairs: Pairs,
-    /// What has to hold, as written; empty if nothing has to.
+    /// What has to hold, as written, and what it reads of zones where that changed; empty if nothing has to.
     pub(super) when: String,
+    pub(super) context: Context,
 }
 
 impl Term {
@@ -66,13 +73,13 @@ pub(super) struct View {
 }
 
 impl<'p> Edition<'p> {
-    /// `names` are the zones of both editions.
+    /// `names` are the zones of both editions, `other` is the other one.
     pub(super) fn new(
         program: &'p Program,
+        other: &Program,
         names: &[String],
-        filters: &[TopicFilter],
     ) -> Result<Edition<'p>, TooManyStates> {
-        let borders = Borders::new(program, filters)?;
+        let borders = Borders::new(program, &filters(other))?;
         let zones = &program.federation.zones;
         let number = |name: &str| names.iter().position(|known| known == name);
         let numbers: Vec<usize> = zones.iter().filter_map(|zone| number(&zone.name)).collect();
@@ -83,6 +90,7 @@ impl<'p> Edition<'p> {
             count: names.len(),
             asks: program.rules.iter().map(|rule| asks(&rule.canonical)).collect(),
             waived: program.waivers.iter().map(|waiver| asked_by_waiver(&waiver.canonical)).collect(),
+            changed: changed(program, other, names),
         })
     }
 
@@ -147,11 +155,59 @@ impl<'p> Edition<'p> {
         }
         let term = |(pairs, when): (Pairs, String)| Term {
             rule: applied.rule,
-            pairs: self.lift(&pairs),
+            pairs,
             // The event is another one where another border edited it, and so is what is known of principals.
             when: if when.is_empty() { when } else { format!("{context}: {when}") },
+            context,
         };
-        parts.into_iter().map(term).collect()
+        let mut lifted: Vec<(Pairs, String)> =
+            parts.into_iter().map(|(pairs, when)| (self.lift(&pairs), when)).collect();
+        let mut conditional: Vec<(Pairs, String)> =
+            lifted.extract_if(.., |(_, when)| !when.is_empty()).collect();
+        if !conditional.is_empty() && !self.changed.is_empty() {
+            let waivers = applied.waivers.iter().map(|at| &self.program().waivers[*at as usize].matcher);
+            let matches = std::iter::once(&rule.matcher).chain(&rule.except).chain(waivers);
+            for (condition, _) in matches.filter_map(|one| one.when.as_ref()) {
+                for (region, values) in self.moved(condition.reads()) {
+                    split(&mut conditional, &region, &values);
+                }
+            }
+        }
+        lifted.extend(conditional);
+        lifted.into_iter().map(term).collect()
+    }
+
+    /// Pairs of zones of which a condition reads something that changed, with what it reads there.
+    pub(super) fn moved(&self, reads: &Reads) -> Vec<(Pairs, String)> {
+        let mut moved = Vec::new();
+        for (end, reads, of_to) in [("from", &reads.from, false), ("to", &reads.to, true)] {
+            for (name, zones) in self.changed.iter().filter(|(name, _)| is_read(reads, name)) {
+                for number in zones.iter() {
+                    let Some(own) = self.own(number) else { continue };
+                    let zone = &self.program().federation.zones[own];
+                    let value = value(zone, name).map_or("absent".to_owned(), |value| format!("{value:?}"));
+                    let text = format!("where {end} is {} and {name} is {value}", zone.name);
+                    moved.push((self.ending(&Zones::of(self.count, |at| at == number), of_to), text));
+                }
+            }
+        }
+        moved
+    }
+
+    /// Pairs of zones where something that changed is read: of which end and which attribute, `reads` says.
+    pub(super) fn moved_where(&self, reads: impl Fn(bool, &str) -> bool) -> Pairs {
+        let mut moved = Pairs::none(self.count);
+        for of_to in [false, true] {
+            for (_, zones) in self.changed.iter().filter(|(name, _)| reads(of_to, name)) {
+                moved.add(&self.ending(zones, of_to));
+            }
+        }
+        moved
+    }
+
+    fn ending(&self, zones: &Zones, of_to: bool) -> Pairs {
+        let all = Zones::all(self.count);
+        if of_to { Pairs::product(&all, zones, self.count) } else { Pairs::product(zones, &all, self.count) }
     }
 
     /// Enforced rules of an atom that stop where they apply, or permit.
@@ -197,6 +253,42 @@ impl<'p> Edition<'p> {
         }
         stops.iter().filter(|stop| stop.is_certain()).for_each(|stop| pass.remove(&stop.pairs));
         View { gates, stops, pass }
+    }
+}
+
+/// Zones of both editions for which an attribute has another value in the other, by attribute.
+fn changed(program: &Program, other: &Program, names: &[String]) -> BTreeMap<String, Zones> {
+    let mut changed: BTreeMap<String, Zones> = BTreeMap::new();
+    for zone in &program.federation.zones {
+        let Some(same) = other.federation.zones.iter().find(|same| same.name == zone.name) else { continue };
+        let Some(number) = names.iter().position(|name| *name == zone.name) else { continue };
+        let attributes = zone.attributes.keys().chain(same.attributes.keys()).map(|name| (*name).to_owned());
+        let labels = zone.labels.keys().chain(same.labels.keys()).map(|name| format!("labels.{name}"));
+        for name in attributes.chain(labels) {
+            if value(zone, &name) != value(same, &name) {
+                changed.entry(name).or_insert_with(|| Zones::none(names.len())).insert(number);
+            }
+        }
+    }
+    changed
+}
+
+fn value<'z>(zone: &'z Zone, name: &str) -> Option<&'z str> {
+    match name.strip_prefix("labels.") {
+        Some(label) => zone.labels.get(label).map(String::as_str),
+        None => zone.attribute(name),
+    }
+}
+
+fn is_read(reads: &ZoneReads, name: &str) -> bool {
+    match name {
+        "region" => reads.region,
+        "cloud" => reads.cloud,
+        "jurisdiction" => reads.jurisdiction,
+        _ => {
+            let label = name.strip_prefix("labels.");
+            label.is_some_and(|label| reads.any_label || reads.labels.contains(label))
+        }
     }
 }
 

@@ -287,3 +287,115 @@ fn a_check_behind_the_border_that_reads_something_else_stays_as_it_is() {
     let found = diff(&plain, &format!("{plain}{redact}"), &[ChangeKind::ChangedCheck, ChangeKind::Stronger]);
     assert!(found.changes.iter().any(|one| one.effect == Some(Effect::Either)), "{found}");
 }
+
+fn classified(layer: &str, topic: &str) -> String {
+    format!(
+        "---\napiVersion: meshbridge/v1\nkind: Classification\nmetadata: {{name: data, layer: {layer}}}\nspec: {{topics: [{{match: \"a.**\", {topic}}}]}}\n"
+    )
+}
+
+/// One rule, and what two editions of a Classification say: whether something is looser, and what is told.
+#[track_caller]
+fn known(rule: &str, old: (&str, &str), new: (&str, &str)) -> Diff {
+    let of = |(layer, topic)| program_of(FEDERATION, &base(rule), &classified(layer, topic));
+    assert!(of(old).diff(&of(old)).changes.is_empty());
+    of(old).diff(&of(new))
+}
+
+#[test]
+fn what_unreadable_data_hold_changes_what_rules_stop() {
+    let all = "federation";
+    for rule in [
+        "match: {topics: [\"a.**\"]}, protect: [{classes: [payment.card], as: redact}]",
+        "match: {topics: [\"a.**\"]}, forbid: {classes: [payment.card]}",
+    ] {
+        for old in ["mayHold: [contact]", "mayHold: [contact], opaque: [payment.card]"] {
+            let nothing = "mayHold: [contact], opaque: []";
+            let found = known(rule, (all, old), (all, nothing));
+            assert!(!found.is_no_looser(), "{rule}: {found}");
+            assert!(found.changes.iter().all(|one| one.effect == Some(Effect::Looser)), "{rule}: {found}");
+            let found = known(rule, (all, nothing), (all, old));
+            assert!(found.is_no_looser() && !found.changes.is_empty(), "{rule}: {found}");
+            // An inner layer's word does not reach an outer rule.
+            let found = known(rule, ("zone/eu-1", old), ("zone/eu-1", nothing));
+            assert!(found.is_no_looser(), "{rule}: {found}");
+        }
+    }
+}
+
+#[test]
+fn what_topics_are_known_to_hold_changes_what_is_forbidden() {
+    let all = "federation";
+    let undeclared = "match: {topics: [\"a.**\"]}, forbid: {classes: [payment], undeclared: true}";
+    let (few, more) = ((all, "mayHold: [contact]"), (all, "mayHold: [contact, payment]"));
+    assert!(!known(undeclared, few, more).is_no_looser());
+    let found = known(undeclared, more, few);
+    assert!(found.is_no_looser() && !found.changes.is_empty(), "{found}");
+    let forbid = "match: {topics: [\"a.**\"]}, forbid: {classes: [person.name]}";
+    let (field, somewhere) = ((all, "fields: {\"$.data.v\": person.name}"), (all, "mayHold: [person.name]"));
+    assert!(!known(forbid, field, somewhere).is_no_looser());
+    let found = known(forbid, somewhere, field);
+    assert!(found.is_no_looser() && !found.changes.is_empty(), "{found}");
+}
+
+#[test]
+fn a_declaration_that_moves_to_an_inner_layer_is_known_to_fewer() {
+    let rule = "match: {topics: [\"a.**\"]}, protect: [{classes: [person.name], as: redact}]";
+    let field = "fields: {\"$.data.v\": person.name}";
+    let found = known(rule, ("federation", field), ("zone/eu-1", field));
+    assert!(found.count(ChangeKind::Weaker) > 0, "{found}");
+    let found = known(rule, ("zone/eu-1", field), ("federation", field));
+    assert!(found.is_no_looser() && !found.changes.is_empty(), "{found}");
+}
+
+/// A text cannot be protected where fields are declared; it passes where they are not.
+#[test]
+fn fields_that_are_declared_no_more_let_texts_through() {
+    let rule = "match: {topics: [\"a.**\"]}, protect: [{classes: [payment.card], as: redact}]";
+    let (field, somewhere) = ("fields: {\"$.data.v\": contact.email}", "mayHold: [contact.email]");
+    let found = known(rule, ("federation", field), ("federation", somewhere));
+    assert!(!found.is_no_looser(), "{found}");
+    assert!(known(rule, ("federation", somewhere), ("federation", field)).is_no_looser());
+}
+
+#[test]
+fn a_signature_that_may_be_removed_is_told() {
+    let rule = |more: &str| {
+        base(&format!(
+            "match: {{topics: [\"a.**\"]}}, protect: [{{fields: [\"$.data.v\"], as: redact{more}}}]"
+        ))
+    };
+    let change = only(&rule(", signatures: error"), &rule(""), ChangeKind::ChangedCheck);
+    assert_eq!(change.effect, Some(Effect::Looser), "{change}");
+    assert!(change.places.contains(&"sent"), "{change}");
+    let change = only(&rule(""), &rule(", signatures: error"), ChangeKind::ChangedCheck);
+    assert_eq!(change.effect, Some(Effect::Tighter), "{change}");
+}
+
+#[test]
+fn what_rules_read_of_zones_changes_with_the_zones() {
+    let moved =
+        FEDERATION.replace("us-1: {region: us, jurisdiction: US", "us-1: {region: us, jurisdiction: EU");
+    let between =
+        |rule: &str| program_of(FEDERATION, &base(rule), "").diff(&program_of(&moved, &base(rule), ""));
+    let found = between("match: {topics: [\"a.**\"], when: 'to.jurisdiction == \"US\"'}, deny: {}");
+    assert!(found.count(ChangeKind::NewlyAllowed) > 0, "{found}");
+    for change in &found.changes {
+        assert!(change.pairs.iter().all(|pair| pair.to == "us-1"), "{change}");
+    }
+    let pattern =
+        "match: {topics: [\"a.**\"]}, require: {attributes: {k: {pattern: \"^${to.jurisdiction}$\"}}}";
+    let found = between(pattern);
+    assert!(found.changes.iter().any(|one| one.effect == Some(Effect::Either)), "{found}");
+    let labelled = FEDERATION.replace("US, cloud: c-1", "US, cloud: c-1, labels: {open: \"yes\"}");
+    let rule = base("match: {topics: [\"a.**\"], when: 'event.type in to.labels'}, deny: {}");
+    let found = program_of(&labelled, &rule, "").diff(&program_of(FEDERATION, &rule, ""));
+    assert!(found.count(ChangeKind::NewlyAllowed) > 0, "{found}");
+    // What reads something else stays as it is.
+    for rule in [
+        "match: {topics: [\"a.**\"], when: 'to.region == \"us\"'}, deny: {}",
+        "match: {topics: [\"a.**\"]}, require: {attributes: {k: {pattern: \"^${to.region}$\"}}}",
+    ] {
+        assert!(between(rule).changes.is_empty(), "{}", between(rule));
+    }
+}

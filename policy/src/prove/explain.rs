@@ -5,7 +5,7 @@ use super::forms::{Form, Forms, TooManyForms, again, closure, described, facets,
 use super::reach::Seen;
 use super::report::{Counterexample, Dependency, Role, RulePlace, Step};
 use super::subjects::{Concern, Cover, Leaf, Subject, items};
-use super::transfer::{Ways, certain, contexts};
+use super::transfer::{Crossings, certain, contexts};
 use super::zones::zone;
 use crate::model::{Action, Context, Mode, OnViolation, ProtectItem, Rule};
 use crate::protection::{Protection, meet};
@@ -15,7 +15,7 @@ pub(super) struct Found<'f, 'q> {
     pub(super) atom: usize,
     pub(super) here: &'f Here,
     pub(super) subject: &'f Subject<'q>,
-    pub(super) ways: &'f Ways,
+    pub(super) ways: &'f Crossings,
     pub(super) at_deliver: bool,
 }
 
@@ -57,6 +57,7 @@ pub(super) fn counterexample(
                 At::Destination if found.at_deliver => Role::Subscribers,
                 At::Destination => Role::Destination,
                 At::Carrier(towards) => Role::Carrier { towards: name(towards) },
+                At::Home => Role::Carrier { towards: name(before.zone) },
             },
             permits: std::mem::take(&mut telling.permits),
             protections: std::mem::take(&mut telling.protections),
@@ -93,6 +94,8 @@ enum At {
     Destination,
     /// Towards a zone.
     Carrier(usize),
+    /// Between bridges of the zone that sends it.
+    Home,
 }
 
 /// What is done between two zones in some contexts: certainly, and by each item that may.
@@ -157,11 +160,16 @@ fn role(
     if arrives(borders, forms, found, before, after.zone, after.form)? {
         return Ok(At::Destination);
     }
-    let others: Vec<usize> = (0..borders.count).filter(|zone| *zone != after.zone).collect();
+    let carries =
+        found.ways.carriers.as_ref().is_some_and(|carriers| carriers.contains(before.zone, after.zone));
+    let others: Vec<usize> = (0..borders.count).filter(|zone| carries && *zone != after.zone).collect();
     for towards in &others {
         if arrives(borders, forms, found, before, *towards, after.form)? {
             return Ok(At::Carrier(*towards));
         }
+    }
+    if found.ways.home.contains(before.zone, after.zone) {
+        return Ok(At::Home);
     }
     // A form that was published again may be carried as less than what the destination gets.
     let any = others.into_iter().find(|towards| found.ways.to.contains(before.zone, *towards));
@@ -195,12 +203,13 @@ fn tell(
                 (Context::Egress, to, false),
             ]
         }
+        At::Home => vec![(Context::Transit, to, false), (Context::Egress, to, false)],
     };
     judged.push((Context::Publish, from, false));
     let made = done_for(borders, found, before, role, to);
     lacking(borders, found, before, role, to, telling);
     for (context, to, makes) in judged {
-        let is_gated = !matches!((context, role, makes), (Context::Egress, At::Carrier(_), false));
+        let is_gated = !matches!((context, role, makes), (Context::Egress, At::Carrier(_) | At::Home, false));
         if is_gated {
             permits(borders, found, context, from, to, telling);
         }
@@ -236,7 +245,7 @@ fn tell(
                     (true, true) => continue,
                     (true, false) => "it protects the value".to_owned(),
                     (false, _) if before.form != Form::VALUE => "it does not know the value again".to_owned(),
-                    (false, _) => format!("it does not protect the value{}", why(rule, *concern)),
+                    (false, _) => format!("it does not protect the value{}", why(rule, *concern, found)),
                 };
                 if is_met && makes {
                     telling.protections.push(place(rule));
@@ -260,6 +269,7 @@ fn lacking(
     let towards = match role {
         At::Destination => to,
         At::Carrier(towards) => *towards,
+        At::Home => return,
     };
     let keys = borders.program.keys();
     for context in contexts(found.at_deliver) {
@@ -295,15 +305,20 @@ fn done_for(
     let towards = match role {
         At::Destination => to,
         At::Carrier(towards) => *towards,
+        At::Home => return None,
     };
     done(borders, found, contexts(found.at_deliver), before.zone, towards, before.form != Form::VALUE).certain
 }
 
 /// Why an item of a rule may leave the value alone.
-fn why(rule: &Rule, concern: Concern) -> &'static str {
+fn why(rule: &Rule, concern: Concern, found: &Found<'_, '_>) -> &'static str {
     if rule.matcher.has_conditions() {
         ": its condition does not hold"
-    } else if concern.class == Cover::Maybe || concern.declared_only {
+    } else if !found.subject.key.unread.is_empty() {
+        ": it may rely on a layer that says that data which cannot be read do not hold the value"
+    } else if concern.declared_only {
+        ": nothing declares the field where it is judged, or it does not know the class any more"
+    } else if concern.class == Cover::Maybe {
         ": it acts on what is found with high confidence, or not listed"
     } else if concern.path == Cover::Maybe {
         ": the value stands somewhere else"

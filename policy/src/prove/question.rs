@@ -10,7 +10,7 @@ use super::forms::{Form, Forms, TooManyForms, asked};
 use super::reach::{Reach, Seen};
 use super::report::{Basis, Counterexample, Proof, Refutation};
 use super::subjects::{Leaf, Subject, SubjectKey, leaves, says_what_topics_hold, subjects};
-use super::transfer::{Transfer, Ways};
+use super::transfer::{Crossings, Transfer};
 use super::zones::{Pairs, Zones};
 use crate::model::{Action, Context, Mode, Never};
 
@@ -27,7 +27,7 @@ struct Search<'b, 'q> {
     /// The same with what an origin sees of its own, so that origins can be grouped.
     grouped: [Pairs; 2],
     /// Numbered, for the topics at which the same rules decide.
-    ways: HashMap<Vec<Applied>, (usize, Rc<Ways>)>,
+    ways: HashMap<Vec<Applied>, (usize, Rc<Crossings>)>,
     done: HashSet<(usize, SubjectKey, bool)>,
     explained: usize,
     direct: Option<Counterexample>,
@@ -97,11 +97,11 @@ impl<'b, 'q> Search<'b, 'q> {
         Ok(())
     }
 
-    fn ways(&mut self, rules: &[Applied]) -> (usize, Rc<Ways>) {
+    fn ways(&mut self, rules: &[Applied]) -> (usize, Rc<Crossings>) {
         if let Some((number, ways)) = self.ways.get(rules) {
             return (*number, Rc::clone(ways));
         }
-        let ways = Rc::new(Ways::new(self.borders, rules, self.question.at_deliver));
+        let ways = Rc::new(Crossings::new(self.borders, rules, self.question.at_deliver));
         let number = self.ways.len();
         self.ways.insert(rules.to_vec(), (number, Rc::clone(&ways)));
         (number, ways)
@@ -112,12 +112,12 @@ impl<'b, 'q> Search<'b, 'q> {
         atom: usize,
         here: &Here,
         rules: &[Applied],
-        ways: &Ways,
+        ways: &Crossings,
         subject: &Subject<'q>,
         is_excepted: bool,
     ) -> Result<(), TooManyForms> {
         let at_deliver = self.question.at_deliver;
-        if ways.to.is_empty() {
+        if ways.is_empty() {
             return Ok(());
         }
         let transfer = Transfer::new(self.borders, rules, ways, &subject.key, at_deliver, &mut self.forms)?;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::borders::{Applied, Borders, Here};
 use super::zones::Zones;
 use crate::classes::{Class, ClassSet, Confidence};
-use crate::model::{Action, Classification, Mode, ProtectItem};
+use crate::model::{Action, Classification, Classified, Mode, ProtectItem};
 use crate::path::Path;
 
 /// Something that must not be seen.
@@ -74,6 +74,9 @@ pub(crate) struct SubjectKey {
     pub(crate) is_declared_to_all: bool,
     /// For each item of the protect rules, in order.
     pub(crate) concerns: Vec<Concern>,
+    /// Of what stands in data that cannot be read, by the depth of layers: zones whose rules of this depth stop the event
+    /// for want of reading it. Elsewhere some layer says that such data do not hold it. Empty for all other data.
+    pub(crate) unread: Vec<Zones>,
 }
 
 impl SubjectKey {
@@ -118,26 +121,16 @@ pub(crate) fn items<'b, 'p>(
 
 /// What a question about `leaves` is about at an atom.
 pub(crate) fn subjects<'q>(borders: &Borders<'q>, here: &Here, leaves: &[Leaf<'q>]) -> Vec<Subject<'q>> {
-    let program = borders.program;
     let (nobody, everybody) = (Zones::none(borders.count), Zones::all(borders.count));
+    // Without any such word nobody is excused from data that cannot be read, and what they hold goes nowhere.
+    let is_any_opaque = said(borders, here).any(|(_, topic, _)| topic.opaque.is_some());
     let mut found: BTreeMap<SubjectKey, Subject<'q>> = BTreeMap::new();
     for leaf in leaves {
         let mut somewhere = borders.unclassified.clone();
         let mut fields: Vec<(&'q Path, Zones)> = Vec::new();
-        for (document, entry) in &here.classified {
-            let spoken = &borders.documents[*document as usize];
-            let document = &program.classifications[*document as usize];
-            let topic = &document.topics[*entry as usize];
-            let mut held = topic.may_hold;
-            if let Some(opaque) = &topic.opaque {
-                held = held.union(*opaque);
-            }
-            let is_held = match leaf {
-                Leaf::Known(class) => held.contains(*class),
-                // The family was named, or all of it one by one.
-                Leaf::Unknown(family) => ClassSet::of(family).minus(held).is_empty(),
-            };
-            if is_held {
+        for (_, topic, spoken) in said(borders, here) {
+            // What is in other data than JSON may be in text, which is looked at like anything else.
+            if holds(topic.may_hold.union(topic.opaque.unwrap_or_default()), leaf) {
                 somewhere.add(spoken.words());
             }
             for (path, class) in &topic.fields {
@@ -149,21 +142,97 @@ pub(crate) fn subjects<'q>(borders: &Borders<'q>, here: &Here, leaves: &[Leaf<'q
                 }
             }
         }
-        let mut add = |place: Option<&'q Path>, starts: Zones, declared: Zones| {
+        let mut add = |place: Option<&'q Path>, starts: Zones, declared: Zones, unread: Vec<Zones>| {
             if starts.is_empty() {
                 return;
             }
-            let concerns = items(borders, &here.rules).map(|(_, item)| concern(item, leaf, place)).collect();
+            let concern = |item| match unread.is_empty() {
+                true => concern(item, leaf, place),
+                false => concern_unread(item, leaf),
+            };
+            let concerns = items(borders, &here.rules).map(|(_, item)| concern(item)).collect();
             let is_declared_to_all = declared == everybody;
-            let key = SubjectKey { starts, declared, is_declared_to_all, concerns };
+            let key = SubjectKey { starts, declared, is_declared_to_all, concerns, unread };
             found.entry(key.clone()).or_insert(Subject { leaf: *leaf, place, key });
         };
-        add(None, somewhere, nobody.clone());
+        if is_any_opaque {
+            add(None, opaque_starts(borders, here, leaf), nobody.clone(), unread(borders, here, leaf));
+        }
+        add(None, somewhere, nobody.clone(), Vec::new());
         for (path, spoken) in fields {
-            add(Some(path), spoken.clone(), spoken);
+            add(Some(path), spoken.clone(), spoken, Vec::new());
         }
     }
     found.into_values().collect()
+}
+
+/// Whether classes that something holds include what is asked about.
+fn holds(held: ClassSet, leaf: &Leaf<'_>) -> bool {
+    match leaf {
+        Leaf::Known(class) => held.contains(*class),
+        // The family was named, or all of it one by one.
+        Leaf::Unknown(family) => ClassSet::of(family).minus(held).is_empty(),
+    }
+}
+
+/// What Classifications at an atom say, and for which zones.
+fn said<'b, 'p>(
+    borders: &'b Borders<'p>,
+    here: &'b Here,
+) -> impl Iterator<Item = (&'p Classification, &'p Classified, &'b Zones)> + 'b {
+    let program = borders.program;
+    here.classified.iter().map(move |(document, entry)| {
+        let spoken = &borders.documents[*document as usize];
+        let document = &program.classifications[*document as usize];
+        (document, &document.topics[*entry as usize], spoken)
+    })
+}
+
+/// Zones where data that cannot be read may hold it: a layer says so, or none says what such data hold and it may be
+/// anywhere in the event.
+fn opaque_starts(borders: &Borders<'_>, here: &Here, leaf: &Leaf<'_>) -> Zones {
+    let nobody = Zones::none(borders.count);
+    let (mut anywhere, mut named, mut silent) =
+        (borders.unclassified.clone(), nobody, Zones::all(borders.count));
+    for (_, topic, spoken) in said(borders, here) {
+        if holds(topic.may_hold, leaf) {
+            anywhere.add(spoken.words());
+        }
+        if let Some(opaque) = topic.opaque {
+            silent = Zones::of(borders.count, |zone| silent.contains(zone) && !spoken.contains(zone));
+            if holds(opaque, leaf) {
+                named.add(spoken.words());
+            }
+        }
+    }
+    anywhere.keep(silent.words());
+    named.add(anywhere.words());
+    named
+}
+
+/// By the depth of layers: zones where a rule about the class is not excused from data that it cannot read. An inner
+/// layer's word does not reach outer rules, for better or worse.
+fn unread(borders: &Borders<'_>, here: &Here, leaf: &Leaf<'_>) -> Vec<Zones> {
+    let names_it = |opaque: ClassSet| match leaf {
+        Leaf::Known(class) => opaque.contains(*class),
+        Leaf::Unknown(family) => !opaque.intersection(ClassSet::of(family)).is_empty(),
+    };
+    let deepest = here.rules.iter().map(|applied| borders.rule(applied).layer.depth).max().unwrap_or(0);
+    let at = |depth: usize| {
+        let mut says_nothing = Zones::all(borders.count);
+        let mut names = Zones::none(borders.count);
+        for (document, topic, spoken) in said(borders, here) {
+            let Some(opaque) = topic.opaque.filter(|_| document.layer.depth <= depth) else { continue };
+            says_nothing =
+                Zones::of(borders.count, |zone| says_nothing.contains(zone) && !spoken.contains(zone));
+            if names_it(opaque) {
+                names.add(spoken.words());
+            }
+        }
+        names.add(says_nothing.words());
+        names
+    };
+    (0..=deepest).map(at).collect()
 }
 
 /// A document about the attributes of events alone says nothing of topics.
@@ -171,21 +240,32 @@ pub(crate) fn says_what_topics_hold(document: &Classification) -> bool {
     !document.topics.is_empty()
 }
 
-pub(crate) fn concern(item: &ProtectItem, leaf: &Leaf<'_>, place: Option<&Path>) -> Concern {
-    let demand = &item.demand;
-    let is_named = match leaf {
-        Leaf::Known(class) => demand.classes.contains(*class),
+fn is_named(item: &ProtectItem, leaf: &Leaf<'_>) -> bool {
+    match leaf {
+        Leaf::Known(class) => item.demand.classes.contains(*class),
         Leaf::Unknown(family) => {
             item.families.iter().any(|name| is_within(family, name))
                 && !item.excepted.iter().any(|name| is_within(family, name) || is_within(name, family))
         }
-    };
-    let (class, declared_only) = match (is_named, demand.undeclared, demand.confidence) {
+    }
+}
+
+/// How an item concerns what stands in data that cannot be read. There is nothing to find in them: a rule about the class
+/// stops the event, unless it is excused.
+fn concern_unread(item: &ProtectItem, leaf: &Leaf<'_>) -> Concern {
+    let class = if is_named(item, leaf) { Cover::Sure } else { Cover::No };
+    Concern { class, declared_only: false, path: Cover::No }
+}
+
+pub(crate) fn concern(item: &ProtectItem, leaf: &Leaf<'_>, place: Option<&Path>) -> Concern {
+    let demand = &item.demand;
+    let (class, declared_only) = match (is_named(item, leaf), demand.undeclared, demand.confidence) {
         (false, ..) => (Cover::No, false),
         // What the Classification lists it leaves alone; what is asked about is listed.
         (true, true, _) => (Cover::Maybe, false),
+        // Whether a detector finds what stands at a place is not asked: it is known where it is declared.
+        (true, false, _) if place.is_some() => (Cover::Sure, true),
         // What is somewhere is found at medium confidence: that is what recall is measured at.
-        (true, false, Confidence::High) if place.is_some() => (Cover::Sure, true),
         (true, false, Confidence::High) => (Cover::Maybe, false),
         (true, false, _) => (Cover::Sure, false),
     };

@@ -313,6 +313,29 @@ fn a_carrier_sees_what_it_carries() {
 }
 
 #[test]
+fn what_bridges_of_one_zone_send_each_other_is_carried_as_it_is() {
+    let rules = |more: &str| {
+        format!(
+            "    - {{name: out, match: {{topics: [\"**\"], from: {{zones: [eu-1]}}, to: {{zones: [us-1]}}, at: [egress, ingress]}}, permit: {{}}}}
+    - {{name: way, match: {{topics: [\"**\"], from: {{zones: [eu-1]}}, to: {{zones: [eu-2]}}, at: transit}}, permit: {{}}}}
+    - {{name: r, match: {{topics: [\"**\"], from: {{zones: [eu-1]}}, to: {{zones: [us-1]}}}}, protect: [{{classes: [payment], as: redact}}]}}\n{more}"
+        )
+    };
+    let back = "    - {name: back, match: {topics: [\"**\"], from: {zones: [eu-2]}, to: {zones: [eu-1]}}, permit: {}}\n";
+    let never =
+        "{classes: [payment.card], discloses: [value], match: {from: {zones: [eu-1]}, to: {zones: [eu-2]}}}";
+    let found = refuted(&rules(back), never);
+    assert_eq!(found.counterexample.steps[0].role, super::Role::Carrier { towards: "eu-1".to_owned() });
+    assert!(found.counterexample.is_certain() && !found.relay_only, "{found:?}");
+    // Who is not told what a zone wants carries nothing to it.
+    proved(&rules(""), never);
+    let demand = "    - {name: m, match: {topics: [\"**\"], to: {zones: [eu-2]}}, protect: [{classes: [payment], as: redact}]}\n";
+    proved(&rules(&format!("{back}{demand}")), never);
+    let deny = "    - {name: d, match: {topics: [\"**\"], at: egress, to: {zones: [eu-2]}}, deny: {}}\n";
+    proved(&rules(&format!("{back}{deny}")), never);
+}
+
+#[test]
 fn subscribers_are_asked_about_after_all_borders() {
     let at = |context: &str| {
         with(&format!(
@@ -370,6 +393,74 @@ fn inner_layers_narrow_and_residency_stops() {
     let narrow = "    - {name: only, match: {topics: [\"catalog.**\"], at: [egress, transit]}, permit: {}}\n";
     let policies = format!("{base}---\n{}---\n{}", document("eu", "region/eu", narrow), invariant(never));
     assert!(program(&policies, CLASSES).prove_invariants()[0].proof.is_proved());
+}
+
+/// Rules of the layer federation, a Classification of an inner layer beside the one given, and a question.
+fn asked_of(rules: &str, classes: &str, inner: (&str, &str), never: &str) -> Proof {
+    let (layer, topics) = inner;
+    let inner = format!(
+        "apiVersion: meshbridge/v1\nkind: Classification\nmetadata: {{name: inner, layer: {layer}}}\nspec: {{topics: [{topics}]}}\n"
+    );
+    let policies = format!("{}---\n{inner}---\n{}", document("base", "federation", rules), invariant(never));
+    program(&policies, classes).prove_invariants().remove(0).proof
+}
+
+#[test]
+fn a_declaration_is_relied_on_only_where_its_layer_speaks() {
+    let inner = ("zone/eu-1", "{match: \"names\", fields: {\"$.data.zzz\": person.name}}");
+    let rule = |more: &str| {
+        with(&format!(
+            "    - {{name: r, match: {{topics: [\"names\"]{more}}}, protect: [{{classes: [person.name], as: redact}}]}}\n"
+        ))
+    };
+    let never =
+        "{classes: [person.name], discloses: [value], match: {from: {zones: [eu-1]}, to: {zones: [us-1]}}}";
+    // Its own zone declares it, and redacts it for everybody.
+    assert!(asked_of(&rule(""), CLASSES, inner, never).is_proved());
+    // In clear it gets to another zone, where nothing says what stands there.
+    let Proof::Refuted(found) = asked_of(&rule(", to: {zones: [us-1]}"), CLASSES, inner, never) else {
+        panic!("proved")
+    };
+    assert!(found.relay_only && !found.counterexample.is_certain(), "{found}");
+    assert!(found.counterexample.depends_on.iter().any(|one| one.why.contains("declares")), "{found}");
+    // Behind the border the recipient's layers are asked.
+    let deliver = "{classes: [person.name], discloses: [value], at: deliver, relay: false, match: {to: {zones: [us-1]}}}";
+    let behind = rule(", at: [ingress, deliver]");
+    assert!(!asked_of(&behind, CLASSES, inner, deliver).is_proved());
+    assert!(asked_of(&behind, CLASSES, ("federation", inner.1), deliver).is_proved());
+}
+
+#[test]
+fn what_unreadable_data_hold_is_stopped_only_by_rules_that_are_told_so() {
+    let opaque = |classes: &str| {
+        format!(
+            "apiVersion: meshbridge/v1\nkind: Classification\nmetadata: {{name: data, layer: federation}}\nspec: {{topics: [{{match: \"img\", opaque: {classes}}}]}}\n"
+        )
+    };
+    let rules = with(
+        "    - {name: r, match: {topics: [\"img\"]}, protect: [{classes: [payment.card], as: redact}]}\n",
+    );
+    let never = "{classes: [payment.card], discloses: [value]}";
+    let inner = |classes: &str| format!("{{match: \"img\", opaque: {classes}}}");
+    let card = inner("[payment.card]");
+    // The outer layer says that such data hold nothing, and an inner layer's word does not reach its rule.
+    let Proof::Refuted(found) = asked_of(&rules, &opaque("[]"), ("zone/eu-1", &card), never) else {
+        panic!("proved")
+    };
+    assert!(found.counterexample.depends_on.iter().any(|one| one.why.contains("cannot be read")), "{found}");
+    assert!(asked_of(&rules, &opaque("[payment.card]"), ("zone/eu-1", &card), never).is_proved());
+    assert!(asked_of(&rules, &opaque("[payment.card]"), ("zone/eu-1", &inner("[]")), never).is_proved());
+    // Where the outer layer says nothing its rule stops what it cannot read.
+    assert!(
+        asked_of(
+            &rules,
+            &opaque("[]").replace("opaque: []", "mayHold: [contact]"),
+            ("zone/eu-1", &card),
+            never
+        )
+        .is_proved()
+    );
+    assert!(asked_of(&rules, &opaque("[]"), ("zone/eu-1", &inner("[]")), never).is_proved());
 }
 
 #[test]

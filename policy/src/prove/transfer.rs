@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use super::borders::{Applied, Borders};
 use super::forms::{Form, Forms, TooManyForms, again, closure};
 use super::subjects::{Concern, Cover, SubjectKey, items};
-use super::zones::{Pairs, Zones};
-use crate::model::Context;
+use super::zones::{Pairs, Zones, bits};
+use crate::model::{Context, Disposition, OnViolation};
 use crate::protection::{Protection, meet};
 
 /// Who sees events of some topics, whatever they hold.
@@ -20,6 +20,9 @@ pub(crate) struct Ways {
     /// Pairs of an origin and a zone that may carry its events. `None` where carriers do not count.
     pub(crate) carriers: Option<Pairs>,
 }
+
+/// Contexts whose protections are demanded towards a carrier.
+const CARRIED: [Context; 2] = [Context::Egress, Context::Transit];
 
 /// Contexts whose protections a recipient's form went through.
 pub(crate) fn contexts(at_deliver: bool) -> &'static [Context] {
@@ -36,10 +39,7 @@ impl Ways {
         }
         // Subscribers are not asked about as carriers, and what a carrier's bridge has its applications have not.
         let carriers = (!at_deliver && !to.is_empty()).then(|| {
-            let mut carriers = borders.permitted(rules, Context::Transit);
-            carriers.remove(&Pairs::diagonal(borders.count));
-            carriers.remove(&borders.stopped(rules, Context::Transit));
-            carriers.remove(&borders.stopped(rules, Context::Egress));
+            let mut carriers = may_carry(borders, rules);
             if borders.program.judges_interest() {
                 // Who is told of nothing that the origin's events are for is no carrier for them.
                 let told = borders.told(rules);
@@ -56,6 +56,66 @@ impl Ways {
     }
 }
 
+/// Pairs of an origin and a zone that nothing stops from carrying events of it.
+fn may_carry(borders: &Borders<'_>, rules: &[Applied]) -> Pairs {
+    let mut carriers = borders.permitted(rules, Context::Transit);
+    carriers.remove(&Pairs::diagonal(borders.count));
+    carriers.remove(&borders.stopped(rules, Context::Transit));
+    carriers.remove(&borders.stopped(rules, Context::Egress));
+    carriers
+}
+
+/// The ways over borders, and those inside a zone that lead over another.
+#[derive(Debug)]
+pub(crate) struct Crossings {
+    pub(crate) to: Pairs,
+    pub(crate) carriers: Option<Pairs>,
+    /// Pairs of a zone and one that may carry what bridges of the first send each other: the event itself, for between
+    /// them it crosses no border. Without those that get the same as destinations.
+    pub(crate) home: Pairs,
+}
+
+impl Crossings {
+    pub(crate) fn new(borders: &Borders<'_>, rules: &[Applied], at_deliver: bool) -> Crossings {
+        let Ways { to, carriers } = Ways::new(borders, rules, at_deliver);
+        let mut home = Pairs::none(borders.count);
+        if !at_deliver {
+            let mut others = may_carry(borders, rules);
+            others.remove(&to);
+            if !others.is_empty() {
+                let learned = learned(borders, rules, carriers.as_ref());
+                let is_told = |(zone, carrier): &(usize, usize)| learned.contains(*carrier, *zone);
+                let pairs = others.iter().map(|(from, to)| (usize::from(from.0), usize::from(to.0)));
+                pairs.filter(is_told).for_each(|(zone, carrier)| home.insert(zone, carrier));
+            }
+        }
+        Crossings { to, carriers, home }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.to.is_empty() && self.home.is_empty()
+    }
+}
+
+/// From a zone to those of which it learns what they want: events could pass to them, or be carried by it. Only such a
+/// zone carries anything towards them.
+fn learned(borders: &Borders<'_>, rules: &[Applied], carriers: Option<&Pairs>) -> Pairs {
+    // What a person may release could pass.
+    let is_held = OnViolation::Stop(Disposition::Quarantine);
+    let kept: Vec<Applied> =
+        rules.iter().filter(|applied| borders.rule(applied).on_violation != is_held).cloned().collect();
+    let mut sent = Ways::new(borders, &kept, false).to;
+    sent.keep(&borders.permitted(&kept, Context::Ingress));
+    sent.remove(&borders.stopped(&kept, Context::Ingress));
+    let mut learned = sent.clone();
+    for origin in sent.origins().iter() {
+        let row = carriers.map_or(&[][..], |carriers| carriers.row(origin));
+        bits(row).for_each(|carrier| learned.add_row(carrier, sent.row(origin)));
+    }
+    learned.keep(&borders.told(&kept));
+    learned
+}
+
 /// A crossing for one subject.
 #[derive(Debug)]
 pub(crate) struct Transfer {
@@ -65,6 +125,8 @@ pub(crate) struct Transfer {
     pub(crate) forms: Vec<(Option<Protection>, Pairs)>,
     /// Of those that may carry such a form, what paths demand towards them.
     pub(crate) carried: Vec<(Option<Protection>, Pairs)>,
+    /// The same of those that may carry it inside its zone, as it is.
+    pub(crate) home: Vec<(Option<Protection>, Pairs)>,
     /// Origins that have anybody to send to.
     pub(crate) sending: Zones,
 }
@@ -80,12 +142,13 @@ impl Transfer {
     pub(crate) fn new(
         borders: &Borders<'_>,
         rules: &[Applied],
-        ways: &Ways,
+        ways: &Crossings,
         key: &SubjectKey,
         at_deliver: bool,
         forms: &mut Forms<'_>,
     ) -> Result<Transfer, TooManyForms> {
-        let sending = ways.to.origins();
+        let mut sending = ways.to.origins();
+        sending.add(ways.home.origins().words());
         let mut value: Vec<(Form, Pairs)> = Vec::new();
         let mut add = |form: Form, pairs: &Pairs| match value.iter_mut().find(|(known, _)| *known == form) {
             Some((_, known)) => known.add(pairs),
@@ -101,14 +164,13 @@ impl Transfer {
         if let Some(carriers) = ways.carriers.as_ref().filter(|_| !value.is_empty()) {
             let made: Vec<(Form, Zones)> =
                 value.iter().map(|(form, pairs)| (*form, pairs.origins())).collect();
-            let contexts = [Context::Egress, Context::Transit];
             let mut demands = vec![(key.clone(), true, true)];
             if key.may_lose_its_class() {
                 // What is asked of a carrier is asked of the form, in which the class may not be known.
                 demands = vec![(key.clone(), true, false), (key_by_path(key), false, true)];
             }
             for (key, of_value, of_forms) in demands {
-                for part in split(borders, rules, &key, &contexts, carriers.clone()) {
+                for part in split(borders, rules, &key, &CARRIED, carriers.clone()) {
                     for (form, origins) in &made {
                         let is_asked = if *form == Form::VALUE { of_value } else { of_forms };
                         // A carrier edits nothing: the form has to meet what is demanded towards it.
@@ -126,16 +188,25 @@ impl Transfer {
                 }
             }
         }
-        let (mut by_path, mut carried) = (Vec::new(), Vec::new());
+        for part in split(borders, rules, key, &CARRIED, ways.home.clone()) {
+            // Nobody made anything of it, so nothing may be demanded towards the carrier.
+            if part.certain.is_none() {
+                match value.iter_mut().find(|(known, _)| *known == Form::VALUE) {
+                    Some((_, known)) => known.add(&part.pairs),
+                    None => value.push((Form::VALUE, part.pairs)),
+                }
+            }
+        }
+        let (mut by_path, mut carried, mut home) = (Vec::new(), Vec::new(), Vec::new());
         if value.iter().any(|(form, _)| *form != Form::VALUE) {
             let key = key_by_path(key);
             by_path = merged(split(borders, rules, &key, contexts(at_deliver), ways.to.clone()));
             if let Some(carriers) = &ways.carriers {
-                let contexts = [Context::Egress, Context::Transit];
-                carried = merged(split(borders, rules, &key, &contexts, carriers.clone()));
+                carried = merged(split(borders, rules, &key, &CARRIED, carriers.clone()));
             }
+            home = merged(split(borders, rules, &key, &CARRIED, ways.home.clone()));
         }
-        Ok(Transfer { value, forms: by_path, carried, sending })
+        Ok(Transfer { value, forms: by_path, carried, home, sending })
     }
 
     /// Who can see what after a zone publishes a form other than the value; `found` is given forms and recipients.
@@ -163,6 +234,12 @@ impl Transfer {
                 if !forms.is_silent(number) {
                     found(number, carriers.row(origin));
                 }
+            }
+        }
+        for (towards, carriers) in &self.home {
+            let number = forms.number(again(before, *towards))?;
+            if !forms.is_silent(number) {
+                found(number, carriers.row(origin));
             }
         }
         Ok(())
@@ -261,6 +338,17 @@ pub(crate) fn certain<'b>(
         match context {
             Context::Ingress | Context::Deliver => pairs.to_mut().keep_recipients(&key.declared),
             _ => pairs.to_mut().keep_origins(&key.declared),
+        }
+    }
+    if let Some(unread) = key.unread.get(borders.rule(applied).layer.depth) {
+        match context {
+            Context::Ingress | Context::Deliver => pairs.to_mut().keep_recipients(unread),
+            // The layers of both zones are heard.
+            Context::Transit => {
+                pairs.to_mut().keep_origins(unread);
+                pairs.to_mut().keep_recipients(unread);
+            }
+            _ => pairs.to_mut().keep_origins(unread),
         }
     }
     pairs

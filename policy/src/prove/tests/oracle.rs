@@ -9,6 +9,7 @@ use meshbridge_topic::Topic;
 use proptest::prelude::*;
 use time::OffsetDateTime;
 
+use crate::federation::ZoneIndex;
 use crate::keys::KeyRing;
 use crate::model::{Context, Disclosure, Match, Never, Selector};
 use crate::prove::borders::Borders;
@@ -337,35 +338,41 @@ impl Runs<'_> {
         }
     }
 
+    /// What carriers see of a form on its way; inside a zone that is the event itself.
+    fn carried(&mut self, from: usize, to: usize, topic: &Topic, event: &Event, form: &Event) -> Vec<Sight> {
+        let ring = Held { program: self.program, all: self.keys, zone: from };
+        let randomness = Randomness::new([7; 32]);
+        let request = Request {
+            context: Context::Egress,
+            from: zone(from),
+            to: zone(to),
+            topic,
+            event,
+            publisher: None,
+            subscriber: None,
+            hops: 0,
+            now: OffsetDateTime::UNIX_EPOCH,
+            tick: 0,
+            buckets: None,
+            keys: &ring,
+            randomness: &randomness,
+            released: &[],
+            trace: false,
+        };
+        let carriers = self.program.carriers(&request, form, &mut self.scratch);
+        let sight = |carrier: ZoneIndex| Sight {
+            zone: usize::from(carrier.0),
+            event: form.clone(),
+            delivered: false,
+        };
+        carriers.iter().map(sight).collect()
+    }
+
     fn publish(&mut self, from: usize, topic: &Topic, event: &Event) -> Vec<Sight> {
-        let mut sights = Vec::new();
+        let mut sights = self.carried(from, from, topic, event, event);
         for to in (0..ZONES.len()).filter(|to| *to != from) {
             let Some(form) = self.decide(Context::Egress, from, to, from, topic, event) else { continue };
-            let ring = Held { program: self.program, all: self.keys, zone: from };
-            let randomness = Randomness::new([7; 32]);
-            let request = Request {
-                context: Context::Egress,
-                from: zone(from),
-                to: zone(to),
-                topic,
-                event,
-                publisher: None,
-                subscriber: None,
-                hops: 0,
-                now: OffsetDateTime::UNIX_EPOCH,
-                tick: 0,
-                buckets: None,
-                keys: &ring,
-                randomness: &randomness,
-                released: &[],
-                trace: false,
-            };
-            let carriers = self.program.carriers(&request, &form, &mut self.scratch);
-            sights.extend(carriers.iter().map(|carrier| Sight {
-                zone: usize::from(carrier.0),
-                event: form.clone(),
-                delivered: false,
-            }));
+            sights.extend(self.carried(from, to, topic, event, &form));
             let ingress = self.decide(Context::Ingress, from, to, to, topic, &form);
             sights.push(Sight { zone: to, event: form, delivered: false });
             let Some(arrived) = ingress else { continue };
