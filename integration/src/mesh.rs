@@ -95,6 +95,8 @@ pub struct Rigging {
     pub federation: String,
     /// Files that a zone begins with, below the directory of its configuration.
     pub files: Vec<(String, PathBuf, Vec<u8>)>,
+    /// More variables of every bridge's environment.
+    pub environment: Vec<(&'static str, PathBuf)>,
 }
 
 #[derive(Debug)]
@@ -109,6 +111,7 @@ pub struct Mesh {
     members: BTreeMap<String, Mutex<Member>>,
     relays: BTreeMap<(String, String), Relay>,
     binary: PathBuf,
+    environment: Vec<(&'static str, PathBuf)>,
     history: Mutex<Vec<String>>,
     began: Instant,
     directory: TempDir,
@@ -160,7 +163,8 @@ impl Mesh {
         }
         let binary = rigging.binary.clone().unwrap_or_else(binary);
         let history = Mutex::new(Vec::new());
-        let mesh = Mesh { members, relays, binary, history, began: Instant::now(), directory };
+        let environment = rigging.environment.clone();
+        let mesh = Mesh { members, relays, binary, environment, history, began: Instant::now(), directory };
         for zone in &plan.zones {
             mesh.spawn(zone, "")?;
         }
@@ -338,6 +342,7 @@ impl Mesh {
             .env("MESHBRIDGE_LOG", "info")
             .env("NO_COLOR", "1")
             .env("FAILPOINTS", fail_points)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             // Held by the child, so that the bridge ends with the test.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
