@@ -65,3 +65,35 @@ fn an_inner_list_of_obligations_opens_nothing() {
     let other = classification("fc", "federation", "{attributes: {datacategory: [restricted]}}");
     assert_eq!(at_egress(&format!("{other}{inner}"), &restricted), default);
 }
+
+#[test]
+fn what_opaque_data_hold_is_said_by_layers_of_the_same_zone_only() {
+    let image = EventBuilder::new("1", "/s", "a.thing")
+        .data_binary(Bytes::from_static(b"\x89PNG"))
+        .build()
+        .expect("a valid event");
+    let none =
+        |name: &str, layer: &str| classification(name, layer, "{topics: [{match: \"a.**\", opaque: []}]}");
+    let forbid = |layer: &str, at: &str| {
+        policy(
+            "p",
+            layer,
+            &format!("match: {{topics: [\"a.**\"], at: {at}}}, forbid: {{classes: [payment.card]}}"),
+        )
+    };
+    let stops = |forbid: &str, says: &str, context: Context| {
+        stopped_by(&format!("{forbid}{}", none("u", says)), context, &image).is_some()
+    };
+    // z-a is in r-1, z-c in r-2; in transit the layers of both speak.
+    for rule in ["region/r-1", "zone/z-a"] {
+        let rule = forbid(rule, "transit");
+        assert!(stops(&rule, "region/r-2", Context::Transit));
+        assert!(stops(&rule, "zone/z-c", Context::Transit));
+        assert!(!stops(&rule, "region/r-1", Context::Transit));
+        assert!(!stops(&rule, "federation", Context::Transit));
+    }
+    assert!(stops(&forbid("region/r-1", "transit"), "zone/z-a", Context::Transit));
+    assert!(!stops(&forbid("zone/z-a", "egress"), "region/r-1", Context::Egress));
+    assert!(!stops(&forbid("zone/z-c", "ingress"), "region/r-2", Context::Ingress));
+    assert!(stops(&forbid("federation", "egress"), "zone/z-a", Context::Egress));
+}
