@@ -1,6 +1,8 @@
 //! From files to a program, or everything that is wrong with them.
 
 mod reach;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 

@@ -12,6 +12,7 @@ use meshbridge_topic::TopicFilter;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::federation::Federation;
 use crate::model::Layer;
+use crate::path::Path;
 use crate::shape::Shape;
 use crate::yaml::Node;
 
@@ -90,6 +91,23 @@ pub(crate) fn heading(
     Some(Heading { name, layer })
 }
 
+/// A path to an attribute or into the data; one that cannot be read is reported.
+pub(crate) fn path(node: &Node, problems: &mut Diagnostics) -> Option<Path> {
+    let text = node.text()?;
+    let parsed = match text.trim_end().len() {
+        // Part of no name that is meant: it would name nothing that is ever there.
+        end if end < text.len() => Err(("white space at the end".to_owned(), end)),
+        _ => Path::parse(text),
+    };
+    parsed
+        .map_err(|(message, at)| {
+            let message = format!("this is no path: {message} (byte {at})");
+            let help = "write $.subject, $.data.customer.email, $.data.items[*].card";
+            problems.push(Diagnostic::error("P0402", &node.span, message).help(help));
+        })
+        .ok()
+}
+
 /// Topic filters of one key; those that cannot be read are reported and left out.
 pub(crate) fn filters(node: &Node, problems: &mut Diagnostics) -> Vec<TopicFilter> {
     if node.items().is_empty() {
@@ -99,6 +117,11 @@ pub(crate) fn filters(node: &Node, problems: &mut Diagnostics) -> Vec<TopicFilte
     let mut filters = Vec::new();
     for item in node.items() {
         let Some(text) = item.text() else { continue };
+        if text.starts_with('!') {
+            let message = format!("`{text}` is no topic filter: there is no negation");
+            problems.push(Diagnostic::error("P0114", &item.span, message).help("exclude with `except`"));
+            continue;
+        }
         match TopicFilter::parse(text) {
             Ok(filter) => filters.push(filter),
             Err(problem) => {

@@ -32,6 +32,8 @@ pub enum Shape {
     },
     /// One value or a list of them.
     OneOrMany(&'static Shape),
+    /// One value or a list of at least one.
+    AtLeastOne(&'static Shape),
     /// A mapping with these keys.
     Map(&'static [Key]),
     /// A mapping with keys of the user's choice.
@@ -120,7 +122,13 @@ pub fn check(node: &Node, shape: &Shape, problems: &mut Diagnostics) {
         (Shape::OneOrMany(of), NodeKind::List(items)) => {
             items.iter().for_each(|item| check(item, of, problems));
         }
-        (Shape::OneOrMany(of), _) => check(node, of, problems),
+        (Shape::AtLeastOne(of), NodeKind::List(items)) => {
+            if items.is_empty() {
+                problems.push(Diagnostic::error("P0107", &node.span, "the list must not be empty"));
+            }
+            items.iter().for_each(|item| check(item, of, problems));
+        }
+        (Shape::OneOrMany(of) | Shape::AtLeastOne(of), _) => check(node, of, problems),
         (Shape::Map(keys), NodeKind::Map(entries)) => check_map(node, keys, entries, problems),
         (Shape::Dict(value), NodeKind::Map(entries)) => {
             entries.iter().for_each(|(_, entry)| check(entry, value, problems));
@@ -201,6 +209,9 @@ fn schema_of(shape: &Shape) -> Value {
         }
         Shape::OneOrMany(of) => {
             json!({"anyOf": [schema_of(of), {"type": "array", "items": schema_of(of)}]})
+        }
+        Shape::AtLeastOne(of) => {
+            json!({"anyOf": [schema_of(of), {"type": "array", "items": schema_of(of), "minItems": 1}]})
         }
         Shape::Dict(value) => json!({"type": "object", "additionalProperties": schema_of(value)}),
         Shape::Empty => json!({"type": "object", "maxProperties": 0}),

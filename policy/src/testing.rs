@@ -10,6 +10,8 @@ mod mutants;
 mod run;
 mod search;
 mod suite;
+#[cfg(test)]
+mod tests;
 
 pub use case::{Case, Origin};
 pub(crate) use crossing::request;

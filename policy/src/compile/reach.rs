@@ -1,12 +1,25 @@
 //! Rules and waivers that can never have the effect they seem to have.
 
+use meshbridge_topic::TopicFilter;
 use time::OffsetDateTime;
 
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::diagnostics::{Diagnostic, Diagnostics, Span};
 use crate::federation::Federation;
-use crate::model::{Action, Context, OnViolation, Rule, WAIVER_MAX};
+use crate::model::{
+    Action, Amount, BucketPart, CLASSIFYING, Classification, Classified, Context, Match, OnViolation, Rule,
+    WAIVER_MAX,
+};
+use crate::path::Path;
 use crate::program::Documents;
+use crate::protect::Demand;
 use crate::protection::Protection;
+
+/// Contexts in which there is an event, in their order.
+const EVENTS: u8 = Context::Publish.bit()
+    | Context::Egress.bit()
+    | Context::Transit.bit()
+    | Context::Ingress.bit()
+    | Context::Deliver.bit();
 
 pub(super) fn check(
     documents: &Documents,
@@ -16,8 +29,8 @@ pub(super) fn check(
 ) {
     inner_permits(&documents.rules, federation, problems);
     conditional_permits(&documents.rules, problems);
-    attributes_others_read(&documents.rules, problems);
-    fields_that_may_be_gone(&documents.rules, problems);
+    attributes_others_read(documents, problems);
+    what_may_be_gone(documents, problems);
     waivers(documents, now, problems);
 }
 
@@ -80,76 +93,199 @@ fn conditional_permits(rules: &[Rule], problems: &mut Diagnostics) {
     }
 }
 
-/// P0207: an inner layer edits what later contexts see, so it may not take away an attribute that an outer rule reads.
-fn attributes_others_read(rules: &[Rule], problems: &mut Diagnostics) {
-    for rule in rules {
-        for name in removed(rule) {
-            let reader =
-                rules.iter().find(|outer| outer.layer.depth < rule.layer.depth && reads(outer, name));
-            let Some(outer) = reader else { continue };
-            let message = format!("this takes away `{name}`, which an outer rule reads");
-            let help = "leave the attribute, or ask the outer layer to take it away";
-            let problem = Diagnostic::error("P0207", &rule.span, message)
-                .label(format!("of the layer {}", rule.layer.name()))
-                .related(&outer.span, format!("{} reads it", outer.id))
-                .help(help);
-            problems.push(problem);
+/// What a rule does to an attribute of the events that it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Edit {
+    /// Gone before the checks of the same context.
+    Strip,
+    /// Gone after them.
+    Drop,
+    /// There after them, with another value.
+    Change,
+}
+
+/// P0207: an inner layer edits what later contexts see, so it may not touch an attribute that an outer rule reads.
+fn attributes_others_read(documents: &Documents, problems: &mut Diagnostics) {
+    for rule in documents.rules.iter().filter(|rule| rule.layer.depth > 0) {
+        let mut told: Vec<&str> = Vec::new();
+        for (name, edit) in edits(rule, &documents.classifications) {
+            if told.contains(&name) {
+                continue;
+            }
+            let reader = documents.rules.iter().find(|outer| {
+                outer.layer.depth < rule.layer.depth && sees(outer, rule) && reads(outer, name, edit)
+            });
+            let is_obligation = edit != Edit::Change && CLASSIFYING.contains(&name);
+            let (message, help) = match edit {
+                Edit::Strip | Edit::Drop => ("takes away", "take it away"),
+                Edit::Change => ("protects", "protect it"),
+            };
+            let reads = if reader.is_some() { "an outer rule reads" } else { "brings obligations" };
+            let problem =
+                Diagnostic::error("P0207", &rule.span, format!("this {message} `{name}`, which {reads}"))
+                    .label(format!("of the layer {}", rule.layer.name()))
+                    .help(format!("leave the attribute, or ask the outer layer to {help}"));
+            match reader {
+                Some(outer) => problems.push(problem.related(&outer.span, format!("{} reads it", outer.id))),
+                None if is_obligation => problems.push(problem),
+                None => continue,
+            }
+            told.push(name);
         }
     }
 }
 
-fn removed(rule: &Rule) -> Vec<&str> {
+/// The attributes that the rule is known to edit; what detectors find may be in any other too.
+fn edits<'a>(rule: &'a Rule, classifications: &'a [Classification]) -> Vec<(&'a str, Edit)> {
+    let mut edits = Vec::new();
     match &rule.action {
         Action::Require { attributes, .. } if rule.on_violation == OnViolation::Strip => {
-            attributes.iter().map(|one| one.attribute.as_str()).collect()
+            edits.extend(attributes.iter().map(|one| (one.attribute.as_str(), Edit::Strip)));
         }
-        Action::Protect(items) => items
-            .iter()
-            .filter(|item| item.demand.protection == Protection::Drop)
-            .flat_map(|item| item.demand.fields.iter().filter_map(crate::path::Path::attribute))
-            .collect(),
-        _ => Vec::new(),
+        Action::Protect(items) => {
+            for item in items {
+                let edit = if item.demand.protection == Protection::Drop { Edit::Drop } else { Edit::Change };
+                let named = item.demand.fields.iter().filter_map(Path::attribute);
+                let declared = declared(rule, &item.demand, classifications);
+                edits.extend(named.chain(declared).map(|name| (name, edit)));
+            }
+        }
+        _ => {}
     }
+    edits.sort_unstable();
+    edits
 }
 
-fn reads(rule: &Rule, name: &str) -> bool {
-    let of_match = [Some(&rule.matcher), rule.except.as_ref()].into_iter().flatten().any(|m| {
-        m.event.iter().any(|(attribute, _)| attribute == name)
-            || m.when.as_ref().is_some_and(|(condition, _)| condition.reads().attributes.contains(name))
-    });
-    of_match
+/// Attributes that hold what is demanded, by the word of the Classification.
+fn declared<'a>(
+    rule: &'a Rule,
+    demand: &'a Demand,
+    classifications: &'a [Classification],
+) -> impl Iterator<Item = &'a str> {
+    let about = move |topic: &&Classified| shares(&topic.filters, &rule.matcher.topics);
+    // What the outermost layer declares is not undeclared; an inner layer's word does not count for that.
+    let asked = move |of: &&Classification| !(demand.undeclared && of.layer.depth == 0);
+    classifications
+        .iter()
+        .filter(asked)
+        .flat_map(|of| &of.topics)
+        .filter(about)
+        .flat_map(|topic| &topic.fields)
+        .filter(move |(_, class)| demand.classes.contains(*class))
+        .filter_map(|(path, _)| path.attribute())
+}
+
+fn shares(some: &[TopicFilter], others: &[TopicFilter]) -> bool {
+    some.iter().any(|a| others.iter().any(|b| a.intersects(b)))
+}
+
+/// Whether what the other rule made of an event may be judged by this one: in the same context or a later one.
+fn sees(rule: &Rule, other: &Rule) -> bool {
+    let first = other.matcher.at & EVENTS;
+    first != 0
+        && (rule.matcher.at & EVENTS) >> first.trailing_zeros() != 0
+        && shares(&rule.matcher.topics, &other.matcher.topics)
+}
+
+fn reads(rule: &Rule, name: &str, edit: Edit) -> bool {
+    conditions(rule).any(|m| asks_of_event(m, name) || asks_by_when(m, name))
         || match &rule.action {
-            Action::Require { attributes, .. } => attributes.iter().any(|one| one.attribute == name),
+            // What is protected is still there, and no more like what was required than before.
+            Action::Require { attributes, .. } => {
+                edit != Edit::Change && attributes.iter().any(|one| one.attribute == name)
+            }
             Action::Validate(validate) => {
                 validate.checks.iter().any(|check| check.expression.reads().attributes.contains(name))
+            }
+            // These judge the whole event, without what the same context has stripped.
+            Action::Forbid(_) => edit == Edit::Strip,
+            Action::Protect(items) => {
+                edit == Edit::Strip && items.iter().any(|item| item.demand.signatures_error)
+            }
+            Action::Limit(limit) => {
+                let rate = limit.rate.as_ref();
+                let counts_bytes = rate.is_some_and(|rate| matches!(rate.amount, Amount::Bytes(_)));
+                let is_key = |part: &BucketPart| matches!(part, BucketPart::Event(key) if key == name);
+                (limit.event_bytes.is_some() || counts_bytes) && edit == Edit::Strip
+                    || rate.is_some_and(|rate| rate.key.iter().any(is_key))
             }
             _ => false,
         }
 }
 
-/// P0208: what `ingress` asks of the data may be protected already.
-fn fields_that_may_be_gone(rules: &[Rule], problems: &mut Diagnostics) {
+fn conditions(rule: &Rule) -> impl Iterator<Item = &Match> {
+    [Some(&rule.matcher), rule.except.as_ref()].into_iter().flatten()
+}
+
+fn asks_of_event(m: &Match, name: &str) -> bool {
+    m.event.iter().any(|(attribute, _)| attribute == name)
+}
+
+fn asks_by_when(m: &Match, name: &str) -> bool {
+    m.when.as_ref().is_some_and(|(condition, _)| condition.reads().attributes.contains(name))
+}
+
+/// P0208: what `ingress` asks of the event may be protected already.
+fn what_may_be_gone(documents: &Documents, problems: &mut Diagnostics) {
     let protects = |rule: &&Rule| {
         matches!(rule.action, Action::Protect(_)) && rule.matcher.at & Context::Egress.bit() != 0
     };
-    for rule in rules {
-        let asked_later = rule.matcher.at & (Context::Ingress.bit() | Context::Deliver.bit()) != 0;
+    let asked_later = |rule: &&Rule| rule.matcher.at & (Context::Ingress.bit() | Context::Deliver.bit()) != 0;
+    for rule in documents.rules.iter().filter(asked_later) {
+        let mut protecting = documents
+            .rules
+            .iter()
+            .filter(protects)
+            .filter(|other| shares(&rule.matcher.topics, &other.matcher.topics));
         let reads_data =
-            |(condition, _): &&(meshbridge_cel::Expression, crate::Span)| !condition.reads().data.is_empty();
-        let Some((_, span)) = rule.matcher.when.as_ref().filter(reads_data).filter(|_| asked_later) else {
+            |(condition, _): &&(meshbridge_cel::Expression, Span)| !condition.reads().data.is_empty();
+        if let Some((_, span)) = rule.matcher.when.as_ref().filter(reads_data) {
+            if let Some(protecting) = protecting.next() {
+                let message = "the data may be protected before this condition reads them";
+                let help = "add `at: egress`, or ask of the topic and the attributes only";
+                let problem = Diagnostic::warning("P0208", span, message);
+                problems.push(
+                    problem.related(&protecting.span, "this protects data of the same topics").help(help),
+                );
+            }
             continue;
-        };
-        let shares = |other: &Rule| {
-            other.matcher.topics.iter().any(|a| rule.matcher.topics.iter().any(|b| a.intersects(b)))
-        };
-        if let Some(protecting) = rules.iter().filter(protects).find(|other| shares(other)) {
-            let message = "the data may be protected before this condition reads them";
-            let help = "add `at: egress`, or ask of the topic and the attributes only";
+        }
+        // What the outermost layer stops by an attribute it has stopped at egress, before anything is protected.
+        if rule.layer.depth == 0 && !rule.is_permit() && rule.matcher.at & Context::Egress.bit() != 0 {
+            continue;
+        }
+        let names = asked_attributes(rule);
+        let touched = protecting.find_map(|other| {
+            let name = names.iter().find(|(name, _)| may_touch(other, name, &documents.classifications));
+            Some((other, name?))
+        });
+        if let Some((other, (name, span))) = touched {
+            let message = format!("the attribute `{name}` may be protected before this condition reads it");
             let problem = Diagnostic::warning("P0208", span, message);
-            problems
-                .push(problem.related(&protecting.span, "this protects data of the same topics").help(help));
+            let help = "add `at: egress`, or ask of the topic only";
+            problems.push(problem.related(&other.span, "this protects attributes too").help(help));
         }
     }
+}
+
+/// Attributes that conditions read and that can be protected, with the place to show.
+fn asked_attributes(rule: &Rule) -> Vec<(&str, &Span)> {
+    let mut names = Vec::new();
+    for m in conditions(rule) {
+        names.extend(m.event.iter().map(|(name, _)| (name.as_str(), &rule.span)));
+        if let Some((condition, span)) = &m.when {
+            names.extend(condition.reads().attributes.iter().map(|name| (name.as_str(), span)));
+        }
+    }
+    names.retain(|(name, _)| !matches!(*name, "id" | "source" | "type" | "specversion"));
+    names
+}
+
+/// Whether a rule may edit the attribute: by name, by what is declared, or because a detector finds something in it.
+fn may_touch(rule: &Rule, name: &str, classifications: &[Classification]) -> bool {
+    let Action::Protect(items) = &rule.action else { return false };
+    items.iter().any(|item| !item.demand.classes.is_empty())
+        || edits(rule, classifications).iter().any(|(edited, _)| *edited == name)
 }
 
 fn waivers(documents: &Documents, now: Option<OffsetDateTime>, problems: &mut Diagnostics) {

@@ -1,13 +1,12 @@
 //! `kind: Classification`: what topics are known to hold, and which obligations of events are met.
 
 use crate::classes::{class_set, one_class};
-use crate::diagnostics::{Diagnostic, Diagnostics};
+use crate::diagnostics::Diagnostics;
 use crate::documents::policy::METADATA;
-use crate::documents::{filters, heading};
+use crate::documents::{self, filters, heading};
 use crate::federation::Federation;
 use crate::lower::canonical;
 use crate::model::{Classification, Classified};
-use crate::path::Path;
 use crate::shape::{Key, Shape};
 use crate::yaml::Node;
 
@@ -80,15 +79,7 @@ fn classified(node: &Node, problems: &mut Diagnostics) -> Classified {
     let mut fields = Vec::new();
     for (path, class) in node.get("fields").map(Node::entries).unwrap_or_default() {
         let class = one_class(class, problems);
-        match path.text().map(Path::parse) {
-            Some(Ok(path)) => fields.extend(class.map(|class| (path, class))),
-            Some(Err((message, at))) => {
-                let message = format!("this is no path: {message} (byte {at})");
-                let help = "write $.subject, $.data.customer.email, $.data.items[*].card";
-                problems.push(Diagnostic::error("P0402", &path.span, message).help(help));
-            }
-            None => {}
-        }
+        fields.extend(documents::path(path, problems).zip(class));
     }
     Classified {
         filters: node.get("match").map(|node| filters(node, problems)).unwrap_or_default(),

@@ -11,14 +11,14 @@ static PLACE: Shape = Shape::Map(&[
     Key::optional("topics", &Shape::OneOrMany(&Shape::Text), "topic filters; every topic where left out"),
     Key::optional("from", &SELECTOR, "zones where the value begins"),
     Key::optional("to", &SELECTOR, "zones that must not see it"),
-    Key::optional("same", &Shape::OneOrMany(&Shape::Text), "attributes on which both zones agree"),
+    Key::optional("same", &Shape::AtLeastOne(&Shape::Text), "attributes on which both zones agree"),
 ]);
 
 pub(crate) static NEVER: Shape = Shape::Map(&[
-    Key::required("classes", &Shape::OneOrMany(&Shape::Text), "classes of personal data, families, or *"),
+    Key::required("classes", &Shape::AtLeastOne(&Shape::Text), "classes of personal data, families, or *"),
     Key::required(
         "discloses",
-        &Shape::OneOrMany(&Shape::OneOf(&["value", "partial", "link", "type"])),
+        &Shape::AtLeastOne(&Shape::OneOf(&["value", "partial", "link", "type"])),
         "what must not be seen of them",
     ),
     Key::optional("match", &PLACE, "topics and zones the question is about"),

@@ -3,14 +3,14 @@
 use crate::shape::{Key, Shape};
 
 pub(crate) static SELECTOR: Shape = Shape::Map(&[
-    Key::optional("zones", &Shape::OneOrMany(&Shape::Name), "names of zones"),
-    Key::optional("regions", &Shape::OneOrMany(&Shape::Name), "regions of zones"),
-    Key::optional("clouds", &Shape::OneOrMany(&Shape::Name), "clouds of zones"),
-    Key::optional("jurisdictions", &Shape::OneOrMany(&Shape::Text), "jurisdictions of zones"),
+    Key::optional("zones", &Shape::AtLeastOne(&Shape::Name), "names of zones"),
+    Key::optional("regions", &Shape::AtLeastOne(&Shape::Name), "regions of zones"),
+    Key::optional("clouds", &Shape::AtLeastOne(&Shape::Name), "clouds of zones"),
+    Key::optional("jurisdictions", &Shape::AtLeastOne(&Shape::Text), "jurisdictions of zones"),
     Key::optional("labels", &Shape::Dict(&Shape::Text), "labels with their values"),
 ]);
 
-static AT: Shape = Shape::OneOrMany(&Shape::OneOf(&[
+static AT: Shape = Shape::AtLeastOne(&Shape::OneOf(&[
     "publish",
     "egress",
     "transit",
@@ -20,7 +20,7 @@ static AT: Shape = Shape::OneOrMany(&Shape::OneOf(&[
     "interest",
 ]));
 
-static GLOBS: Shape = Shape::OneOrMany(&Shape::Text);
+static GLOBS: Shape = Shape::AtLeastOne(&Shape::Text);
 
 pub(crate) static MATCH: Shape = Shape::Map(&[
     Key::required("topics", &Shape::OneOrMany(&Shape::Text), "topic filters, such as [\"orders.**\"]"),
@@ -29,7 +29,7 @@ pub(crate) static MATCH: Shape = Shape::Map(&[
     Key::optional("to", &SELECTOR, "zones the event goes to; in transit the carrying zone"),
     Key::optional(
         "same",
-        &Shape::OneOrMany(&Shape::Text),
+        &Shape::AtLeastOne(&Shape::Text),
         "zone, region, cloud, jurisdiction or labels.<name>",
     ),
     Key::optional("event", &Shape::Dict(&GLOBS), "CloudEvents attribute: pattern with *"),
@@ -44,7 +44,7 @@ static EXCEPT: Shape = Shape::Map(&[
     Key::optional("at", &AT, "where the exception holds"),
     Key::optional("from", &SELECTOR, "zones the event comes from"),
     Key::optional("to", &SELECTOR, "zones the event goes to"),
-    Key::optional("same", &Shape::OneOrMany(&Shape::Text), "attributes both zones agree on"),
+    Key::optional("same", &Shape::AtLeastOne(&Shape::Text), "attributes both zones agree on"),
     Key::optional("event", &Shape::Dict(&GLOBS), "CloudEvents attribute: pattern with *"),
     Key::optional("publisher", &GLOBS, "who published it, with *; only at publish and egress"),
     Key::optional("subscriber", &GLOBS, "who would get it, with *; only at deliver and subscribe"),
@@ -72,7 +72,7 @@ static REQUIRE: Shape = Shape::Map(&[
 ]);
 
 /// A class of personal data, a family of them, or `*`; which ones there are is the detectors' to say.
-static CLASSES: Shape = Shape::OneOrMany(&Shape::Text);
+static CLASSES: Shape = Shape::AtLeastOne(&Shape::Text);
 
 static CONFIDENCE: Shape = Shape::OneOf(&["low", "medium", "high"]);
 
@@ -84,7 +84,7 @@ static KEEP: Shape = Shape::Map(&[
 static PROTECTION: Shape = Shape::Map(&[
     Key::optional("classes", &CLASSES, "classes of personal data that are looked for"),
     Key::optional("except", &CLASSES, "classes that are left out"),
-    Key::optional("fields", &Shape::OneOrMany(&Shape::Text), "paths, such as $.data.customer.email"),
+    Key::optional("fields", &Shape::AtLeastOne(&Shape::Text), "paths, such as $.data.customer.email"),
     Key::required(
         "as",
         &Shape::OneOf(&["drop", "redact", "mask", "hash", "pseudonymise", "encrypt", "generalise"]),
@@ -112,10 +112,10 @@ static PROTECTION: Shape = Shape::Map(&[
 ]);
 
 static RESIDENCY: Shape = Shape::Map(&[
-    Key::required("allow", &Shape::OneOrMany(&SELECTOR), "zones it may go to"),
+    Key::required("allow", &Shape::AtLeastOne(&SELECTOR), "zones it may go to"),
     Key::optional(
         "transit",
-        &Shape::OneOrMany(&SELECTOR),
+        &Shape::AtLeastOne(&SELECTOR),
         "zones that may carry it; as `allow` where left out",
     ),
 ]);
@@ -170,7 +170,7 @@ static RATE: Shape = Shape::Map(&[
     ),
     Key::optional(
         "key",
-        &Shape::OneOrMany(&Shape::Text),
+        &Shape::AtLeastOne(&Shape::Text),
         "one bucket for each value of these, such as [from.zone, topic]",
     ),
 ]);

@@ -5,7 +5,7 @@ use meshbridge_event::Event;
 use super::Request;
 use crate::decision::RuleRef;
 use crate::federation::{Zone, ZoneIndex};
-use crate::model::{CLASSIFYING, Format, Layer, Presence, Requirement, attribute_text};
+use crate::model::{CLASSIFYING, Classification, Format, Layer, Presence, Requirement, attribute_text};
 use crate::program::Program;
 
 /// Zones that a pattern may name.
@@ -27,52 +27,42 @@ impl Program {
         request.context.is_border() && CLASSIFYING.iter().any(|name| request.event.attribute(name).is_some())
     }
 
-    /// The rule that stops an event with an obligation that these policies do not meet: layers intersect what they
-    /// list, and where none lists anything only `public` passes.
+    /// The rule that stops the event with an obligation that these policies do not meet: layers intersect what they
+    /// list. Where the outermost lists nothing it lists `public`, for what it closes no inner layer opens.
     pub(crate) fn unmet_obligation(&self, request: &Request<'_>) -> Option<RuleRef> {
         if !request.context.is_border() {
             return None;
         }
         for name in CLASSIFYING {
             let Some(text) = attribute_text(request.event, name) else { continue };
-            for value in text.split(',').map(str::trim) {
-                let unmet =
-                    self.who_lists(request, name).map_or((value != "public").then_some(None), |mut lists| {
-                        lists
-                            .find(|(_, values)| !values.iter().any(|known| known == value))
-                            .map(|(by, _)| Some(by))
-                    });
-                match unmet {
-                    None => {}
-                    Some(Some(by)) => return Some(by),
-                    Some(None) => {
-                        let federation = Layer::federation();
-                        return Some(RuleRef::unmet_obligation("federation", federation.name()));
-                    }
-                }
+            let is_met_by =
+                |known: &[String]| text.split(',').all(|value| known.iter().any(|one| one == value.trim()));
+            if !self.lists(request, name).any(|(one, _)| one.layer.depth == 0)
+                && text.split(',').any(|value| value.trim() != "public")
+            {
+                let federation = Layer::federation();
+                return Some(RuleRef::unmet_obligation("federation", federation.name()));
+            }
+            if let Some((one, _)) = self.lists(request, name).find(|(_, values)| !is_met_by(values)) {
+                return Some(RuleRef::unmet_obligation(&one.name, one.layer.name()));
             }
         }
         None
     }
 
-    /// The lists of one attribute in all layers that speak; `None` where there is none.
-    fn who_lists<'a>(
+    /// What each layer that speaks lists of one attribute, outer ones first.
+    fn lists<'a>(
         &'a self,
         request: &Request<'_>,
         name: &'a str,
-    ) -> Option<impl Iterator<Item = (RuleRef, &'a Vec<String>)> + use<'a>> {
+    ) -> impl Iterator<Item = (&'a Classification, &'a [String])> + use<'a> {
         let (from, to) = (self.federation.zone_at(request.from), self.federation.zone_at(request.to));
         let context = request.context;
-        let lists: Vec<_> = self
-            .classifications
-            .iter()
-            .filter(|one| one.layer.speaks_at(context, from, to))
-            .filter_map(|one| {
-                let (_, values) = one.attributes.iter().find(|(known, _)| known == name)?;
-                Some((RuleRef::unmet_obligation(&one.name, one.layer.name()), values))
-            })
-            .collect();
-        (!lists.is_empty()).then(|| lists.into_iter())
+        let speak = self.classifications.iter().filter(move |one| one.layer.speaks_at(context, from, to));
+        speak.filter_map(move |one| {
+            let (_, values) = one.attributes.iter().find(|(known, _)| known == name)?;
+            Some((one, values.as_slice()))
+        })
     }
 }
 

@@ -164,7 +164,7 @@ impl<'a> Evaluation<'a> {
             return violated(finding.class, finding.path());
         }
         let Err(problem) = &sight.content else { return Outcome::Passes };
-        match self.plan.known.opaque(rule.layer.depth) {
+        match self.opaque(rule) {
             Some(opaque) => match forbid.classes.intersection(opaque).iter().next() {
                 Some(class) => violated(class, "$.data".to_owned()),
                 None => Outcome::Passes,

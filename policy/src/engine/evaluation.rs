@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use super::Request;
 use super::attributes::Ends;
 use super::checks::{Detail, Outcome};
+use crate::ClassSet;
 use crate::condition::EventFacts;
 use crate::decision::{Decision, Editors, Found, Report, RuleRef, Stopped, Verdict};
 use crate::limits::Debit;
@@ -391,6 +392,12 @@ impl<'a> Evaluation<'a> {
     pub(super) fn zones(&self) -> (&'a crate::federation::Zone, &'a crate::federation::Zone) {
         let federation = &self.program.federation;
         (federation.zone_at(self.request.from), federation.zone_at(self.request.to))
+    }
+
+    /// What data hold that cannot be read, as far as the rule may rely on it.
+    pub(super) fn opaque(&self, rule: &Rule) -> Option<ClassSet> {
+        let (from, to) = self.zones();
+        self.plan.known.opaque(&rule.layer, self.request.context, from, to)
     }
 
     pub(super) fn ends(&self) -> Ends<'a> {

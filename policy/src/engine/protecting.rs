@@ -103,7 +103,7 @@ impl<'a> Evaluation<'a> {
         let mut claims: SmallVec<[Claim<'_>; 8]> = SmallVec::new();
         for one in protecting {
             let Action::Protect(items) = &one.rule.action else { continue };
-            let opaque = self.plan.known.opaque(one.rule.layer.depth);
+            let opaque = self.opaque(one.rule);
             claims.extend(items.iter().map(|item| Claim { demand: &item.demand, rule: one.at, opaque }));
         }
         let Some(sight) = sight else { return Ok(None) };

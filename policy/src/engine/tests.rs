@@ -1,6 +1,7 @@
 //! The engine against the reference, and the law that an inner layer only tightens.
 
 mod carrying;
+mod layers;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -81,6 +82,11 @@ fn any_rule() -> impl Strategy<Value = String> {
     ]);
     (any_match(), prop::option::weighted(0.4, any_match()), action).prop_map(|(matches, except, action)| {
         let except = except.map(|except| format!(", except: {except}")).unwrap_or_default();
+        // A residency is judged at every border and takes no `at`.
+        let matches = match matches.split_once(", at:") {
+            Some((matches, _)) if action.starts_with("residency") => format!("{matches}}}"),
+            _ => matches,
+        };
         format!("match: {matches}{except}, {action}")
     })
 }
@@ -184,6 +190,19 @@ fn every_case(program: &Program, mut check: impl FnMut(&Request<'_>)) {
 /// A permit of an inner layer that the outermost never permits is refused by the compiler; not what is tested here.
 fn program(files: &[SourceFile]) -> Option<Program> {
     compile(files, &federation(), None).ok().map(|compiled| compiled.program)
+}
+
+/// A document of a layer that lists obligations as met.
+fn any_listing(layer: impl Strategy<Value = &'static str>) -> impl Strategy<Value = Option<SourceFile>> {
+    let values = prop::sample::select(vec!["secret", "public", "public, secret", "internal"]);
+    prop::option::of((layer, values)).prop_map(|listing| {
+        let (layer, values) = listing?;
+        let name = format!("of-{}", layer.replace('/', "-"));
+        let text = format!(
+            "apiVersion: meshbridge/v1\nkind: Classification\nmetadata: {{name: {name}, layer: {layer}}}\nspec: {{attributes: {{dataclassification: [{values}]}}}}\n"
+        );
+        Some(SourceFile { name: format!("{name}.yaml"), text })
+    })
 }
 
 fn any_waiver() -> impl Strategy<Value = Option<SourceFile>> {
@@ -307,10 +326,15 @@ proptest! {
     fn an_inner_layer_never_permits_or_discloses_more(
         outer in policies(Just("federation")),
         inner in policies(prop::sample::select(vec!["region/r-1", "region/r-2", "zone/z-a", "zone/z-c"])),
+        listed in any_listing(Just("federation")),
+        more_listed in any_listing(prop::sample::select(vec!["region/r-1", "zone/z-a", "zone/z-c"])),
     ) {
         let mut both = outer.clone();
         both.extend(inner);
-        let (Some(alone), Some(with)) = (program(&files(&outer)), program(&files(&both))) else { return Ok(()) };
+        let (mut outer, mut both) = (files(&outer), files(&both));
+        outer.extend(listed.clone());
+        both.extend(listed.into_iter().chain(more_listed));
+        let (Some(alone), Some(with)) = (program(&outer), program(&both)) else { return Ok(()) };
         let (mut of_alone, mut of_with) = (Scratch::new(), Scratch::new());
         let mut wrong = None;
         every_case(&with, |request| {

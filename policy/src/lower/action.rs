@@ -14,7 +14,8 @@ use crate::pattern::{BadPattern, Pattern, ZONE_ATTRIBUTES};
 use crate::yaml::Node;
 use crate::{ClassSet, Confidence};
 
-const BORDERS: u8 = Context::Egress.bit() | Context::Transit.bit() | Context::Ingress.bit();
+/// Where an event crosses.
+pub(super) const BORDERS: u8 = Context::Egress.bit() | Context::Transit.bit() | Context::Ingress.bit();
 const ENDS: u8 = Context::Egress.bit() | Context::Ingress.bit();
 
 impl Lowering<'_> {
@@ -25,6 +26,12 @@ impl Lowering<'_> {
             "deny" => (Action::Deny, BORDERS),
             "residency" => {
                 let allow = node.get("allow").map(|allow| self.selectors(allow)).unwrap_or_default();
+                if let Some(place) = node.get("allow")
+                    && allow.iter().any(|one| one.attributes.is_empty() && one.labels.is_empty())
+                {
+                    let help = "name zones, regions, clouds, jurisdictions or labels";
+                    self.error("P0112", place, "this allows every zone", help);
+                }
                 let transit = node.get("transit").map(|transit| self.selectors(transit));
                 (Action::Residency { transit: transit.unwrap_or_else(|| allow.clone()), allow }, BORDERS)
             }

@@ -1,6 +1,7 @@
 //! What rules are about: `match` and `except`.
 
 use super::Lowering;
+use super::action::BORDERS;
 use crate::condition;
 use crate::diagnostics::{Diagnostic, Severity};
 use crate::documents::filters;
@@ -33,7 +34,7 @@ impl Lowering<'_> {
         }
         for (name, patterns) in node.get("event").map(Node::entries).unwrap_or_default() {
             let Some(attribute) = name.text() else { continue };
-            if !is_attribute_name(attribute) {
+            if !is_attribute_name(attribute) || attribute == "data" {
                 let help = "names of CloudEvents attributes have lower-case letters and digits only";
                 self.error("P0120", name, format!("no event has an attribute `{attribute}`"), help);
             }
@@ -50,6 +51,13 @@ impl Lowering<'_> {
 
     /// Principals are known in some contexts only; in the others the key would never hold.
     pub(super) fn check_contexts(&mut self, node: &Node, action: &Action, matcher: &Match) {
+        if let Some(place) = node.get("at")
+            && matches!(action, Action::Residency { .. })
+            && matcher.at != BORDERS
+        {
+            let message = "residency is judged at every border: egress, transit and ingress";
+            self.error("P0112", place, message, "remove `at`, or write a `deny` for this context");
+        }
         for (key, known_at, names) in [
             ("publisher", PUBLISHER_AT, "publish, egress"),
             ("subscriber", SUBSCRIBER_AT, "deliver, subscribe"),

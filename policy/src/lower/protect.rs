@@ -3,6 +3,7 @@
 use super::Lowering;
 use crate::Confidence;
 use crate::diagnostics::Diagnostic;
+use crate::documents;
 use crate::keys::{KeyRef, KeyUse};
 use crate::model::ProtectItem;
 use crate::path::Path;
@@ -73,21 +74,12 @@ impl Lowering<'_> {
     fn fields(&mut self, item: &Node) -> Vec<Path> {
         let mut fields = Vec::new();
         for field in item.get("fields").map(Node::items).unwrap_or_default() {
-            match field.text().map(Path::parse) {
-                Some(Ok(path)) => {
-                    if matches!(path.attribute(), Some("id" | "source" | "type" | "specversion")) {
-                        let message = "this attribute names the event and cannot be protected";
-                        self.error("P0401", field, message, "match the event and deny it instead");
-                    }
-                    fields.push(path);
-                }
-                Some(Err((message, at))) => {
-                    let message = format!("this is no path: {message} (byte {at})");
-                    let help = "write $.subject, $.data.customer.email, $.data.items[*].card";
-                    self.error("P0402", field, message, help);
-                }
-                None => {}
+            let Some(path) = documents::path(field, self.problems) else { continue };
+            if matches!(path.attribute(), Some("id" | "source" | "type" | "specversion")) {
+                let message = "this attribute names the event and cannot be protected";
+                self.error("P0401", field, message, "match the event and deny it instead");
             }
+            fields.push(path);
         }
         fields
     }

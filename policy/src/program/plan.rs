@@ -7,7 +7,7 @@ use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 
 use super::{ClassId, Program};
-use crate::federation::ZoneIndex;
+use crate::federation::{Zone, ZoneIndex};
 use crate::model::{Action, BucketPart, Classification, Classified, Context, Layer, Match, Mode};
 use crate::path::Path;
 use crate::protect::Declared;
@@ -57,8 +57,8 @@ pub(crate) struct Known {
     fields: Vec<(Path, Class)>,
     vouched: usize,
     may_hold: ClassSet,
-    /// By the depth of the layer that says so.
-    opaque: SmallVec<[(usize, ClassSet); 1]>,
+    /// By the layer that says so.
+    opaque: SmallVec<[(Layer, ClassSet); 1]>,
 }
 
 impl Known {
@@ -71,7 +71,7 @@ impl Known {
                 known.vouched = known.fields.len();
                 known.may_hold = known.may_hold.union(topic.may_hold);
             }
-            known.opaque.extend(topic.opaque.map(|classes| (document.layer.depth, classes)));
+            known.opaque.extend(topic.opaque.map(|classes| (document.layer.clone(), classes)));
         }
         known
     }
@@ -80,10 +80,21 @@ impl Known {
         Declared { fields: &self.fields, vouched: self.vouched, may_hold: self.may_hold }
     }
 
-    /// What data hold that are neither JSON nor text, as far as a rule of a layer may rely on it: it loosens, so an
-    /// inner layer says nothing to an outer rule.
-    pub(crate) fn opaque(&self, depth: usize) -> Option<ClassSet> {
-        let visible = self.opaque.iter().filter(|(of, _)| *of <= depth).map(|(_, classes)| *classes);
+    /// What data hold that are neither JSON nor text, as far as a rule of `layer` may rely on it: it loosens, so an
+    /// inner layer says nothing to an outer rule, and in transit the layers of one zone say nothing to those of the
+    /// other.
+    pub(crate) fn opaque(&self, layer: &Layer, context: Context, from: &Zone, to: &Zone) -> Option<ClassSet> {
+        let zones = match context {
+            Context::Publish | Context::Egress | Context::Subscribe => [from, from],
+            Context::Ingress | Context::Deliver => [to, to],
+            Context::Transit | Context::Interest => [from, to],
+        };
+        let is_outer = |of: &Layer| {
+            let covers = |zone: &&Zone| !layer.speaks_for(zone) || of.speaks_for(zone);
+            of.depth < layer.depth && zones.iter().all(covers)
+        };
+        let counts = |of: &Layer| of.depth == 0 || of == layer || is_outer(of);
+        let visible = self.opaque.iter().filter(|(of, _)| counts(of)).map(|(_, classes)| *classes);
         visible.reduce(ClassSet::union)
     }
 }

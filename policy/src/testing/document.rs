@@ -48,7 +48,7 @@ static CASE: Shape = Shape::Map(&[
     ),
     Key::optional(
         "at",
-        &Shape::OneOrMany(&Shape::OneOf(&[
+        &Shape::AtLeastOne(&Shape::OneOf(&[
             "publish",
             "egress",
             "transit",

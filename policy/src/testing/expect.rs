@@ -9,12 +9,13 @@ use super::crossing::Crossing;
 use super::run::Mismatch;
 use super::suite::{json, regex};
 use crate::decision::RuleRef;
+use crate::documents;
 use crate::federation::{Federation, ZoneIndex};
 use crate::lower::Lowering;
 use crate::path::Path;
 use crate::protect::Numbering;
 use crate::testing::search;
-use crate::yaml::Node;
+use crate::yaml::{Node, NodeKind};
 
 #[derive(Debug)]
 pub(crate) struct Expected {
@@ -41,10 +42,19 @@ struct FieldExpected {
 }
 
 impl Expected {
-    /// Names of rules and waivers, for checking that they exist.
-    pub(super) fn rules(&self) -> impl Iterator<Item = &str> {
-        let lists = [&self.also_by, &self.hits, &self.not_hit, &self.warned, &self.shadowed];
-        lists.into_iter().flatten().chain(&self.by).map(String::as_str)
+    /// Names of what stops an event: rules, layers that do not permit, obligations.
+    pub(super) fn stopping(&self) -> impl Iterator<Item = &str> {
+        self.also_by.iter().chain(&self.by).map(String::as_str)
+    }
+
+    /// Names of rules that apply or do not.
+    pub(super) fn applying(&self) -> impl Iterator<Item = &str> {
+        let lists = [&self.hits, &self.not_hit, &self.warned, &self.shadowed];
+        lists.into_iter().flatten().map(String::as_str)
+    }
+
+    fn asks_of_what_arrives(&self) -> bool {
+        !self.fields.is_empty() || !self.absent.is_empty() || self.unchanged
     }
 
     pub(super) fn waivers(&self) -> impl Iterator<Item = &str> {
@@ -70,19 +80,14 @@ pub(super) fn expected(node: &Node, lowering: &mut Lowering<'_>) -> Option<Expec
     let text = |key: &str| node.get(key).and_then(Node::text).map(str::to_owned);
     let mut fields = Vec::new();
     for (path, wanted) in node.get("fields").map(Node::entries).unwrap_or_default() {
-        match path.text().map(Path::parse) {
-            Some(Ok(parsed)) => fields.push((parsed, field(wanted, lowering))),
-            Some(Err((message, at))) => {
-                let message = format!("this is no path: {message} (byte {at})");
-                lowering.error("P0402", path, message, "write $.subject or $.data.customer.email");
-            }
-            None => {}
+        if let Some(path) = documents::path(path, lowering.problems) {
+            fields.push((path, field(wanted, lowering)));
         }
     }
-    let carriers = node.get("carriers").map(|list| {
-        let zone = |node: &Node| lowering.federation.zone(node.text()?);
-        list.items().iter().filter_map(zone).collect()
-    });
+    let carriers = node
+        .get("carriers")
+        .map(|list| list.items().iter().filter_map(|zone| self::zone(zone, lowering)).collect());
+    only_of_what_arrives(node, lowering);
     Some(Expected {
         verdict: text("verdict")?,
         by: text("by"),
@@ -100,7 +105,36 @@ pub(super) fn expected(node: &Node, lowering: &mut Lowering<'_>) -> Option<Expec
     })
 }
 
+/// A zone of the federation; another name is reported.
+pub(super) fn zone(node: &Node, lowering: &mut Lowering<'_>) -> Option<ZoneIndex> {
+    let name = node.text()?;
+    let zone = lowering.federation.zone(name);
+    if zone.is_none() {
+        let help = "its zones are in the federation document";
+        lowering.error("P0110", node, format!("there is no zone `{name}`"), help);
+    }
+    zone
+}
+
+/// Of an event that does not arrive nothing can be expected: whatever is said of it would hold.
+fn only_of_what_arrives(node: &Node, lowering: &mut Lowering<'_>) {
+    let Some(verdict) = node.get("verdict").and_then(Node::text).filter(|verdict| *verdict != "forward")
+    else {
+        return;
+    };
+    for key in ["fields", "absent", "unchanged"] {
+        if let Some(place) = node.get(key) {
+            let message = format!("`{key}` is about what arrives, and of `{verdict}` nothing does");
+            lowering.error("P0112", place, message, "remove it, or expect verdict: forward");
+        }
+    }
+}
+
 fn field(node: &Node, lowering: &mut Lowering<'_>) -> FieldExpected {
+    if matches!(&node.kind, NodeKind::Map(entries) if entries.is_empty()) {
+        let help = "give `equals`, `matches` or `present`";
+        lowering.error("P0112", node, "nothing is expected of this field", help);
+    }
     FieldExpected {
         equals: node.get("equals").map(json),
         matches: node.get("matches").and_then(|pattern| regex(pattern, lowering)),
@@ -163,7 +197,9 @@ pub(super) fn mismatches(
         let mut came: Vec<&str> = came.iter().map(name).collect();
         wanted.sort_unstable();
         came.sort_unstable();
-        if wanted != came {
+        if crossing.carriers.is_none() {
+            differs("carriers", list(&wanted), "not asked, for nothing left egress".to_owned());
+        } else if wanted != came {
             differs("carriers", list(&wanted), list(&came));
         }
     }
@@ -175,12 +211,10 @@ pub(super) fn mismatches(
     }
     match &crossing.arrived {
         Some(arrived) => arrival(expected, arrived, sent, &mut differs),
-        None => {
-            let asks = !expected.fields.is_empty() || !expected.absent.is_empty() || expected.unchanged;
-            if asks && expected.verdict == "forward" {
-                differs("event", "an event that arrives".to_owned(), "none".to_owned());
-            }
+        None if expected.asks_of_what_arrives() => {
+            differs("event", "an event that arrives".to_owned(), "none".to_owned());
         }
+        None => {}
     }
     all
 }

@@ -148,7 +148,8 @@ fn answer(asked: &ProofCase, program: &Program) -> ProofResult {
         (None, _) => None,
     };
     let (came, note) = match question.map(|question| crate::prove::prove(program, question)) {
-        None => ("unknown", Some("there is no such invariant".to_owned())),
+        // No answer that can be expected: a question that was not asked shows nothing.
+        None => ("error", Some("there is no such invariant".to_owned())),
         Some(Proof::Proved { .. }) => ("proved", None),
         Some(Proof::Refuted(refutation)) => ("refuted", Some(refutation.to_string())),
         Some(Proof::Unknown { why, .. }) => ("unknown", Some(why)),
@@ -181,17 +182,33 @@ fn with_rules(program: &Program, rules: Vec<Rule>) -> Program {
 
 /// An unknown rule or waiver is an error, not something that happens not to be there.
 fn unknown_names(expected: &Expected, program: &Program) -> Option<String> {
-    let is_rule = |name: &str| {
-        name.starts_with("default-deny@")
-            || name.ends_with("/unmet-obligation")
-            || program.rules.iter().any(|rule| *rule.id == *name)
+    let is_rule = |name: &str| program.rules.iter().any(|rule| *rule.id == *name);
+    let stops = |name: &str| {
+        is_rule(name)
+            || name.strip_prefix("default-deny@").is_some_and(|layer| is_layer(layer, program))
+            || name.strip_suffix("/unmet-obligation").is_some_and(|by| lists_obligations(by, program))
     };
-    if let Some(name) = expected.rules().find(|name| !is_rule(name)) {
+    let unknown = expected.stopping().find(|name| !stops(name));
+    if let Some(name) = unknown.or_else(|| expected.applying().find(|name| !is_rule(name))) {
         return Some(format!("there is no rule `{name}`"));
     }
     let name =
         expected.waivers().find(|name| !program.waivers.iter().any(|waiver| *waiver.name == **name))?;
     Some(format!("there is no waiver `{name}`"))
+}
+
+fn is_layer(name: &str, program: &Program) -> bool {
+    let federation = &program.federation;
+    let of_zone = |attribute: &str, value: &str| {
+        federation.layers.iter().any(|layer| layer == attribute)
+            && federation.zones.iter().any(|zone| zone.attribute(attribute) == Some(value))
+    };
+    name == "federation" || name.split_once('/').is_some_and(|(attribute, value)| of_zone(attribute, value))
+}
+
+/// Whether it is a document, or the outermost layer, which lists something also where no document says so.
+fn lists_obligations(name: &str, program: &Program) -> bool {
+    name == "federation" || program.classifications.iter().any(|one| *one.name == *name)
 }
 
 /// A topic that no filter but `**` covers is most likely misspelt.
@@ -201,13 +218,19 @@ fn only_by_everything(topic: &str, program: &Program, case: &super::Case) -> Opt
     (!named).then(|| format!("no rule but those about every topic is about `{topic}`"))
 }
 
-/// A case in which no rule decided shows nothing, unless that is what it expects.
+/// A case in which no rule decided shows nothing, unless that is what it expects. What no rule permits is stopped by
+/// none, whichever others apply to it.
 fn undecided(expected: &Expected, crossing: &Crossing) -> Option<String> {
-    let decided =
-        crossing.by().is_some_and(|by| by.place().is_some() || by.id().ends_with("/unmet-obligation"));
-    let applied = crossing.reports().any(|report| !report.hits.is_empty() || !report.shadowed.is_empty());
-    (!decided && !applied && !expected.expects_default_deny() && crossing.held_for.is_none())
-        .then(|| "no rule decided; expect `by: default-deny@…` where nothing is to match".to_owned())
+    if expected.expects_default_deny() || crossing.held_for.is_some() {
+        return None;
+    }
+    let decides = |by: &RuleRef| by.place().is_some() || by.id().ends_with("/unmet-obligation");
+    let applied = || crossing.reports().any(|report| !report.hits.is_empty() || !report.shadowed.is_empty());
+    let decided = match (crossing.stopped(), crossing.by()) {
+        (Some(stopped), _) => decides(&stopped.by) || stopped.also_by.iter().any(decides),
+        (None, by) => by.is_some_and(decides) || applied(),
+    };
+    (!decided).then(|| "no rule decided; expect `by: default-deny@…` where nothing is to match".to_owned())
 }
 
 /// Notes the rules without which the outcome could have been another: those that stopped, permitted or edited, and
@@ -221,19 +244,13 @@ fn note_decisive(crossing: &Crossing, program: &Program, decisive: &mut BTreeSet
             note(&stopped.by);
             stopped.also_by.iter().for_each(&mut note);
         }
+        let editors = leg.decision.editors.iter().map(|at| &program.rules[at]);
+        editors.for_each(|rule| note(&RuleRef::of(rule)));
         let Some(report) = &leg.decision.report else { continue };
         report.warned.iter().chain(&report.shadowed).for_each(&mut note);
         let forwarded = leg.decision.is_forward();
-        for hit in report.hits.iter().filter(|_| forwarded) {
-            let rule = program.rules.iter().find(|rule| *rule.id == *hit.id());
-            let changes = rule.is_some_and(|rule| {
-                rule.is_permit()
-                    || super::super::engine::is_protect(rule)
-                    || rule.on_violation == OnViolation::Strip
-            });
-            if changes {
-                note(hit);
-            }
-        }
+        let is_permit =
+            |hit: &&RuleRef| program.rules.iter().any(|rule| *rule.id == *hit.id() && rule.is_permit());
+        report.hits.iter().filter(|_| forwarded).filter(is_permit).for_each(&mut note);
     }
 }

@@ -86,7 +86,7 @@ pub fn suites(file: &SourceFile, federation: &Federation) -> Result<Vec<Suite>, 
     for document in documents(file, &mut problems).iter().filter(|document| is_test(document)) {
         check(document, super::shape(), &mut problems);
         let lowering = Lowering { federation, schemas: &schemas, problems: &mut problems };
-        suites.extend(Reader { lowering, federation }.suite(document));
+        suites.extend(Reader { lowering }.suite(document));
     }
     problems.sort();
     if problems.has_errors() { Err(problems) } else { Ok(suites) }
@@ -94,7 +94,6 @@ pub fn suites(file: &SourceFile, federation: &Federation) -> Result<Vec<Suite>, 
 
 struct Reader<'a> {
     lowering: Lowering<'a>,
-    federation: &'a Federation,
 }
 
 impl Reader<'_> {
@@ -113,6 +112,9 @@ impl Reader<'_> {
                 _ => None,
             })
         };
+        if spec.get("cases").is_none() && spec.get("proofs").is_none() {
+            self.error("P0109", spec, "nothing is tested", "give `cases`, `proofs`, or both");
+        }
         let now = spec.get("now").and_then(|node| self.time(node)).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let mut cases = Vec::new();
         for node in list("cases") {
@@ -153,13 +155,7 @@ impl Reader<'_> {
     }
 
     fn zone(&mut self, node: &Node) -> Option<ZoneIndex> {
-        let name = node.text()?;
-        let zone = self.federation.zone(name);
-        if zone.is_none() {
-            let help = "its zones are in the federation document";
-            self.error("P0110", node, format!("there is no zone `{name}`"), help);
-        }
-        zone
+        super::expect::zone(node, &mut self.lowering)
     }
 
     fn case(&mut self, node: &Node, spec: &Node, now: OffsetDateTime) -> Option<(Origin, Case, Expected)> {

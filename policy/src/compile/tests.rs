@@ -1,0 +1,90 @@
+//! What inner layers do to attributes, by what outer rules ask of them.
+
+use crate::{Federation, SourceFile, compile};
+
+const FEDERATION: &str = "apiVersion: meshbridge/v1\nkind: Federation\nmetadata: {name: f}\nspec:\n  zones: {eu: {region: eu}, us: {region: us}}\n  bridges: [{id: eu-1, zone: eu}, {id: us-1, zone: us}]\n  links: []\n";
+const STRIP: &str = "match: {topics: [\"o.**\"], at: egress}, require: {attributes: {pad: {presence: optional, enum: [x]}}}, onViolation: strip";
+
+fn policy(name: &str, layer: &str, rule: &str) -> String {
+    format!(
+        "---\napiVersion: meshbridge/v1\nkind: Policy\nmetadata: {{name: {name}, layer: {layer}}}\nspec:\n  rules:\n    - {{name: ok, match: {{topics: [\"o.**\"]}}, permit: {{}}}}\n    - {{name: r, {rule}}}\n"
+    )
+}
+
+/// The codes about an outer and an inner rule, with whatever else is said.
+#[track_caller]
+fn codes(outer: &str, inner: &str, more: &str) -> Vec<&'static str> {
+    let source = |name: &str, text: String| SourceFile { name: name.to_owned(), text };
+    let federation = Federation::parse(&source("federation.yaml", FEDERATION.to_owned())).expect("valid");
+    let text = format!("{}{}{more}", policy("f", "federation", outer), policy("z", "zone/eu", inner));
+    let problems = match compile(&[source("policies.yaml", text)], &federation, None) {
+        Ok(compiled) => compiled.warnings,
+        Err(problems) => problems,
+    };
+    problems.iter().map(|problem| problem.code).collect()
+}
+
+#[test]
+fn an_inner_layer_strips_nothing_that_outer_rules_judge_whole_events_by() {
+    for outer in [
+        "match: {topics: [\"o.**\"], at: egress}, limit: {eventBytes: 200}",
+        "match: {topics: [\"o.**\"], at: ingress}, limit: {rate: {bytes: 200, per: 1s}}",
+        "match: {topics: [\"o.**\"], at: egress}, forbid: {classes: [payment]}",
+        "match: {topics: [\"**\"]}, protect: [{fields: [\"$.data.v\"], as: redact, signatures: error}]",
+        "match: {topics: [o.x], event: {pad: \"bad*\"}}, deny: {}",
+    ] {
+        assert_eq!(codes(outer, STRIP, ""), ["P0207"], "{outer}");
+    }
+    for outer in [
+        "match: {topics: [\"p.**\"], at: egress}, limit: {eventBytes: 200}",
+        "match: {topics: [\"o.**\"], at: publish}, limit: {eventBytes: 200}",
+        "match: {topics: [\"o.**\"], at: egress}, limit: {dataBytes: 200}",
+        "match: {topics: [\"o.**\"]}, protect: [{fields: [\"$.data.v\"], as: redact}]",
+    ] {
+        assert_eq!(codes(outer, STRIP, ""), [""; 0], "{outer}");
+    }
+    let obligation = STRIP.replace("pad", "dataclassification");
+    assert_eq!(codes("match: {topics: [\"o.**\"]}, deny: {}", &obligation, ""), ["P0207"]);
+}
+
+#[test]
+fn an_inner_layer_protects_no_attribute_that_outer_rules_read() {
+    let outer = "match: {topics: [\"o.**\"], at: ingress, event: {pad: \"bad*\"}}, deny: {}";
+    let declared = "---\napiVersion: meshbridge/v1\nkind: Classification\nmetadata: {name: c, layer: zone/eu}\nspec: {topics: [{match: \"o.**\", fields: {\"$.pad\": person.name}}]}\n";
+    let protect = |item: &str| format!("match: {{topics: [\"o.**\"], at: egress}}, protect: [{{{item}}}]");
+    for how in ["drop", "redact", "mask"] {
+        let by_name = protect(&format!("fields: [\"$.pad\"], as: {how}"));
+        assert!(codes(outer, &by_name, "").contains(&"P0207"), "{how}");
+        for classes in ["person", "person.name", "\"*\""] {
+            let by_class = protect(&format!("classes: [{classes}], as: {how}"));
+            assert!(codes(outer, &by_class, declared).contains(&"P0207"), "{how} {classes}");
+            // A detector may find something in it, or may not.
+            assert_eq!(codes(outer, &by_class, ""), ["P0208"], "{how} {classes}");
+        }
+    }
+    let other = protect("classes: [payment], as: drop");
+    assert_eq!(codes(outer, &other, declared), ["P0208"]);
+    // What is required of an attribute holds no more where it is protected.
+    let required = "match: {topics: [\"o.**\"]}, require: {attributes: {pad: {}}}";
+    assert_eq!(codes(required, &protect("fields: [\"$.pad\"], as: redact"), ""), [""; 0]);
+    assert_eq!(codes(required, &protect("fields: [\"$.pad\"], as: drop"), ""), ["P0207"]);
+}
+
+#[test]
+fn a_condition_on_an_attribute_that_may_be_protected_is_warned_about() {
+    let protect = "match: {topics: [\"o.**\"], at: egress}, protect: [{classes: [contact], as: redact}]";
+    for (condition, warned) in [
+        ("at: ingress, event: {pad: bad}", true),
+        ("at: ingress, when: \"event.?pad.orValue('') == 'bad'\"", true),
+        ("at: deliver, event: {pad: bad}", true),
+        // Judged before anything is protected.
+        ("at: egress, event: {pad: bad}", false),
+        ("at: [egress, ingress], event: {pad: bad}", false),
+        ("at: ingress, event: {type: bad}", false),
+        ("at: ingress", false),
+    ] {
+        let outer = format!("match: {{topics: [\"o.**\"], {condition}}}, deny: {{}}");
+        let expected: &[&str] = if warned { &["P0208"] } else { &[] };
+        assert_eq!(codes(&outer, protect, ""), expected, "{condition}");
+    }
+}
