@@ -58,7 +58,7 @@ impl Membership {
 
     /// Dead letters of this bridge as an origin, by body and the destination that did not get it; `true` where that may
     /// have the event all the same.
-    pub fn letters<'s>(&'s self) -> impl Iterator<Item = (u64, &'s BridgeId, bool)> {
+    pub fn letters(&self) -> impl Iterator<Item = (u64, &BridgeId, bool)> {
         self.all_letters().map(|(body, bridge, letter)| (body, bridge, letter.in_doubt))
     }
 
