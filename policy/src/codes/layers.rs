@@ -49,14 +49,14 @@ pub(super) const PAGES: &[Page] = &[
     Page::new(
         "P0207",
         "an attribute is taken away that an outer rule reads",
-        "An inner layer edits what later contexts see. If it strips or drops an attribute that an outer rule asks for, the outer rule no longer decides what it was written to decide.",
+        "An inner layer edits what later contexts see. If it strips, drops or protects an attribute that an outer rule asks for, the outer rule no longer decides what it was written to decide. `forbid`, limits of bytes and `signatures: error` read every attribute.",
         "`strip` or `drop` on `dataclassification` and the like.",
         "Leave the attribute, or ask the outer layer to take it away.",
     ),
     Page::new(
         "P0208",
         "a condition on data that may be protected already",
-        "What `ingress` and `deliver` see is the event after the protections of `egress`: the field may be masked, sealed or gone by then.",
+        "What `ingress` and `deliver` see is the event after the protections of `egress`: the field, or the attribute, may be masked, sealed or gone by then.",
         "A condition with the default `at`, which includes `ingress`.",
         "Add `at: egress`, or ask of the topic and the attributes only.",
     ),
