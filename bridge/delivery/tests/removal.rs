@@ -288,7 +288,7 @@ fn what_a_rule_makes_a_dead_letter_is_kept_until_it_is_ended_and_says_why() {
         let state = pair.origin.core.state();
         let letters: Vec<_> = state.membership.letters().collect();
         assert_eq!(letters, bodies.iter().map(|body| (*body, &far, false)).collect::<Vec<_>>());
-        assert_eq!(state.membership.letter_count(), 2);
+        assert_eq!(state.membership.rule_letters(), 2);
         assert_eq!(state.membership.letter_reason(bodies[0], &far), Some("privacy/card"));
         assert_eq!(state.destinations[&far].account.dead_lettered, 2);
         assert!(bodies.iter().all(|body| state.events.contains_key(body)), "the payload is kept");
@@ -298,7 +298,7 @@ fn what_a_rule_makes_a_dead_letter_is_kept_until_it_is_ended_and_says_why() {
     assert!(pair.origin.core.end_letter(bodies[0], &far));
     pair.settle();
     assert!(pair.origin.released(bodies[0]) && !pair.origin.released(bodies[1]));
-    assert_eq!(pair.origin.core.state().membership.letter_count(), 1);
+    assert_eq!(pair.origin.core.state().membership.rule_letters(), 1);
 }
 
 /// The destination decides about a pair in doubt: where it has the event there is no letter.
@@ -321,6 +321,7 @@ fn a_dead_letter_in_doubt_follows_what_its_destination_says() {
         pair.settle();
         let letters: Vec<_> = pair.origin.core.state().membership.letters().collect();
         assert_eq!(letters, [(body, &far, true)], "it may have been sent");
+        assert!(pair.origin.core.state().membership.is_letter_open(body, &far), "nobody replays it yet");
         pair.connect(true);
         pair.deliver_all();
         let letters: Vec<_> = pair.origin.core.state().membership.letters().collect();
@@ -330,6 +331,7 @@ fn a_dead_letter_in_doubt_follows_what_its_destination_says() {
         } else {
             assert_eq!(letters, [(body, &far, false)], "the destination never had it");
             assert_eq!(pair.origin.ended(), [&Outcome::DeadLettered("privacy/card".into())]);
+            assert!(!pair.origin.core.state().membership.is_letter_open(body, &far), "and may replay it now");
         }
         pair.origin.assert_balanced(&far);
         pair.origin.restart();

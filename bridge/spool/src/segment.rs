@@ -5,7 +5,7 @@ use std::io;
 use crate::bugs::{Bug, bug};
 use crate::fail_point;
 use crate::format::{BatchHead, Codec, DATA_START, Header, HeaderProblem, NUMBER_MAX, PAGE_BYTES, VERSION};
-use crate::vfs::{Vfs, VfsFile, read_around, write_full};
+use crate::vfs::{Vfs, VfsFile, read_full, write_full};
 
 /// Where files go that are no longer part of the log and are kept for people.
 pub(crate) const QUARANTINE: &str = "quarantine";
@@ -67,7 +67,7 @@ impl<V: Vfs> SpareJob<V> {
 /// Reads the header, from its copy if need be.
 pub(crate) fn read_header(file: &impl VfsFile) -> io::Result<Result<Header, HeaderProblem>> {
     let mut pages = vec![0; DATA_START as usize];
-    let read = read_around(file, &mut pages, 0)?;
+    let read = read_full(file, &mut pages, 0)?;
     let pages = pages.get(..read).unwrap_or_default();
     let (first, second) = pages.split_at(pages.len().min(PAGE_BYTES as usize));
     let result = match Header::decode(first) {
@@ -117,7 +117,7 @@ pub(crate) fn read_all(file: &impl VfsFile, segment_bytes: u64) -> io::Result<Ve
     // What the header claims is not enough to ask for that much memory.
     let there = segment_bytes.min(file.bytes()?);
     let mut bytes = vec![0; usize::try_from(there).map_err(|_| io::ErrorKind::FileTooLarge)?];
-    let read = read_around(file, &mut bytes, 0)?;
+    let read = read_full(file, &mut bytes, 0)?;
     bytes.truncate(read);
     Ok(bytes)
 }

@@ -55,10 +55,11 @@ pub(crate) fn is_unreadable(problem: &io::Error) -> bool {
     matches!(errno, Some(rustix::io::Errno::IO | rustix::io::Errno::BADMSG))
 }
 
-/// Stands for a byte that the disk cannot give: not zero, which would be the end of what was written.
+/// Stands for a byte that the disk cannot give.
 const UNREADABLE: u8 = 0xee;
 
-/// As [`read_full`], but a page that the disk cannot read is filled with what no checksum takes for anything: rot.
+/// As [`read_full`], but a page that the disk cannot read is filled with what no checksum takes for anything: rot. For
+/// a record whose place is known. A recovery reads with [`read_full`]: to it a page without a batch may be an end.
 pub(crate) fn read_around(file: &impl VfsFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     match read_full(file, buffer, offset) {
         Err(problem) if is_unreadable(&problem) => {}

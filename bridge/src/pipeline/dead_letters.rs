@@ -84,8 +84,8 @@ impl Inner {
     pub(super) fn count_letters(&self) {
         let used = self.durable.view(|core| {
             let of_subscriptions = core.state().usage.letters();
-            let of_origin = core.state().membership.letter_count();
-            // The bytes of these count for who published them.
+            // Their bytes count for who published them. Those that a removal left over are no fault of a rule.
+            let of_origin = core.state().membership.rule_letters();
             Used { events: of_subscriptions.events + of_origin, ..of_subscriptions }
         });
         self.letters.set(used);

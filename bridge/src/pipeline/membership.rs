@@ -169,7 +169,7 @@ impl Pipeline {
     }
 
     /// Publishes a dead letter of this bridge again, under a new key, for the destination it had alone (D5). `false`
-    /// where that is no member, or the letter is gone.
+    /// where that is no member, the letter is gone, or the destination has still to say whether it has the event.
     pub(super) fn replay_letter(&self, body: u64, bridge: &BridgeId) -> bool {
         let inner = &self.inner;
         let Ok(stored) = tokio::task::block_in_place(|| inner.durable.stored(body)) else { return false };
@@ -189,7 +189,10 @@ impl Pipeline {
         let member = inner.parts.bridges.contains(bridge);
         inner.durable.with(|core| {
             let membership = &core.state().membership;
-            let may = member && membership.standing(bridge).is_none() && membership.has_letter(body, bridge);
+            let may = member
+                && membership.standing(bridge).is_none()
+                && membership.has_letter(body, bridge)
+                && !membership.is_letter_open(body, bridge);
             if may {
                 core.accept(vec![event], wall);
                 core.end_letter(body, bridge);

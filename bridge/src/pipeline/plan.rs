@@ -61,9 +61,12 @@ impl Planned {
         }
     }
 
-    /// Destinations that a rule keeps it from, and for which it is kept here as a dead letter.
+    /// Destinations that a rule keeps it from, and for which it is kept here as a dead letter. A bridge that it would only
+    /// go to for a consumer group is one of several, and no destination of its own.
     pub(super) fn letters(&self) -> impl Iterator<Item = (BridgeIndex, &Refusal)> + '_ {
-        self.refused.iter().filter(|(_, refusal)| refusal.keeps()).map(|(bridge, refusal)| (*bridge, refusal))
+        let kept =
+            self.refused.iter().filter(|(bridge, refusal)| refusal.keeps() && self.plain.contains(*bridge));
+        kept.map(|(bridge, refusal)| (*bridge, refusal))
     }
 
     /// Every bridge that it will be pending with.

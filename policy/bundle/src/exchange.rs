@@ -11,7 +11,7 @@
 //! ```
 //!
 //! **A hostile neighbour** can offer what nobody signed, send garbage, or send slowly. What it costs: one pull at a time
-//! of [`PULLS_MAX`], each with an end, then a pause for this bundle, which doubles where it was wrong, and no more than
+//! of [`PULLS_MAX`], each with an end, then a pause for this bundle, which doubles each time that it came for nothing, and no more than
 //! eight wrongs before it is asked for something once in 30 s. A pause is of the digest: no other list, layer or revision
 //! that the neighbour says ends it. What it offers never keeps a bundle of another neighbour
 //! away: bundles are known by their digest, and each neighbour is asked for its own. What it asks for is limited by a
@@ -198,9 +198,9 @@ impl Exchange {
         if let Some(peer) = self.peers.get_mut(&from) {
             match judged {
                 // Held now. Where it is wanted all the same, it was offered as something that it is not.
-                Judged::Taken => peer.put_off(digest, false, now),
-                Judged::Wrong => peer.put_off(digest, true, now),
-                Judged::NotNow => peer.put_off(digest, false, now),
+                Judged::Taken => peer.on_useless(digest, false, now),
+                Judged::Wrong => peer.on_useless(digest, true, now),
+                Judged::NotNow => peer.on_useless(digest, false, now),
             }
         }
         // Not before the caller has said what it holds now.

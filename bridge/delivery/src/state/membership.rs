@@ -23,7 +23,8 @@ pub struct Membership {
     standing: BTreeMap<BridgeId, Standing>,
     /// Bodies that are kept because their destination was removed, or a rule made dead letters of them.
     letters: BTreeMap<u64, BTreeMap<BridgeId, Letter>>,
-    letter_count: u64,
+    /// Of those, the ones of rules.
+    rule_letters: u64,
     left_out: BTreeMap<BridgeId, u64>,
     /// Milliseconds since 1970.
     unreachable_since: BTreeMap<BridgeId, u64>,
@@ -70,9 +71,15 @@ impl Membership {
         self.letters.iter().flat_map(of_one)
     }
 
-    /// How many there are; counted, not summed up.
-    pub fn letter_count(&self) -> u64 {
-        self.letter_count
+    /// How many of them rules have made; counted, not summed up.
+    pub fn rule_letters(&self) -> u64 {
+        self.rule_letters
+    }
+
+    /// Whether the destination may have the event, and has not said yet. A letter of a removed one is not asked about.
+    pub fn is_letter_open(&self, body: u64, bridge: &BridgeId) -> bool {
+        let letter = self.letters.get(&body).and_then(|letters| letters.get(bridge));
+        letter.is_some_and(|letter| letter.in_doubt && letter.reason.is_some())
     }
 
     /// Why the event is a dead letter for this destination, where it is one.
@@ -82,8 +89,9 @@ impl Membership {
     }
 
     fn keep(&mut self, body: u64, bridge: BridgeId, letter: Letter) {
+        self.rule_letters += u64::from(letter.reason.is_some());
         let before = self.letters.entry(body).or_default().insert(bridge, letter);
-        self.letter_count += u64::from(before.is_none());
+        self.rule_letters -= u64::from(before.is_some_and(|letter| letter.reason.is_some()));
     }
 
     /// What the destination says of a pair whose event a rule made a dead letter while it was in doubt. Where it did not
@@ -92,16 +100,16 @@ impl Membership {
         let letter = self.letters.get_mut(&body).and_then(|letters| letters.get_mut(bridge));
         let Some(letter) = letter.filter(|letter| letter.reason.is_some()) else { return };
         match outcome {
-            Outcome::DeadLettered(reason) if letter.reason.as_ref() == Some(reason) => {
-                letter.in_doubt = false
-            }
+            // By this rule, or by the one that was named before the last start.
+            Outcome::DeadLettered(_) => letter.in_doubt = false,
             _ => self.forget_letter(body, bridge),
         }
     }
 
     fn forget_letter(&mut self, body: u64, bridge: &BridgeId) {
         let Some(letters) = self.letters.get_mut(&body) else { return };
-        self.letter_count -= u64::from(letters.remove(bridge).is_some());
+        let gone = letters.remove(bridge);
+        self.rule_letters -= u64::from(gone.is_some_and(|letter| letter.reason.is_some()));
         if letters.is_empty() {
             self.letters.remove(&body);
         }
@@ -253,7 +261,7 @@ impl State {
         outcome: &Outcome,
         effects: &mut Vec<Effect>,
     ) {
-        if self.membership.letter_count == 0 {
+        if self.membership.rule_letters == 0 {
             return;
         }
         if let Some(body) = self.retained.get(&(key.run, key.lane, key.seq)).copied() {

@@ -130,7 +130,12 @@ impl<V: Vfs + Clone> Log<V> {
                 if bytes > 0 && bytes + u64::from(at.len) > left.min(self.move_bytes_max()) {
                     break;
                 }
-                match self.reader.read(id) {
+                // What is given up is gone for good, so it is asked for twice.
+                let read = match self.reader.read(id) {
+                    Err(ReadError::Damaged(_)) => self.reader.read(id),
+                    read => read,
+                };
+                match read {
                     Ok(body) => {
                         bytes += u64::from(at.len);
                         batch.push((id, body));

@@ -14,8 +14,8 @@ const ASKS_MAX: u32 = 3;
 /// A pull lasts so long at most, and [`PER_64_KIB`] on top for its size.
 const PULL_MAX: Duration = Duration::from_secs(30);
 const PER_64_KIB: Duration = Duration::from_secs(1);
-/// A bundle that was wrong, or did not come, is not asked for again before. It doubles for what was wrong; a link that
-/// loses a third of its packets is no lie, and costs three questions in this time.
+/// A bundle that was wrong or of no use, or did not come, is not asked for again before. It doubles for what came; a
+/// link that loses a third of its packets is no lie, and costs three questions in this time.
 const PUT_OFF_MIN: Duration = Duration::from_secs(30);
 const PUT_OFF_MAX: Duration = Duration::from_secs(3_600);
 /// Wrongs of a neighbour before it is only asked once in [`PUT_OFF_MIN`].
@@ -43,18 +43,19 @@ struct Offered {
 struct PutOff {
     /// Not to be asked for before.
     until: Option<Instant>,
-    wrongs: u32,
+    /// Times that it came for nothing.
+    came: u32,
 }
 
 impl PutOff {
-    fn again(&mut self, is_wrong: bool, now: Instant) {
-        let pause = PUT_OFF_MIN.saturating_mul(1 << self.wrongs.min(10)).min(PUT_OFF_MAX);
-        self.wrongs = self.wrongs.saturating_add(u32::from(is_wrong));
+    fn again(&mut self, came: bool, now: Instant) {
+        let pause = PUT_OFF_MIN.saturating_mul(1 << self.came.min(10)).min(PUT_OFF_MAX);
+        self.came = self.came.saturating_add(u32::from(came));
         self.until = Some(now + pause);
     }
 
     fn is_remembered(&self) -> bool {
-        self.wrongs > 0 || self.until.is_some()
+        self.came > 0 || self.until.is_some()
     }
 }
 
@@ -255,12 +256,17 @@ impl Peer {
 
     fn stop(&mut self, is_wrong: bool, now: Instant) {
         if let Some(pulled) = self.pulled.take() {
-            self.put_off(pulled.offer.digest, is_wrong, now);
+            self.put_off(pulled.offer.digest, is_wrong, is_wrong, now);
         }
     }
 
+    /// It came whole, and is wrong or of no use now.
+    pub(super) fn on_useless(&mut self, digest: Digest, is_wrong: bool, now: Instant) {
+        self.put_off(digest, is_wrong, true, now);
+    }
+
     /// Not again for a while.
-    pub(super) fn put_off(&mut self, digest: Digest, is_wrong: bool, now: Instant) {
+    fn put_off(&mut self, digest: Digest, is_wrong: bool, came: bool, now: Instant) {
         if is_wrong {
             if self.wrong_at.is_some_and(|at| at + PUT_OFF_MAX <= now) {
                 self.wrongs = 0;
@@ -269,10 +275,10 @@ impl Peer {
             self.wrong_at = Some(now);
         }
         match self.offers.get_mut(&digest) {
-            Some(offered) => offered.off.again(is_wrong, now),
+            Some(offered) => offered.off.again(came, now),
             // It was offered when it was asked for, and is not now.
             None => {
-                self.past.entry(digest).or_default().again(is_wrong, now);
+                self.past.entry(digest).or_default().again(came, now);
                 self.forget_past();
             }
         }

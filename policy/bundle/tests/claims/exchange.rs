@@ -283,7 +283,9 @@ fn a_list_that_goes_while_its_bundle_is_pulled_does_not_end_a_pause_either() {
             }
             asked
         };
-        assert_eq!([ask(10), ask(31), ask(31)], [1, 0, 1]);
+        // What never came has only now begun to count.
+        let expected = if gives_up { [1, 1, 0] } else { [1, 0, 1] };
+        assert_eq!([ask(10), ask(31), ask(31)], expected);
     }
 }
 
