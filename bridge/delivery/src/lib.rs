@@ -27,6 +27,6 @@ pub use clock::{ClockDoubt, Reading, STEP_MAX, WallClock};
 pub use codec::DecodeError;
 pub use intervals::IntervalSet;
 pub use message::Message;
-pub use record::membership::{LeftOut, Standing};
+pub use record::membership::{LeftOut, MembershipRecord, Standing};
 pub use record::{Choices, DeadLetterEnd, GroupEnd, Outcome, Record};
 pub use state::{Effect, State};

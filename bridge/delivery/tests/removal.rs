@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use meshbridge_delivery::state::DESTINATION_REMOVED;
 use meshbridge_delivery::{
-    Action, Admitted, Arrival, Arrived, Config, Core, Effect, LeftOut, NewEvent, Outcome, Record, Removal,
-    Standing, State,
+    Action, Admitted, Arrival, Arrived, Config, Core, Effect, LeftOut, MembershipRecord, NewEvent, Outcome,
+    Record, Removal, Standing, State,
 };
 use meshbridge_routing::{BridgeId, KeptInterest, Run};
 use smallvec::smallvec;
@@ -321,7 +321,7 @@ fn a_dead_letter_in_doubt_follows_what_its_destination_says() {
         pair.settle();
         let letters: Vec<_> = pair.origin.core.state().membership.letters().collect();
         assert_eq!(letters, [(body, &far, true)], "it may have been sent");
-        assert!(pair.origin.core.state().membership.is_letter_open(body, &far), "nobody replays it yet");
+        assert!(pair.origin.core.state().is_letter_open(body, &far), "nobody replays it yet");
         pair.connect(true);
         pair.deliver_all();
         let letters: Vec<_> = pair.origin.core.state().membership.letters().collect();
@@ -331,10 +331,36 @@ fn a_dead_letter_in_doubt_follows_what_its_destination_says() {
         } else {
             assert_eq!(letters, [(body, &far, false)], "the destination never had it");
             assert_eq!(pair.origin.ended(), [&Outcome::DeadLettered("privacy/card".into())]);
-            assert!(!pair.origin.core.state().membership.is_letter_open(body, &far), "and may replay it now");
+            assert!(!pair.origin.core.state().is_letter_open(body, &far), "and may replay it now");
         }
         pair.origin.assert_balanced(&far);
         pair.origin.restart();
+    }
+}
+
+/// The power went between the two records of a dead letter, and the rules of then let the event go.
+#[test]
+fn a_letter_whose_pair_ended_otherwise_is_none() {
+    let mut pair = Pair::new();
+    let far = pair.far();
+    let body = pair.origin.publish(1, &far);
+    pair.settle();
+    let letter = MembershipRecord::Letter {
+        body,
+        bridge: far.clone(),
+        in_doubt: false,
+        reason: "privacy/card".into(),
+    };
+    pair.origin.log.push(Record::Membership(letter).encode());
+    for (outcome, kept) in
+        [(Outcome::Denied("other/rule".into()), 0), (Outcome::DeadLettered("a/b".into()), 1)]
+    {
+        let mut state = pair.origin.folded();
+        assert!(state.is_letter_open(body, &far), "the pair is pending");
+        let ended = Record::EndedHere { body, destination: far.clone(), outcome };
+        state.apply(&ended, &mut Vec::new());
+        assert!(!state.is_letter_open(body, &far));
+        assert_eq!((state.membership.rule_letters(), state.events.contains_key(&body)), (kept, kept == 1));
     }
 }
 

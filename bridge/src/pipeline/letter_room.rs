@@ -9,7 +9,8 @@ use meshbridge_delivery::state::Used;
 use super::Quota;
 
 /// Shared by all subscriptions of a bridge. What the delivery core has recorded is told now and then
-/// ([`LetterRoom::set`]); in between letters count as they are begun, so that many at once do not pass the quota.
+/// ([`LetterRoom::set`]); in between letters count as they are begun, so that many at once do not pass the quota. Their
+/// bytes are compared as last told: what one turn adds may pass that limit.
 #[derive(Debug)]
 pub(crate) struct LetterRoom {
     quota: Quota,

@@ -192,7 +192,7 @@ impl Pipeline {
             let may = member
                 && membership.standing(bridge).is_none()
                 && membership.has_letter(body, bridge)
-                && !membership.is_letter_open(body, bridge);
+                && !core.state().is_letter_open(body, bridge);
             if may {
                 core.accept(vec![event], wall);
                 core.end_letter(body, bridge);

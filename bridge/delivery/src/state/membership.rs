@@ -76,12 +76,6 @@ impl Membership {
         self.rule_letters
     }
 
-    /// Whether the destination may have the event, and has not said yet. A letter of a removed one is not asked about.
-    pub fn is_letter_open(&self, body: u64, bridge: &BridgeId) -> bool {
-        let letter = self.letters.get(&body).and_then(|letters| letters.get(bridge));
-        letter.is_some_and(|letter| letter.in_doubt && letter.reason.is_some())
-    }
-
     /// Why the event is a dead letter for this destination, where it is one.
     pub fn letter_reason(&self, body: u64, bridge: &BridgeId) -> Option<&str> {
         let letter = self.letters.get(&body)?.get(bridge)?;
@@ -251,6 +245,16 @@ impl State {
             self.retained.insert((event.key.run, event.key.lane, event.key.seq), body);
             self.membership.keep(body, bridge.clone(), Letter { in_doubt, reason: Some(reason) });
         }
+    }
+
+    /// Whether the pair of a dead letter has not ended: its destination may have the event, and has still to say so.
+    pub fn is_letter_open(&self, body: u64, bridge: &BridgeId) -> bool {
+        let (Some(event), Some(destination)) = (self.events.get(&body), self.destinations.get(bridge)) else {
+            return false;
+        };
+        let EventKey { run, lane, seq, .. } = event.key;
+        let awaited = destination.awaiting.get(&(run, lane)).is_some_and(|set| set.contains(seq));
+        awaited || destination.pending(run, lane, seq).is_some()
     }
 
     /// How a pair ended whose event may be a dead letter here.

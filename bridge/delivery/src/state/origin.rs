@@ -248,6 +248,8 @@ impl State {
             next.prev = ended.prev;
         }
         event.destinations.retain(|bridge| bridge != to);
+        // A start between the record of a letter and this one may have judged otherwise.
+        self.letter_ended(&key, to, outcome, effects);
         effects.push(Effect::Settled { body, destination: to.clone() });
         effects.push(Effect::Ended { key, destination: to.clone(), outcome: outcome.clone() });
         self.release_if_done(body, effects);

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use rand::RngExt;
+use tracing::warn;
 
 use super::super::letter_room::LetterRoom;
 use super::super::lock;
@@ -15,12 +16,16 @@ impl Named {
         let mut state = lock(&self.state);
         let lease = state.leases.get(&body).copied().filter(|lease| lease.token == token)?;
         state.note_progress(lease, now);
-        Some(state.fail(body, lease, &self.settings, &self.letters, now))
+        let was_paused = state.paused;
+        let is_dead = state.fail(body, lease, &self.settings, &self.letters, now);
+        self.say_paused(was_paused, &state);
+        Some(is_dead)
     }
 
     /// Bodies whose last attempt is over. Wakes what has waited long enough.
     pub(in crate::pipeline) fn tick(&self, now: Instant) -> Vec<u64> {
         let mut state = lock(&self.state);
+        let was_paused = state.paused;
         state.renew(now);
         let over: Vec<(u64, Lease)> = state
             .leases
@@ -33,12 +38,22 @@ impl Named {
             .filter(|(body, lease)| state.fail(*body, *lease, &self.settings, &self.letters, now))
             .map(|(body, _)| body);
         let dead = dead.collect();
+        self.say_paused(was_paused, &state);
         let resumes = state.paused && !self.letters.is_full();
         if state.wake_later(now) || resumes {
             drop(state);
             self.wake();
         }
         dead
+    }
+
+    pub(super) fn say_paused(&self, was_paused: bool, state: &NamedState) {
+        if state.paused && !was_paused {
+            warn!(
+                subscription = %self.name,
+                "There is no room for a dead letter: the subscription pauses until some are purged or replayed"
+            );
+        }
     }
 }
 

@@ -23,7 +23,10 @@ impl Named {
         if self.letters.take() {
             return true;
         }
-        lock(&self.state).paused = true;
+        let mut state = lock(&self.state);
+        let was_paused = std::mem::replace(&mut state.paused, true);
+        self.say_paused(was_paused, &state);
+        drop(state);
         self.postpone(body, token, Duration::ZERO, now);
         false
     }
