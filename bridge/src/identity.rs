@@ -6,6 +6,7 @@
 mod keyring;
 mod spiffe;
 mod tls;
+mod wall;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use rustls::{RootCertStore, crypto::CryptoProvider};
 pub(crate) use keyring::CertificateKeyring;
 pub(crate) use spiffe::{BridgeIdentity, IdentityProblem};
 pub(crate) use tls::{QUIC_ALPN, TCP_ALPN, peer_client_config, peer_server_config};
+pub(crate) use wall::wall_reaches;
 
 /// The provider every TLS configuration of this program names explicitly; AES suites come first in it.
 pub(crate) fn provider() -> Arc<CryptoProvider> {

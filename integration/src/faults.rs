@@ -10,6 +10,9 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::{Mesh, SharedLedger, Way, Weather};
 
+/// From one turn of a strobing clock to the next.
+const STROBE: Duration = Duration::from_millis(5);
+
 /// One thing that goes wrong, for a time.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
@@ -34,6 +37,20 @@ pub enum Fault {
         /// What it is like.
         weather: Weather,
     },
+    /// The wall clock of a bridge is set off by so many seconds, then right again.
+    Clock {
+        /// Whose bridge.
+        zone: String,
+        /// Seconds.
+        off_by: i64,
+    },
+    /// The wall clock of a bridge is off and right by turns, a hundred times a second.
+    Strobe {
+        /// Whose bridge.
+        zone: String,
+        /// Seconds.
+        off_by: i64,
+    },
 }
 
 impl Fault {
@@ -44,6 +61,8 @@ impl Fault {
             Fault::Weather { weather, ways, .. } if weather.is_cut && ways.len() == 1 => "one-way cut",
             Fault::Weather { weather, .. } if weather.is_cut => "cut",
             Fault::Weather { .. } => "weather",
+            Fault::Clock { .. } => "clock",
+            Fault::Strobe { .. } => "strobe",
         }
     }
 }
@@ -130,6 +149,21 @@ async fn strike(mesh: &Mesh, step: &Step) -> Result<()> {
             tokio::time::sleep(step.lasts).await;
             relay.heal();
             Ok(())
+        }
+        Fault::Clock { zone, off_by } => {
+            mesh.set_clock(zone, *off_by)?;
+            tokio::time::sleep(step.lasts).await;
+            mesh.set_clock(zone, 0)
+        }
+        Fault::Strobe { zone, off_by } => {
+            let ends = tokio::time::Instant::now() + step.lasts;
+            let mut turns = tokio::time::interval(STROBE);
+            let mut is_off = false;
+            while turns.tick().await < ends {
+                is_off = !is_off;
+                mesh.set_clock(zone, if is_off { *off_by } else { 0 })?;
+            }
+            mesh.set_clock(zone, 0)
         }
     }
 }

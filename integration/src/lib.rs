@@ -38,7 +38,7 @@ pub use federation::{Federation, Node, Options};
 pub use hostile::{HostilePeer, hostile_tcp};
 pub use ledger::Ledger;
 pub use member::{Member, Offer, Offers};
-pub use mesh::{Mesh, Plan, Rigging};
+pub use mesh::{Mesh, Plan, Rigging, faketime};
 pub use meshbridge_ledger as judge;
 pub use process::{Output, StandAlone, is_alive, meshbridge, meshbridge_with_input, signal, stand_alone};
 pub use producer::{PAYLOAD_BYTES, Pace, Producer, Published};

@@ -15,7 +15,10 @@ use tempfile::TempDir;
 use crate::{Node, Relay, binary, eventually, issue, meshbridge, ports};
 
 mod books;
+mod clocks;
 mod strikes;
+
+pub use clocks::faketime;
 
 const COMMAND_WITHIN: Duration = Duration::from_secs(10);
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -97,6 +100,8 @@ pub struct Rigging {
     pub files: Vec<(String, PathBuf, Vec<u8>)>,
     /// More variables of every bridge's environment.
     pub environment: Vec<(&'static str, PathBuf)>,
+    /// The library that shows each bridge a clock of its own ([`faketime`](crate::faketime), [`Mesh::set_clock`]).
+    pub clocks: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -112,6 +117,7 @@ pub struct Mesh {
     relays: BTreeMap<(String, String), Relay>,
     binary: PathBuf,
     environment: Vec<(&'static str, PathBuf)>,
+    clocks: Option<PathBuf>,
     history: Mutex<Vec<String>>,
     began: Instant,
     directory: TempDir,
@@ -164,8 +170,11 @@ impl Mesh {
         let binary = rigging.binary.clone().unwrap_or_else(binary);
         let history = Mutex::new(Vec::new());
         let environment = rigging.environment.clone();
-        let mesh = Mesh { members, relays, binary, environment, history, began: Instant::now(), directory };
+        let clocks = rigging.clocks.clone();
+        let began = Instant::now();
+        let mesh = Mesh { members, relays, binary, environment, clocks, history, began, directory };
         for zone in &plan.zones {
+            mesh.set_clock(zone, 0)?;
             mesh.spawn(zone, "")?;
         }
         for zone in &plan.zones {
@@ -343,6 +352,7 @@ impl Mesh {
             .env("NO_COLOR", "1")
             .env("FAILPOINTS", fail_points)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.clock_of(&member.node.config))
             // Held by the child, so that the bridge ends with the test.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

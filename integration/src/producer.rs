@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::task::JoinHandle;
 
 use crate::publisher::{self, Denied};
@@ -17,6 +19,8 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// An event that nobody takes for this long means that the bridge does not come back.
 const TAKEN_WITHIN: Duration = Duration::from_secs(60);
+/// How long every second event may wait.
+const LIFE: Duration = Duration::from_secs(3_600);
 /// What each event carries, if nothing else is asked for (RELIABILITY §7).
 pub const PAYLOAD_BYTES: usize = 1_024;
 
@@ -102,6 +106,11 @@ async fn one(
     let mut event = Draft::new(json!({"payload": "x".repeat(pace.bytes)}));
     id.clone_into(&mut event.id);
     event.source = format!("/tests/{name}");
+    // Some have a life, whose end no test may see.
+    if published.events % 2 == 1 {
+        let end = OffsetDateTime::now_utc() + LIFE;
+        event.attributes.push(("expirytime".to_owned(), end.format(&Rfc3339)?));
+    }
     let body = event.structured().to_string().into_bytes();
     let path = format!("/v1/topics/{topic}");
     ledger.with(|ledger| ledger.submitted(id, topic));

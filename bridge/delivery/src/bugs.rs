@@ -16,11 +16,12 @@ pub enum Bug {
     NotResent,
     GroupRechosenInDoubt,
     ReturnUntold,
+    KeptSaidEarly,
 }
 
 #[cfg(feature = "seeded-bugs")]
 impl Bug {
-    pub const ALL: [Bug; 12] = [
+    pub const ALL: [Bug; 13] = [
         Bug::ReceiptBeforeFlush,
         Bug::FrameBeforeFlush,
         Bug::PrevTooLow,
@@ -33,6 +34,7 @@ impl Bug {
         Bug::NotResent,
         Bug::GroupRechosenInDoubt,
         Bug::ReturnUntold,
+        Bug::KeptSaidEarly,
     ];
 }
 

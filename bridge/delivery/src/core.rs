@@ -15,6 +15,7 @@ mod api;
 mod exchange;
 mod groups;
 mod held;
+mod kept;
 mod local;
 mod outcomes;
 mod receiver;
@@ -53,6 +54,12 @@ enum Waiting {
         /// The number that it is offered after: `prev`, or one before it.
         after: u64,
         body: Option<u64>,
+    },
+    /// Refused, and to be kept by its origin.
+    Kept {
+        key: EventKey,
+        prev: u64,
+        after: u64,
     },
     /// Outcomes for this origin may be told up to here.
     Outcomes {
@@ -291,6 +298,7 @@ impl Core {
             Waiting::Taken { key, prev, after, body } => {
                 self.on_taken_durable(&key, (prev, after), body, now)
             }
+            Waiting::Kept { key, prev, after } => self.on_kept_durable(&key, (prev, after), now),
             Waiting::Outcomes { origin, spool, upto } => {
                 if self.state.sources.get(&origin).map_or(0, Source::spool) != spool {
                     return;

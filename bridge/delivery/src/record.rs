@@ -55,6 +55,8 @@ pub enum Outcome {
     DeadLettered(Box<str>),
     /// The pair has left the account of this destination for that of another, under another key (D9).
     Moved,
+    /// A rule of the destination refuses it and wants it kept: by its origin, for which it is a dead letter (POLICY §3).
+    Kept(Box<str>),
     /// No end of the pair: a consumer group has no member there, and the origin is to choose another bridge. Offered so
     /// often.
     Returned(GroupName, u32),
@@ -66,7 +68,7 @@ impl Outcome {
             Outcome::Delivered => "delivered",
             Outcome::Denied(_) => "denied",
             Outcome::Expired => "expired",
-            Outcome::DeadLettered(_) => "dead-lettered",
+            Outcome::DeadLettered(_) | Outcome::Kept(_) => "dead-lettered",
             Outcome::Moved => "moved",
             Outcome::Returned(..) => "returned",
         }
@@ -75,7 +77,7 @@ impl Outcome {
     /// The rule or reason.
     pub fn why(&self) -> Option<&str> {
         match self {
-            Outcome::Denied(why) | Outcome::DeadLettered(why) => Some(why),
+            Outcome::Denied(why) | Outcome::DeadLettered(why) | Outcome::Kept(why) => Some(why),
             Outcome::Returned(group, _) => Some(group.as_str()),
             Outcome::Delivered | Outcome::Expired | Outcome::Moved => None,
         }
@@ -89,6 +91,7 @@ impl Outcome {
             Outcome::DeadLettered(_) => 3,
             Outcome::Moved => 4,
             Outcome::Returned(..) => 5,
+            Outcome::Kept(_) => 6,
         });
         if let Some(why) = self.why() {
             out.text(cut(why));
@@ -106,6 +109,7 @@ impl Outcome {
             3 => Outcome::DeadLettered(from.text(REASON_BYTES_MAX, "a reason")?.into()),
             4 => Outcome::Moved,
             5 => Outcome::Returned(from.group_name()?, codec::read_id(from)?),
+            6 => Outcome::Kept(from.text(REASON_BYTES_MAX, "a rule")?.into()),
             _ => return Err(DecodeError::Invalid("an outcome")),
         })
     }

@@ -453,6 +453,6 @@ fn severity(outcome: &Outcome) -> u8 {
         Outcome::Delivered | Outcome::Moved | Outcome::Returned(..) => 0,
         Outcome::Expired => 1,
         Outcome::Denied(_) => 2,
-        Outcome::DeadLettered(_) => 3,
+        Outcome::DeadLettered(_) | Outcome::Kept(_) => 3,
     }
 }

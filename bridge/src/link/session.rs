@@ -14,7 +14,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -31,7 +31,7 @@ use super::transport::{CloseCode, Connection, DATA_STREAMS, RecvStream, SendStre
 use super::writers::WriterThreads;
 use super::{Direction, Links, SessionFacts, control, data};
 use crate::bundles::BundleHandle;
-use crate::identity::{Credentials, PeerCertificate, PeerRefused, unix_now};
+use crate::identity::{Credentials, PeerCertificate, PeerRefused, wall_reaches};
 use crate::metrics::LinkMetrics;
 use crate::pipeline::Pipeline;
 use crate::router_task::{Command, RouterHandle};
@@ -238,23 +238,14 @@ async fn run_tasks(
 }
 
 async fn watch(session: &Session) -> String {
-    let lives = Duration::from_secs(session.certificate.not_after_unix.saturating_sub(unix_now()));
+    let end = UNIX_EPOCH + Duration::from_secs(session.certificate.not_after_unix);
     let renewal = SESSION_AGE_MAX.mul_f64(rand::rng().random_range(0.9..=1.0));
     tokio::select! {
-        // Checked again each minute, because the wall clock may be set while this timer sleeps.
-        () = expired(&session.certificate, lives) => {
+        () = wall_reaches(end) => {
             session.close(CloseCode::Identity, "the certificate has expired");
             "the peer's certificate has expired".to_owned()
         }
         () = tokio::time::sleep(renewal) => "the session is renewed after a day".to_owned(),
-    }
-}
-
-async fn expired(certificate: &PeerCertificate, lives: Duration) {
-    tokio::time::sleep(lives.min(Duration::from_secs(60))).await;
-    while certificate.not_after_unix > unix_now() {
-        let left = Duration::from_secs(certificate.not_after_unix.saturating_sub(unix_now()));
-        tokio::time::sleep(left.min(Duration::from_secs(60))).await;
     }
 }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -65,9 +65,8 @@ pub(super) async fn serve(host: Arc<Host>, stream: TcpStream, remote: SocketAddr
         Some(Ok(Ok(tls))) => {
             let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
             let shown = Shown::of_chain(chain);
-            let end = chain.iter().filter_map(not_after).min();
-            let lasts = end.map(|end| end.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO));
-            run(&host, tls, remote, place, shown, lasts).await;
+            let ends = chain.iter().filter_map(not_after).min();
+            run(&host, tls, remote, place, shown, ends).await;
         }
         Some(Ok(Err(problem))) => debug!(%remote, %problem, "TLS handshake failed"),
         Some(Err(_)) => debug!(%remote, "TLS handshake took too long"),
@@ -81,7 +80,7 @@ async fn run<S>(
     remote: SocketAddr,
     place: Place,
     shown: Shown,
-    lasts: Option<Duration>,
+    ends: Option<SystemTime>,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -103,7 +102,7 @@ async fn run<S>(
     {
         return debug!(%remote, %problem, "Connection refused");
     }
-    let stream = TokioIo::new(Stream::new(stream, Arc::clone(&clock), place, lasts));
+    let stream = TokioIo::new(Stream::new(stream, Arc::clone(&clock), place, ends));
     let service = tower::service_fn(move |request| {
         let client = Arc::clone(&client);
         async move { Ok::<_, Infallible>(client.answer(request).await) }

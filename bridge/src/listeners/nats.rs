@@ -36,6 +36,7 @@ use super::connection::Door;
 use super::limits as limit;
 use super::places::Place;
 use crate::chunks::Chunks;
+use crate::identity::wall_reaches;
 use crate::pipeline::{Pipeline, Principal, SubscriptionEnd};
 use connect::{Connect, Info};
 use outgoing::Outgoing;
@@ -120,10 +121,9 @@ async fn connection(
     };
     let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
     let shown = Shown::of_chain(chain);
-    let end = chain.iter().filter_map(not_after).min();
-    let lasts = end.map(|end| end.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO));
+    let ends = chain.iter().filter_map(not_after).min();
     let (reader, writer) = tokio::io::split(tls);
-    client(server, door, reader, writer, &place, shown, lasts).await
+    client(server, door, reader, writer, &place, shown, ends).await
 }
 
 /// Lets the client say who it is, then serves it.
@@ -134,7 +134,7 @@ async fn client(
     mut writer: impl AsyncWrite + Unpin + Send + 'static,
     place: &Place,
     shown: Shown,
-    lasts: Option<Duration>,
+    ends: Option<SystemTime>,
 ) -> io::Result<()> {
     let mut buffer = BytesMut::with_capacity(4 << 10);
     let first = timeout(CONNECT_MAX, first_command(&mut reader, &mut buffer, door.authenticator.is_open()));
@@ -170,8 +170,8 @@ async fn client(
     let mut writing = tokio_util::task::AbortOnDropHandle::new(writing);
     let mut session = Session::new(Arc::clone(&shared), connect, source, server.payload_max);
     let over = async {
-        match lasts {
-            Some(lasts) => tokio::time::sleep(lasts).await,
+        match ends {
+            Some(end) => wall_reaches(end).await,
             None => std::future::pending().await,
         }
     };

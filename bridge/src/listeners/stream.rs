@@ -10,13 +10,14 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::SystemTime;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::limits as limit;
 use super::places::Place;
+use crate::identity::wall_reaches;
 use crate::pipeline::Flushed;
 
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -126,17 +127,12 @@ pub(super) struct Stream<S> {
     /// Held for its Drop: an upgraded stream outlives its connection, and keeps the place.
     _place: Arc<Place>,
     /// RELIABILITY G2: a certificate is judged for as long as it is relied upon.
-    ends: Option<Pin<Box<Sleep>>>,
+    ends: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<S> Stream<S> {
-    pub(super) fn new(
-        inner: S,
-        clock: Arc<HeadClock>,
-        place: Arc<Place>,
-        ends_after: Option<Duration>,
-    ) -> Self {
-        let ends = ends_after.map(|after| Box::pin(sleep(after)));
+    pub(super) fn new(inner: S, clock: Arc<HeadClock>, place: Arc<Place>, ends: Option<SystemTime>) -> Self {
+        let ends = ends.map(|end| Box::pin(wall_reaches(end)) as Pin<Box<dyn Future<Output = ()> + Send>>);
         Stream { inner, clock, _place: place, ends }
     }
 

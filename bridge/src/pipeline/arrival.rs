@@ -193,7 +193,11 @@ impl Inner {
             }
             Verdict::Stop(refusal) => {
                 self.refuse(Context::Ingress, &frame, &refusal);
-                return Some((key, follows, Err(refusal.outcome())));
+                // A consumer group has its own way to go on.
+                let is_for_groups =
+                    decode_groups(&body.extensions, &self.parts.own).is_ok_and(|t| t.is_some());
+                let outcome = if is_for_groups { refusal.outcome() } else { refusal.outcome_on_arrival() };
+                return Some((key, follows, Err(outcome)));
             }
         };
         let left = frame.expires.map(|expires| expires.saturating_duration_since(Instant::now()));

@@ -122,6 +122,12 @@ impl Refusal {
         if self.keeps() { Outcome::DeadLettered(by) } else { Outcome::Denied(by) }
     }
 
+    /// The same where this bridge is the destination: what is kept is kept by the origin, not here.
+    pub(super) fn outcome_on_arrival(&self) -> Outcome {
+        let by = self.by.clone().into();
+        if self.keeps() { Outcome::Kept(by) } else { Outcome::Denied(by) }
+    }
+
     /// How a subscription with memory ends the event.
     pub(super) fn group_end(&self) -> GroupEnd {
         let by = self.by.clone().into();

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use meshbridge_routing::{BridgeId, Keyring as _, Refusal, Signature, ZoneName};
+use meshbridge_routing::{BridgeId, Keyring as _, Refusal, Signature, Verified, ZoneName};
 
 use super::Refused;
 use super::envelope::{CHALLENGE_BYTES, Challenge, Claims, Keyed, Signed};
 use super::pair_key::{Direction, OwnKey, PairKey, Public};
-use crate::identity::CertificateKeyring;
+use crate::identity::{CertificateKeyring, unix_now};
 
 /// Prompts that may follow each other at once for one bridge; then one a second.
 const PROMPTS_BURST: u32 = 4;
@@ -127,7 +127,8 @@ pub(super) struct Vouch {
     bridge: BridgeId,
     statement: Bytes,
     signature: Signature,
-    not_after: Instant,
+    /// Seconds since 1970 by the wall clock, which may be set.
+    not_after_unix: u64,
     /// Of the credentials that it was verified with.
     generation: u64,
 }
@@ -149,11 +150,12 @@ impl Vouch {
         let chain = chain.iter().map(|certificate| Bytes::copy_from_slice(certificate)).collect();
         let signature = Signature { chain, signature: Bytes::copy_from_slice(signature) };
         let bridge = direction.from.clone();
-        Ok(Vouch { bridge, statement, signature, not_after: verified.not_after, generation })
+        let not_after_unix = end_of(verified, now);
+        Ok(Vouch { bridge, statement, signature, not_after_unix, generation })
     }
 
     fn holds(&mut self, keyring: &CertificateKeyring, zone: &ZoneName, now: Instant) -> bool {
-        if self.not_after <= now {
+        if self.not_after_unix <= unix_now() {
             return false;
         }
         let generation = keyring.generation();
@@ -163,12 +165,16 @@ impl Vouch {
         let Signature { chain, signature } = &self.signature;
         match keyring.verify(&self.bridge, zone, chain, &self.statement, signature, now) {
             Ok(verified) => {
-                (self.not_after, self.generation) = (verified.not_after, generation);
+                (self.not_after_unix, self.generation) = (end_of(verified, now), generation);
                 true
             }
             Err(_) => false,
         }
     }
+}
+
+fn end_of(verified: Verified, now: Instant) -> u64 {
+    unix_now() + verified.not_after.saturating_duration_since(now).as_secs()
 }
 
 /// Challenges of the other end, to be said back.

@@ -5,6 +5,7 @@
 //! its number is in the message. The times at which processes run are not repeated with it.
 
 mod chaos;
+mod clocks;
 mod copies;
 mod failpoints;
 mod federation;

@@ -104,3 +104,77 @@ async fn an_event_that_a_rule_stopped_outlives_its_bridge_and_goes_when_the_rule
     })
     .await
 }
+
+/// Only the zone that receives it has the rule: its bridge says so, and the origin keeps the event.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_the_receiving_zone_stopped_is_kept_by_its_origin() -> Result<()> {
+    let example = repository().join("topology-examples/three-zones");
+    let federation = Federation::up(&example, Options { restart: true, ..Options::default() }).await?;
+    let (node, far) = (federation.zone("internal"), federation.zone("cloud-us"));
+    permit(&federation, &["internal"]).await?;
+    let made = json!({"name": "ledger", "filters": ["payments.**"]}).to_string();
+    let made = http().post(format!("{}/v1/subscriptions", far.http)).body(made).send().await?;
+    ensure!(made.status() == 201, "{}", made.text().await?);
+    federation.knows(FAR, "payments.**").await?;
+    let traced = [("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")];
+    let mut taken = Vec::new();
+    for number in 0..20 {
+        let event = Draft::new(json!({"number": number}));
+        let event = traced
+            .iter()
+            .filter(|_| number % 2 == 1)
+            .fold(event, |event, (name, value)| event.with(name, value));
+        let reply = node.publisher().publish(TOPIC, &event).await?;
+        ensure!(reply.destinations == [FAR] && reply.denied.is_empty(), "{reply:?}");
+        taken.push(event);
+    }
+    let stream = format!("{}/v1/stream?subscription=ledger&ack=manual", far.http);
+    let (mut stream, mut buffer) = (http().get(stream).send().await?, String::new());
+    for event in taken.iter().filter(|event| !event.attributes.is_empty()) {
+        let (token, came) = next(&mut stream, &mut buffer).await?;
+        ensure!(came["id"] == event.id.as_str(), "{came} is not {}", event.id);
+        settle(&far, "ledger", "ack", &token).await?;
+    }
+    for letter in letters(&node, 10).await? {
+        ensure!(
+            letter["reason"] == RULE && letter["destination"] == FAR && letter["inDoubt"] == false,
+            "{letter}"
+        );
+    }
+
+    federation.kill("internal-1")?;
+    eventually("the bridge is back", WITHIN, || async {
+        let again = federation.zone("internal");
+        ensure!(again.pid != node.pid && again.admin().text("/readyz").await?.0 == 200, "not yet");
+        Ok(())
+    })
+    .await?;
+    let node = federation.zone("internal");
+    letters(&node, 10).await?;
+    permit(&federation, &["cloud-us"]).await?;
+    federation.knows(FAR, "payments.**").await?;
+    let done = replay(&node)?;
+    ensure!(done.contains("\"done\":10"), "{done}");
+    let mut came: Vec<String> = Vec::new();
+    for _ in 0..10 {
+        let (token, event) = next(&mut stream, &mut buffer).await?;
+        came.push(event["id"].as_str().context("an id")?.to_owned());
+        settle(&far, "ledger", "ack", &token).await?;
+    }
+    let mut wanted: Vec<&str> =
+        taken.iter().filter(|event| event.attributes.is_empty()).map(|event| event.id.as_str()).collect();
+    came.sort();
+    wanted.sort_unstable();
+    ensure!(came == wanted, "{came:?}");
+    letters(&node, 0).await?;
+    eventually("the account", WITHIN, || async {
+        let answer = node.admin().json("/v1/delivery").await?;
+        let one = &answer["destinations"][0];
+        ensure!(
+            one["deadLettered"] == 10 && one["delivered"] == 20 && answer["balanced"] == true,
+            "{answer}"
+        );
+        Ok(())
+    })
+    .await
+}

@@ -102,10 +102,12 @@ impl Core {
             self.write(peer, Bytes::new());
         }
         if exchange.known_spool == self.own.spool && !other_disk {
-            self.forget_outcomes_known(from, exchange.outcomes_known);
+            self.forget_outcomes_known(from, exchange.outcomes_known, now);
         }
         if other_disk {
             self.restart_predecessors(from);
+            // Its outcomes interest nobody any more.
+            self.say_kept(from, now);
         }
         let own_spool = self.own.spool;
         let peer = self.peers.entry(from.clone()).or_default();

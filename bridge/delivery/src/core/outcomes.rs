@@ -84,7 +84,7 @@ impl Core {
     pub(super) fn on_outcomes_known(&mut self, origin: &BridgeId, upto: u64, now: Instant) {
         let Some(peer) = self.peers.get_mut(origin) else { return };
         if peer.lanes.outcomes_agreed {
-            return self.forget_outcomes_known(origin, upto);
+            return self.forget_outcomes_known(origin, upto, now);
         }
         let Some(source) = self.state.sources.get(origin) else { return };
         peer.lanes.agree_on_outcomes(now);
@@ -96,16 +96,30 @@ impl Core {
             peer.lanes.tell_from(from);
             self.write(Record::OutcomesAnew { by: origin.clone(), before, from }, Bytes::new());
             self.outcome_added(origin);
+            self.say_kept(origin, now);
         }
     }
 
     /// As a destination: what the origin has noted need not be kept.
-    pub(super) fn forget_outcomes_known(&mut self, origin: &BridgeId, upto: u64) {
+    pub(super) fn forget_outcomes_known(&mut self, origin: &BridgeId, upto: u64, now: Instant) {
         let agreed = self.peers.get(origin).is_some_and(|peer| peer.lanes.outcomes_agreed);
         let source = self.state.sources.get(origin);
         if agreed && source.is_some_and(|source| !source.outcomes.is_empty() && source.outcomes_from <= upto)
         {
             self.write(Record::OutcomesKnown { by: origin.clone(), upto }, Bytes::new());
+            if let Some(peer) = self.peers.get_mut(origin) {
+                peer.lanes.outcomes_answered(upto + 1, now);
+            }
+            self.say_kept(origin, now);
+        }
+    }
+
+    /// As a destination: what the origin keeps, and knows that it does, is settled.
+    pub(super) fn say_kept(&mut self, origin: &BridgeId, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(origin)
+            && let Some(source) = self.state.sources.get(origin)
+        {
+            peer.lanes.say_kept(source, now);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Taking events of other bridges: once each, in order per lane, with receipts (RELIABILITY §2, steps 6 to 9).
 
+mod receipt;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -7,25 +9,18 @@ use bytes::Bytes;
 use meshbridge_routing::{BridgeId, EventKey, GroupName, Run};
 use smallvec::SmallVec;
 
+use super::kept::Kept;
 use super::{Action, Core, Waiting};
 use crate::bugs::{Bug, bug};
 use crate::intervals::IntervalSet;
-use crate::message::{FenceItem, MESSAGE_BYTES_MAX, Message, Receipt};
+use crate::message::FenceItem;
 use crate::record::{LaneRanges, Outcome, Record, Taken};
 use crate::state::Source;
 
-/// Ranges of one lane in one receipt; what is missing is said by the next one.
-const RECEIPT_RANGES: usize = 256;
-/// Outcomes of one receipt.
-const RECEIPT_OUTCOMES: usize = 1_024;
-/// Bytes of reasons that the outcomes of one receipt may have.
-const RECEIPT_REASON_BYTES: usize = MESSAGE_BYTES_MAX / 4;
 /// An event that has waited so long for its predecessor makes its bridge ask whether that can still come.
 const HOLE_PATIENCE: Duration = Duration::from_secs(2);
 /// Outcomes that the origin has not answered for so long are said again.
 const OUTCOMES_AGAIN: Duration = Duration::from_secs(2);
-/// Outcomes that wait so long for the word on what their origin had noted before make their bridge ask for it.
-const AGREE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a frame is to this bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,18 +79,25 @@ pub(super) struct Lanes {
     pub(super) known_runs: BTreeSet<Run>,
     pub(super) outcomes_durable: u64,
     outcomes_sent: u64,
+    /// Since when the origin has not answered the oldest of those that were told.
     outcomes_at: Option<Instant>,
     /// The origin has told this process what its disk had noted before: none of it has a number of what is told.
     pub(super) outcomes_agreed: bool,
     /// When the origin was last asked what can still come.
     hole_asked: Option<Instant>,
+    /// Not said in receipts until their origin has noted how they ended.
+    kept: Kept,
 }
 
 impl Lanes {
     pub(super) fn recover(source: &Source) -> Lanes {
+        let kept = Kept::of(source);
+        let mut durable = source.taken.clone();
+        kept.take_out(&mut durable);
         Lanes {
-            durable: source.taken.clone(),
+            durable,
             offered: source.taken.clone(),
+            kept,
             outcomes_durable: source.outcomes_from.saturating_sub(1) + source.outcomes.len() as u64,
             outcomes_sent: source.outcomes_from.saturating_sub(1),
             ..Lanes::default()
@@ -148,6 +150,11 @@ impl Lanes {
         self.due(now);
     }
 
+    /// The origin has noted some: those from this number on have not been answered for as long.
+    pub(super) fn outcomes_answered(&mut self, next: u64, now: Instant) {
+        self.outcomes_at = (self.outcomes_sent >= next).then_some(now);
+    }
+
     /// From this number on the origin knows none.
     pub(super) fn tell_from(&mut self, number: u64) {
         self.outcomes_sent = number.saturating_sub(1);
@@ -167,7 +174,27 @@ impl Lanes {
         self.durable.retain(|(run, _), _| !source.is_closed(*run));
         self.offered.retain(|(run, _), _| !source.is_closed(*run));
         self.changed.retain(|(run, _)| !source.is_closed(*run));
+        self.kept.forget(|run| source.is_closed(run));
         freed
+    }
+
+    /// Its origin has to know how this ended before it hears that it is here.
+    fn keep(&mut self, key: &EventKey, prev: u64) {
+        self.kept.insert(key);
+        if prev + 1 < key.seq {
+            let place = (key.run, key.lane);
+            self.durable.entry(place).or_default().insert(prev + 1, key.seq - 1);
+            self.changed.insert(place);
+        }
+    }
+
+    /// Says what the origin has noted by now.
+    pub(super) fn say_kept(&mut self, source: &Source, now: Instant) {
+        for ((run, lane), seq) in self.kept.noted(source) {
+            self.durable.entry((run, lane)).or_default().insert(seq, seq);
+            self.changed.insert((run, lane));
+            self.due(now);
+        }
     }
 
     pub(super) fn all_durable(&self) -> impl Iterator<Item = LaneRanges> {
@@ -267,8 +294,14 @@ impl Core {
     pub fn refuse_after(&mut self, key: EventKey, prev: u64, after: u64, outcome: Outcome) {
         let origin = key.origin.clone();
         let number = self.next_outcome(&origin);
+        let kept = matches!(outcome, Outcome::Kept(_)) && !bug(Bug::KeptSaidEarly);
         self.write(Record::Ended { key: key.clone(), prev, number, outcome }, Bytes::new());
-        self.then(Waiting::Taken { key, prev, after: after.min(prev), body: None });
+        let then = if kept {
+            Waiting::Kept { key, prev, after: after.min(prev) }
+        } else {
+            Waiting::Taken { key, prev, after: after.min(prev), body: None }
+        };
+        self.then(then);
         self.outcome_added(&origin);
     }
 
@@ -303,6 +336,16 @@ impl Core {
         let at = if lanes.events >= most { now } else { now + delay };
         lanes.due(at);
         self.offer_in_order(key, after, body, now);
+    }
+
+    /// An event that its origin is to keep is refused durably. That it is here is said once the origin knows why: it would
+    /// let go of what it is to keep.
+    pub(super) fn on_kept_durable(&mut self, key: &EventKey, (prev, after): (u64, u64), now: Instant) {
+        let closed = self.state.sources.get(&key.origin).is_some_and(|source| source.is_closed(key.run));
+        if !closed && let Some(peer) = self.peers.get_mut(&key.origin) {
+            peer.lanes.keep(key, prev.min(key.seq - 1));
+        }
+        self.offer_in_order(key, after, None, now);
     }
 
     /// Offers the event, and those that waited for it; or lets it wait until everything before it has been offered
@@ -401,69 +444,4 @@ impl Core {
             }
         }
     }
-
-    pub(super) fn send_receipt_if_due(&mut self, bridge: &BridgeId, now: Instant) {
-        let Some(peer) = self.peers.get_mut(bridge) else { return };
-        if !peer.reachable || peer.session.is_none() || peer.lanes.due_at().is_none_or(|at| at > now) {
-            return;
-        }
-        let lanes = &mut peer.lanes;
-        let source = self.state.sources.get(bridge);
-        if lanes.outcomes_at.is_some_and(|at| at + OUTCOMES_AGAIN <= now) {
-            // Not answered: from the first one that the origin has not noted.
-            lanes.outcomes_sent = source.map_or(0, |source| source.outcomes_from.saturating_sub(1));
-        }
-        let mut changed = Vec::new();
-        let mut ranges = 0;
-        while let Some(place) = lanes.changed.pop_first() {
-            let Some(set) = lanes.durable.get(&place) else {
-                // The origin once said that it has nothing open in this run. That it asks again means that it has
-                // forgotten; so have we, and all of it is settled.
-                if source.is_some_and(|source| source.is_closed(place.0)) {
-                    let (run, lane) = place;
-                    changed.push(LaneRanges { run, lane, cumulative: u64::MAX, above: Vec::new() });
-                }
-                continue;
-            };
-            let above: Vec<_> = set.above().take(RECEIPT_RANGES).collect();
-            ranges += 2 + above.len();
-            changed.push(LaneRanges { run: place.0, lane: place.1, cumulative: set.cumulative(), above });
-            if ranges * 12 > MESSAGE_BYTES_MAX / 2 {
-                break;
-            }
-        }
-        let (base, first, endings) = source.map_or((0, 0, Vec::new()), |source| outcomes_of(source, lanes));
-        lanes.events = 0;
-        let number = lanes.next_number();
-        lanes.outcomes_sent = lanes.outcomes_sent.max(first.saturating_sub(1) + endings.len() as u64);
-        let unanswered = source.is_some_and(|source| lanes.outcomes_sent + 1 > source.outcomes_from.max(1));
-        lanes.outcomes_at = unanswered.then_some(now);
-        let outcomes_wait = lanes.outcomes_sent < lanes.outcomes_durable;
-        if outcomes_wait && !lanes.outcomes_agreed {
-            peer.ask_at.get_or_insert(now + AGREE_PATIENCE);
-        }
-        let more = !lanes.changed.is_empty() || outcomes_wait && lanes.outcomes_agreed;
-        lanes.due = more.then_some(now + self.config.receipt_delay);
-        let receipt =
-            Receipt { speaker: self.own, number, lanes: changed, credit: self.credit, base, first, endings };
-        let message = Message::Receipt(receipt);
-        self.actions.push_back(Action::Message { to: bridge.clone(), message });
-    }
-}
-
-/// The next outcomes to tell: number of the oldest kept, number of the first told, and the outcomes.
-fn outcomes_of(source: &Source, lanes: &Lanes) -> (u64, u64, Vec<crate::record::Ending>) {
-    let base = source.outcomes_from.max(1);
-    let first = (lanes.outcomes_sent + 1).max(base);
-    let skip = usize::try_from(first - base).unwrap_or(usize::MAX);
-    let durable = usize::try_from((lanes.outcomes_durable + 1).saturating_sub(first)).unwrap_or(usize::MAX);
-    // M25: before that, their numbers may mean others to the origin.
-    let durable = if lanes.outcomes_agreed { durable } else { 0 };
-    let mut bytes = 0;
-    let endings =
-        source.outcomes.iter().skip(skip).take(durable.min(RECEIPT_OUTCOMES)).take_while(|ending| {
-            bytes += ending.outcome.why().map_or(0, str::len);
-            bytes <= RECEIPT_REASON_BYTES
-        });
-    (base, first, endings.cloned().collect())
 }

@@ -95,7 +95,7 @@ impl Membership {
         let Some(letter) = letter.filter(|letter| letter.reason.is_some()) else { return };
         match outcome {
             // By this rule, or by the one that was named before the last start.
-            Outcome::DeadLettered(_) => letter.in_doubt = false,
+            Outcome::DeadLettered(_) | Outcome::Kept(_) => letter.in_doubt = false,
             _ => self.forget_letter(body, bridge),
         }
     }
@@ -238,7 +238,7 @@ impl State {
         }
     }
 
-    fn keep_letter(&mut self, body: u64, bridge: &BridgeId, reason: Box<str>, in_doubt: bool) {
+    pub(super) fn keep_letter(&mut self, body: u64, bridge: &BridgeId, reason: Box<str>, in_doubt: bool) {
         // Only while the bytes are there for this destination.
         let is_here = |event: &&Event| event.destinations.contains(bridge);
         if let Some(event) = self.events.get(&body).filter(is_here) {

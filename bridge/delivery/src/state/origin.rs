@@ -31,7 +31,7 @@ impl Account {
             Outcome::Delivered => self.delivered += 1,
             Outcome::Denied(_) => self.denied += 1,
             Outcome::Expired => self.expired += 1,
-            Outcome::DeadLettered(_) => self.dead_lettered += 1,
+            Outcome::DeadLettered(_) | Outcome::Kept(_) => self.dead_lettered += 1,
             Outcome::Moved => {
                 self.sent = self.sent.saturating_sub(1);
                 self.moved += 1;
@@ -211,6 +211,9 @@ impl State {
                 EventKey { origin: self.own.clone(), run: ending.run, lane: ending.lane, seq: ending.seq };
             let body = pending.or_else(|| self.retained(&key, from));
             if let Some(body) = body {
+                if let Outcome::Kept(rule) = &ending.outcome {
+                    self.keep_letter(body, from, rule.clone(), false);
+                }
                 effects.push(Effect::Settled { body, destination: from.clone() });
                 if let Some(event) = self.events.get_mut(&body) {
                     event.destinations.retain(|bridge| bridge != from);

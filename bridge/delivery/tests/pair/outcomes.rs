@@ -24,6 +24,8 @@ struct Ends {
     far_log: Vec<Record>,
     far_epoch: u64,
     is_linked: bool,
+    /// The next receipt of `far` that tells an outcome is lost.
+    loses_outcome: bool,
     /// Batches of `near` that its disk has not finished, where it is slow.
     unflushed: Option<Vec<Ticket>>,
     /// Offered by this process of `far`: number in the lane and body.
@@ -41,6 +43,7 @@ impl Ends {
             far_log: Vec::new(),
             far_epoch: 1,
             is_linked: false,
+            loses_outcome: false,
             unflushed: None,
             offered: BTreeMap::new(),
             outcomes: BTreeMap::new(),
@@ -118,6 +121,11 @@ impl Ends {
             Action::Append(append) => {
                 self.far_log.extend(append.records.into_iter().map(|(record, _)| record));
                 self.far.on_committed(append.ticket, self.now);
+            }
+            Action::Message { message: Message::Receipt(receipt), .. }
+                if self.loses_outcome && !receipt.endings.is_empty() =>
+            {
+                self.loses_outcome = false;
             }
             Action::Message { message, .. } if self.is_linked => {
                 self.near.on_message(&id("far"), message, self.now);
@@ -210,4 +218,21 @@ fn outcomes_of_a_process_that_never_met_their_origin_are_told() {
     ends.acknowledge(1);
     ends.run_for(Duration::from_secs(10));
     ends.assert_all_delivered(3);
+}
+
+/// Others come all the time, each before the pause is over after which a lost one is said again.
+#[test]
+fn a_lost_outcome_is_said_again_while_others_follow() {
+    let mut ends = Ends::new();
+    ends.publish(1);
+    ends.loses_outcome = true;
+    ends.acknowledge(1);
+    for number in 2..=12 {
+        ends.publish(number);
+        ends.acknowledge(number);
+    }
+    assert!(!ends.loses_outcome, "one was lost");
+    assert_eq!(ends.outcomes.get(&1), Some(&Outcome::Delivered), "five seconds ago");
+    ends.run_for(Duration::from_secs(10));
+    ends.assert_all_delivered(12);
 }

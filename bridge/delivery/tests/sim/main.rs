@@ -84,6 +84,24 @@ fn what_is_kept_back_for_a_while_is_neither_lost_nor_repeated() {
     assert!(total.held > 3_000 && total.out_of_order > 0 && total.expired > 50, "{total:?}");
 }
 
+/// POLICY §3: what a destination refuses and wants kept stays with its origin, however it ends up knowing.
+#[test]
+fn what_destinations_refuse_is_kept_by_its_origin() {
+    let faults = Faults {
+        loss: 10,
+        message_loss: 20,
+        repeat: 5,
+        jitter_ms: 200,
+        crashes: 4,
+        partitions: 2,
+        expiries: 10,
+        refusals: 30,
+        ..Faults::default()
+    };
+    let total = run(150, &faults);
+    assert!(total.letters > 3_000 && total.expired > 50, "{total:?}");
+}
+
 #[test]
 fn receipts_may_be_lost_alone() {
     let total =
@@ -248,12 +266,14 @@ fn every_seeded_bug_turns_the_simulator_red() {
     let disks = Faults { loss: 5, jitter_ms: 50, wipes: 3, ..Faults::default() };
     let full = Faults { full: 6, crashes: 1, jitter_ms: 20, ..Faults::default() };
     let crashy = Faults { crashes: 40, ..Faults::default() };
+    let refusals = Faults { refusals: 50, message_loss: 30, ..Faults::default() };
     let groups = Faults { groups: 80, members: 12, partitions: 8, jitter_ms: 900, ..Faults::default() };
     let mut survivors = Vec::new();
     for bug in Bug::ALL {
         seed_bug(Some(bug));
         let worlds = (0..60).flat_map(|seed| {
-            [&weather, &disks, &full, &crashy, &groups].map(|faults| World::new(seed, faults.clone()))
+            [&weather, &disks, &full, &crashy, &refusals, &groups]
+                .map(|faults| World::new(seed, faults.clone()))
         });
         let found = worlds.map(|mut world| world.run()).find_map(Result::err);
         seed_bug(None);

@@ -1,5 +1,6 @@
 //! What happened, against what was promised.
 
+use super::net::id_of;
 use super::*;
 
 impl World {
@@ -27,6 +28,26 @@ impl World {
         Ok(())
     }
 
+    /// Destination and event of every dead letter, each of which has ended so, and whose bytes are there.
+    fn letters(&self) -> Result<BTreeSet<(usize, u64)>, String> {
+        let mut letters = BTreeSet::new();
+        for node in &self.nodes {
+            let state = node.core.as_ref().ok_or("a bridge is down at the end")?.state();
+            for (body, bridge, in_doubt) in state.membership.letters() {
+                let payload = node.disk.bodies.get(&body).ok_or("a letter without bytes")?;
+                let place = (self.node_of(bridge), id_of(payload));
+                if in_doubt || !matches!(self.ended.get(&place), Some(Outcome::Kept(_))) {
+                    return Err(format!(
+                        "{place:?} is a dead letter, and ended as {:?}",
+                        self.ended.get(&place)
+                    ));
+                }
+                letters.insert(place);
+            }
+        }
+        Ok(letters)
+    }
+
     /// After everything is quiet.
     pub(super) fn judge(&mut self) -> Result<(), String> {
         for (to, id) in &self.orphans {
@@ -36,6 +57,8 @@ impl World {
                 ));
             }
         }
+        let letters = self.letters()?;
+        self.report.letters = letters.len() as u64;
         for (id, published) in &self.published {
             if !published.acknowledged {
                 return Err(format!("{id} was never acknowledged"));
@@ -58,6 +81,8 @@ impl World {
                             && self.report.wipes + self.report.rots + self.report.older_destinations > 0 => {}
                     Some(Outcome::DeadLettered(why))
                         if &**why == "outcome-forgotten" && self.report.rollbacks > 0 && seen => {}
+                    // Its origin has it, and nobody else.
+                    Some(Outcome::Kept(_)) if letters.contains(&(*to, *id)) && !seen => {}
                     Some(other) => return Err(format!("{id} ended at b{to} as {other:?}")),
                     None => return Err(format!("{id} has no end at b{to} (seen: {seen})")),
                 }
@@ -71,8 +96,9 @@ impl World {
                     return Err(format!("{} to {bridge}: {account:?}, {} open", node.id, destination.open()));
                 }
             }
-            if !state.events.is_empty() {
-                return Err(format!("{} still keeps {:?}", node.id, state.events.iter().next()));
+            let kept: BTreeSet<u64> = state.membership.letters().map(|(body, ..)| body).collect();
+            if let Some(left) = state.events.iter().find(|(body, _)| !kept.contains(body)) {
+                return Err(format!("{} still keeps {left:?}", node.id));
             }
             if let Some((origin, source)) =
                 state.sources.iter().find(|(_, source)| !source.outcomes.is_empty())

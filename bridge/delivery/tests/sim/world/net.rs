@@ -2,6 +2,11 @@
 
 use super::*;
 
+/// The event, by what it carries.
+pub(super) fn id_of(payload: &[u8]) -> u64 {
+    payload.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
 impl World {
     pub(super) fn arrive(&mut self, from: usize, to: usize, packet: Packet) -> Result<(), String> {
         if self.blocked.contains(&(from, to)) {
@@ -22,7 +27,11 @@ impl World {
                     self.report.packets_lost += 1;
                     self.report.refused += 1;
                     core.had_no_room(&key.origin, now);
-                } else if core.classify(&key, now) == Arrival::New {
+                } else if core.classify(&key, now) != Arrival::New {
+                    self.report.resent += 1;
+                } else if !chosen && id_of(&payload) % 100 < self.faults.refusals {
+                    core.refuse_after(key, prev, after, Outcome::Kept("privacy/card".into()));
+                } else {
                     let member = live && consumer.is_some();
                     let plain = group.filter(|_| !alone);
                     let groups = plain.into_iter().chain(consumer.filter(|_| chosen && member)).collect();
@@ -47,8 +56,6 @@ impl World {
                         after,
                         wall,
                     );
-                } else {
-                    self.report.resent += 1;
                 }
             }
             Packet::Message(bytes) => {

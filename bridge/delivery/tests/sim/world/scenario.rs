@@ -33,6 +33,8 @@ pub struct Faults {
     pub groups: u32,
     /// Per cent of frames that somebody keeps back for a while, at the moment when they would be sent.
     pub holds: u32,
+    /// Per cent of plain events that a rule of every destination refuses and wants kept.
+    pub refusals: u64,
     /// Comings and goings of its members.
     pub members: u32,
     /// Disks of the first bridge, which is nobody's destination, replaced by blank ones.
@@ -72,6 +74,8 @@ pub struct Report {
     pub members_left: u64,
     pub moved: u64,
     pub held: u64,
+    /// Events that their origins keep as dead letters at the end.
+    pub letters: u64,
     pub taken_back: u64,
     pub origin_wipes: u64,
     /// Pairs of these that a destination had, and those that nobody had.
@@ -105,6 +109,7 @@ impl Report {
         self.members_left += other.members_left;
         self.moved += other.moved;
         self.held += other.held;
+        self.letters += other.letters;
         self.taken_back += other.taken_back;
         self.origin_wipes += other.origin_wipes;
         self.orphans += other.orphans;
