@@ -17,6 +17,7 @@ mod lost;
 mod memory;
 mod partition;
 mod reroute;
+mod rolled_back;
 mod slow;
 mod soak;
 mod stops;
@@ -27,7 +28,7 @@ use std::env;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use meshbridge_integration::judge::{Demands, Topics, Totals};
+use meshbridge_integration::judge::{Demands, Topics, Totals, Verdict};
 use meshbridge_integration::{
     Consumer, Draft, Mesh, Node, PAYLOAD_BYTES, Pace, Plan, Producer, Reading, Reply, Rigging, Schedule,
     SharedLedger, Subscriber,
@@ -186,6 +187,16 @@ async fn publish(node: &Node, topic: &str, event: &Draft, ledger: &SharedLedger)
     let denied = reply.denied.iter().map(|denied| denied.destination.as_str());
     ledger.with(|ledger| ledger.accepted(&reply.key, &event.id, destinations, denied));
     Ok(reply)
+}
+
+/// What a ledger has found in order it would not have, had an event for this destination not come.
+fn would_notice(ledger: &SharedLedger, destination: &str) -> Result<()> {
+    let report = ledger.with(|ledger| {
+        ledger.owed("an event that never came", [destination]);
+        ledger.judge(&Demands::default())
+    });
+    ensure!(report.count(Verdict::Lost) > 0, "a loss at {destination} passed for a clean run: {report}");
+    Ok(())
 }
 
 /// How many faults T1 strikes.
