@@ -7,6 +7,7 @@
 mod books;
 mod chaos;
 mod copies;
+mod egress_lost;
 mod failpoints;
 mod federation;
 mod full;
