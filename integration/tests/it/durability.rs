@@ -11,6 +11,7 @@ mod egress_lost;
 mod failpoints;
 mod federation;
 mod full;
+mod in_doubt;
 mod kills;
 mod latency;
 mod lazyfs;
