@@ -4,6 +4,7 @@
 //! at once, 12 without it, and `MESHBRIDGE_SOAK_SECS` how long the soak lasts, 40 without it. `MESHBRIDGE_SEED` repeats a schedule that failed:
 //! its number is in the message. The times at which processes run are not repeated with it.
 
+mod absence;
 mod books;
 mod chaos;
 mod copies;
