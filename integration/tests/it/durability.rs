@@ -1,7 +1,8 @@
 //! Nothing acknowledged is lost and nothing comes twice, whatever is killed, wiped, cut or garbled on the way (RELIABILITY §7; each test names its row).
 //!
 //! `MESHBRIDGE_KILLS` is how many faults T1 strikes, 12 without it; the other tests take their share of it. `MESHBRIDGE_STORM_SECONDS` is how long all faults strike
-//! at once, 12 without it, and `MESHBRIDGE_SOAK_SECS` how long the soak lasts, 40 without it. `MESHBRIDGE_SEED` repeats a schedule that failed:
+//! at once, 12 without it, `MESHBRIDGE_SOAK_SECS` how long the soak lasts, 40 without it, `MESHBRIDGE_ABSENCE_SECONDS` how long a
+//! destination is away, 15 without it, and `MESHBRIDGE_BLACKHOLE_SECONDS` how long a peer gives nothing back, 30 without it. `MESHBRIDGE_SEED` repeats a schedule that failed:
 //! its number is in the message. The times at which processes run are not repeated with it.
 
 mod absence;
