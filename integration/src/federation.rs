@@ -5,15 +5,15 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
-use std::{fs, thread};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::process::outlived;
-use crate::{Admin, Publisher, Subscriber, binary, eventually, is_alive, repository, signal};
+use crate::{Admin, Publisher, Subscriber, binary, copy_tree, eventually, is_alive, repository, signal};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const SETTLED_WITHIN: Duration = Duration::from_secs(20);
@@ -48,6 +48,12 @@ impl Node {
     /// Subscribes here; returns once the bridge has taken the subscription.
     pub async fn subscribe(&self, filters: &[&str]) -> Result<Subscriber> {
         Subscriber::open(&self.zone, &self.http, filters).await
+    }
+
+    /// Reads a durable subscription here, which is made if there is none; what has been read is acknowledged by reading on.
+    pub async fn subscribe_as(&self, name: &str, filter: &str) -> Result<Subscriber> {
+        let query = format!("filter={filter}&subscription={name}");
+        Subscriber::of(&self.zone, &self.http, &query).await
     }
 }
 
@@ -270,18 +276,4 @@ fn read_log(stderr: impl Read, printed: &Mutex<Printed>) {
             printed.log.push('\n');
         }
     }
-}
-
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_tree(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }

@@ -19,6 +19,7 @@ mod clocks;
 mod strikes;
 
 pub use clocks::faketime;
+pub use strikes::Image;
 
 const COMMAND_WITHIN: Duration = Duration::from_secs(10);
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -331,7 +332,8 @@ impl Mesh {
         self.directory.path()
     }
 
-    fn running(&self) -> Vec<Node> {
+    /// The bridges that run.
+    pub fn running(&self) -> Vec<Node> {
         let members = self.members.values().map(|member| member.lock().expect("not poisoned"));
         members.filter(|member| member.child.is_some()).map(|member| member.node.clone()).collect()
     }

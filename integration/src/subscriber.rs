@@ -43,8 +43,13 @@ pub struct Subscriber {
 impl Subscriber {
     pub(crate) async fn open(zone: &str, base: &str, filters: &[&str]) -> Result<Subscriber> {
         let query: Vec<String> = filters.iter().map(|filter| format!("filter={filter}")).collect();
-        let response = http().get(format!("{base}/v1/stream?{}", query.join("&"))).send().await?;
-        ensure!(response.status().is_success(), "status {} for {filters:?}", response.status());
+        Subscriber::of(zone, base, &query.join("&")).await
+    }
+
+    /// The same with whatever the query asks for.
+    pub(crate) async fn of(zone: &str, base: &str, query: &str) -> Result<Subscriber> {
+        let response = http().get(format!("{base}/v1/stream?{query}")).send().await?;
+        ensure!(response.status().is_success(), "status {} for {query}", response.status());
         let received = Arc::new(Mutex::new(Vec::new()));
         let problem = Arc::new(Mutex::new(None));
         let (into, complain) = (Arc::clone(&received), Arc::clone(&problem));

@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use meshbridge_integration::{Admin, Draft, Mesh, Node, Plan, Weather, binary, eventually};
+use meshbridge_integration::{Admin, Draft, Mesh, Node, Plan, Weather, binary, copy_tree, eventually};
 use reqwest::StatusCode;
 use serde_json::json;
 
+use super::books::balance;
 use crate::delivery::{make, next_within, open};
 
 const WITHIN: Duration = Duration::from_secs(20);
@@ -34,7 +34,7 @@ impl Copy {
     fn prepare(original: &Node, dialled: &str, peer: &str) -> Result<Node> {
         let from = original.config.parent().context("a directory")?;
         let to = from.with_file_name("copy");
-        copy_directory(from, &to)?;
+        copy_tree(from, &to)?;
         let text = fs::read_to_string(&original.config)?.replace(dialled, peer);
         let mut node = Node { config: to.join("bridge.yaml"), ..original.clone() };
         let mut text = text.replace(&from.display().to_string(), &to.display().to_string());
@@ -72,20 +72,6 @@ impl Drop for Copy {
         drop(self.child.kill());
         drop(self.child.wait());
     }
-}
-
-fn copy_directory(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_directory(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }
 
 async fn publish(node: &Node) -> Result<Vec<String>> {
@@ -165,5 +151,5 @@ async fn two_copies_of_a_disk_are_refused_until_one_is_silent_and_lose_nothing()
         *seen.entry(event["id"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
     }
     ensure!(seen.len() == 3 * EVENTS && seen.values().all(|copies| *copies == 1), "{seen:?}");
-    Ok(())
+    balance(&mesh).await
 }

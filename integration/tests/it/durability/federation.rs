@@ -34,7 +34,7 @@ async fn a_federation_that_ends_at_once_loses_nothing_and_serves_soon() -> Resul
         let started = Instant::now();
         let within = || SERVING_WITHIN.saturating_sub(started.elapsed());
         tokio::time::timeout(within(), mesh.connected()).await.context("no ways to each other")??;
-        let probe = Probe::at(mesh, "east").await?;
+        let probe = Probe::at(mesh, "east", &scene.ledger).await?;
         probe.arrives(mesh, "west", within()).await?;
         ensure!(started.elapsed() < SERVING_WITHIN, "serving after {:?}", started.elapsed());
         mesh.note(&format!("round {round}: serving {:?} after the last start", started.elapsed()));

@@ -11,7 +11,7 @@ use meshbridge_integration::{Draft, Node, Plan, Rigging, eventually, http, skip}
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::Scene;
+use super::{Scene, publish};
 use crate::delivery::{make, next, open, settle};
 
 const DISK_MIB: u32 = 160;
@@ -93,7 +93,7 @@ async fn a_full_disk_refuses_in_time_takes_acknowledgements_and_recovers_by_itse
     // What a subscriber holds when the disk is full, and acknowledges then.
     ensure!(make(&west, "held", "orders.held").await?.is_success(), "not made");
     for _ in 0..HELD {
-        west.publisher().publish("orders.held", &Draft::new(json!({}))).await?;
+        publish(&west, "orders.held", &Draft::new(json!({})), &scene.ledger).await?;
     }
     let (mut stream, mut rest, mut tokens) =
         (open(&west, "subscription=held&ack=manual").await?, String::new(), vec![]);

@@ -55,7 +55,7 @@ async fn all_transit_bridges_together_are_disposable() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_flow_soon_after_a_wiped_transit_bridge_is_back() -> Result<()> {
     let scene = Scene::start(&Plan::chain(), &["west", "east"], true).await?;
-    let probe = Probe::at(&scene.mesh, "east").await?;
+    let probe = Probe::at(&scene.mesh, "east", &scene.ledger).await?;
     for _ in 0..share(6) {
         scene.mesh.kill("middle")?;
         scene.mesh.wipe("middle")?;

@@ -9,6 +9,7 @@ use meshbridge_integration::{Draft, Mesh, Node, Plan, Weather, eventually, http}
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+use super::books::close;
 use crate::delivery::{make, next, open};
 
 const WITHIN: Duration = Duration::from_secs(20);
@@ -83,5 +84,7 @@ async fn an_origin_without_its_disk_has_lost_only_what_nobody_had_stored() -> Re
         Ok(())
     })
     .await
-    .with_context(|| mesh.story())
+    .with_context(|| mesh.story())?;
+    close(&mesh).await?;
+    Ok(())
 }

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use meshbridge_integration::{Fault, Mesh, Plan, Schedule, Way, Weather, eventually};
+use meshbridge_integration::{Fault, Mesh, Plan, Schedule, SharedLedger, Way, Weather, eventually};
 
+use super::books::balance;
 use super::{Probe, Scene, share};
 
 /// Two seconds of silence until a link counts as down, two to move, twice.
@@ -22,7 +23,7 @@ async fn events_in_doubt_take_the_other_path_once() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_path_is_left_soon_and_loses_nothing() -> Result<()> {
     let scene = Scene::start(&Plan::diamond(), &["west", "east"], true).await?;
-    let probe = Probe::at(&scene.mesh, "east").await?;
+    let probe = Probe::at(&scene.mesh, "east", &scene.ledger).await?;
     for _ in 0..share(6) {
         leave_the_active_path(&scene.mesh, &probe).await?;
         scene.ledger.with(|ledger| ledger.fault("cut"));
@@ -35,9 +36,10 @@ async fn a_cut_path_is_left_soon_and_loses_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_path_is_left_soon() -> Result<()> {
     let mesh = Mesh::start(&Plan::diamond(), 1).await?;
-    let probe = Probe::at(&mesh, "east").await?;
+    let probe = Probe::at(&mesh, "east", &SharedLedger::default()).await?;
     probe.arrives(&mesh, "west", MOVED_WITHIN).await?;
-    leave_the_active_path(&mesh, &probe).await
+    leave_the_active_path(&mesh, &probe).await?;
+    balance(&mesh).await
 }
 
 /// Cuts the link to the carrier in use, both ways, until events go another way; then heals it.

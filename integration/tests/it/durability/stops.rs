@@ -9,6 +9,9 @@ use meshbridge_integration::{
 };
 use serde_json::json;
 
+use super::books::close;
+use super::publish;
+
 const FILTER: &str = "orders.flow.**";
 const TOPIC: &str = "orders.flow.created";
 const WITHIN: Duration = Duration::from_secs(30);
@@ -33,10 +36,7 @@ async fn what_is_published_while_a_bridge_is_stopped_waits_for_it() -> Result<()
         let publisher = mesh.zone(from).publisher();
         for _ in 0..10 {
             let event = Draft::new(json!({}));
-            ledger.with(|ledger| ledger.submitted(&event.id, TOPIC));
-            let reply = publisher.publish(TOPIC, &event).await?;
-            let destinations = reply.destinations.iter().map(String::as_str);
-            ledger.with(|ledger| ledger.accepted(&reply.key, &event.id, destinations, []));
+            publish(&mesh.zone(from), TOPIC, &event, &ledger).await?;
             let job = Draft::new(json!({}));
             publisher.publish("orders.jobs.created", &job).await?;
             ids.push(job.id);
@@ -52,6 +52,7 @@ async fn what_is_published_while_a_bridge_is_stopped_waits_for_it() -> Result<()
     .await
     .with_context(|| mesh.story())?;
     offers.check(&ids)?;
+    close(&mesh).await?;
     drop((consumer, member));
     Ok(())
 }

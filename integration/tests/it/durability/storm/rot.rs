@@ -12,6 +12,7 @@ use meshbridge_integration::{Consumer, Draft, Mesh, Plan, Reading, Rigging, Shar
 use rand::RngExt;
 use serde_json::{Value, json};
 
+use super::super::books::balance;
 use super::faults::draws;
 
 const FILTER: &str = "orders.flow.**";
@@ -141,7 +142,7 @@ async fn what_rots_at_a_destination_is_listed_and_the_rest_arrives() -> Result<(
         let books = east.admin().json("/v1/delivery").await?;
         ensure!(missing == 0 || books["spool"]["damaged"] == true, "silent damage: {}", books["spool"]);
         ensure!(missing < EVENTS / 2, "{missing} of {EVENTS} are lost with a few bits");
-        Ok(())
+        balance(&mesh).await
     };
     let result: Result<()> = run.await;
     let books = if result.is_err() { mesh.books().await } else { String::new() };
@@ -199,7 +200,7 @@ async fn what_rots_at_an_origin_is_reported_and_the_rest_arrives_once() -> Resul
             .filter(|verdict| **verdict != meshbridge_integration::judge::Verdict::Lost)
             .collect();
         ensure!(worse.is_empty(), "{report}");
-        Ok(())
+        balance(&mesh).await
     };
     let result: Result<()> = run.await;
     let books = if result.is_err() { mesh.books().await } else { String::new() };
