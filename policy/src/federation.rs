@@ -109,6 +109,17 @@ pub struct SigningKey {
     pub ed25519: String,
 }
 
+/// Why bridges would not take what a key signs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotForLayer {
+    #[error("this key is `{name}`, which signs for {bound}; sign {layer} with its own key")]
+    Other { layer: String, name: String, bound: String },
+    #[error("the federation document binds no key to {layer}; add one with `use: sign` under `keys`")]
+    Unbound { layer: String },
+    #[error("this key does not sign for {layer}; its public half is {ed25519}")]
+    Unknown { layer: String, ed25519: String },
+}
+
 /// A validated federation document.
 #[derive(Clone, Debug)]
 pub struct Federation {
@@ -199,6 +210,28 @@ impl Federation {
     /// Keys that sign bundles of inner layers.
     pub fn signing_keys(&self) -> &[SigningKey] {
         &self.signing_keys
+    }
+
+    /// Whether bridges take bundles of a layer that are signed by this key, given by its public half in base64. The
+    /// outermost layer's key is in the configuration of bridges; it is none that is bound to another layer here.
+    ///
+    /// # Errors
+    /// Says what the key is, and what would do.
+    pub fn may_sign(&self, layer: &str, ed25519: &str) -> Result<(), NotForLayer> {
+        let outermost = self.layers.first().is_some_and(|outermost| outermost == layer);
+        let own = || self.signing_keys.iter().filter(|known| known.layer == layer);
+        let other =
+            self.signing_keys.iter().find(|known| known.ed25519.trim() == ed25519 && known.layer != layer);
+        let layer = layer.to_owned();
+        match other {
+            _ if own().any(|known| known.ed25519.trim() == ed25519) => Ok(()),
+            Some(known) => {
+                Err(NotForLayer::Other { layer, name: known.name.clone(), bound: known.layer.clone() })
+            }
+            None if outermost => Ok(()),
+            None if own().next().is_none() => Err(NotForLayer::Unbound { layer }),
+            None => Err(NotForLayer::Unknown { layer, ed25519: ed25519.to_owned() }),
+        }
     }
 
     /// Keys for data, by name and version.

@@ -67,7 +67,7 @@ pub use documents::waiver::shape as waiver_shape;
 pub use duration::parse as parse_duration;
 pub use engine::{Concern, Request, Scratch, ZoneSet, personal_class, shown};
 pub use federation::{
-    BridgeEntry, Federation, FederationLink, SigningKey, ZoneIndex, shape as federation_shape,
+    BridgeEntry, Federation, FederationLink, NotForLayer, SigningKey, ZoneIndex, shape as federation_shape,
 };
 pub use keys::{KeyRing, KeyUse, MapKeyRing, SECRET_BYTES};
 pub use limits::Buckets;

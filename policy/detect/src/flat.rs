@@ -276,6 +276,7 @@ impl<'a> View<'a> {
             b'+' => self.international_phone(at),
             b'(' => self.bracketed_phone(at),
             b':' if self.bytes[at..].starts_with(b"://") => self.userinfo(at),
+            b':' if self.bytes[at + 1..].starts_with(b"AA") => self.numbered_bot(at),
             b':' => self.colons(at),
             b'<' => self.machine_readable(at),
             b'-' if self.bytes[at..].starts_with(b"-----BEGIN ") => self.private_key(at),

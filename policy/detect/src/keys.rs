@@ -64,6 +64,12 @@ impl Hint {
     pub(crate) const STREET: u32 = 1 << 18;
     /// The type of the value in it: all that is said of it is said of the value.
     pub(crate) const WRAPPER: u32 = 1 << 19;
+    /// A place on the Earth, or anywhere else.
+    pub(crate) const POSITION: u32 = 1 << 20;
+    /// Its positions are in a room or on a screen.
+    pub(crate) const MACHINE: u32 = 1 << 21;
+    /// `run`, which is a number of everybody in Chile and of a job everywhere else: the dash tells.
+    pub(crate) const RUN: u32 = 1 << 22;
 
     pub(crate) const NONE: Hint = Hint { classes: ClassSet::EMPTY, flags: 0 };
 
@@ -106,6 +112,9 @@ impl Hint {
             if NOT_PHONES.iter().any(|name| joined.ends_with(name)) {
                 hint.classes = hint.classes.minus(PHONES);
             }
+            if joined == b"run" {
+                hint.flags |= Hint::RUN;
+            }
             // Only these names as a whole: a `customerName` describes nothing.
             if DESCRIBING.contains(&joined) {
                 hint.flags |= Hint::DESCRIBES;
@@ -128,7 +137,7 @@ impl Hint {
     /// What words beside a value in a text say about it.
     pub(crate) fn beside(text: &str) -> Hint {
         let mut hint = Hint::of(text);
-        hint.flags &= Hint::BENIGN | Hint::VERSION | Hint::NOT_MAIL;
+        hint.flags &= Hint::BENIGN | Hint::VERSION | Hint::NOT_MAIL | Hint::RUN;
         hint
     }
 
@@ -188,13 +197,21 @@ impl Hint {
     #[inline]
     pub(crate) fn below(&self, own: Hint) -> Hint {
         // What is around only matters to names that leave something open, and few do.
-        const OPEN: u32 = Hint::GENERIC | Hint::BARE_NAME | Hint::PERSON | Hint::PLACE | Hint::LINE;
+        const OPEN: u32 =
+            Hint::GENERIC | Hint::BARE_NAME | Hint::PERSON | Hint::PLACE | Hint::LINE | Hint::POSITION;
         if own.flags & OPEN == 0 {
             return own;
         }
         let mut hint = own;
         if own.has(Hint::BARE_NAME) && self.has(Hint::PERSON) && !own.has(Hint::THING) {
             hint.classes.insert(Class::NAME);
+        }
+        // What a build is called is its version.
+        if own.has(Hint::BARE_NAME) {
+            hint.flags |= self.flags & Hint::VERSION;
+        }
+        if own.has(Hint::POSITION) && self.has(Hint::MACHINE) {
+            hint.classes.remove(Class::GEO_POINT);
         }
         // And the parts of a thing's name are no person's either.
         if self.has(Hint::THING) {

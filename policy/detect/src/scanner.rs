@@ -247,7 +247,7 @@ impl Scanner {
                     });
                     (around, around_ends) = (hint, node.next);
                     if node.kind == Kind::Array && hint.says(Class::GEO_POINT) {
-                        self.point_array(tape, index, places, level, asked, out.as_deref_mut());
+                        self.point_array(tape, (index, hint), places, level, asked, out.as_deref_mut());
                     }
                     continue;
                 }

@@ -20,7 +20,7 @@ pub(super) const PAGES: &[Page] = &[
     Page::new(
         "P0203",
         "this permit can never take effect",
-        "An inner layer narrows what outer layers permit; it can never add to it. The outermost layer permits no topic that this filter covers, so everything it would let through stays denied.",
+        "An inner layer narrows what outer layers permit; it can never add to it. The outermost layer permits no topic that this filter covers, or none between these zones, so everything it would let through stays denied.",
         "A zone or region that wants to open a topic by itself.",
         "Ask the owner of the federation's policies to permit the topic, or remove it here.",
     )
@@ -49,9 +49,9 @@ pub(super) const PAGES: &[Page] = &[
     Page::new(
         "P0207",
         "an attribute is taken away that an outer rule reads",
-        "An inner layer edits what later contexts see. If it strips, drops or protects an attribute that an outer rule asks for, the outer rule no longer decides what it was written to decide. `forbid`, limits of bytes and `signatures: error` read every attribute.",
-        "`strip` or `drop` on `dataclassification` and the like.",
-        "Leave the attribute, or ask the outer layer to take it away.",
+        "An inner layer edits what later contexts see. If it strips, drops or protects an attribute that an outer rule asks for, the outer rule no longer decides what it was written to decide. `forbid`, limits of bytes and `signatures: error` read every attribute. An edit of the data takes `signature`, `digest`, `datahash` and `dssematerial` away, for they would lie.",
+        "`strip` or `drop` on `dataclassification` and the like, or any protection of data where an outer rule requires `signature`.",
+        "Leave the attribute, ask the outer layer to take it away, or write `signatures: error`.",
     ),
     Page::new(
         "P0208",

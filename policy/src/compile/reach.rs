@@ -4,14 +4,14 @@ use meshbridge_topic::TopicFilter;
 use time::OffsetDateTime;
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Span};
-use crate::federation::Federation;
+use crate::federation::{Federation, Zone};
 use crate::model::{
     Action, Amount, BucketPart, CLASSIFYING, Classification, Classified, Context, Match, OnViolation, Rule,
-    WAIVER_MAX,
+    Selector, WAIVER_MAX,
 };
 use crate::path::Path;
 use crate::program::Documents;
-use crate::protect::Demand;
+use crate::protect::{BINDING, BINDING_ATTRIBUTES, Demand};
 use crate::protection::Protection;
 
 /// Contexts in which there is an event, in their order.
@@ -34,7 +34,8 @@ pub(super) fn check(
     waivers(documents, now, problems);
 }
 
-/// P0203: a permit of an inner layer about topics that the outermost layer never permits has no effect.
+/// P0203: a permit of an inner layer has no effect on topics that the outermost layer never permits, or permits between
+/// other zones only.
 fn inner_permits(rules: &[Rule], federation: &Federation, problems: &mut Diagnostics) {
     let permits = || rules.iter().filter(|rule| rule.is_permit());
     let outer: Vec<&Rule> = permits().filter(|rule| rule.layer.depth == 0).collect();
@@ -49,7 +50,12 @@ fn inner_permits(rules: &[Rule], federation: &Federation, problems: &mut Diagnos
                 outer.matcher.at & borders != 0
                     && outer.matcher.topics.iter().any(|permitted| permitted.intersects(filter))
             };
-            if outer.iter().any(|outer| shared(&outer)) {
+            if outer.iter().any(|outer| shared(&outer) && share_a_border(rule, outer, federation)) {
+                continue;
+            }
+            let elsewhere = outer.iter().find(shared);
+            if elsewhere.is_some() && !applies_anywhere(rule, federation) {
+                // P0215 tells what is wrong with it.
                 continue;
             }
             let mut problem = Diagnostic::error("P0203", span, "this permit can never take effect")
@@ -61,13 +67,43 @@ fn inner_permits(rules: &[Rule], federation: &Federation, problems: &mut Diagnos
                         "permit \"{filter}\" in a policy of the layer federation, or remove this topic"
                     ),
                 });
-            if let Some(first) = outer.first() {
+            if let Some(elsewhere) = elsewhere {
+                let label = format!("permits \"{filter}\" between other zones only");
+                problem = problem.related(&elsewhere.span, label);
+            } else if let Some(first) = outer.first() {
                 let label = format!("no permit of the outermost layer covers \"{filter}\"");
                 problem = problem.related(first.topic_spans.first().unwrap_or(&first.span), label);
             }
             problems.push(problem);
         }
     }
+}
+
+/// Pairs of zones, and a context, in which a rule of an inner layer may speak.
+fn borders_of<'a>(
+    rule: &'a Rule,
+    federation: &'a Federation,
+) -> impl Iterator<Item = (Context, &'a Zone, &'a Zone)> {
+    let selected = |selector: &Selector| -> Vec<&'a Zone> {
+        federation.zones.iter().filter(|zone| selector.selects(zone)).collect()
+    };
+    let (from, to) = (selected(&rule.matcher.from), selected(&rule.matcher.to));
+    let pairs = from.into_iter().flat_map(move |from| to.clone().into_iter().map(move |to| (from, to)));
+    let pairs = pairs.filter(|(from, to)| from.name != to.name);
+    let all =
+        pairs.flat_map(|(from, to)| Context::BORDERS.into_iter().map(move |context| (context, from, to)));
+    all.filter(move |(context, from, to)| {
+        rule.layer.speaks_at(*context, from, to) && rule.matcher.border_holds(*context, from, to)
+    })
+}
+
+fn applies_anywhere(rule: &Rule, federation: &Federation) -> bool {
+    borders_of(rule, federation).next().is_some()
+}
+
+/// Whether there is a border at which both permits may apply.
+fn share_a_border(rule: &Rule, outer: &Rule, federation: &Federation) -> bool {
+    borders_of(rule, federation).any(|(context, from, to)| outer.matcher.border_holds(context, from, to))
 }
 
 /// A topic that the filter matches, and two zones.
@@ -148,12 +184,23 @@ fn edits<'a>(rule: &'a Rule, classifications: &'a [Classification]) -> Vec<(&'a 
                 let named = item.demand.fields.iter().filter_map(Path::attribute);
                 let declared = declared(rule, &item.demand, classifications);
                 edits.extend(named.chain(declared).map(|name| (name, edit)));
+                edits.extend(bindings(&item.demand).iter().map(|name| (*name, Edit::Drop)));
             }
         }
         _ => {}
     }
     edits.sort_unstable();
     edits
+}
+
+/// Attributes that go with an edit, because what they vouch for is no more what it was.
+fn bindings(demand: &Demand) -> &'static [&'static str] {
+    let may_edit_data = !demand.classes.is_empty() || demand.fields.iter().any(Path::is_data);
+    match may_edit_data {
+        _ if demand.signatures_error => &[],
+        true => &BINDING,
+        false => &BINDING_ATTRIBUTES,
+    }
 }
 
 /// Attributes that hold what is demanded, by the word of the Classification.

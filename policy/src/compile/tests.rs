@@ -88,3 +88,57 @@ fn a_condition_on_an_attribute_that_may_be_protected_is_warned_about() {
         assert_eq!(codes(&outer, protect, ""), expected, "{condition}");
     }
 }
+
+/// An edit takes signatures away, so it is one of the attributes that hold them.
+#[test]
+fn an_inner_edit_takes_no_signature_that_outer_rules_read() {
+    let protect = |item: &str| {
+        format!("match: {topics}, protect: [{{{item}}}]", topics = "{topics: [\"o.**\"], at: egress}")
+    };
+    let data = protect("fields: [\"$.data.v\"], as: redact");
+    let class = protect("classes: [contact], as: drop");
+    for outer in [
+        "match: {topics: [\"o.**\"], at: ingress}, require: {attributes: {signature: {}}}",
+        "match: {topics: [\"o.**\"], at: ingress, event: {digest: \"sha256*\"}}, deny: {}",
+        "match: {topics: [\"o.**\"], at: ingress}, require: {attributes: {dssematerial: {presence: absent}}}",
+    ] {
+        for inner in [&data, &class] {
+            assert!(codes(outer, inner, "").contains(&"P0207"), "{outer} {inner}");
+        }
+    }
+    let signed = "match: {topics: [\"o.**\"], at: ingress}, require: {attributes: {signature: {}}}";
+    let careful = protect("fields: [\"$.data.v\"], as: redact, signatures: error");
+    assert!(!codes(signed, &careful, "").contains(&"P0207"));
+    let elsewhere = "match: {topics: [\"p.**\"], at: ingress}, require: {attributes: {signature: {}}}";
+    assert!(!codes(elsewhere, &data, "").contains(&"P0207"));
+    // A digest of the data holds where an attribute alone was edited; a signature may be over both.
+    let attribute = protect("fields: [\"$.pad\"], as: redact");
+    assert!(codes(signed, &attribute, "").contains(&"P0207"));
+    let digest = "match: {topics: [\"o.**\"], at: ingress}, require: {attributes: {digest: {}}}";
+    assert!(!codes(digest, &attribute, "").contains(&"P0207"));
+}
+
+/// A permit that lets through nothing of what the outermost layer lets through misleads whoever reads it.
+#[test]
+fn an_inner_permit_between_zones_that_nobody_permits_is_an_error() {
+    let found = |outer: &str, inner: &str| {
+        let source = |name: &str, text: String| SourceFile { name: name.to_owned(), text };
+        let federation = Federation::parse(&source("federation.yaml", FEDERATION.to_owned())).expect("valid");
+        let one = |name: &str, layer: &str, matches: &str| {
+            format!(
+                "---\napiVersion: meshbridge/v1\nkind: Policy\nmetadata: {{name: {name}, layer: {layer}}}\nspec:\n  rules:\n    - {{name: r, match: {{{matches}}}, permit: {{}}}}\n"
+            )
+        };
+        let text = one("f", "federation", outer) + &one("z", "zone/eu", inner);
+        match compile(&[source("policies.yaml", text)], &federation, None) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.iter().map(|problem| problem.code).collect(),
+        }
+    };
+    let out = "topics: [\"o.**\"], from: {zones: [eu]}";
+    assert_eq!(found(out, "topics: [o.x], from: {zones: [us]}, at: ingress"), ["P0203"]);
+    assert_eq!(found("topics: [\"o.**\"], at: egress", "topics: [o.x], at: ingress"), ["P0203"]);
+    assert_eq!(found(out, "topics: [o.x], at: egress"), [""; 0]);
+    assert_eq!(found(out, "topics: [\"o.**\"], to: {zones: [us]}"), [""; 0]);
+    assert_eq!(found("topics: [\"o.**\"]", "topics: [o.x], from: {zones: [us]}, at: ingress"), [""; 0]);
+}

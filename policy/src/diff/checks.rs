@@ -285,17 +285,19 @@ pub(super) fn obligations(old: &Edition<'_>, new: &Edition<'_>) -> Vec<Changed> 
     changed.into_iter().map(told).collect()
 }
 
-/// Values that the layers of a zone accept; where none lists any, only `public`.
+/// Values that the layers of a zone accept; where the outermost lists none it lists `public`, for what it closes no
+/// inner layer opens.
 fn accepted(edition: &Edition<'_>, name: &str, number: usize) -> Option<Vec<String>> {
     let zone = &edition.program().federation.zones[edition.own(number)?];
     let documents = edition.program().classifications.iter().filter(|one| one.layer.speaks_for(zone));
-    let lists = documents.flat_map(|one| one.attributes.iter().filter(|(of, _)| of == name));
-    let mut accepted: Option<Vec<String>> = None;
-    for (_, values) in lists {
-        accepted = Some(match accepted {
-            None => values.clone(),
-            Some(known) => known.into_iter().filter(|value| values.contains(value)).collect(),
-        });
-    }
-    Some(accepted.unwrap_or_else(|| vec!["public".to_owned()]))
+    let lists: Vec<(usize, &Vec<String>)> = documents
+        .flat_map(|one| one.attributes.iter().map(move |(of, values)| (one.layer.depth, of, values)))
+        .filter(|(_, of, _)| *of == name)
+        .map(|(depth, _, values)| (depth, values))
+        .collect();
+    let implicit = vec!["public".to_owned()];
+    let outermost = lists.iter().all(|(depth, _)| *depth > 0).then_some(&implicit);
+    let mut all = outermost.into_iter().chain(lists.into_iter().map(|(_, values)| values));
+    let first = all.next()?.clone();
+    Some(all.fold(first, |known, values| known.into_iter().filter(|one| values.contains(one)).collect()))
 }

@@ -225,6 +225,24 @@ fn obligations_that_are_met_no_more_are_told() {
     assert!(of("public, internal").diff(&of("public")).is_no_looser());
 }
 
+/// What the outermost layer closes by listing nothing no inner layer opens, in this comparison as in the engine.
+#[test]
+fn an_inner_list_without_an_outer_one_only_narrows_public() {
+    let classes = |values: &str| {
+        format!(
+            "---\napiVersion: meshbridge/v1\nkind: Classification\nmetadata: {{name: data, layer: region/eu}}\nspec: {{attributes: {{dataclassification: [{values}]}}}}\n"
+        )
+    };
+    let of = |more: &str| program_of(FEDERATION, BASE, more);
+    let (none, wide) = (of(""), of(&classes("public, internal")));
+    assert!(none.diff(&wide).changes.is_empty(), "{}", none.diff(&wide));
+    let narrow = of(&classes("internal"));
+    let found = none.diff(&narrow);
+    let [change] = found.changes.as_slice() else { panic!("{found}") };
+    assert_eq!(change.effect, Some(Effect::Tighter), "{change}");
+    assert!(change.what.contains("public") && !narrow.diff(&none).is_no_looser(), "{change}");
+}
+
 #[test]
 fn many_zones_make_few_entries() {
     let zones: String = (0..40)

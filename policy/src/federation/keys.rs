@@ -140,3 +140,39 @@ fn is_public_key(text: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
     text.len() == 44 && text.ends_with('=') && text.as_bytes()[..43].iter().all(|b| good(*b))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::SourceFile;
+    use crate::federation::{Federation, NotForLayer};
+
+    /// Public halves, which are 32 bytes whatever they are.
+    fn half(fill: char) -> String {
+        fill.to_string().repeat(42) + "A="
+    }
+
+    #[test]
+    fn a_key_signs_for_its_own_layer_only() {
+        let text = format!(
+            "apiVersion: meshbridge/v1\nkind: Federation\nmetadata: {{name: f}}\nspec:\n  zones: {{eu: {{region: eu}}, us: {{region: us}}}}\n  bridges: [{{id: eu-1, zone: eu}}]\n  keys:\n    dpo-eu: {{use: sign, layer: region/eu, ed25519: \"{}\"}}\n    ops-us: {{use: sign, layer: zone/us, ed25519: \"{}\"}}\n",
+            half('B'),
+            half('C'),
+        );
+        let file = SourceFile { name: "federation.yaml".to_owned(), text };
+        let federation = Federation::parse(&file).unwrap_or_else(|problems| panic!("{problems}"));
+        let answer = |layer: &str, fill: char| federation.may_sign(layer, &half(fill));
+        assert_eq!(answer("region/eu", 'B'), Ok(()));
+        assert_eq!(answer("zone/us", 'C'), Ok(()));
+        // The outermost layer's own key stands in no document.
+        assert_eq!(answer("federation", 'D'), Ok(()));
+        for (layer, fill, bound) in
+            [("federation", 'B', "region/eu"), ("region/eu", 'C', "zone/us"), ("zone/eu", 'B', "region/eu")]
+        {
+            let refused = answer(layer, fill).expect_err("another layer's key");
+            assert!(matches!(&refused, NotForLayer::Other { bound: of, .. } if of == bound), "{refused}");
+            assert!(refused.to_string().contains("sign "), "{refused}");
+        }
+        assert!(matches!(answer("zone/eu", 'D'), Err(NotForLayer::Unbound { .. })));
+        assert!(matches!(answer("region/eu", 'D'), Err(NotForLayer::Unknown { .. })));
+    }
+}

@@ -19,9 +19,9 @@ use crate::keys::{KeyRef, KeyRing, KeyTable};
 use crate::protection::Protection;
 
 /// Attributes that vouch for the data. After an edit they would lie.
-const BINDING: [&str; 4] = ["dssematerial", "datahash", "digest", "signature"];
+pub(crate) const BINDING: [&str; 4] = ["dssematerial", "datahash", "digest", "signature"];
 /// Those of them that may vouch for attributes too.
-const BINDING_ATTRIBUTES: [&str; 2] = ["dssematerial", "signature"];
+pub(crate) const BINDING_ATTRIBUTES: [&str; 2] = ["dssematerial", "signature"];
 
 /// Most lists of what was protected have fewer entries.
 const ENTRIES: usize = 8;

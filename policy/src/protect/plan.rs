@@ -5,7 +5,7 @@
 //!
 //!  a name         gone with its value, or replaced
 //!  a container    demanded by drop, redact or encrypt: one range with everything below it
-//!                 by anything else: the demand is handed down to each leaf
+//!                 by anything else: the demand is handed down to each leaf, and to names that hold something
 //!  a leaf         all that concerns it, and what was handed down
 //! ```
 
@@ -112,7 +112,7 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
             let above = inherited.last().map(|(_, demanded)| *demanded);
             let node = *self.tape.node(at);
             match node.kind {
-                Kind::Key => at = if self.name(at, mine)? { at + 1 } else { node.next },
+                Kind::Key => at = if self.name(at, mine, above)? { at + 1 } else { node.next },
                 Kind::Object | Kind::Array => match self.by_place(at, mine) {
                     None => at += 1,
                     Some(own) if own.protection.takes_subtrees() => {

@@ -1,5 +1,6 @@
 //! `meshbridge policy detect`: what the detectors find in recorded events, one line of output for each of input.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Write};
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use meshbridge_detect::{ClassSet, Confidence, Finding, Scanner};
 use serde::Serialize;
 
 use super::super::{Failure, Outcome};
+use super::Format;
 
 /// A longer line is read over and reported, so that one without an end does not fill the memory.
 const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -24,6 +26,9 @@ pub(in crate::cli) struct Arguments {
     /// Look only for these, as `payment` or `gov-id.us.ssn`; several with commas between them
     #[arg(long, value_name = "CLASSES", default_value = "*", value_parser = classes)]
     classes: ClassSet,
+    /// An object for each line of input, or a line of text for each finding
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    output: Format,
 }
 
 fn confidence(text: &str) -> Result<Confidence, String> {
@@ -55,7 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
         Box::new(BufReader::with_capacity(64 * 1024, file))
     };
     let output = BufWriter::new(io::stdout().lock());
-    let mut detector = Detector::new(arguments.classes, arguments.confidence);
+    let mut detector = Detector::new(arguments.classes, arguments.confidence, arguments.output);
     match detector.lines(input, output, LINE_BYTES_MAX) {
         Ok(0) => Ok(()),
         Ok(unread) => Err(Failure::Input(anyhow::anyhow!("{unread} lines could not be read to their end"))),
@@ -88,6 +93,20 @@ struct Found {
     confidence: &'static str,
 }
 
+/// A line for each finding, and for what could not be read; nothing for a line of input without either.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { line, findings, error } = self;
+        for Found { class, path, start, end, confidence } in findings {
+            writeln!(f, "{line}: {class} at {path}, bytes {start} to {end}, {confidence}")?;
+        }
+        match error {
+            Some(error) => writeln!(f, "{line}: not read to its end: {error}"),
+            None => Ok(()),
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Stopped {
     Input(io::Error),
@@ -97,14 +116,22 @@ enum Stopped {
 struct Detector {
     wanted: ClassSet,
     least: Confidence,
+    format: Format,
     scanner: Scanner,
     buffer: TapeBuffer,
     found: Vec<Finding>,
 }
 
 impl Detector {
-    fn new(wanted: ClassSet, least: Confidence) -> Detector {
-        Detector { wanted, least, scanner: Scanner::new(), buffer: TapeBuffer::new(), found: Vec::new() }
+    fn new(wanted: ClassSet, least: Confidence, format: Format) -> Detector {
+        Detector {
+            wanted,
+            least,
+            format,
+            scanner: Scanner::new(),
+            buffer: TapeBuffer::new(),
+            found: Vec::new(),
+        }
     }
 
     /// Reports line by line to the end; how many lines have an error.
@@ -131,8 +158,14 @@ impl Detector {
                 self.line(line, &bytes)
             };
             unread += u64::from(report.error.is_some());
-            serde_json::to_writer(&mut output, &report).map_err(|problem| Stopped::Output(problem.into()))?;
-            output.write_all(b"\n").map_err(Stopped::Output)?;
+            match self.format {
+                Format::Json => {
+                    serde_json::to_writer(&mut output, &report)
+                        .map_err(|problem| Stopped::Output(problem.into()))?;
+                    output.write_all(b"\n").map_err(Stopped::Output)?;
+                }
+                Format::Text => write!(output, "{report}").map_err(Stopped::Output)?,
+            }
         }
         output.flush().map_err(Stopped::Output)?;
         Ok(unread)
@@ -215,8 +248,12 @@ mod tests {
     use super::*;
 
     fn detect(input: &[u8], line_bytes_max: usize) -> (String, u64) {
+        detect_as(Format::Json, input, line_bytes_max)
+    }
+
+    fn detect_as(format: Format, input: &[u8], line_bytes_max: usize) -> (String, u64) {
         let mut output = Vec::new();
-        let mut detector = Detector::new(ClassSet::ALL, Confidence::Medium);
+        let mut detector = Detector::new(ClassSet::ALL, Confidence::Medium, format);
         let unread = detector.lines(input, &mut output, line_bytes_max).expect("memory does not fail");
         (String::from_utf8(output).expect("JSON"), unread)
     }
@@ -252,6 +289,19 @@ mod tests {
         {"line":3,"findings":[{"class":"contact.email","path":"$","start":0,"end":14,"confidence":"high"}]}
         "#);
         assert_eq!(unread, 2);
+    }
+
+    #[test]
+    fn as_text_each_finding_has_a_line() {
+        let input = b"{\"a\":\"li@example.com\",\"b\":\"4111111111111111\"}\nnothing\n\xff li@example.com\n";
+        let (output, unread) = detect_as(Format::Text, input, 1000);
+        insta::assert_snapshot!(output, @"
+        1: contact.email at $.a, bytes 6 to 20, high
+        1: payment.card at $.b, bytes 27 to 43, medium
+        3: contact.email at $, bytes 2 to 16, high
+        3: not read to its end: not UTF-8 at byte 0
+        ");
+        assert_eq!(unread, 1);
     }
 
     #[test]

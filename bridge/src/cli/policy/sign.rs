@@ -135,23 +135,14 @@ fn is_tested(sources: &Sources, program: &Program) -> Result<bool, Failure> {
 /// Whether bridges would take the signature: the federation binds a key to each layer, and to the outermost the
 /// configuration of each bridge does.
 fn may_sign(sources: &Sources, layer: &Layer, key: PublicKey) -> bool {
-    if layer.is_federation() {
-        eprintln!("bridges take this with `root: \"{key}\"` in their configuration");
-        return true;
-    }
-    let text = layer.to_string();
-    let mut bound = sources.federation.signing_keys().iter().filter(|known| known.layer == text).peekable();
-    if bound.peek().is_none() {
-        eprintln!(
-            "error: the federation document binds no key to {layer}; add one with `use: sign` under `keys`"
-        );
+    if let Err(problem) = sources.federation.may_sign(&layer.to_string(), &key.to_string()) {
+        eprintln!("error: {problem}");
         return false;
     }
-    let is_bound = bound.any(|known| PublicKey::from_text(&known.ed25519).is_ok_and(|known| known == key));
-    if !is_bound {
-        eprintln!("error: this key does not sign for {layer}; its public half is {key}");
+    if layer.is_federation() {
+        eprintln!("bridges take this with `root: \"{key}\"` in their configuration");
     }
-    is_bound
+    true
 }
 
 /// Whole or not at all, and never over another file: a revision is not signed twice.

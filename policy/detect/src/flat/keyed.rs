@@ -261,7 +261,8 @@ impl View<'_> {
         &self.text[start..end]
     }
 
-    /// A date that begins with a number, or a month before it, behind words that speak of birth.
+    /// A date that begins with a number, or a month before it, behind words that speak of birth. `end` is that of the
+    /// digits; `th` and its like may follow them.
     pub(super) fn birth_date(&mut self, start: usize, end: usize) {
         if start < 3 || !self.wanted.contains(Class::BIRTH_DATE) || !matches!(end - start, 1 | 2 | 4 | 8) {
             return;
@@ -269,7 +270,10 @@ impl View<'_> {
         // Behind a dash or a slash it is the middle of something.
         let may = !matches!(self.bytes[start - 1], b'-' | b'/' | b'.' | b'_')
             && self.bytes.get(end).is_none_or(|byte| {
-                !byte.is_ascii() || matches!(byte, b'-' | b'/' | b'.' | b' ') || end - start == 8
+                !byte.is_ascii()
+                    || matches!(byte, b'-' | b'/' | b'.' | b' ')
+                    || end - start == 8
+                    || byte.is_ascii_alphabetic()
             });
         let Some(start) = self.month_before(start, end).or(may.then_some(start)) else { return };
         if let Some(length) = date_at(self.part(start, DATE_BYTES_MAX))

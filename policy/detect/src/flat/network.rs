@@ -49,7 +49,16 @@ impl View<'_> {
             self.offer(Class::IP, start, end, 25);
             return;
         }
-        if is_product || is_suffixed || self.is_version_here(start) {
+        if is_product || is_suffixed {
+            return;
+        }
+        if self.is_version_here(start) {
+            // `v=` is a name for anything, and releases do not count so far in every place.
+            let is_far = octets[0] >= 32 && octets.iter().all(|octet| *octet >= 20);
+            let is_named_v = matches!(&self.bytes[..start], [.., b'v' | b'V', b'=' | b':']);
+            if is_far && is_named_v {
+                self.offer(Class::IP, start, end, 24);
+            }
             return;
         }
         let base = match octets {

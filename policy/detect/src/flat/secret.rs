@@ -1,110 +1,15 @@
 //! Tokens and keys by the prefixes their issuers document, with the check they carry where there is one.
 
+mod shapes;
+mod tokens;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{View, Word, marks};
 use crate::class::Class;
 use crate::flat::{ALNUM, DIGIT, UPPER};
-
-/// What the characters behind a prefix are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Body {
-    /// Letters and digits.
-    Alnum,
-    /// These and `_`, `-`.
-    Url,
-    /// These and `.`, `=`.
-    Dotted,
-    Hex,
-}
-
-struct Token {
-    prefix: &'static str,
-    class: Class,
-    body: Body,
-    min: usize,
-    max: usize,
-}
-
-const fn provider(prefix: &'static str, body: Body, min: usize, max: usize) -> Token {
-    Token { prefix, class: Class::PROVIDER_TOKEN, body, min, max }
-}
-
-/// By prefix; a longer one before its beginning.
-static TOKENS: &[Token] = &[
-    Token { prefix: "github_pat_", class: Class::GITHUB_TOKEN, body: Body::Url, min: 60, max: 90 },
-    Token { prefix: "ghp_", class: Class::GITHUB_TOKEN, body: Body::Alnum, min: 36, max: 251 },
-    Token { prefix: "gho_", class: Class::GITHUB_TOKEN, body: Body::Alnum, min: 36, max: 251 },
-    Token { prefix: "ghu_", class: Class::GITHUB_TOKEN, body: Body::Alnum, min: 36, max: 251 },
-    Token { prefix: "ghs_", class: Class::GITHUB_TOKEN, body: Body::Alnum, min: 36, max: 251 },
-    Token { prefix: "ghr_", class: Class::GITHUB_TOKEN, body: Body::Alnum, min: 36, max: 251 },
-    Token { prefix: "npm_", class: Class::NPM_TOKEN, body: Body::Alnum, min: 36, max: 36 },
-    provider("sk_live_", Body::Alnum, 16, 120),
-    provider("sk_test_", Body::Alnum, 16, 120),
-    provider("rk_live_", Body::Alnum, 16, 120),
-    provider("rk_test_", Body::Alnum, 16, 120),
-    provider("whsec_", Body::Alnum, 24, 80),
-    provider("xoxb-", Body::Url, 20, 120),
-    provider("xoxp-", Body::Url, 20, 120),
-    provider("xoxa-", Body::Url, 20, 120),
-    provider("xoxr-", Body::Url, 20, 120),
-    provider("xoxs-", Body::Url, 20, 120),
-    provider("xapp-", Body::Url, 20, 160),
-    provider("AIza", Body::Url, 35, 35),
-    provider("GOCSPX-", Body::Url, 24, 40),
-    provider("ya29.", Body::Url, 30, 400),
-    provider("glpat-", Body::Dotted, 20, 60),
-    provider("gldt-", Body::Url, 20, 40),
-    provider("glrt-", Body::Url, 20, 60),
-    provider("glptt-", Body::Url, 40, 40),
-    provider("sk-ant-", Body::Url, 30, 160),
-    provider("sk-proj-", Body::Url, 30, 220),
-    provider("sk-svcacct-", Body::Url, 30, 220),
-    provider("sk-", Body::Alnum, 40, 64),
-    provider("SG.", Body::Dotted, 60, 70),
-    provider("hf_", Body::Alnum, 30, 40),
-    provider("dop_v1_", Body::Hex, 64, 64),
-    provider("doo_v1_", Body::Hex, 64, 64),
-    provider("dckr_pat_", Body::Url, 20, 40),
-    provider("shpat_", Body::Hex, 32, 32),
-    provider("shpss_", Body::Hex, 32, 32),
-    provider("shpca_", Body::Hex, 32, 32),
-    provider("pypi-", Body::Url, 50, 250),
-    provider("hvs.", Body::Url, 24, 200),
-    provider("hvb.", Body::Url, 24, 300),
-    provider("glsa_", Body::Url, 32, 60),
-    provider("glc_", Body::Dotted, 32, 300),
-    provider("lin_api_", Body::Alnum, 32, 48),
-    provider("figd_", Body::Url, 30, 60),
-    provider("PMAK-", Body::Url, 50, 70),
-    provider("sq0atp-", Body::Url, 22, 22),
-    provider("sq0csp-", Body::Url, 43, 43),
-    provider("EAAA", Body::Url, 60, 60),
-    provider("nfp_", Body::Alnum, 36, 60),
-    provider("rubygems_", Body::Hex, 48, 48),
-    provider("pul-", Body::Hex, 40, 40),
-    provider("sntrys_", Body::Dotted, 40, 200),
-    provider("sntryu_", Body::Hex, 64, 64),
-    provider("atlasv1.", Body::Url, 30, 90),
-    provider("tfp_", Body::Alnum, 40, 60),
-    provider("NRAK-", Body::Alnum, 27, 27),
-    provider("dapi", Body::Hex, 32, 34),
-    provider("r8_", Body::Alnum, 37, 37),
-    provider("gsk_", Body::Alnum, 40, 60),
-    provider("pplx-", Body::Alnum, 40, 60),
-    provider("xai-", Body::Alnum, 60, 90),
-    provider("AGE-SECRET-KEY-1", Body::Alnum, 58, 58),
-    provider("sbp_", Body::Hex, 40, 40),
-    provider("ATATT3", Body::Dotted, 60, 250),
-    provider("ATCTT3", Body::Dotted, 60, 250),
-    provider("SK", Body::Hex, 32, 32),
-    provider("key-", Body::Hex, 32, 32),
-    provider("pscale_tkn_", Body::Url, 32, 64),
-    provider("pscale_pw_", Body::Url, 32, 64),
-    provider("vercel_", Body::Alnum, 24, 48),
-    provider("cfut_", Body::Url, 40, 60),
-];
+use tokens::{Body, TOKENS};
 
 /// Tokens by the low six bits of the first two bytes of their prefix: the number behind the first of them, 0 for none.
 /// Most words end here.
@@ -176,7 +81,7 @@ impl View<'_> {
                 return after;
             }
         }
-        word.start
+        self.shaped_token(word)
     }
 
     /// `first` is the number behind the first token that may begin so.
@@ -201,7 +106,8 @@ impl View<'_> {
             }
             let checked = matches!(token.class, Class::GITHUB_TOKEN | Class::NPM_TOKEN) && has_crc(body);
             let end = word.start + token.prefix.len() + length;
-            self.offer(token.class, word.start, end, if checked { 60 } else { 42 });
+            let start = self.lead(word.start, token.prefix);
+            self.offer(token.class, start, end, if checked { 60 } else { 42 });
             return end;
         }
         word.start
@@ -316,17 +222,6 @@ impl View<'_> {
             self.offer(Class::PRIVATE_KEY, start, end, 50);
         }
         end
-    }
-}
-
-impl Body {
-    fn allows(self, byte: u8) -> bool {
-        match self {
-            Body::Alnum => byte.is_ascii_alphanumeric(),
-            Body::Url => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'),
-            Body::Dotted => byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'='),
-            Body::Hex => byte.is_ascii_hexdigit(),
-        }
     }
 }
 

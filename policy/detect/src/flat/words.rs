@@ -2,6 +2,7 @@
 
 mod codes;
 mod iban;
+mod resident;
 
 use super::{DIGIT, LOWER, UPPER, View, Word};
 use crate::checks;
@@ -116,9 +117,16 @@ impl View<'_> {
             7 | 8 if self.bytes.get(end) == Some(&b'(') && self.bytes.get(end + 2) == Some(&b')') => {
                 self.hk_id(word, end + 3, 40);
             }
-            // 131052-308T: the digits before the dash are a run that ends there.
-            4 if self.byte_before(start).is_some_and(|byte| matches!(byte, b'-' | b'+')) && start >= 7 => {
-                self.hetu(start - 7, end);
+            3 | 4 if bytes[0].is_ascii_digit() && is_ordinal(bytes) => self.birth_date(start, end - 2),
+            4 => {
+                // 131052-308T: the digits before the dash are a run that ends there.
+                let is_joined = self.byte_before(start).is_some_and(|byte| matches!(byte, b'-' | b'+'));
+                if is_joined && start >= 7 {
+                    self.hetu(start - 7, end);
+                }
+                if matches!(bytes[3], b'X' | b'x') {
+                    self.spaced_resident_id(word);
+                }
             }
             8 if matches!(bytes[0].to_ascii_uppercase(), b'X' | b'Y' | b'Z') => {
                 self.dashed_nie(start, end, start + 1);
@@ -360,15 +368,6 @@ impl View<'_> {
         }
     }
 
-    fn resident_id_with_x(&mut self, word: Word<'_>) {
-        if let Some((b'X' | b'x', body)) = word.bytes.split_last()
-            && let Some(number) = digits::<17>(body)
-            && checks::cn_resident_id(&number, 10)
-        {
-            self.offer(Class::CN_ID, word.start, word.end, 45);
-        }
-    }
-
     /// Clave Única de Registro de Población: names, date, sex, state, consonants, check digit by mod 10.
     fn curp(&mut self, word: Word<'_>) {
         let Some(text) = upper::<18>(word.bytes) else { return };
@@ -401,6 +400,13 @@ impl View<'_> {
             self.offer(Class::MX_CURP, word.start, word.end, 45);
         }
     }
+}
+
+/// `1st`, `22nd`, `3rd`, `26th`.
+fn is_ordinal(word: &[u8]) -> bool {
+    let (number, ending) = word.split_at(word.len() - 2);
+    let is_ending = [b"st", b"nd", b"rd", b"th"].iter().any(|known| ending.eq_ignore_ascii_case(*known));
+    is_ending && number.iter().all(u8::is_ascii_digit)
 }
 
 /// Two letters with the pairs and letters never issued, six digits, a suffix A to D.

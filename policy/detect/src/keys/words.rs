@@ -43,7 +43,7 @@ const CLASSES: &[(Class, &str)] = &[
          matkapuhelin puhelin phonenr телефон мобильный 电话 電話 手机 手機 联系方式 携帯 전화 휴대폰 연락처 \
          핸드폰 \
          dienthoai โทรศัพท์ _call_ _called_ _caller_ _dial_ _sms_ hotline callerid faxnumber telefoonnummer \
-         mobilnummer mobielnummer telefonnummer",
+         mobilnummer mobielnummer telefonnummer _komorka_ _тел_ τηλεφωνο هاتف फ़ोन _sdt_ nomorhp notelp",
     ),
     (
         Class::CN_MOBILE,
@@ -58,7 +58,8 @@ const CLASSES: &[(Class, &str)] = &[
          rechnungsadresse _adresse_ adressezeile _rue_ adressepostale direccion domicilio _calle_ indirizzo \
          residenza endereco logradouro _adres_ woonadres straatnaam _straat_ _adress_ gatuadress postadress \
          _osoite_ katuosoite _ulica_ _adresa_ adreszamieszkania 地址 住址 住所 주소 адрес улица diachi ที่อยู่ \
-         fulladdress formattedaddress _rua_ _residence_ _domicile_ ",
+         fulladdress formattedaddress _rua_ _residence_ _domicile_ _wohnort_ _lakcim_ _sokak_ _alamat_ _ulice_ διευθυνση \
+         عنوان כתובת पता 배송지",
     ),
     (
         Class::NAME,
@@ -75,7 +76,8 @@ const CLASSES: &[(Class, &str)] = &[
          efternamn fornavn efternavn etternavn etunimi sukunimi kokonimi _imie_ _nazwisko_ imienazwisko \
          imieinazwisko _jmeno_ prijmeni adsoyad _soyad_ soyadi prenume keresztnev vezeteknev имя фамилия отчество \
          _фио_ 姓名 名字 持卡人 收货人 氏名 お名前 名前 苗字 フリガナ 성명 이름 고객명 성함 hovaten _hoten_ ชื่อ \
-         الاسم नाम",
+         الاسم नाम contactperson emergencycontact nextofkin _signed_by_ signedby insuredperson _attn_ namalengkap επωνυμο \
+         ονοματεπωνυμο _姓_ _名_",
     ),
     (
         Class::BIRTH_DATE,
@@ -83,7 +85,7 @@ const CLASSES: &[(Class, &str)] = &[
          geburtstag _geboren_ _geb_ datenaissance datedenaissance _nee_ fechanacimiento fechadenacimiento \
          nacimiento datanascita datadinascita datanascimento datadenascimento nascimento geboortedatum \
          fodelsedatum \
-         fodselsdato fodselsdag syntymaaika dataurodzenia datumnarozeni datumnarodenia dogumtarihi datanasterii \
+         fodselsdato fodselsdag syntymaaika dataurodzenia datumnarozeni datumnarodenia _fodd_ _nato_il_ _nele_ _ne_le_ _geb_datum_ fechanac datanasc tanggallahir _tgl_lahir_ датанародження תאריךלידה dogumtarihi datanasterii \
          szuletesi naissance _gebdat_ _gebdatum_ تاريخالميلاد जन्मतिथि जन्मकीतारीख ημερομηνιαγεννησ датарождения \
          出生 生日 生年月日 誕生日 생년월일 생일 ngaysinh วันเกิด",
     ),
@@ -135,7 +137,7 @@ const CLASSES: &[(Class, &str)] = &[
     (Class::AR_CUIT, "_cuit_ _cuil_ cuitcuil"),
     (Class::CL_RUT, "_rut_ rolunico"),
     (Class::HK_ID, "hkid hongkongid 身份證 身份证 _id_card_ identitycard nationalid"),
-    (Class::TW_ID, "身分證 身份證 _twid_ taiwanid nationalid _id_card_ identitycard"),
+    (Class::TW_ID, "身分證 身份證 _twid_ _tw_id_ taiwanid nationalid _id_card_ identitycard"),
     (Class::TH_ID, "thaiid thainational nationalid citizenid บัตรประชาชน"),
     (Class::ZA_ID, "_said_ southafrican _rsa_ _sa_id_ zaid rsaid nationalid idnumber identitynumber"),
     (Class::MRZ, "_mrz_ machinereadable passport"),
@@ -228,7 +230,16 @@ const FLAGS: &[(u32, &str)] = &[
         "_street_ streetname streetline strasse straße _rue_ _rua_ _calle_ logradouro straatnaam _straat_ \
          gatuadress katuosoite _ulica_",
     ),
-    (Hint::BARE_NAME, "_name_ _names_ _navn_ _namn_ _naam_ _nom_ _nombre_ _nome_"),
+    (
+        Hint::BARE_NAME,
+        "_name_ _names_ _navn_ _namn_ _naam_ _nom_ _nombre_ _nome_ _nama_ _nume_ _име_ _ονομα_",
+    ),
+    (Hint::POSITION, "_position_ _positions_"),
+    (
+        Hint::MACHINE,
+        "_robot_ _robots_ _joint_ _joints_ _camera_ _cameras_ _axis_ _axes_ _gripper_ _actuator_ _servo_ _tool_ _tcp_ \
+         _pose_ _sprite_ _mesh_ _screen_ _mouse_ _pointer_ _viewport_ _widget_ _machine_ _arm_",
+    ),
     (Hint::LATITUDE, "_lat_ latitude breitengrad latitud 纬度 緯度 위도 широта"),
     (Hint::LONGITUDE, "_lon_ _lng_ _long_ longitude langengrad laengengrad longitud 经度 経度 경도 долгота"),
     (

@@ -13,6 +13,8 @@ use crate::tape::{Kind, Tape};
 const ROOT: u32 = 0;
 /// Members looked at for the other half of a coordinate.
 const SIBLINGS_MAX: usize = 64;
+/// A ten-thousandth of a degree is eleven metres.
+const POSITION_DECIMALS_MIN: usize = 4;
 
 impl Scanner {
     /// A latitude and the longitude beside it, each in its own member.
@@ -52,11 +54,11 @@ impl Scanner {
         found.map_or(ROOT, |(_, value)| value)
     }
 
-    /// `[13.4050, 52.5200]` under a name that speaks of places.
+    /// `[13.4050, 52.5200]` under a name that speaks of places; `hint` is what it says.
     pub(super) fn point_array(
         &mut self,
         tape: &Tape<'_>,
-        array: u32,
+        (array, hint): (u32, Hint),
         places: Places<'_>,
         level: u8,
         asked: Asked,
@@ -76,6 +78,11 @@ impl Scanner {
             // Around the crossing of equator and prime meridian is the sea: these are metres, radians or shares.
             let is_small = |at: u32| tape.raw(at).parse::<f64>().is_ok_and(|degrees| degrees.abs() < 2.0);
             if pair.iter().all(|at| is_small(*at)) {
+                return;
+            }
+            // Things have positions too, in metres: those on the Earth are given to ten metres or closer.
+            let is_coarse = |at: &u32| decimals(tape.raw(*at)) < POSITION_DECIMALS_MIN;
+            if hint.has(Hint::POSITION) && pair.iter().any(is_coarse) {
                 return;
             }
             self.pair(tape, pair, places, level, asked, out);
@@ -109,6 +116,10 @@ impl Scanner {
             }
         }
     }
+}
+
+fn decimals(number: &str) -> usize {
+    number.split_once('.').map_or(0, |(_, behind)| behind.len())
 }
 
 fn is_scalar(tape: &Tape<'_>, index: u32) -> bool {

@@ -40,6 +40,9 @@ const DIGITS_MIN: u32 = 4;
 /// Nothing is found in shorter texts, unless the name of the field says what they are.
 pub(super) const LENGTH_MIN: usize = 6;
 
+/// Accounts and numbers of companies with separators are longer than this.
+const SPACED_BYTES_MIN: usize = 18;
+
 /// The profile of `bytes[start..end]`. What stands behind may be looked at, and counts for nothing.
 #[inline(always)]
 pub(super) fn profile_of(bytes: &[u8], start: usize, end: usize) -> Profile {
@@ -114,14 +117,20 @@ impl Profile {
             && u32::from(self.has_upper) + u32::from(self.has_lower) + u32::from(self.digits > 0) >= 2
     }
 
-    /// Sixteen letters, digits, `-` and `_` or more, as tokens and encodings without digits have, or eight capitals, as codes of
-    /// banks have.
+    /// Sixteen letters, digits, `-` and `_` or more, as tokens and encodings without digits have, eight capitals, as codes of
+    /// banks have, or what accounts and companies begin and end with.
     fn has_long_word(&self, text: &[u8]) -> bool {
         if self.length > MAPPED {
-            return has_long_word(text);
+            return has_long_word(text) || self.digits >= 2 && has_spaced_code(text);
         }
         let Kinds { digit, upper, lower, joint } = self.first;
-        run_of(digit | upper | lower | joint, 16) || run_of(digit | upper, 8)
+        let code = digit | upper;
+        // `LV71`, and behind it nothing but letters may come; `/ABCD-34`, and nothing but letters before it.
+        let account = upper & upper >> 1 & digit >> 2 & digit >> 3;
+        let company = joint & digit >> 1 & digit >> 2 & code << 1 & code << 2 & code << 3 & code << 4;
+        account | company != 0 && self.length >= SPACED_BYTES_MIN
+            || run_of(digit | upper | lower | joint, 16)
+            || run_of(code, 8)
     }
 
     /// A time by RFC 3339 or a UUID, and nothing else: the commonest strings with digits.
@@ -161,6 +170,20 @@ fn run_of(mut bits: u64, count: u32) -> bool {
 pub(super) fn is_candidate(key: &str) -> bool {
     let profile = profile(key.as_bytes());
     profile.is_candidate(key.as_bytes()) || !profile.is_ascii && fold::is_needed(key)
+}
+
+/// `LV71` with letters behind it, or `/ABCD-34` with letters before it.
+fn has_spaced_code(bytes: &[u8]) -> bool {
+    let is_code = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    let is_account = |part: &[u8]| {
+        part[..2].iter().all(u8::is_ascii_uppercase) && part[2..].iter().all(u8::is_ascii_digit)
+    };
+    let is_company = |part: &[u8]| {
+        part[..4].iter().all(is_code)
+            && matches!(part[4], b'-' | b'_')
+            && part[5..].iter().all(u8::is_ascii_digit)
+    };
+    bytes.len() >= SPACED_BYTES_MIN && (bytes.windows(4).any(is_account) || bytes.windows(7).any(is_company))
 }
 
 fn has_long_word(bytes: &[u8]) -> bool {
@@ -208,7 +231,7 @@ mod tests {
                 || has(b"@%")
                 || has_braces(bytes)
                 || has(b":<") && (digits > 0 || upper)
-                || bytes.len() >= 12 && upper && has_long_word(bytes));
+                || bytes.len() >= 12 && upper && (has_long_word(bytes) || has_spaced_code(bytes)));
         let kinds = u32::from(upper) + u32::from(lower) + u32::from(digits > 0);
         let is_time_or_uuid = match bytes.len() {
             36 => bytes.iter().enumerate().all(|(at, byte)| match at {
@@ -232,7 +255,7 @@ mod tests {
     proptest! {
         #[test]
         fn blocks_say_what_bytes_say(
-            text in "[a-z]{0,20}|[A-Z0-9]{0,20}|[ -~]{0,90}|[a-zA-Z0-9 é:<@%]{0,80}|\\PC{0,40}| ?[\"{\\[].{0,9}[\"}\\]] ?|\
+            text in "[a-z]{0,20}|[A-Z]{2}[0-9]{2}( [A-Z]{4}){3,5}|[A-Z]{2}.[A-Z]{3}.[A-Z]{3}/[A-Z]{4}-[0-9]{2}|[A-Z0-9]{0,20}|[ -~]{0,90}|[a-zA-Z0-9 é:<@%]{0,80}|\\PC{0,40}| ?[\"{\\[].{0,9}[\"}\\]] ?|\
                 [0-9a-fA-F]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-fg]{4}-[0-9a-f]{12}|\
                 20[0-9]{2}-[0-9]{2}-[0-9]{2}[Tt x][0-9]{2}:[0-9]{2}:[0-9]{2}[.+:0-9Zz-]{0,18}",
             before in "[ -~]{0,20}",

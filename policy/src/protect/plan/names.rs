@@ -1,9 +1,10 @@
-//! Names of members that are personal data themselves.
+//! Names of members that are personal data themselves: because a rule asks for what was found in them, or because they
+//! stand in a field that a rule asks for, and would say of it what its values no longer say.
 
 use std::collections::BTreeMap;
 
 use super::{Mark, Plan};
-use crate::protect::demand::Demanded;
+use crate::protect::demand::{Demanded, Label};
 use crate::protect::edits::quoted;
 use crate::protect::listed::Said;
 use crate::protect::value::MissingKey;
@@ -15,9 +16,15 @@ pub(super) struct Names {
 }
 
 impl Plan<'_, '_, '_> {
-    /// A name of a member. Answers whether the member is still there.
-    pub(super) fn name(&mut self, key: u32, marks: &[(u32, Mark)]) -> Result<bool, MissingKey> {
-        let mut demanded = None;
+    /// A name of a member; `above` is what containers around it hand down to what is in them. Answers whether the member
+    /// is still there.
+    pub(super) fn name(
+        &mut self,
+        key: u32,
+        marks: &[(u32, Mark)],
+        above: Option<Demanded>,
+    ) -> Result<bool, MissingKey> {
+        let mut demanded = above.and_then(|above| self.handed_down(key, above));
         for (_, mark) in marks {
             if let Mark::Finding(at) = *mark {
                 demanded = Demanded::join(demanded, self.by_finding(at).map(|(_, demanded)| demanded));
@@ -48,6 +55,14 @@ impl Plan<'_, '_, '_> {
         self.pointers.renamed.push((key, unique));
         self.note(object, demanded.label, Said::Key(made.form));
         Ok(true)
+    }
+
+    /// What is handed down reaches a name in which detectors recognise anything at all. Others are names of fields, and
+    /// without them nobody could read the rest.
+    fn handed_down(&self, key: u32, above: Demanded) -> Option<Demanded> {
+        let classes = self.asked.classes_of(&self.tape.unescape(key), None);
+        let label = Label { classes: above.label.classes.union(classes), ..above.label };
+        (!classes.is_empty()).then_some(Demanded { label, ..above })
     }
 
     /// The name, or with a number where the object has it already: two members of one name would be one to most

@@ -135,6 +135,30 @@ fn names_of_members_are_protected_and_stay_unique() {
     assert!(!list(&edited).contains('@'), "{}", list(&edited));
 }
 
+/// What is asked of a field is asked of what stands in the names below it: who may not see `li@example.com` as a value
+/// may not see it as a name either.
+#[test]
+fn names_below_a_field_are_protected_with_it_where_they_hold_something() {
+    let mut world = World::new();
+    let data =
+        r#"{"book": {"li@example.com": {"first": "Li", "4111111111111111": 7}}, "ana@example.com": 1}"#;
+    for (protection, first, number) in
+        [(LAST_FOUR, "\"**\"", "\"*\""), (ladder("year"), "\"[redacted]\"", "null")]
+    {
+        let expected = format!(
+            r#"{{"book": {{"[redacted]": {{"first": {first}, "[redacted]": {number}}}}}, "ana@example.com": 1}}"#
+        );
+        assert_eq!(world.json(data, &[by_field("$.data.book", protection)]), expected, "{protection:?}");
+    }
+    let tokens = world.json(data, &[by_field("$.data.book", TOKEN)]);
+    assert!(!tokens.contains("li@") && !tokens.contains("4111") && tokens.contains("\"first\""), "{tokens}");
+    // The same by the word of a Classification, and by a path that ends in the object's members.
+    assert!(!world.json(data, &[by_field("$.data.*", TOKEN)]).contains("li@"));
+    world.fields = vec![(Path::parse("$.data.book").expect("a path"), Class::NAME)];
+    let named = world.json(data, &[by_class("person.name", LAST_FOUR)]);
+    assert!(!named.contains("li@") && named.contains("ana@"), "{named}");
+}
+
 #[test]
 fn a_duplicated_name_is_protected_every_time() {
     let world = World::new();

@@ -3,7 +3,8 @@
 use super::Window;
 use crate::checks;
 use crate::class::Class;
-use crate::flat::{Kind, View, card};
+use crate::flat::{Kind, View, WORDS_SAY, card};
+use crate::keys::Hint;
 
 impl View<'_> {
     pub(super) fn window(&mut self, window: &Window<'_>, step: i16, is_whole: bool) {
@@ -65,7 +66,10 @@ impl View<'_> {
     fn rut(&mut self, window: &Window<'_>, step: i16) {
         let base = match window.pattern {
             0x1331 | 0x2331 => Some(40),
-            0x71 | 0x81 if window.separator == b'-' => Some(16),
+            0x71 | 0x81 if window.separator == b'-' => {
+                let is_run = self.has_flag(Hint::RUN, window.start);
+                Some(if is_run { 16 + WORDS_SAY } else { 16 })
+            }
             0 => Some(0),
             _ => None,
         };
