@@ -35,6 +35,7 @@ use crate::record::{Accepted, Destined, Outcome, Record};
 use crate::state::{Effect, Source, State};
 pub use api::{Action, Admitted, Alarm, Append, Config, NewEvent, Ticket};
 pub use groups::Choice;
+use exchange::Behind;
 use local::Local;
 use receiver::Lanes;
 pub use receiver::{Arrival, Arrived};
@@ -110,6 +111,11 @@ pub struct Core {
     pub(crate) state: State,
     config: Config,
     own: Speaker,
+    /// The runs of this process.
+    begun: Vec<Run>,
+    /// What the log had given before it, in its newest run, by lane.
+    given_before: Option<(Run, Vec<u64>)>,
+    behind: Behind,
     peers: BTreeMap<BridgeId, Peer>,
     local: Local,
     /// Next number of each lane of this run.

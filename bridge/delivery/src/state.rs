@@ -24,7 +24,7 @@ mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meshbridge_routing::{BridgeId, EventKey, GroupName, Run};
+use meshbridge_routing::{BridgeId, EventKey, GroupName, LANES, Run};
 use smallvec::SmallVec;
 
 pub use destination::Source;
@@ -123,6 +123,8 @@ pub struct State {
     pub own: BridgeId,
     /// Own runs in which something is still pending, and the one that goes on; ascending.
     pub runs: Vec<Run>,
+    /// The newest run in which an event was accepted, and the last number of each lane.
+    pub given: Option<(Run, Vec<u64>)>,
     /// How often the bridge has started.
     pub starts: u32,
     pub next_body: u64,
@@ -154,6 +156,7 @@ impl State {
         State {
             own,
             runs: Vec::new(),
+            given: None,
             starts: 0,
             next_body: 1,
             events: Events::default(),
@@ -244,9 +247,20 @@ impl State {
         }
     }
 
+    fn note_given(&mut self, run: Run, lane: u8, seq: u64) {
+        let numbers = match &mut self.given {
+            Some((newest, numbers)) if *newest == run => numbers,
+            given => &mut given.insert((run, vec![0; usize::from(LANES)])).1,
+        };
+        if let Some(last) = numbers.get_mut(usize::from(lane)) {
+            *last = (*last).max(seq);
+        }
+    }
+
     fn on_accepted(&mut self, accepted: &Accepted, effects: &mut Vec<Effect>) {
         self.next_body = self.next_body.max(accepted.body + 1);
         self.wall = self.wall.max(accepted.at);
+        self.note_given(accepted.run, accepted.lane, accepted.seq);
         let key =
             EventKey { origin: self.own.clone(), run: accepted.run, lane: accepted.lane, seq: accepted.seq };
         // 0: an event that goes on under another key has its producer's id already.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use meshbridge_routing::{BridgeId, Run};
+use meshbridge_routing::{BridgeId, EventKey, Run};
 
 use super::{Action, Alarm, Core, Waiting};
 use crate::bugs::{Bug, bug};
@@ -18,8 +18,23 @@ const ASK_FIRST: Duration = Duration::from_millis(250);
 const ASK_MAX: Duration = Duration::from_secs(5);
 /// Lanes of which one exchange says what can still come.
 const LANES_TOLD: usize = 1_024;
+/// Lanes of which it is remembered that the alarm was raised. Beyond that it is raised again.
+const BEHIND_MAX: usize = 65_536;
 /// Keys of one record of lost events.
 const LOST_PER_RECORD: usize = 8_192;
+
+/// What was said of numbers that this disk does not know, so that it is said once.
+#[derive(Debug, Default)]
+pub(super) struct Behind(BTreeMap<(BridgeId, Run, u8), u64>);
+
+impl Behind {
+    fn is_news(&mut self, place: (BridgeId, Run, u8), upto: u64) -> bool {
+        if self.0.len() >= BEHIND_MAX {
+            self.0.clear();
+        }
+        self.0.insert(place, upto).is_none_or(|before| before < upto)
+    }
+}
 
 impl Core {
     pub(super) fn ask_if_due(&mut self, bridge: &BridgeId, now: Instant) {
@@ -32,7 +47,7 @@ impl Core {
             peer.asked += 1;
             peer.ask_at = Some(now + pause);
         }
-        self.send_exchange(bridge, true, Vec::new());
+        self.send_exchange(bridge, true, Vec::new(), Vec::new());
     }
 
     /// The two ends do not understand each other: one exchange now. Who calls bounds how often.
@@ -43,7 +58,14 @@ impl Core {
         self.ask_if_due(bridge, now);
     }
 
-    fn send_exchange(&mut self, bridge: &BridgeId, reply: bool, unsettled: Vec<LaneRanges>) {
+    /// `closing` are lanes that are closed here since a moment ago: the other end may not have known that it had them.
+    fn send_exchange(
+        &mut self,
+        bridge: &BridgeId,
+        reply: bool,
+        unsettled: Vec<LaneRanges>,
+        closing: Vec<LaneRanges>,
+    ) {
         let open_here = self.open_here(bridge);
         let destination = self.state.destinations.get(bridge);
         let uses = |run: &Run| *run == self.own.run || destination.is_some_and(|d| d.uses(*run));
@@ -51,7 +73,8 @@ impl Core {
         let mut lanes = Vec::new();
         let mut bytes = 0;
         let mut complete = true;
-        for lane in self.peers.get(bridge).into_iter().flat_map(|peer| peer.lanes.all_durable()) {
+        let durable = self.peers.get(bridge).into_iter().flat_map(|peer| peer.lanes.all_durable());
+        for lane in durable.chain(closing) {
             bytes += 24 + lane.above.len() * 12;
             if bytes > MESSAGE_BYTES_MAX / 2 {
                 complete = false;
@@ -82,7 +105,7 @@ impl Core {
         let speaker = exchange.speaker;
         if self.is_overtaken(from, &exchange) {
             if exchange.reply {
-                self.send_exchange(from, false, Vec::new());
+                self.send_exchange(from, false, Vec::new(), Vec::new());
             }
             return;
         }
@@ -96,6 +119,8 @@ impl Core {
         self.report_lost(from, other_disk, &exchange);
         let closed = exchange.open.iter().map(|run| run.epoch).min().unwrap_or(0).saturating_sub(1);
         let source = self.state.sources.get(from);
+        let lanes = self.peers.get(from).into_iter().flat_map(|peer| peer.lanes.all_durable());
+        let closing = lanes.filter(|lane| exchange.reply && lane.run.epoch <= closed).collect();
         let news = source.is_none_or(|s| s.peer != Some((speaker.spool, speaker.run)) || s.closed < closed);
         if news {
             let peer = Record::Peer { bridge: from.clone(), spool: speaker.spool, run: speaker.run, closed };
@@ -151,7 +176,7 @@ impl Core {
         self.close_holes(from, &exchange.unsettled);
         if exchange.reply {
             let unsettled = self.unsettled_for(from, &exchange.lanes);
-            self.send_exchange(from, false, unsettled);
+            self.send_exchange(from, false, unsettled, closing);
         }
         if restarted || exchange.reply {
             self.tell_outcomes_known(from);
@@ -208,13 +233,22 @@ impl Core {
     fn report_unknown_numbers(&mut self, from: &BridgeId, lanes: &[LaneRanges]) {
         for lane in lanes {
             let upto = lane.above.last().map_or(lane.cumulative, |(_, to)| *to);
-            let unknown = if lane.run == self.own.run {
-                upto >= self.next_seq[usize::from(lane.lane)]
+            let (run, lane) = (lane.run, lane.lane);
+            let first = self.begun.first().map_or(self.own.run.epoch, |run| run.epoch);
+            let unknown = if run == self.own.run {
+                upto >= self.next_seq[usize::from(lane)]
+            } else if run.epoch >= first {
+                // Of a life that this disk does not know: it ended after the copy was made.
+                !self.begun.contains(&run)
             } else {
-                lane.run.epoch >= self.own.run.epoch
+                // The copy was made in the middle of the life before.
+                let given = |(last, numbers): &(Run, Vec<u64>)| {
+                    let upto_here = numbers.get(usize::from(lane)).copied().unwrap_or(u64::MAX);
+                    run.epoch > last.epoch || run == *last && upto > upto_here
+                };
+                self.given_before.as_ref().is_some_and(given)
             };
-            if unknown {
-                let (run, lane) = (lane.run, lane.lane);
+            if unknown && self.behind.is_news((from.clone(), run, lane), upto) {
                 let alarm = Alarm::OriginBehind { destination: from.clone(), run, lane, upto };
                 self.actions.push_back(Action::Alarm(alarm));
             }
@@ -238,8 +272,15 @@ impl Core {
         if lost.is_empty() {
             return;
         }
-        let events = lost.len() as u64;
-        self.actions.push_back(Action::Alarm(Alarm::EgressLost { destination: from.clone(), events }));
+        // What is still here is sent again, so it is not lost.
+        let gone = |(run, lane, seq): &&(Run, u8, u64)| {
+            let key = EventKey { origin: self.state.own.clone(), run: *run, lane: *lane, seq: *seq };
+            self.state.retained(&key, from).is_none()
+        };
+        let events = lost.iter().filter(gone).count() as u64;
+        if events > 0 {
+            self.actions.push_back(Action::Alarm(Alarm::EgressLost { destination: from.clone(), events }));
+        }
         for keys in lost.chunks(LOST_PER_RECORD) {
             let record =
                 Record::Lost { destination: from.clone(), reason: EGRESS_LOST.into(), keys: keys.to_vec() };

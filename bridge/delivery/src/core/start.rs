@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use meshbridge_routing::{LANES, Run};
 
+use super::exchange::Behind;
 use super::local::Local;
 use super::receiver::Lanes;
 use super::{Action, Config, Core, LateNews, Speaker};
@@ -19,6 +20,9 @@ impl Core {
         state.apply(&started, &mut Vec::new());
         let mut core = Core {
             own: Speaker { spool, run },
+            begun: vec![run],
+            given_before: state.given.clone(),
+            behind: Behind::default(),
             config,
             peers: BTreeMap::new(),
             local: Local::default(),
@@ -106,6 +110,7 @@ impl Core {
         }
         self.write(Record::Started { run }, Bytes::new());
         self.own.run = run;
+        self.begun.push(run);
         self.next_seq = vec![1; usize::from(LANES)];
         self.last_for.clear();
         // What was sent was sent by somebody whose word counts no more.

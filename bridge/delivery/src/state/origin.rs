@@ -226,7 +226,7 @@ impl State {
     }
 
     /// The body of an event that is kept until it is delivered.
-    pub(super) fn retained(&self, key: &EventKey, destination: &BridgeId) -> Option<u64> {
+    pub(crate) fn retained(&self, key: &EventKey, destination: &BridgeId) -> Option<u64> {
         let body = *self.retained.get(&(key.run, key.lane, key.seq))?;
         self.events.get(&body)?.destinations.contains(destination).then_some(body)
     }

@@ -5,7 +5,7 @@
 
 mod event;
 
-use meshbridge_routing::BridgeId;
+use meshbridge_routing::{BridgeId, LANES};
 use roaring::RoaringTreemap;
 
 use super::{Account, CLOSED_RUNS_MAX, Pending, State};
@@ -99,6 +99,10 @@ impl State {
         out.number(self.next_body);
         out.number(u64::from(self.next_subscription));
         out.number(self.wall);
+        if let Some((run, numbers)) = &self.given {
+            out.run(*run);
+            numbers.iter().for_each(|last| out.number(*last));
+        }
         out.0
     }
 
@@ -157,6 +161,12 @@ impl State {
                 self.next_body = from.number()?;
                 self.next_subscription = read_id(&mut from)?;
                 self.wall = from.number()?;
+                // Not there where nothing was accepted, nor in what earlier versions wrote.
+                if !from.0.is_empty() {
+                    let run = from.run()?;
+                    let numbers = (0..LANES).map(|_| from.number()).collect::<Result<_>>()?;
+                    self.given = Some((run, numbers));
+                }
             }
             kind::EVENTS => {
                 let mut before = Before::default();

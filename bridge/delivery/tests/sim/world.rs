@@ -577,7 +577,11 @@ impl World {
                 Action::Alarm(Alarm::OtherDisk { bridge }) => {
                     self.report.other_disks += u64::from(bridge == self.nodes[0].id);
                 }
-                Action::Alarm(Alarm::OriginBehind { .. }) if self.report.rollbacks > 0 => {}
+                Action::Alarm(Alarm::OriginBehind { .. })
+                    if self.report.rollbacks + self.report.origin_wipes > 0 =>
+                {
+                    self.report.behind += 1;
+                }
                 Action::Alarm(alarm) => return Err(format!("{alarm:?}")),
             }
         }

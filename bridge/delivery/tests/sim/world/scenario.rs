@@ -66,6 +66,8 @@ pub struct Report {
     pub wipes: u64,
     pub rollbacks: u64,
     pub older_destinations: u64,
+    /// Alarms of origins that others know more of than they do.
+    pub behind: u64,
     pub full: u64,
     pub rots: u64,
     pub out_of_order: u64,
@@ -101,6 +103,7 @@ impl Report {
         self.wipes += other.wipes;
         self.rollbacks += other.rollbacks;
         self.older_destinations += other.older_destinations;
+        self.behind += other.behind;
         self.full += other.full;
         self.rots += other.rots;
         self.out_of_order += other.out_of_order;
