@@ -14,6 +14,7 @@
 //! | `Lost` | origin | what a destination had stored and has lost with its disk |
 //! | `Subscription`, `SubscriptionGone` | destination | a durable subscription |
 //! | `DeadLetter` | destination | a dead letter was purged or is offered again |
+//! | `Turn` | destination | how often a subscription was offered an event, and that others overtook it |
 //! | `Peer` | both | the spool and run of another bridge |
 //! | `Skipped` | destination | numbers of a lane that will never come |
 //! | `GroupReturned` | destination | no member of a consumer group is here any more: the origin chooses anew |
@@ -255,6 +256,17 @@ pub enum DeadLetterEnd {
     Replayed,
 }
 
+/// What a subscription has made of an event that it has not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Attempts that failed, but for those that a start of the bridge cut short.
+    pub tries: u32,
+    /// Of these, the ones before it was a dead letter: they count for its subscriber, and not against its end.
+    pub before: u32,
+    /// Later events may have been handed out before it.
+    pub overtaken: bool,
+}
+
 /// A durable subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscriptionRecord {
@@ -349,6 +361,11 @@ pub enum Record {
         body: u64,
         group: u32,
         end: DeadLetterEnd,
+    },
+    Turn {
+        body: u64,
+        group: u32,
+        turn: Turn,
     },
     Peer {
         bridge: BridgeId,

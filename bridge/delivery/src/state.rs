@@ -20,11 +20,12 @@ mod membership;
 mod origin;
 mod parts;
 mod producers;
+mod turns;
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meshbridge_routing::{BridgeId, EventKey, GroupName, LANES, Run};
+use meshbridge_routing::{BridgeId, EventKey, GroupName, Run};
 use smallvec::SmallVec;
 
 pub use destination::Source;
@@ -33,8 +34,10 @@ pub use events::Events;
 pub use late::Late;
 pub use membership::{DESTINATION_REMOVED, Membership};
 pub use origin::{Account, Destination, Pending};
-pub(crate) use origin::{EGRESS_LOST, OUTCOME_FORGOTTEN};
+pub(crate) use origin::{EGRESS_LOST, NO_SUBSCRIBER, OUTCOME_FORGOTTEN};
 pub use producers::{PRODUCER_LIFE_MS, PRODUCERS_MAX};
+pub use turns::Turns;
+pub(crate) use turns::{read_turn, write_turn};
 pub use usage::{Usage, Used, owner_of};
 
 use crate::bugs::{Bug, bug};
@@ -140,6 +143,7 @@ pub struct State {
     /// Own events that wait for a bridge with a member of a consumer group: their bodies.
     pub unchosen: BTreeMap<GroupName, BTreeSet<u64>>,
     pub subscriptions: BTreeMap<u32, SubscriptionRecord>,
+    pub turns: Turns,
     pub next_subscription: u32,
     pub producers: Producers,
     /// What other bridges want, in the words of routing.
@@ -166,6 +170,7 @@ impl State {
             late: Late::default(),
             unchosen: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
+            turns: Turns::default(),
             next_subscription: 1,
             producers: Producers::default(),
             interest: BTreeMap::new(),
@@ -221,6 +226,7 @@ impl State {
             Record::SubscriptionGone { id } => {
                 self.subscriptions.remove(id);
             }
+            Record::Turn { body, group, turn } => self.turns.set(*body, *group, *turn),
             Record::DeadLetter { body, group, end } => self.on_dead_letter(*body, *group, *end, effects),
             Record::Peer { bridge, spool, run, closed } => self.on_peer(bridge, *spool, *run, *closed),
             Record::Skipped { origin, run, lane, ranges } => {
@@ -244,16 +250,6 @@ impl State {
                 self.drop_idle_runs();
             }
             Record::Membership(record) => self.on_membership(record, effects),
-        }
-    }
-
-    fn note_given(&mut self, run: Run, lane: u8, seq: u64) {
-        let numbers = match &mut self.given {
-            Some((newest, numbers)) if *newest == run => numbers,
-            given => &mut given.insert((run, vec![0; usize::from(LANES)])).1,
-        };
-        if let Some(last) = numbers.get_mut(usize::from(lane)) {
-            *last = (*last).max(seq);
         }
     }
 
@@ -362,8 +358,10 @@ impl State {
                     self.usage.add_letter(event.size);
                 }
                 event.groups[at].1 = GroupState::Dead(reason.clone());
+                self.turns.died(body, group);
             }
             _ => {
+                self.turns.forget(body, group);
                 if matches!(event.groups[at].1, GroupState::Dead(_)) {
                     self.usage.subtract_letter(event.size);
                 }
@@ -411,9 +409,13 @@ impl State {
         match end {
             DeadLetterEnd::Purged => {
                 event.groups.remove(at);
+                self.turns.forget(body, group);
             }
             // Its pair has ended already and does so once; the subscription gets it again all the same.
-            DeadLetterEnd::Replayed => event.groups[at].1 = GroupState::Open,
+            DeadLetterEnd::Replayed => {
+                event.groups[at].1 = GroupState::Open;
+                self.turns.replayed(body, group);
+            }
         }
         self.release_if_done(body, effects);
     }
@@ -425,6 +427,7 @@ impl State {
         {
             self.retained.remove(&(event.key.run, event.key.lane, event.key.seq));
             self.late.forget(&event.key, body);
+            self.turns.forget_event(body);
             if event.key.origin == self.own {
                 self.usage.subtract(&event);
             }

@@ -94,13 +94,17 @@ impl End {
     }
 
     fn publish(&mut self, number: u128, to: &BridgeId) -> u64 {
+        self.publish_retained(number, to, false)
+    }
+
+    fn publish_retained(&mut self, number: u128, to: &BridgeId, retain_delivered: bool) -> u64 {
         let event = NewEvent {
             producer: number,
             lane: 3,
             topic: "orders.eu".into(),
             payload: Bytes::from_static(b"an event"),
             expires: 0,
-            retain_delivered: false,
+            retain_delivered,
             destinations: smallvec![to.clone()],
             groups: smallvec![],
             local: false,
@@ -335,6 +339,28 @@ fn a_dead_letter_in_doubt_follows_what_its_destination_says() {
         }
         pair.origin.assert_balanced(&far);
         pair.origin.restart();
+    }
+}
+
+/// M24: the destination has lost its disk, and its subscriptions with it. What was to be retained until it is delivered is.
+#[test]
+fn what_is_retained_and_wanted_by_nobody_is_a_dead_letter() {
+    for retain in [false, true] {
+        let mut pair = Pair::new();
+        let far = pair.far();
+        pair.connect(true);
+        let body = pair.origin.publish_retained(1, &far, retain);
+        pair.settle();
+        for body in std::mem::take(&mut pair.destination.ready) {
+            pair.destination.core.on_offered(body, 0);
+        }
+        pair.settle();
+        let letters: Vec<_> = pair.origin.core.state().membership.letters().collect();
+        let expected: &[_] = if retain { &[(body, &far, false)] } else { &[] };
+        assert_eq!(letters, expected);
+        assert_eq!(pair.origin.ended(), [&Outcome::DeadLettered("no-subscriber".into())]);
+        assert_eq!(pair.origin.released(body), !retain);
+        pair.origin.assert_balanced(&far);
     }
 }
 

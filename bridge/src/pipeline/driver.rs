@@ -293,9 +293,14 @@ impl Inner {
             let event = core.state().events.get(&body)?;
             let groups: SmallVec<[u32; 4]> = event.open_groups().collect();
             let lane: Lane = (event.key.origin.clone(), event.key.lane);
-            Some((groups, event.groups_only, lane))
+            // Of an earlier process.
+            let turns = groups.iter().map(|group| (*group, core.state().turns.of(body, *group)));
+            let tried = turns.filter(|(_, turn)| turn.tries > turn.before);
+            let tried: SmallVec<[(u32, u32); 1]> =
+                tried.map(|(group, turn)| (group, turn.tries - turn.before)).collect();
+            Some((groups, event.groups_only, lane, tried))
         });
-        let Some((groups, groups_only, lane)) = found else { return };
+        let Some((groups, groups_only, lane, tried)) = found else { return };
         if out_of_order {
             self.parts.metrics.on_out_of_order();
         }
@@ -314,7 +319,13 @@ impl Inner {
         });
         for group in groups {
             match self.named.get(group) {
-                Some(named) => named.offer_in(body, lane.clone(), partition),
+                Some(named) => {
+                    tried
+                        .iter()
+                        .filter(|(of, _)| *of == group)
+                        .for_each(|(_, tries)| named.tried(body, *tries));
+                    named.offer_in(body, lane.clone(), partition);
+                }
                 // Deleted while the event was on its way into the log.
                 None => self.durable.with(|core| core.end_group_for_good(body, group)),
             }

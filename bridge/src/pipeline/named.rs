@@ -17,6 +17,7 @@ mod attempts;
 mod lanes;
 mod later;
 mod progress;
+mod seen;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -86,6 +87,8 @@ struct NamedState {
     /// Refused, to be offered again at this time: order and body.
     later: BTreeMap<(Instant, u64), u64>,
     attempts: HashMap<u64, u32>,
+    /// By body, the newest lease under which a reader got it.
+    handed: HashMap<u64, u64>,
     lanes: Lanes,
     /// Of the connections that hold leases which end by the clock.
     progress: HashMap<u64, Progress>,
@@ -170,6 +173,11 @@ impl Named {
             state: Mutex::new(state),
             ready: Notify::new(),
         }
+    }
+
+    /// So often its subscriber could not deal with it, before this process.
+    pub(super) fn tried(&self, body: u64, attempts: u32) {
+        lock(&self.state).attempts.insert(body, attempts);
     }
 
     /// As [`Named::offer`]; where retries block their lane, an event of this one.
@@ -291,19 +299,6 @@ impl Named {
         true
     }
 
-    /// Everything that was offered up to this body is dealt with, as its subscriber says; gives the bodies.
-    pub(super) fn end_up_to(&self, last: u64) -> Vec<u64> {
-        let mut state = lock(&self.state);
-        let Some(order) = state.waiting.iter().find(|(_, body)| **body == last).map(|(order, _)| *order)
-        else {
-            return Vec::new();
-        };
-        let later = state.waiting.split_off(&(order + 1));
-        let ended: Vec<u64> = std::mem::replace(&mut state.waiting, later).into_values().collect();
-        ended.iter().for_each(|body| state.end(*body));
-        ended
-    }
-
     /// The body ended otherwise.
     pub(super) fn forget(&self, body: u64) {
         let mut state = lock(&self.state);
@@ -417,6 +412,7 @@ impl NamedState {
     /// The event is dealt with; what its lane held back may come.
     fn end(&mut self, body: u64) {
         self.attempts.remove(&body);
+        self.handed.remove(&body);
         self.waiting.extend(self.lanes.end(body));
     }
 
@@ -427,6 +423,7 @@ impl NamedState {
         let all = bodies.iter().map(|body| (*body, attempts(body))).collect();
         for body in bodies {
             self.attempts.remove(&body);
+            self.handed.remove(&body);
             self.partitions.remove(&body);
         }
         all
@@ -454,7 +451,10 @@ impl NamedState {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use meshbridge_delivery::state::Used;
+    use meshbridge_routing::BridgeId;
 
     use super::super::Quota;
     use super::*;
@@ -478,7 +478,7 @@ mod tests {
     fn a_retry_blocks_its_own_lane_and_no_other() {
         let settings = SubscriptionSettings { on_retry: OnRetry::Block, ..SubscriptionSettings::default() };
         let (named, now) = (named_with(settings), Instant::now());
-        let lane = |number| (meshbridge_routing::BridgeId::parse("far").expect("valid id"), number);
+        let lane = |number| (BridgeId::parse("far").expect("valid id"), number);
         [(1, 5), (2, 5), (3, 6), (4, 5)].iter().for_each(|(body, l)| named.offer_in(*body, lane(*l), 0));
         let connection = named.connect(1);
         let first = take(&named, connection, now).expect("offered");
@@ -624,12 +624,59 @@ mod tests {
         assert!(named.take(connection, None, 1, now).expect("ours").is_some());
     }
 
+    fn set(bodies: &[u64]) -> HashSet<u64> {
+        bodies.iter().copied().collect()
+    }
+
+    /// Handed out by a former process, in the order of their offers but for those that were overtaken.
     #[test]
-    fn up_to_the_last_one_seen_everything_is_dealt_with() {
+    fn up_to_the_last_one_seen_everything_is_dealt_with_that_was_not_overtaken() {
         let named = named();
         (1..=5).for_each(|body| named.offer(body, 0));
-        assert_eq!(named.end_up_to(3), [1, 2, 3]);
-        assert_eq!(named.end_up_to(3), [0_u64; 0]);
-        assert_eq!(named.waiting(), [4, 5]);
+        assert_eq!(named.end_up_to(3, &set(&[2])), [1, 3]);
+        assert_eq!(named.end_up_to(3, &set(&[])), [0_u64; 0]);
+        assert_eq!(named.waiting(), [2, 4, 5]);
+    }
+
+    #[test]
+    fn up_to_the_last_one_seen_what_was_never_handed_out_stays() {
+        let (named, now) = (named(), Instant::now());
+        (1..=5).for_each(|body| named.offer(body, 0));
+        let reader = named.connect(1);
+        for body in 1..=4 {
+            let taken = named.take(reader, None, 9, now).expect("ours").expect("one");
+            assert_eq!(taken.body, body);
+            if body == 2 {
+                named.postpone(body, taken.token, Duration::ZERO, now);
+            } else {
+                named.handed(body, taken.token);
+            }
+        }
+        named.connect(1);
+        named.tick(now);
+        assert_eq!(named.end_up_to(3, &set(&[])), [1, 3], "2 waits for a rate, and 4 came later");
+        assert_eq!(named.waiting(), [2, 4, 5]);
+    }
+
+    /// Of lanes that hand out one event at a time a former process may have been at any event.
+    #[test]
+    fn up_to_the_last_one_seen_other_lanes_that_block_stay() {
+        let mut named = named();
+        named.settings.on_retry = OnRetry::Block;
+        let lane = |lane: u8| (BridgeId::parse("west-1").expect("an id"), lane);
+        for (body, of) in [(1, 5), (2, 6), (3, 5), (4, 6), (5, 5)] {
+            named.offer_in(body, lane(of), 0);
+        }
+        assert_eq!(named.end_up_to(3, &set(&[])), [1, 3]);
+        assert_eq!(named.waiting(), [2, 4, 5]);
+    }
+
+    #[test]
+    fn attempts_of_earlier_processes_count() {
+        let (named, now) = (named(), Instant::now());
+        named.tried(7, 3);
+        named.offer(7, 0);
+        let reader = named.connect(1);
+        assert_eq!(named.take(reader, None, 9, now).expect("ours").expect("one").attempts, 3);
     }
 }

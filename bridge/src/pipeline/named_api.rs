@@ -313,12 +313,14 @@ impl Pipeline {
 
     fn end_up_to(&self, named: &Named, key: &EventKey) {
         let waiting = named.waiting();
-        let found = self.inner.durable.view(|core| {
-            let events = &core.state().events;
-            waiting.iter().copied().find(|body| events.get(body).is_some_and(|event| event.key == *key))
+        let (found, overtaken) = self.inner.durable.view(|core| {
+            let (events, turns) = (&core.state().events, &core.state().turns);
+            let is_last = |body: &u64| events.get(body).is_some_and(|event| event.key == *key);
+            let overtaken = waiting.iter().copied().filter(|body| turns.of(*body, named.id).overtaken);
+            (waiting.iter().copied().find(is_last), overtaken.collect())
         });
         let Some(last) = found else { return };
-        let ended = named.end_up_to(last);
+        let ended = named.end_up_to(last, &overtaken);
         self.inner.durable.with(|core| {
             for body in ended {
                 core.end_group(body, named.id, GroupEnd::Acknowledged);

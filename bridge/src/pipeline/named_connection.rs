@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use meshbridge_delivery::GroupEnd;
+use meshbridge_delivery::{GroupEnd, Turn};
 use meshbridge_spool::fail_point;
 use tracing::error;
 
@@ -52,6 +52,15 @@ pub(crate) struct Leased {
     pub(crate) count: u32,
 }
 
+/// What becomes of a lease.
+enum Loaded {
+    Leased(Leased),
+    /// It comes again later, and others may come before it: noted.
+    Overtaken,
+    /// It has ended meanwhile, or comes again later.
+    Gone,
+}
+
 /// How often a connection has handed everything written to the kernel; grows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flushed(Arc<AtomicU64>);
@@ -85,6 +94,8 @@ pub(crate) struct NamedConnection {
     connection: u64,
     acks: Acks,
     credit: usize,
+    /// Something that was overtaken is noted, and not yet on the disk.
+    overtaking: bool,
     /// Handed out and not acknowledged, with the flushes until then; only with automatic acknowledgement.
     handed: VecDeque<(AckToken, u64)>,
 }
@@ -94,7 +105,8 @@ impl NamedConnection {
         let connection = named.connect(weight);
         let (pipeline, named) = (pipeline.clone(), Arc::clone(named));
         let credit = if named.group.is_some() { MEMBER_HOLDS } else { super::named::LEASES_MAX };
-        NamedConnection { pipeline, named, connection, acks, credit, handed: VecDeque::new() }
+        let handed = VecDeque::new();
+        NamedConnection { pipeline, named, connection, acks, credit, overtaking: false, handed }
     }
 
     /// The next event. Cancel-safe: an event is leased only in the poll that returns it.
@@ -113,11 +125,18 @@ impl NamedConnection {
                 let _ = tokio::time::timeout(Duration::from_secs(1), room).await;
                 continue;
             }
+            if self.overtaking {
+                // A subscriber may say that it has seen a later one, and the next process must know what that means.
+                let _ = self.pipeline.commit_all().await;
+                self.overtaking = false;
+            }
             match self.named.take(self.connection, lease, self.credit, Instant::now()) {
                 Ok(Some(taken)) => {
                     let token =
                         AckToken { subscription: self.named.id, body: taken.body, lease: taken.token };
-                    if let Some(leased) = self.pipeline.inner.load(&named, token, taken.attempts) {
+                    let loaded = self.pipeline.inner.load(&named, token, taken.attempts);
+                    self.overtaking = matches!(loaded, Loaded::Overtaken);
+                    if let Loaded::Leased(leased) = loaded {
                         match &self.acks {
                             Acks::Manual | Acks::Push => {}
                             Acks::Auto(None) => self.handed.push_back((token, 0)),
@@ -170,17 +189,21 @@ impl Drop for NamedConnection {
 }
 
 impl Inner {
-    /// The event of a lease; `None` where it has ended meanwhile, or comes again later.
-    fn load(&self, named: &Named, token: AckToken, attempts: u32) -> Option<Leased> {
-        let starts = self.durable.view(|core| {
+    /// The event of a lease.
+    fn load(&self, named: &Named, token: AckToken, attempts: u32) -> Loaded {
+        let found = self.durable.view(|core| {
             let state = core.state();
             let event = state.events.get(&token.body)?;
             // A lease of an earlier process may have been taken: each start counts as an attempt.
-            Some(state.starts.saturating_sub(event.start).saturating_add(event.attempts))
+            let starts = state.starts.saturating_sub(event.start).saturating_add(event.attempts);
+            Some((starts, state.turns.of(token.body, token.subscription)))
         });
-        let Some(starts) = starts else {
+        let Some((starts, turn)) = found else {
             named.forget(token.body);
-            return None;
+            return Loaded::Gone;
+        };
+        let note = |turn: Turn| {
+            self.durable.with(|core| core.note_turn(token.body, token.subscription, turn));
         };
         let end = |end: GroupEnd| {
             self.durable.with(|core| core.end_group(token.body, token.subscription, end));
@@ -191,27 +214,38 @@ impl Inner {
             Err(problem) => {
                 error!(body = token.body, %problem, "An event cannot be read back from the spool");
                 end(GroupEnd::DeadLettered("destination-lost".into()));
-                return None;
+                return Loaded::Gone;
             }
         };
         let event = match self.judge_for_owner(&stored, &named.owner) {
             Verdict::Pass(edited) => edited.unwrap_or_else(|| stored.event.clone()),
             Verdict::Wait(held) => {
                 named.postpone(token.body, token.lease, held.after, Instant::now());
-                return None;
+                if turn.overtaken || named.group.is_some() {
+                    return Loaded::Gone;
+                }
+                note(Turn { overtaken: true, ..turn });
+                return Loaded::Overtaken;
             }
             Verdict::Stop(refusal) => {
                 let now = Instant::now();
                 if !refusal.keeps() || named.takes_letter(token.body, token.lease, now) {
                     end(refusal.group_end());
                 }
-                return None;
+                return Loaded::Gone;
             }
         };
         let (key, topic) = (stored.key.clone(), stored.topic.clone());
         let delivery = Arc::new(Delivery { body: Some(token.body), key, topic, event });
         self.parts.metrics.on_delivered(1);
-        Some(Leased { delivery, token, count: 1 + starts + attempts })
+        let tries = turn.before.saturating_add(attempts);
+        if tries > turn.tries {
+            // What is counted goes on counting after a start (P3).
+            note(Turn { tries, ..turn });
+        }
+        named.handed(token.body, token.lease);
+        let count = tries.saturating_add(starts).saturating_add(1);
+        Loaded::Leased(Leased { delivery, token, count })
     }
 
     /// What the rules in force make of an event for the owner of a subscription: as it came over the border, then as it

@@ -44,8 +44,9 @@ impl AckLevel {
 /// What is known of one event so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
-    unsettled: BTreeSet<BridgeId>,
-    open: BTreeSet<BridgeId>,
+    /// By key: for a consumer group the event may go to the same bridge under another one.
+    unsettled: BTreeSet<(EventKey, BridgeId)>,
+    open: BTreeSet<(EventKey, BridgeId)>,
     /// Consumer groups that wait for a bridge with a member.
     groups: usize,
     pub(crate) ended: BTreeMap<BridgeId, Outcome>,
@@ -63,7 +64,16 @@ impl Progress {
     /// Who has not answered what `level` asks for.
     pub(super) fn missing(&self, level: AckLevel) -> Vec<BridgeId> {
         let set = if level == AckLevel::Delivered { &self.open } else { &self.unsettled };
-        set.iter().cloned().collect()
+        let missing: BTreeSet<&BridgeId> = set.iter().map(|(_, bridge)| bridge).collect();
+        missing.into_iter().cloned().collect()
+    }
+
+    /// Where one bridge has the event twice, the end that is not `delivered` is told.
+    fn end(&mut self, destination: &BridgeId, outcome: &Outcome) {
+        let told = self.ended.entry(destination.clone()).or_insert_with(|| outcome.clone());
+        if *told == Outcome::Delivered {
+            *told = outcome.clone();
+        }
     }
 }
 
@@ -141,8 +151,9 @@ impl Waiters {
         own: Option<BridgeId>,
         groups: usize,
     ) -> Waiting {
-        let unsettled: BTreeSet<BridgeId> = remote.iter().cloned().collect();
-        let open = unsettled.iter().cloned().chain(own).collect();
+        let under_key = |bridge: BridgeId| (key.clone(), bridge);
+        let unsettled: BTreeSet<_> = remote.iter().cloned().map(under_key).collect();
+        let open = unsettled.iter().cloned().chain(own.map(under_key)).collect();
         let progress = Progress { unsettled, open, groups, ended: BTreeMap::new() };
         let (changed, further) = (Notify::new(), Mutex::default());
         let waiter = Arc::new(Waiter { progress: Mutex::new(progress), changed, further });
@@ -165,8 +176,8 @@ impl Waiters {
             lock(&waiter.further).push((to.clone(), *body));
             let mut progress = lock(&waiter.progress);
             progress.groups = progress.groups.saturating_sub(1);
-            progress.unsettled.insert(destination.clone());
-            progress.open.insert(destination.clone());
+            progress.unsettled.insert((to.clone(), destination.clone()));
+            progress.open.insert((to.clone(), destination.clone()));
             return;
         }
         let (key, destination, outcome) = match effect {
@@ -186,11 +197,12 @@ impl Waiters {
         };
         let Some((_, waiter)) = table.by_key.get(key) else { return };
         let mut progress = lock(&waiter.progress);
-        progress.unsettled.remove(destination);
+        let pair = (key.clone(), destination.clone());
+        progress.unsettled.remove(&pair);
         if let Some(outcome) = outcome {
-            progress.open.remove(destination);
+            progress.open.remove(&pair);
             if *outcome != Outcome::Moved {
-                progress.ended.insert(destination.clone(), outcome.clone());
+                progress.end(destination, outcome);
             }
         }
         drop(progress);

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::Core;
-use crate::record::{DeadLetterEnd, GroupEnd, Outcome, Record, SubscriptionRecord};
+use crate::record::{DeadLetterEnd, GroupEnd, Outcome, Record, SubscriptionRecord, Turn};
+use crate::state::NO_SUBSCRIBER;
 
 /// Subscriptions without memory that still have an event.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +63,15 @@ impl Core {
         open
     }
 
+    /// What a subscription has made so far of an event that it has not ended.
+    pub fn note_turn(&mut self, body: u64, group: u32, turn: Turn) {
+        let open =
+            self.state.events.get(&body).is_some_and(|event| event.open_groups().any(|id| id == group));
+        if open && self.state.turns.of(body, group) != turn {
+            self.write(Record::Turn { body, group, turn }, Bytes::new());
+        }
+    }
+
     pub(super) fn end_if_done(&mut self, body: u64) {
         let Some(event) = self.state.events.get(&body) else { return };
         let Some(living) = self.local.living.get(&body) else { return };
@@ -77,7 +87,7 @@ impl Core {
                 // Its consumer groups were given back, and nobody else was to have it.
                 Outcome::Moved
             } else {
-                Outcome::DeadLettered("no-subscriber".into())
+                Outcome::DeadLettered(NO_SUBSCRIBER.into())
             }
         });
         let key = event.key.clone();

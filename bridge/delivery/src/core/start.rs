@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
-use meshbridge_routing::{LANES, Run};
+use meshbridge_routing::{BridgeId, EventKey, LANES, Run};
 
 use super::exchange::Behind;
 use super::local::Local;
@@ -82,24 +82,33 @@ impl Core {
                 peer.lanes.not_offered(&event.key, event.prev);
             }
         }
-        let mut closed = Vec::new();
+        // Of a closed run their numbers are all that puts them in order, in the places that they have among the others.
+        let is_closed =
+            |key: &EventKey| self.state.sources.get(&key.origin).is_some_and(|s| s.is_closed(key.run));
+        let mut closed: HashMap<(BridgeId, Run, u8), BTreeSet<(u64, u64)>> = HashMap::new();
+        for body in &bodies {
+            let event =
+                self.state.events.get(body).filter(|event| event.key.origin != own && is_closed(&event.key));
+            if let Some(EventKey { origin, run, lane, seq }) = event.map(|event| event.key.clone()) {
+                closed.entry((origin, run, lane)).or_default().insert((seq, *body));
+            }
+        }
         for body in bodies {
             let Some(event) = self.state.events.get(&body) else { continue };
             if event.key.origin == own {
                 if event.local_open || event.open_groups().next().is_some() {
                     self.actions.push_back(Action::Ready { body, out_of_order: false });
                 }
-            } else if self.state.sources.get(&event.key.origin).is_some_and(|s| s.is_closed(event.key.run)) {
-                closed.push((event.key.run, event.key.lane, event.key.seq, body));
+                continue;
+            }
+            let place = (event.key.origin.clone(), event.key.run, event.key.lane);
+            if let Some((_, next)) = closed.get_mut(&place).and_then(BTreeSet::pop_first) {
+                self.actions.push_back(Action::Ready { body: next, out_of_order: false });
             } else {
                 let (key, prev) = (event.key.clone(), event.prev);
                 self.offer_in_order(&key, prev, Some(body), now);
             }
         }
-        // Their numbers are all that puts them in order.
-        closed.sort_unstable();
-        let ready = closed.into_iter().map(|(.., body)| Action::Ready { body, out_of_order: false });
-        self.actions.extend(ready);
     }
 
     /// The federation remembers a higher epoch of this bridge than its disk does, so it goes on in another run, as if it

@@ -7,6 +7,7 @@ use super::{
     Outcome, RANGES_MAX, REASON_BYTES_MAX, Record, SubscriptionRecord, Taken, cut,
 };
 use crate::codec::{DecodeError, Reader, Result, Writer};
+use crate::state::{read_turn, write_turn};
 
 const INTEREST_MESSAGES_MAX: usize = 65_536;
 const INTEREST_BYTES_MAX: usize = 128 << 10;
@@ -38,6 +39,7 @@ mod kind {
     pub(super) const GROUP_ENDED: u8 = 20;
     pub(super) const OUTCOMES_ANEW: u8 = 21;
     pub(super) const INTEREST_MORE: u8 = 22;
+    pub(super) const TURN: u8 = 23;
     pub(super) const MEMBERSHIP: u8 = 32;
 }
 
@@ -116,6 +118,10 @@ impl Record {
                 out.number(*body);
                 out.text(destination.as_str());
                 outcome.write(&mut out);
+            }
+            Record::Turn { body, group, turn } => {
+                out.u8(kind::TURN);
+                write_turn(&mut out, *body, *group, *turn);
             }
             Record::Lost { destination, reason, keys } => {
                 out.u8(kind::LOST);
@@ -254,6 +260,10 @@ impl Record {
                 group: read_id(&mut from)?,
                 end: if from.flag()? { DeadLetterEnd::Replayed } else { DeadLetterEnd::Purged },
             },
+            kind::TURN => {
+                let (body, group, turn) = read_turn(&mut from)?;
+                Record::Turn { body, group, turn }
+            }
             kind::PEER => Record::Peer {
                 bridge: from.bridge()?,
                 spool: from.u128()?,

@@ -71,6 +71,7 @@ impl State {
         if let Some(event) = self.events.get_mut(&body) {
             event.groups.retain(|(id, state)| *id != group || *state != GroupState::Open);
         }
+        self.turns.forget(body, group);
         if own {
             let bridge = self.own.clone();
             self.unchoose(body, &bridge, name, attempts, effects);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meshbridge_routing::{BridgeId, EventKey, Run};
+use meshbridge_routing::{BridgeId, EventKey, LANES, Run};
 use roaring::RoaringTreemap;
 
 use super::{Effect, State, Used};
@@ -12,6 +12,9 @@ use crate::record::{Ending, LaneRanges, Outcome};
 pub(crate) const EGRESS_LOST: &str = "egress-lost";
 /// It ended there, and both ends have forgotten how: this disk is an older copy of itself.
 pub(crate) const OUTCOME_FORGOTTEN: &str = "outcome-forgotten";
+
+/// Nobody at the destination wanted the event any more when it came.
+pub(crate) const NO_SUBSCRIBER: &str = "no-subscriber";
 
 /// The equation of one pair (RELIABILITY P6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,6 +145,16 @@ impl Destination {
 }
 
 impl State {
+    pub(super) fn note_given(&mut self, run: Run, lane: u8, seq: u64) {
+        let numbers = match &mut self.given {
+            Some((newest, numbers)) if *newest == run => numbers,
+            given => &mut given.insert((run, vec![0; usize::from(LANES)])).1,
+        };
+        if let Some(last) = numbers.get_mut(usize::from(lane)) {
+            *last = (*last).max(seq);
+        }
+    }
+
     pub(super) fn on_receipt(&mut self, from: &BridgeId, lanes: &[LaneRanges], effects: &mut Vec<Effect>) {
         let Some(destination) = self.destinations.get_mut(from) else { return };
         let mut settled = Vec::new();
@@ -211,8 +224,14 @@ impl State {
                 EventKey { origin: self.own.clone(), run: ending.run, lane: ending.lane, seq: ending.seq };
             let body = pending.or_else(|| self.retained(&key, from));
             if let Some(body) = body {
-                if let Outcome::Kept(rule) = &ending.outcome {
-                    self.keep_letter(body, from, rule.clone(), false);
+                let retained = self.events.get(&body).is_some_and(|event| event.retain_delivered);
+                match &ending.outcome {
+                    Outcome::Kept(why) => self.keep_letter(body, from, why.clone(), false),
+                    // M24: the disk of the destination may have been lost, and its subscriptions with it.
+                    Outcome::DeadLettered(why) if retained && **why == *NO_SUBSCRIBER => {
+                        self.keep_letter(body, from, why.clone(), false);
+                    }
+                    _ => {}
                 }
                 effects.push(Effect::Settled { body, destination: from.clone() });
                 if let Some(event) = self.events.get_mut(&body) {

@@ -32,6 +32,7 @@ mod kind {
     pub(super) const SUBSCRIPTION: u8 = 10;
     pub(super) const INTEREST: u8 = 11;
     pub(super) const LATE: u8 = 12;
+    pub(super) const TURNS: u8 = 13;
     pub(super) const MEMBERSHIP: u8 = 32;
 }
 
@@ -58,6 +59,7 @@ impl State {
             source_parts(bridge, source, &mut parts);
         }
         self.late.parts(kind::LATE, &mut parts);
+        self.turns.parts(kind::TURNS, &mut parts);
         let mut producers = self.producers.iter().peekable();
         while producers.peek().is_some() {
             let mut out = Writer::kind(kind::PRODUCERS);
@@ -266,6 +268,7 @@ impl State {
                 let events = &self.events;
                 self.late.apply_part(&mut from, |body| events.get(&body).map(|event| &event.key))?;
             }
+            kind::TURNS => self.turns.apply_part(&mut from)?,
             kind::MEMBERSHIP => self.membership.apply_part(&mut from)?,
             unknown => return Err(DecodeError::UnknownKind(unknown)),
         }

@@ -22,6 +22,11 @@ impl Lanes {
         self.of.insert(body, lane);
     }
 
+    /// Whether both are of one lane.
+    pub(super) fn are_of_one(&self, body: u64, other: u64) -> bool {
+        self.of.get(&body).is_some_and(|lane| self.of.get(&other) == Some(lane))
+    }
+
     /// `true` where the event must wait for an earlier one; it is kept here then.
     pub(super) fn holds_back(&mut self, order: u64, body: u64) -> bool {
         let Some(lane) = self.of.get(&body) else { return false };
