@@ -647,13 +647,13 @@ mod tests {
             let taken = named.take(reader, None, 9, now).expect("ours").expect("one");
             assert_eq!(taken.body, body);
             if body == 2 {
-                named.postpone(body, taken.token, Duration::ZERO, now);
+                named.postpone(body, taken.token, PAUSE_FIRST, now);
             } else {
                 named.handed(body, taken.token);
             }
         }
         named.connect(1);
-        named.tick(now);
+        named.tick(now + PAUSE_FIRST);
         assert_eq!(named.end_up_to(3, &set(&[])), [1, 3], "2 waits for a rate, and 4 came later");
         assert_eq!(named.waiting(), [2, 4, 5]);
     }

@@ -127,7 +127,8 @@ pub(super) struct Vouch {
     bridge: BridgeId,
     statement: Bytes,
     signature: Signature,
-    /// Seconds since 1970 by the wall clock, which may be set.
+    not_after: Instant,
+    /// The same by the wall clock, which may be set: seconds since 1970. What comes first counts.
     not_after_unix: u64,
     /// Of the credentials that it was verified with.
     generation: u64,
@@ -150,12 +151,12 @@ impl Vouch {
         let chain = chain.iter().map(|certificate| Bytes::copy_from_slice(certificate)).collect();
         let signature = Signature { chain, signature: Bytes::copy_from_slice(signature) };
         let bridge = direction.from.clone();
-        let not_after_unix = end_of(verified, now);
-        Ok(Vouch { bridge, statement, signature, not_after_unix, generation })
+        let (not_after, not_after_unix) = (verified.not_after, end_of(verified, now));
+        Ok(Vouch { bridge, statement, signature, not_after, not_after_unix, generation })
     }
 
     fn holds(&mut self, keyring: &CertificateKeyring, zone: &ZoneName, now: Instant) -> bool {
-        if self.not_after_unix <= unix_now() {
+        if self.not_after <= now || self.not_after_unix <= unix_now() {
             return false;
         }
         let generation = keyring.generation();
@@ -165,7 +166,8 @@ impl Vouch {
         let Signature { chain, signature } = &self.signature;
         match keyring.verify(&self.bridge, zone, chain, &self.statement, signature, now) {
             Ok(verified) => {
-                (self.not_after_unix, self.generation) = (end_of(verified, now), generation);
+                (self.not_after, self.not_after_unix) = (verified.not_after, end_of(verified, now));
+                self.generation = generation;
                 true
             }
             Err(_) => false,

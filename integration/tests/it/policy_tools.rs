@@ -360,7 +360,8 @@ fn what_is_not_good_is_not_signed() -> Result<()> {
     };
     small(&policies, Some(&eu))?;
     refused(&sign("other", "region/eu")?, "does not sign for region/eu")?;
-    refused(&sign("eu", "region/us")?, "binds no key")?;
+    refused(&sign("eu", "region/us")?, "signs for region/eu")?;
+    refused(&sign("other", "region/us")?, "binds no key")?;
     let test = policies.join("small.test.yaml");
     let good = fs::read_to_string(&test)?;
     fs::write(&test, good.replace("verdict: forward", "verdict: reject"))?;
