@@ -83,7 +83,11 @@ pub(crate) struct JournalFigures {
 impl Journal {
     /// Starts the thread. It ends with [`Journal::stop`], or takes the process with it when the disk fails.
     pub(crate) fn start(log: Spool, segments_max: u64, damaged: bool) -> Journal {
-        Journal::start_bounded(log, segments_max, damaged, QUEUE)
+        // S13: what was admitted before the disk ran low must fit into the four segments that are free then.
+        let within = usize::try_from(2 * log.segment_bytes()).unwrap_or(usize::MAX);
+        let bytes_admit = QUEUE.bytes_admit.min(within);
+        let bounds = Bounds { bytes_admit, bytes_max: QUEUE.bytes_max.min(within / 2 * 3), ..QUEUE };
+        Journal::start_bounded(log, segments_max, damaged, bounds)
     }
 
     /// With room for almost nothing, so that tests meet a full queue at every turn.

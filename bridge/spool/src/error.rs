@@ -37,7 +37,9 @@ pub enum OpenError {
     #[error("segment {segment} belongs to spool {found}, the others to {expected}")]
     Mixed { segment: u64, found: SpoolId, expected: SpoolId },
     /// Less room than a new segment needs. The spool holds one back for this; something else took it.
-    #[error("no room for the segment that recovery needs")]
+    #[error(
+        "no room for the segment that recovery needs: make room on the disk of the spool, for instance by moving the files of its `quarantine` elsewhere, and start again"
+    )]
     NoRoom(#[source] io::Error),
     #[error("cannot {doing}")]
     Io {

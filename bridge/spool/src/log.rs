@@ -78,7 +78,10 @@ pub struct Log<V: Vfs> {
     scrubber: Scrubber<V::File>,
     epoch_floor: u64,
     bytes_since_checkpoint: u64,
+    /// Fewer bytes are free on the disk than the reserve wants.
     disk_low: bool,
+    /// The last spare could not be made.
+    spare_refused: bool,
     poisoned: bool,
     _lock: V::Lock,
 }
@@ -144,6 +147,7 @@ impl<V: Vfs + Clone> Log<V> {
             epoch_floor: parts.epoch_floor,
             bytes_since_checkpoint: 0,
             disk_low: false,
+            spare_refused: false,
             poisoned: false,
             _lock: parts.lock,
         }
@@ -167,6 +171,10 @@ impl<V: Vfs + Clone> Log<V> {
         self.reader.index().segments.len() as u64 + self.spares.len() as u64
     }
 
+    pub fn segment_bytes(&self) -> u64 {
+        self.options.segment_bytes
+    }
+
     /// Bytes of events that are live, of their records.
     pub fn live_bytes(&self) -> u64 {
         self.reader.index().segments.values().map(|segment| segment.live_bytes).sum()
@@ -174,7 +182,7 @@ impl<V: Vfs + Clone> Log<V> {
 
     /// Whether an event would be taken now.
     pub fn admits_events(&self) -> bool {
-        bug(Bug::ReserveUsedForEvents) || !(self.poisoned || self.disk_low || self.in_reserve(0))
+        bug(Bug::ReserveUsedForEvents) || !(self.poisoned || self.is_tight())
     }
 
     fn in_reserve(&self, more: u64) -> bool {
@@ -188,7 +196,7 @@ impl<V: Vfs + Clone> Log<V> {
 
     /// Whether space is short: checkpoints and maintenance are then worth doing early.
     pub fn is_tight(&self) -> bool {
-        self.disk_low || self.in_reserve(0)
+        self.disk_low || self.spare_refused || self.in_reserve(0)
     }
 
     pub fn reader(&self) -> BodyReader<V> {
@@ -201,6 +209,8 @@ impl<V: Vfs + Clone> Log<V> {
         if self.poisoned {
             return Err(AppendError::Poisoned);
         }
+        // With every batch, so that no burst gets past the mark, nor what others take meanwhile.
+        self.look_at_disk();
         if class == Class::Event && !self.admits_events() {
             return Err(AppendError::Full);
         }
@@ -450,13 +460,14 @@ impl<V: Vfs + Clone> Log<V> {
         match self.spare_job().run() {
             Ok(spare) => {
                 self.spares.push_back(spare);
-                self.disk_low = false;
+                self.spare_refused = false;
             }
             Err(_) => {
                 self.newest_segment = before;
-                self.disk_low = true;
+                self.spare_refused = true;
             }
         }
+        self.look_at_disk();
     }
 
     /// The page after the last batch, and what names it; for tests that forge.

@@ -50,10 +50,9 @@ impl<V: Vfs + Clone> Log<V> {
         self.move_bodies(bytes_max, &mut done)?;
         self.retire(&mut done)?;
         if self.wants_spare() {
-            self.refresh_disk_low();
             self.make_spare();
-        } else if self.disk_low {
-            self.refresh_disk_low();
+        } else {
+            self.look_at_disk();
         }
         Ok(done)
     }
@@ -70,12 +69,16 @@ impl<V: Vfs + Clone> Log<V> {
     pub fn add_spare(&mut self, made: io::Result<Spare<V::File>>) {
         self.spare_ordered = false;
         match made {
-            Ok(spare) => self.spares.push_back(spare),
+            Ok(spare) => {
+                self.spares.push_back(spare);
+                self.spare_refused = false;
+            }
             Err(_) => {
                 self.newest_segment -= 1;
-                self.disk_low = true;
+                self.spare_refused = true;
             }
         }
+        self.look_at_disk();
     }
 
     /// One spare, and a second before the first is needed, so that a segment in use always has a newer one that
@@ -85,9 +88,14 @@ impl<V: Vfs + Clone> Log<V> {
         !self.spare_ordered && self.spares.len() < wanted
     }
 
-    fn refresh_disk_low(&mut self) {
-        let reserve = self.options.segment_bytes * super::RESERVE_SEGMENTS;
-        self.disk_low = self.vfs.free_bytes().is_ok_and(|free| free < reserve);
+    /// Closes admission as soon as the reserve of free bytes is touched (S13). Half a segment above it opens again, so that
+    /// a bridge at the mark does not change its mind with every batch.
+    pub(super) fn look_at_disk(&mut self) {
+        let segment = self.options.segment_bytes;
+        let wanted = segment * super::RESERVE_SEGMENTS + if self.disk_low { segment / 2 } else { 0 };
+        if let Ok(free) = self.vfs.free_bytes() {
+            self.disk_low = free < wanted;
+        }
     }
 
     /// Retired and durable: the file goes. A crash in between leaves it for the next start.
@@ -192,7 +200,7 @@ impl<V: Vfs + Clone> Log<V> {
 
     /// Retires what is dead and no longer replayed (S9).
     fn retire(&mut self, done: &mut Maintained) -> Result<(), AppendError> {
-        let before = self.checkpoints.needed_from(self.disk_low || self.in_reserve(0));
+        let before = self.checkpoints.needed_from(self.is_tight());
         let active = self.active.segment;
         let dead: Vec<(u64, bool)> = {
             let index = self.reader.index();

@@ -135,10 +135,12 @@ impl Vfs for RealVfs {
             Err(fs::TryLockError::WouldBlock) => return Ok(None),
             Err(fs::TryLockError::Error(problem)) => return Err(problem),
         }
-        // For people only: the lock is the kernel's.
+        // For people only: the lock is the kernel's, and a full disk is no reason not to start.
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        file.set_len(0)?;
-        writeln!(file, "pid {} boot {}", std::process::id(), boot.trim())?;
+        let line = format!("pid {} boot {}\n", std::process::id(), boot.trim());
+        if file.write_all(line.as_bytes()).is_ok() {
+            let _ = file.set_len(line.len() as u64);
+        }
         Ok(Some(file))
     }
 }

@@ -69,7 +69,19 @@ impl SimVfs {
 
     /// Bytes that all files together may have.
     pub fn limit(&self, bytes: Option<u64>) {
-        self.disk().capacity = bytes;
+        let mut disk = self.disk();
+        (disk.capacity, disk.greedy) = (bytes, false);
+    }
+
+    /// Others fill the disk to its last byte; a `greedy` one also takes at once whatever becomes free.
+    pub fn fill(&self, greedy: bool) {
+        let mut disk = self.disk();
+        (disk.capacity, disk.greedy) = (Some(disk.used()), greedy);
+    }
+
+    /// Bytes of all files.
+    pub fn used_bytes(&self) -> u64 {
+        self.disk().used()
     }
 
     /// The process dies. Everything written stays readable; locks are free.
@@ -233,6 +245,7 @@ impl SimVfs {
             names_synced: disk.names.clone(),
             next_inode: disk.next_inode,
             capacity: disk.capacity,
+            greedy: disk.greedy,
             random: disk.random ^ 0x5bd1_e995,
             ..Disk::default()
         };
@@ -412,6 +425,7 @@ impl Vfs for SimVfs {
         let change = Change::Unlink { name: name.to_owned() };
         change.apply(&mut disk.names);
         disk.changes.push(change);
+        disk.grab();
         Ok(())
     }
 
@@ -424,6 +438,7 @@ impl Vfs for SimVfs {
         let change = Change::Rename { from: from.to_owned(), to: to.to_owned() };
         change.apply(&mut disk.names);
         disk.changes.push(change);
+        disk.grab();
         Ok(())
     }
 

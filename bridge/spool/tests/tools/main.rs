@@ -5,6 +5,7 @@ mod arbitrary;
 mod export;
 mod fixture;
 mod lost_run;
+mod room;
 mod scrub;
 mod spool;
 mod verify;

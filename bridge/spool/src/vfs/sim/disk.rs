@@ -96,6 +96,8 @@ pub(super) struct Disk {
     pub(super) locks: BTreeSet<String>,
     pub(super) next_inode: Inode,
     pub(super) capacity: Option<u64>,
+    /// Somebody else takes whatever room there is, at once.
+    pub(super) greedy: bool,
     pub(super) calls: u64,
     pub(super) plan: FaultPlan,
     /// Faults that struck since the last `arm`.
@@ -137,6 +139,13 @@ impl Disk {
             }
             Some(CallFault::Error(kind)) => Err(kind.into()),
             other => Ok(other),
+        }
+    }
+
+    /// After a name was taken away: what it frees is gone before anybody can ask for it.
+    pub(super) fn grab(&mut self) {
+        if self.greedy {
+            self.capacity = Some(self.used());
         }
     }
 
