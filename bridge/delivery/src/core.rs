@@ -124,6 +124,8 @@ pub struct Core {
     last_for: HashMap<BridgeId, Vec<u64>>,
     /// Bodies from here on belong to this run: what is not among a sender's `touched` never left.
     first_body: u64,
+    /// Bodies from here on were accepted or taken by this process.
+    began_at: u64,
     /// Own events up to this body are durable.
     durable_body: u64,
     expiries: BTreeSet<(u64, u64)>,
@@ -144,6 +146,11 @@ pub struct Core {
 impl Core {
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Whether an earlier process accepted or took the event with this body.
+    pub fn is_of_earlier(&self, body: u64) -> bool {
+        body < self.began_at
     }
 
     /// The newest batch handed to the log.

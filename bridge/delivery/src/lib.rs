@@ -28,5 +28,5 @@ pub use codec::DecodeError;
 pub use intervals::IntervalSet;
 pub use message::Message;
 pub use record::membership::{LeftOut, MembershipRecord, Standing};
-pub use record::{Choices, DeadLetterEnd, GroupEnd, Outcome, Record, Turn};
+pub use record::{Choices, DeadLetterEnd, Ending, GroupEnd, Outcome, Record, Turn};
 pub use state::{Effect, State};

@@ -25,7 +25,7 @@ mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meshbridge_routing::{BridgeId, EventKey, GroupName, Run};
+use meshbridge_routing::{BridgeId, EventKey, GroupName, LANES, Run};
 use smallvec::SmallVec;
 
 pub use destination::Source;
@@ -126,7 +126,7 @@ pub struct State {
     pub own: BridgeId,
     /// Own runs in which something is still pending, and the one that goes on; ascending.
     pub runs: Vec<Run>,
-    /// The newest run in which an event was accepted, and the last number of each lane.
+    /// The newest run, and the last number of each lane.
     pub given: Option<(Run, Vec<u64>)>,
     /// How often the bridge has started.
     pub starts: u32,
@@ -226,7 +226,13 @@ impl State {
             Record::SubscriptionGone { id } => {
                 self.subscriptions.remove(id);
             }
-            Record::Turn { body, group, turn } => self.turns.set(*body, *group, *turn),
+            Record::Turn { body, group, turn } => {
+                let open =
+                    self.events.get(body).is_some_and(|event| event.open_groups().any(|id| id == *group));
+                if open {
+                    self.turns.set(*body, *group, *turn);
+                }
+            }
             Record::DeadLetter { body, group, end } => self.on_dead_letter(*body, *group, *end, effects),
             Record::Peer { bridge, spool, run, closed } => self.on_peer(bridge, *spool, *run, *closed),
             Record::Skipped { origin, run, lane, ranges } => {
@@ -246,6 +252,7 @@ impl State {
             }
             Record::Started { run } => {
                 self.starts = self.starts.saturating_add(1);
+                self.given = Some((*run, vec![0; usize::from(LANES)]));
                 self.runs.push(*run);
                 self.drop_idle_runs();
             }

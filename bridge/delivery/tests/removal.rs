@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use meshbridge_delivery::state::DESTINATION_REMOVED;
 use meshbridge_delivery::{
-    Action, Admitted, Arrival, Arrived, Config, Core, Effect, LeftOut, MembershipRecord, NewEvent, Outcome,
-    Record, Removal, Standing, State,
+    Action, Admitted, Arrival, Arrived, Config, Core, Effect, Ending, LeftOut, MembershipRecord, NewEvent,
+    Outcome, Record, Removal, Standing, State,
 };
 use meshbridge_routing::{BridgeId, KeptInterest, Run};
 use smallvec::smallvec;
@@ -342,25 +342,32 @@ fn a_dead_letter_in_doubt_follows_what_its_destination_says() {
     }
 }
 
-/// M24: the destination has lost its disk, and its subscriptions with it. What was to be retained until it is delivered is.
+/// M24: the destination loses its disk, and its subscriptions with it. What was to be retained until it is delivered is.
 #[test]
-fn what_is_retained_and_wanted_by_nobody_is_a_dead_letter() {
-    for retain in [false, true] {
+fn what_is_retained_and_finds_no_subscriber_on_another_disk_is_a_dead_letter() {
+    for (retain, is_lost) in [(false, true), (true, false), (true, true)] {
         let mut pair = Pair::new();
         let far = pair.far();
-        pair.connect(true);
+        let run = Run { epoch: 1, nonce: 1 };
+        let disk = |spool| Record::Peer { bridge: far.clone(), spool, run, closed: 0 };
+        pair.origin.log.push(disk(7).encode());
         let body = pair.origin.publish_retained(1, &far, retain);
         pair.settle();
-        for body in std::mem::take(&mut pair.destination.ready) {
-            pair.destination.core.on_offered(body, 0);
-        }
-        pair.settle();
-        let letters: Vec<_> = pair.origin.core.state().membership.letters().collect();
-        let expected: &[_] = if retain { &[(body, &far, false)] } else { &[] };
-        assert_eq!(letters, expected);
-        assert_eq!(pair.origin.ended(), [&Outcome::DeadLettered("no-subscriber".into())]);
-        assert_eq!(pair.origin.released(body), !retain);
-        pair.origin.assert_balanced(&far);
+        let mut state = pair.origin.folded();
+        state.apply(&disk(if is_lost { 8 } else { 7 }), &mut Vec::new());
+        let key = state.events.get(&body).expect("pending").key.clone();
+        let outcome = Outcome::DeadLettered("no-subscriber".into());
+        let ending = Ending { run: key.run, lane: key.lane, seq: key.seq, outcome };
+        let mut effects = Vec::new();
+        state.apply(&Record::Outcomes { from: far.clone(), first: 1, endings: vec![ending] }, &mut effects);
+        let is_kept = retain && is_lost;
+        assert_eq!(state.membership.letters().count(), usize::from(is_kept), "{retain} {is_lost}");
+        assert_eq!(effects.contains(&Effect::Released(body)), !is_kept);
+        assert_eq!(state.destinations[&far].account.dead_lettered, 1);
+        let mut again = State::new(id("origin"));
+        state.parts().iter().for_each(|part| again.apply_part(part).expect("own part"));
+        again.own = state.own.clone();
+        assert_eq!(again.destinations, state.destinations, "a checkpoint is the state");
     }
 }
 

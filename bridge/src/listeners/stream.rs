@@ -128,17 +128,21 @@ pub(super) struct Stream<S> {
     _place: Arc<Place>,
     /// RELIABILITY G2: a certificate is judged for as long as it is relied upon.
     ends: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    ended: bool,
 }
 
 impl<S> Stream<S> {
     pub(super) fn new(inner: S, clock: Arc<HeadClock>, place: Arc<Place>, ends: Option<SystemTime>) -> Self {
         let ends = ends.map(|end| Box::pin(wall_reaches(end)) as Pin<Box<dyn Future<Output = ()> + Send>>);
-        Stream { inner, clock, _place: place, ends }
+        Stream { inner, clock, _place: place, ends, ended: false }
     }
 
     fn check_end(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let ended = self.ends.as_mut().is_some_and(|ends| ends.as_mut().poll(context).is_ready());
-        if ended {
+        if self.ends.as_mut().is_some_and(|ends| ends.as_mut().poll(context).is_ready()) {
+            self.ends = None;
+            self.ended = true;
+        }
+        if self.ended {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the client's certificate has ended"));
         }
         Ok(())

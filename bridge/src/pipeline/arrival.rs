@@ -194,8 +194,8 @@ impl Inner {
             Verdict::Stop(refusal) => {
                 self.refuse(Context::Ingress, &frame, &refusal);
                 // A consumer group has its own way to go on.
-                let is_for_groups =
-                    decode_groups(&body.extensions, &self.parts.own).is_ok_and(|t| t.is_some());
+                let is_for_groups = decode_groups(&body.extensions, &self.parts.own)
+                    .is_ok_and(|target| target.is_some_and(|target| !target.plain));
                 let outcome = if is_for_groups { refusal.outcome() } else { refusal.outcome_on_arrival() };
                 return Some((key, follows, Err(outcome)));
             }

@@ -46,6 +46,7 @@ pub(crate) const SUBSCRIPTIONS_MAX: usize = 10_000;
 pub(super) use lanes::Lane;
 use lanes::Lanes;
 use progress::Progress;
+pub(super) use seen::HandOut;
 
 /// One subscription with memory.
 #[derive(Debug)]
@@ -87,8 +88,11 @@ struct NamedState {
     /// Refused, to be offered again at this time: order and body.
     later: BTreeMap<(Instant, u64), u64>,
     attempts: HashMap<u64, u32>,
-    /// By body, the newest lease under which a reader got it.
-    handed: HashMap<u64, u64>,
+    /// By body, the connection that got it last, and under which lease.
+    handed: HashMap<u64, (u64, u64)>,
+    /// How often it was noted that an event is overtaken, and how much of that is on the disk.
+    overtakings: u64,
+    overtakings_durable: u64,
     lanes: Lanes,
     /// Of the connections that hold leases which end by the clock.
     progress: HashMap<u64, Progress>,
@@ -633,9 +637,12 @@ mod tests {
     fn up_to_the_last_one_seen_everything_is_dealt_with_that_was_not_overtaken() {
         let named = named();
         (1..=5).for_each(|body| named.offer(body, 0));
-        assert_eq!(named.end_up_to(3, &set(&[2])), [1, 3]);
-        assert_eq!(named.end_up_to(3, &set(&[])), [0_u64; 0]);
-        assert_eq!(named.waiting(), [2, 4, 5]);
+        assert_eq!(named.end_up_to(5, &set(&[1, 2, 3, 4]), &set(&[2])), [0_u64; 0], "of this process");
+        assert_eq!(named.end_up_to(2, &set(&[1, 2, 3, 4]), &set(&[2])), [2], "offered again behind others");
+        named.offer(2, 0);
+        assert_eq!(named.end_up_to(3, &set(&[1, 2, 3, 4]), &set(&[2])), [1, 3]);
+        assert_eq!(named.end_up_to(3, &set(&[1, 2, 3, 4]), &set(&[])), [0_u64; 0]);
+        assert_eq!(named.waiting(), [4, 5, 2]);
     }
 
     #[test]
@@ -649,13 +656,28 @@ mod tests {
             if body == 2 {
                 named.postpone(body, taken.token, PAUSE_FIRST, now);
             } else {
-                named.handed(body, taken.token);
+                assert_eq!(named.hand_out(body, reader, taken.token), HandOut::Now);
             }
         }
         named.connect(1);
         named.tick(now + PAUSE_FIRST);
-        assert_eq!(named.end_up_to(3, &set(&[])), [1, 3], "2 waits for a rate, and 4 came later");
+        assert_eq!(named.end_up_to(3, &set(&[]), &set(&[])), [1, 3], "2 waits for a rate, and 4 came later");
         assert_eq!(named.waiting(), [2, 4, 5]);
+    }
+
+    #[test]
+    fn up_to_the_last_one_seen_what_another_reader_got_stays() {
+        let (named, now) = (named(), Instant::now());
+        (1..=3).for_each(|body| named.offer(body, 0));
+        for bodies in [3, 2] {
+            let reader = named.connect(1);
+            for _ in 0..bodies {
+                let taken = named.take(reader, None, 9, now).expect("ours").expect("one");
+                assert_eq!(named.hand_out(taken.body, reader, taken.token), HandOut::Now);
+            }
+        }
+        named.connect(1);
+        assert_eq!(named.end_up_to(2, &set(&[]), &set(&[])), [1, 2], "the first reader had 3 and vanished");
     }
 
     /// Of lanes that hand out one event at a time a former process may have been at any event.
@@ -667,7 +689,7 @@ mod tests {
         for (body, of) in [(1, 5), (2, 6), (3, 5), (4, 6), (5, 5)] {
             named.offer_in(body, lane(of), 0);
         }
-        assert_eq!(named.end_up_to(3, &set(&[])), [1, 3]);
+        assert_eq!(named.end_up_to(3, &set(&[1, 2, 3, 4, 5]), &set(&[])), [1, 3]);
         assert_eq!(named.waiting(), [2, 4, 5]);
     }
 

@@ -313,14 +313,15 @@ impl Pipeline {
 
     fn end_up_to(&self, named: &Named, key: &EventKey) {
         let waiting = named.waiting();
-        let (found, overtaken) = self.inner.durable.view(|core| {
+        let (found, former, overtaken) = self.inner.durable.view(|core| {
             let (events, turns) = (&core.state().events, &core.state().turns);
             let is_last = |body: &u64| events.get(body).is_some_and(|event| event.key == *key);
             let overtaken = waiting.iter().copied().filter(|body| turns.of(*body, named.id).overtaken);
-            (waiting.iter().copied().find(is_last), overtaken.collect())
+            let former = waiting.iter().copied().filter(|body| core.is_of_earlier(*body));
+            (waiting.iter().copied().find(is_last), former.collect(), overtaken.collect())
         });
         let Some(last) = found else { return };
-        let ended = named.end_up_to(last, &overtaken);
+        let ended = named.end_up_to(last, &former, &overtaken);
         self.inner.durable.with(|core| {
             for body in ended {
                 core.end_group(body, named.id, GroupEnd::Acknowledged);

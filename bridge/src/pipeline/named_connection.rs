@@ -13,7 +13,7 @@ use tracing::error;
 
 use super::judge::Verdict;
 use super::members::MEMBER_HOLDS;
-use super::named::{Named, NamedEnd};
+use super::named::{HandOut, Named, NamedEnd};
 use super::stored::Stored;
 use super::subscriptions::Delivery;
 use super::{Inner, Pipeline};
@@ -52,15 +52,6 @@ pub(crate) struct Leased {
     pub(crate) count: u32,
 }
 
-/// What becomes of a lease.
-enum Loaded {
-    Leased(Leased),
-    /// It comes again later, and others may come before it: noted.
-    Overtaken,
-    /// It has ended meanwhile, or comes again later.
-    Gone,
-}
-
 /// How often a connection has handed everything written to the kernel; grows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flushed(Arc<AtomicU64>);
@@ -94,8 +85,8 @@ pub(crate) struct NamedConnection {
     connection: u64,
     acks: Acks,
     credit: usize,
-    /// Something that was overtaken is noted, and not yet on the disk.
-    overtaking: bool,
+    /// To be handed out once what it overtakes is noted on the disk.
+    next: Option<Leased>,
     /// Handed out and not acknowledged, with the flushes until then; only with automatic acknowledgement.
     handed: VecDeque<(AckToken, u64)>,
 }
@@ -106,7 +97,7 @@ impl NamedConnection {
         let (pipeline, named) = (pipeline.clone(), Arc::clone(named));
         let credit = if named.group.is_some() { MEMBER_HOLDS } else { super::named::LEASES_MAX };
         let handed = VecDeque::new();
-        NamedConnection { pipeline, named, connection, acks, credit, overtaking: false, handed }
+        NamedConnection { pipeline, named, connection, acks, credit, next: None, handed }
     }
 
     /// The next event. Cancel-safe: an event is leased only in the poll that returns it.
@@ -125,25 +116,26 @@ impl NamedConnection {
                 let _ = tokio::time::timeout(Duration::from_secs(1), room).await;
                 continue;
             }
-            if self.overtaking {
-                // A subscriber may say that it has seen a later one, and the next process must know what that means.
-                let _ = self.pipeline.commit_all().await;
-                self.overtaking = false;
+            if let Some(AckToken { body, lease, .. }) = self.next.as_ref().map(|leased| leased.token) {
+                let hand_out = self.named.hand_out(body, self.connection, lease);
+                if let HandOut::OnceNoted(noted) = hand_out {
+                    self.pipeline.commit_all().await.map_err(|_| NamedEnd::Stopping)?;
+                    self.named.overtaken_durably(noted);
+                    continue;
+                }
+                let Some(leased) = self.next.take().filter(|_| hand_out == HandOut::Now) else { continue };
+                match &self.acks {
+                    Acks::Manual | Acks::Push => {}
+                    Acks::Auto(None) => self.handed.push_back((leased.token, 0)),
+                    Acks::Auto(Some(flushed)) => self.handed.push_back((leased.token, flushed.so_far())),
+                }
+                return Ok(leased);
             }
             match self.named.take(self.connection, lease, self.credit, Instant::now()) {
                 Ok(Some(taken)) => {
                     let token =
                         AckToken { subscription: self.named.id, body: taken.body, lease: taken.token };
-                    let loaded = self.pipeline.inner.load(&named, token, taken.attempts);
-                    self.overtaking = matches!(loaded, Loaded::Overtaken);
-                    if let Loaded::Leased(leased) = loaded {
-                        match &self.acks {
-                            Acks::Manual | Acks::Push => {}
-                            Acks::Auto(None) => self.handed.push_back((token, 0)),
-                            Acks::Auto(Some(flushed)) => self.handed.push_back((token, flushed.so_far())),
-                        }
-                        return Ok(leased);
-                    }
+                    self.next = self.pipeline.inner.load(&named, token, taken.attempts);
                 }
                 Ok(None) => {
                     // Pauses and leases end by the clock; the driver looks at it, and wakes. Flushes wake nobody.
@@ -189,8 +181,8 @@ impl Drop for NamedConnection {
 }
 
 impl Inner {
-    /// The event of a lease.
-    fn load(&self, named: &Named, token: AckToken, attempts: u32) -> Loaded {
+    /// The event of a lease; `None` where it has ended meanwhile, or comes again later.
+    fn load(&self, named: &Named, token: AckToken, attempts: u32) -> Option<Leased> {
         let found = self.durable.view(|core| {
             let state = core.state();
             let event = state.events.get(&token.body)?;
@@ -200,7 +192,7 @@ impl Inner {
         });
         let Some((starts, turn)) = found else {
             named.forget(token.body);
-            return Loaded::Gone;
+            return None;
         };
         let note = |turn: Turn| {
             self.durable.with(|core| core.note_turn(token.body, token.subscription, turn));
@@ -214,38 +206,37 @@ impl Inner {
             Err(problem) => {
                 error!(body = token.body, %problem, "An event cannot be read back from the spool");
                 end(GroupEnd::DeadLettered("destination-lost".into()));
-                return Loaded::Gone;
+                return None;
             }
         };
         let event = match self.judge_for_owner(&stored, &named.owner) {
             Verdict::Pass(edited) => edited.unwrap_or_else(|| stored.event.clone()),
             Verdict::Wait(held) => {
                 named.postpone(token.body, token.lease, held.after, Instant::now());
-                if turn.overtaken || named.group.is_some() {
-                    return Loaded::Gone;
+                if !turn.overtaken && named.group.is_none() {
+                    note(Turn { overtaken: true, ..turn });
+                    named.note_overtaking();
                 }
-                note(Turn { overtaken: true, ..turn });
-                return Loaded::Overtaken;
+                return None;
             }
             Verdict::Stop(refusal) => {
                 let now = Instant::now();
                 if !refusal.keeps() || named.takes_letter(token.body, token.lease, now) {
                     end(refusal.group_end());
                 }
-                return Loaded::Gone;
+                return None;
             }
         };
         let (key, topic) = (stored.key.clone(), stored.topic.clone());
         let delivery = Arc::new(Delivery { body: Some(token.body), key, topic, event });
         self.parts.metrics.on_delivered(1);
-        let tries = turn.before.saturating_add(attempts);
-        if tries > turn.tries {
+        let tries = turn.before.saturating_add(attempts).max(turn.tries);
+        if tries != turn.tries {
             // What is counted goes on counting after a start (P3).
             note(Turn { tries, ..turn });
         }
-        named.handed(token.body, token.lease);
         let count = tries.saturating_add(starts).saturating_add(1);
-        Loaded::Leased(Leased { delivery, token, count })
+        Some(Leased { delivery, token, count })
     }
 
     /// What the rules in force make of an event for the owner of a subscription: as it came over the border, then as it

@@ -108,7 +108,7 @@ impl Core {
         {
             self.write(Record::OutcomesKnown { by: origin.clone(), upto }, Bytes::new());
             if let Some(peer) = self.peers.get_mut(origin) {
-                peer.lanes.outcomes_answered(upto + 1, now);
+                peer.lanes.outcomes_answered(upto.saturating_add(1), now);
             }
             self.say_kept(origin, now);
         }

@@ -16,12 +16,13 @@ use crate::state::{Effect, State};
 impl Core {
     /// Goes on from what the log holds. `run` is new, and already durable; `seed` spreads timers.
     pub fn recover(mut state: State, config: Config, spool: u128, run: Run, seed: u64, now: Instant) -> Core {
+        let given_before = state.given.clone();
         let started = Record::Started { run };
         state.apply(&started, &mut Vec::new());
         let mut core = Core {
             own: Speaker { spool, run },
             begun: vec![run],
-            given_before: state.given.clone(),
+            given_before,
             behind: Behind::default(),
             config,
             peers: BTreeMap::new(),
@@ -29,6 +30,7 @@ impl Core {
             next_seq: vec![1; usize::from(LANES)],
             last_for: HashMap::new(),
             first_body: state.next_body,
+            began_at: state.next_body,
             durable_body: state.next_body - 1,
             expiries: BTreeSet::new(),
             records: vec![(started, Bytes::new())],

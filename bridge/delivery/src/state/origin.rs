@@ -69,6 +69,8 @@ pub struct Destination {
     /// Outcomes noted, by the destination's numbers.
     pub outcomes_known: u64,
     pub account: Account,
+    /// Its disk has been lost, or was replaced by an older one, when this was the next body: its subscriptions may be gone.
+    pub lost_before: u64,
     /// By what is in `lanes`.
     pub used: Used,
 }
@@ -148,7 +150,8 @@ impl State {
     pub(super) fn note_given(&mut self, run: Run, lane: u8, seq: u64) {
         let numbers = match &mut self.given {
             Some((newest, numbers)) if *newest == run => numbers,
-            given => &mut given.insert((run, vec![0; usize::from(LANES)])).1,
+            // Written by an earlier version, which did not say with what it began.
+            given => &mut given.insert((run, vec![u64::MAX; usize::from(LANES)])).1,
         };
         if let Some(last) = numbers.get_mut(usize::from(lane)) {
             *last = (*last).max(seq);
@@ -224,10 +227,13 @@ impl State {
                 EventKey { origin: self.own.clone(), run: ending.run, lane: ending.lane, seq: ending.seq };
             let body = pending.or_else(|| self.retained(&key, from));
             if let Some(body) = body {
-                let retained = self.events.get(&body).is_some_and(|event| event.retain_delivered);
+                let lost_before =
+                    self.destinations.get(from).map_or(0, |destination| destination.lost_before);
+                let retained =
+                    body < lost_before && self.events.get(&body).is_some_and(|event| event.retain_delivered);
                 match &ending.outcome {
                     Outcome::Kept(why) => self.keep_letter(body, from, why.clone(), false),
-                    // M24: the disk of the destination may have been lost, and its subscriptions with it.
+                    // M24: the disk of the destination was lost, and its subscriptions with it.
                     Outcome::DeadLettered(why) if retained && **why == *NO_SUBSCRIBER => {
                         self.keep_letter(body, from, why.clone(), false);
                     }
@@ -284,6 +290,7 @@ impl State {
         keys: &[(Run, u8, u64)],
         effects: &mut Vec<Effect>,
     ) {
+        let mut again = false;
         for (run, lane, seq) in keys {
             let key = EventKey { origin: self.own.clone(), run: *run, lane: *lane, seq: *seq };
             let retained = self.retained(&key, to);
@@ -298,6 +305,7 @@ impl State {
                 let pending = Pending { body, prev: 0, size };
                 destination.lanes.entry((*run, *lane)).or_default().insert(*seq, pending);
                 destination.used.add(size);
+                again = true;
                 continue;
             }
             let outcome = Outcome::DeadLettered(reason.into());
@@ -312,6 +320,11 @@ impl State {
         }
         if let Some(destination) = self.destinations.get_mut(to) {
             destination.awaiting.retain(|_, set| !set.is_empty());
+            if again {
+                // What follows nothing would settle what comes before it, and is not there either.
+                destination.rebase();
+                destination.lost_before = self.next_body;
+            }
         }
     }
 
@@ -334,6 +347,7 @@ impl State {
         let destination = self.destinations.entry(bridge.clone()).or_default();
         if destination.peer.is_some_and(|(known, _)| known != spool) {
             destination.outcomes_known = 0;
+            destination.lost_before = self.next_body;
             destination.rebase();
         }
         destination.peer = Some((spool, run));

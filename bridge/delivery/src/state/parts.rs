@@ -122,6 +122,7 @@ impl State {
         [sent, delivered, denied, expired, dead_lettered, moved]
             .into_iter()
             .for_each(|count| out.number(count));
+        out.number(destination.lost_before);
         parts.push(out.0);
         for ((run, lane), numbers) in &destination.lanes {
             let mut entries = numbers.iter().peekable();
@@ -216,6 +217,10 @@ impl State {
                     dead_lettered: from.number()?,
                     moved: from.number()?,
                 };
+                // Not in what earlier versions wrote.
+                if !from.0.is_empty() {
+                    destination.lost_before = from.number()?;
+                }
             }
             kind::SOURCE => {
                 let source = self.sources.entry(from.bridge()?).or_default();

@@ -13,17 +13,53 @@ use super::super::lock;
 use super::Named;
 use crate::pipeline::settings::OnRetry;
 
+/// What becomes of an event that a connection has leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pipeline) enum HandOut {
+    Now,
+    /// A subscriber may say that it has seen it, and the next process must know what it overtook: so many notes are to be on
+    /// the disk first.
+    OnceNoted(u64),
+    /// The lease is another's.
+    Gone,
+}
+
 impl Named {
-    /// A reader has it under this lease.
-    pub(in crate::pipeline) fn handed(&self, body: u64, token: u64) {
-        if self.group.is_none() {
-            lock(&self.state).handed.insert(body, token);
+    /// A reader is about to get it under this lease.
+    pub(in crate::pipeline) fn hand_out(&self, body: u64, connection: u64, token: u64) -> HandOut {
+        let mut state = lock(&self.state);
+        if state.leases.get(&body).is_none_or(|lease| lease.token != token) {
+            return HandOut::Gone;
         }
+        if state.overtakings > state.overtakings_durable {
+            return HandOut::OnceNoted(state.overtakings);
+        }
+        if self.group.is_none() {
+            state.handed.insert(body, (connection, token));
+        }
+        HandOut::Now
+    }
+
+    /// That an event is overtaken is noted, and not yet on the disk.
+    pub(in crate::pipeline) fn note_overtaking(&self) {
+        lock(&self.state).overtakings += 1;
+    }
+
+    /// So many are on the disk.
+    pub(in crate::pipeline) fn overtaken_durably(&self, noted: u64) {
+        let mut state = lock(&self.state);
+        state.overtakings_durable = state.overtakings_durable.max(noted);
     }
 
     /// Everything that its reader got up to this body is dealt with, as the subscriber says; gives the bodies.
-    /// `overtaken` are those that may not have been handed out before later ones, in former lives of the bridge.
-    pub(in crate::pipeline) fn end_up_to(&self, last: u64, overtaken: &HashSet<u64>) -> Vec<u64> {
+    /// `former` are those that a former life of the bridge may have handed out, and `overtaken` those of them that it may
+    /// not have handed out before later ones.
+    pub(in crate::pipeline) fn end_up_to(
+        &self,
+        last: u64,
+        former: &HashSet<u64>,
+        overtaken: &HashSet<u64>,
+    ) -> Vec<u64> {
         let mut state = lock(&self.state);
         let Some(last_order) = state.waiting.iter().find(|(_, body)| **body == last).map(|(order, _)| *order)
         else {
@@ -32,9 +68,15 @@ impl Named {
         let blocks = self.settings.on_retry == OnRetry::Block;
         let last_handed = state.handed.get(&last).copied();
         let is_seen = |order: u64, body: u64| match last_handed {
-            Some(last_token) => state.handed.get(&body).is_some_and(|token| *token <= last_token),
+            // What another reader got, and may have lost, says nothing of this one.
+            Some((reader, newest)) => {
+                state.handed.get(&body).is_some_and(|(by, token)| *by == reader && *token <= newest)
+            }
+            // An id that this subscription has not handed out, or of one that has no place in the order.
+            None if !former.contains(&last) => false,
+            None if overtaken.contains(&last) => body == last,
             None => {
-                let in_order = order <= last_order && !overtaken.contains(&body);
+                let in_order = order <= last_order && former.contains(&body) && !overtaken.contains(&body);
                 body == last || in_order && (!blocks || state.lanes.are_of_one(body, last))
             }
         };
