@@ -35,7 +35,7 @@ use crate::record::{Accepted, Destined, Outcome, Record};
 use crate::state::{Effect, Source, State};
 pub use api::{Action, Admitted, Alarm, Append, Config, NewEvent, Ticket};
 use exchange::Behind;
-pub use groups::Choice;
+pub use groups::{Choice, Logged};
 use local::Local;
 use receiver::Lanes;
 pub use receiver::{Arrival, Arrived};
@@ -249,6 +249,7 @@ impl Core {
             groups: event.groups,
             local: event.local,
             choices: event.choices,
+            publisher: event.publisher,
         };
         if event.producer != 0 {
             self.claims.insert(event.producer, self.ticket + 1);

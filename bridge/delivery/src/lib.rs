@@ -20,8 +20,8 @@ pub mod state;
 pub use bugs::{Bug, seed_bug};
 
 pub use crate::core::{
-    Action, Admitted, Alarm, Append, Arrival, Arrived, Choice, Config, Core, LateNews, NewEvent, Removal,
-    Ticket,
+    Action, Admitted, Alarm, Append, Arrival, Arrived, Choice, Config, Core, LateNews, Logged, NewEvent,
+    Removal, Ticket,
 };
 pub use clock::{ClockDoubt, Reading, STEP_MAX, WallClock};
 pub use codec::DecodeError;

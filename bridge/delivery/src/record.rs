@@ -29,6 +29,8 @@ mod choices;
 mod codec;
 pub mod membership;
 
+use std::sync::Arc;
+
 use meshbridge_routing::{BridgeId, EventKey, GroupName, Run};
 use smallvec::SmallVec;
 
@@ -37,6 +39,8 @@ pub(crate) use codec::{read_endings, read_id, write_endings};
 
 use crate::codec::{DecodeError, Reader, Result, Writer};
 
+/// Bytes of the name of who published an event: as long as an identity in a certificate may be.
+pub const PUBLISHER_BYTES_MAX: usize = 2_048;
 /// Bytes of a rule or reason.
 pub const REASON_BYTES_MAX: usize = 512;
 /// Destinations of one event.
@@ -217,6 +221,9 @@ pub struct Accepted {
     pub local: bool,
     /// Of consumer groups.
     pub choices: Option<Box<Choices>>,
+    /// Who published it, for the rules that ask: they are asked again when it is sent, perhaps by a later process. `None` in
+    /// what earlier versions wrote, and where the name is beyond [`PUBLISHER_BYTES_MAX`].
+    pub publisher: Option<Arc<str>>,
 }
 
 /// Of an event that another bridge sent; its bytes follow.

@@ -72,6 +72,7 @@ fn event(number: u64) -> NewEvent {
         groups: SmallVec::new(),
         local: false,
         choices: None,
+        publisher: None,
     }
 }
 

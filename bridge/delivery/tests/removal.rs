@@ -109,6 +109,7 @@ impl End {
             groups: smallvec![],
             local: false,
             choices: None,
+            publisher: None,
         };
         let (admitted, _): (Vec<Admitted>, _) = self.core.accept(vec![event], 1_000);
         admitted[0].body.expect("new")

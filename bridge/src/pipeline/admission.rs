@@ -57,7 +57,7 @@ impl Inner {
             return Err(PublishRefused::Full { retry_after: RETRY_AFTER });
         }
         for plan in &mut planned {
-            self.choose_groups(generation, forwarding, plan);
+            self.choose_groups(generation, forwarding, principal, plan);
         }
         if self.letters.is_full() && planned.iter().any(|plan| plan.letters().next().is_some()) {
             return Err(PublishRefused::LettersFull { retry_after: RETRY_AFTER });
@@ -115,6 +115,7 @@ impl Inner {
                     topic: plan.topic.clone(),
                     event: plan.event.clone(),
                     expires: *expires,
+                    publisher: Some(Arc::clone(&principal.0)),
                     judged: Some(generation.number),
                     forms: Some((generation.number, plan.variants.to_vec())),
                 };
@@ -150,7 +151,7 @@ impl Inner {
             let held = held_of(forwarding, &plan, &remote);
             if let Some(body) = one.body {
                 if !held.is_empty() {
-                    self.list_held(generation, forwarding, principal, (body, &one.key), &plan);
+                    self.list_held(generation, forwarding, (body, &one.key), &plan);
                 }
                 if unchosen > 0 {
                     // A member may have come while it was admitted.
@@ -242,6 +243,7 @@ fn new_event(
         groups: if over { SmallVec::new() } else { groups.iter().chain(&plan.here).copied().collect() },
         local: (plain_here || !plan.here.is_empty()) && !over,
         choices,
+        publisher: Some(Arc::clone(&principal.0)),
     }
 }
 

@@ -215,7 +215,7 @@ impl Inner {
             returned,
         };
         let (topic, judged) = (body.topic.clone(), Some(generation.number));
-        let stored = Stored { key: key.clone(), topic, event, expires, judged, forms: None };
+        let stored = Stored { key: key.clone(), topic, event, expires, publisher: None, judged, forms: None };
         Some((key, follows, Ok((arrived, Arc::new(stored)))))
     }
 

@@ -144,6 +144,7 @@ mod tests {
             groups: SmallVec::new(),
             local: true,
             choices: None,
+            publisher: None,
         }
     }
 

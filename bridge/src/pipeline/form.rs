@@ -48,20 +48,19 @@ impl Inner {
         }
         let (_, zone) = forwarding.bridge(index);
         if *zone == self.parts.own_zone {
-            let publisher = self.parts.quarantine.publisher(body, bridge);
-            let carriers = self.home_carriers(generation, &stored.topic, &stored.event, publisher.as_deref());
+            let publisher = stored.publisher.as_deref();
+            let carriers = self.home_carriers(generation, &stored.topic, &stored.event, publisher);
             return Some(Form { payload: stored.event.encoded().clone(), carriers });
         }
         let program = &generation.program;
         let quarantine = &self.parts.quarantine;
-        let publisher = quarantine.publisher(body, bridge);
         let asked = program.zone(zone.as_str()).map(|to| Asked {
             context: Context::Egress,
             from: self.parts.own_zone_index,
             to,
             topic: &stored.topic,
             event: &stored.event,
-            publisher: publisher.as_deref(),
+            publisher: stored.publisher.as_deref(),
             subscriber: None,
             hops: 0,
         });
@@ -81,7 +80,7 @@ impl Inner {
             Verdict::Wait(_) => None,
             Verdict::Stop(refusal) if refusal.holds() => {
                 let id = HeldId { body, destination: bridge.clone() };
-                self.hold_back(generation, stored, id, &refusal, publisher);
+                self.hold_back(generation, stored, id, &refusal);
                 None
             }
             Verdict::Stop(refusal) => {

@@ -14,11 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use meshbridge_delivery::{Choice, Choices, Core, Outcome};
+use meshbridge_delivery::{Choice, Choices, Core, Logged, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::Context;
 use meshbridge_routing::{BridgeId, BridgeIndex, CarrierSet, Forwarding, GroupMatch, GroupName};
-use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 use tracing::warn;
 
@@ -26,7 +25,8 @@ use super::admission::partition;
 use super::judge::{Asked, Refusal, Verdict};
 use super::named::Named;
 use super::plan::{Planned, Variant};
-use super::{Inner, Pipeline, lock};
+use super::stored::Stored;
+use super::{Inner, Pipeline, Principal, lock};
 use crate::policy_store::Generation;
 
 /// Events chosen anew in one turn.
@@ -70,7 +70,13 @@ enum Place {
 
 impl Inner {
     /// Chooses a bridge for each group that wants a planned event, and adds it to the plan.
-    pub(super) fn choose_groups(&self, generation: &Generation, forwarding: &Forwarding, plan: &mut Planned) {
+    pub(super) fn choose_groups(
+        &self,
+        generation: &Generation,
+        forwarding: &Forwarding,
+        publisher: &Principal,
+        plan: &mut Planned,
+    ) {
         let here = self.named.groups_matching(&plan.topic);
         if here.is_empty() && plan.groups.is_empty() {
             return;
@@ -82,7 +88,7 @@ impl Inner {
             let mut refusals: SmallVec<[(BridgeIndex, Refusal); 2]> = SmallVec::new();
             let chosen = candidates.iter().filter(|candidate| candidate.ready).find(|candidate| {
                 let Place::There(bridge) = candidate.at else { return true };
-                match self.permits(generation, forwarding, bridge, plan) {
+                match self.permits(generation, forwarding, publisher, bridge, plan) {
                     Ok(()) => true,
                     Err(refusal) => {
                         refusals.push((bridge, refusal));
@@ -132,6 +138,7 @@ impl Inner {
         &self,
         generation: &Generation,
         forwarding: &Forwarding,
+        publisher: &Principal,
         bridge: BridgeIndex,
         plan: &mut Planned,
     ) -> Result<(), Refusal> {
@@ -151,7 +158,8 @@ impl Inner {
             return Ok(());
         }
         let event = if *zone == self.parts.own_zone {
-            (plan.event.clone(), self.home_carriers(generation, &plan.topic, &plan.event, None), false)
+            let carriers = self.home_carriers(generation, &plan.topic, &plan.event, Some(&publisher.0));
+            (plan.event.clone(), carriers, false)
         } else {
             let program = &generation.program;
             let Some(to) = program.zone(zone.as_str()) else { return Err(Refusal::unknown_zone()) };
@@ -162,7 +170,7 @@ impl Inner {
                 to,
                 topic: &plan.topic,
                 event: &plan.event,
-                publisher: None,
+                publisher: Some(&publisher.0),
                 subscriber: None,
                 hops: 0,
             };
@@ -272,18 +280,16 @@ impl Inner {
         let mut holding = None;
         let chosen = ready.iter().find(|candidate| match candidate.at {
             Place::Here(_) => true,
-            Place::There(bridge) => {
-                match self.may_leave(&generation, &forwarding, bridge, &stored.topic, &stored.event) {
-                    Ok(()) => true,
-                    Err(refusal) => {
-                        if refusal.holds() {
-                            holding.get_or_insert(**candidate);
-                        }
-                        refusals.push(refusal);
-                        false
+            Place::There(bridge) => match self.may_leave(&generation, &forwarding, bridge, &stored) {
+                Ok(()) => true,
+                Err(refusal) => {
+                    if refusal.holds() {
+                        holding.get_or_insert(**candidate);
                     }
+                    refusals.push(refusal);
+                    false
                 }
-            }
+            },
         });
         // Where every bridge is behind a rule, one that only a person can open is where it waits.
         let held = holding.filter(|_| refusals.len() == candidates.len());
@@ -294,9 +300,13 @@ impl Inner {
             Place::Here(id) => Choice::Here(id),
             Place::There(bridge) => Choice::Bridge(forwarding.bridge(bridge).0.clone()),
         };
-        let (topic, payload) = (stored.topic.as_str(), stored.event.encoded().clone());
+        let logged = Logged {
+            topic: stored.topic.as_str(),
+            publisher: stored.publisher.clone(),
+            payload: stored.event.encoded().clone(),
+        };
         let wall = self.durable.wall();
-        let admitted = self.durable.with(|core| core.choose(body, name, choice, topic, payload, wall));
+        let admitted = self.durable.with(|core| core.choose(body, name, choice, logged, wall));
         if admitted.is_some() {
             self.parts.metrics.on_group_chosen_anew();
         }
@@ -334,8 +344,7 @@ impl Inner {
         generation: &Generation,
         forwarding: &Forwarding,
         bridge: BridgeIndex,
-        topic: &Topic,
-        event: &Event,
+        stored: &Stored,
     ) -> Result<(), Refusal> {
         let zone = forwarding.bridge(bridge).1;
         if *zone == self.parts.own_zone {
@@ -348,9 +357,9 @@ impl Inner {
             context: Context::Egress,
             from,
             to,
-            topic,
-            event,
-            publisher: None,
+            topic: &stored.topic,
+            event: &stored.event,
+            publisher: stored.publisher.as_deref(),
             subscriber: None,
             hops: 0,
         };

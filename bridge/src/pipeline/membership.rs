@@ -184,6 +184,7 @@ impl Pipeline {
             groups: smallvec![],
             local: false,
             choices: None,
+            publisher: stored.publisher.clone(),
         };
         let wall = inner.durable.wall();
         let member = inner.parts.bridges.contains(bridge);

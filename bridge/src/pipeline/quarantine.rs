@@ -32,7 +32,7 @@ use tracing::{error, info};
 use super::judge::Refusal;
 use super::plan::Planned;
 use super::stored::Stored;
-use super::{Inner, Principal, lock};
+use super::{Inner, lock};
 use crate::policy_store::Generation;
 use listed::Listed;
 pub(super) use listed::{HeldId, HeldPair};
@@ -94,14 +94,6 @@ impl Quarantine {
         lock(&self.rulings).released(&(key.clone(), destination.clone()))
     }
 
-    /// Who published a held event, where this process knows.
-    pub(super) fn publisher(&self, body: u64, destination: &BridgeId) -> Option<Arc<str>> {
-        if self.held.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        lock(&self.listed).get(&HeldId { body, destination: destination.clone() })?.publisher.clone()
-    }
-
     /// It is held no longer.
     pub(super) fn unlist(&self, body: u64, destination: &BridgeId) {
         if self.held.load(Ordering::Acquire) > 0 {
@@ -138,30 +130,19 @@ impl Inner {
         &self,
         generation: &Generation,
         forwarding: &Forwarding,
-        principal: &Principal,
         (body, key): (u64, &EventKey),
         plan: &Planned,
     ) {
         for (bridge, refusal) in &plan.held {
             let (destination, zone) = forwarding.bridge(*bridge);
-            let pair = HeldPair {
-                zone: zone.to_string(),
-                publisher: Some(Arc::clone(&principal.0)),
-                ..HeldPair::new(key, &plan.topic, &plan.event, refusal)
-            };
+            let pair =
+                HeldPair { zone: zone.to_string(), ..HeldPair::new(key, &plan.topic, &plan.event, refusal) };
             self.list_if_held(generation, HeldId { body, destination: destination.clone() }, pair);
         }
     }
 
     /// Holds a pair that was about to be sent, unless a person has said how it ends.
-    pub(super) fn hold_back(
-        &self,
-        generation: &Generation,
-        stored: &Stored,
-        id: HeldId,
-        refusal: &Refusal,
-        publisher: Option<Arc<str>>,
-    ) {
+    pub(super) fn hold_back(&self, generation: &Generation, stored: &Stored, id: HeldId, refusal: &Refusal) {
         let HeldId { body, destination } = &id;
         let known = (stored.key.clone(), destination.clone());
         let refused = lock(&self.parts.quarantine.rulings).refused(&known).map(people::outcome_of);
@@ -176,7 +157,6 @@ impl Inner {
         let zone = forwarding.index_of(destination).map(|index| forwarding.bridge(index).1.to_string());
         let pair = HeldPair {
             zone: zone.unwrap_or_default(),
-            publisher,
             ..HeldPair::new(&stored.key, &stored.topic, &stored.event, refusal)
         };
         self.list_if_held(generation, id, pair);

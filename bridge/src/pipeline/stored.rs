@@ -25,6 +25,8 @@ pub(super) struct Stored {
     pub(super) event: Event,
     /// Milliseconds since 1970; 0 for none.
     pub(super) expires: u64,
+    /// Of an event of this bridge: who published it.
+    pub(super) publisher: Option<Arc<str>>,
     /// The policy generation under which it was taken from another bridge, where this process did that.
     pub(super) judged: Option<u64>,
     /// Its forms for the destination classes, and the policy generation that made them.
@@ -79,17 +81,18 @@ impl Durable {
         let bytes = self.journal.read(body).map_err(|problem| problem.to_string())?;
         let own = self.view(|core| core.state().own.clone());
         let (record, payload) = Record::decode(&bytes).map_err(|problem| problem.to_string())?;
-        let (key, topic, expires) = match record {
+        let (key, topic, expires, publisher) = match record {
             Record::Accepted(accepted) => {
                 let (run, lane, seq) = (accepted.run, accepted.lane, accepted.seq);
-                (EventKey { origin: own, run, lane, seq }, accepted.topic, accepted.expires)
+                let key = EventKey { origin: own, run, lane, seq };
+                (key, accepted.topic, accepted.expires, accepted.publisher)
             }
-            Record::Taken(taken) => (taken.key, taken.topic, taken.expires),
+            Record::Taken(taken) => (taken.key, taken.topic, taken.expires, None),
             other => return Err(format!("{other:?} has no event")),
         };
         let topic = Topic::parse(&topic).map_err(|problem| problem.to_string())?;
         let event = Event::decode(Bytes::copy_from_slice(payload)).map_err(|problem| problem.to_string())?;
-        let stored = Arc::new(Stored { key, topic, event, expires, judged: None, forms: None });
+        let stored = Arc::new(Stored { key, topic, event, expires, publisher, judged: None, forms: None });
         lock(&self.cache).insert(body, Arc::clone(&stored));
         Ok(stored)
     }

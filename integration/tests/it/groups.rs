@@ -33,7 +33,7 @@ async fn publish_many(node: &Node, count: usize) -> Result<Vec<String>> {
 }
 
 /// Until the bridge of `zone` knows that a member of the group is behind `owner`, or is not.
-async fn knows(mesh: &Mesh, zone: &str, owner: &str, live: bool) -> Result<()> {
+pub(crate) async fn knows(mesh: &Mesh, zone: &str, owner: &str, live: bool) -> Result<()> {
     let url = format!("{}/v1/interest", mesh.zone(zone).admin);
     eventually("news of the group", WITHIN, || async {
         let all: Value = http().get(&url).send().await?.json().await?;

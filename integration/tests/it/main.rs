@@ -27,6 +27,7 @@ mod policy_diff;
 mod policy_live;
 mod policy_proofs;
 mod policy_tools;
+mod publishers;
 mod quarantine;
 mod quotas;
 mod reload;

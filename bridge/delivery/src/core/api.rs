@@ -1,5 +1,6 @@
 //! What goes into a [`super::Core`] and what comes out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -62,6 +63,8 @@ pub struct NewEvent {
     pub local: bool,
     /// Of consumer groups.
     pub choices: Option<Box<Choices>>,
+    /// The authenticated name of who published it.
+    pub publisher: Option<Arc<str>>,
 }
 
 /// What became of a publication.

@@ -1,5 +1,7 @@
 //! Consumer groups across bridges: chosen once, given back, chosen anew (RELIABILITY D9).
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use meshbridge_routing::{BridgeId, EventKey, GroupName};
 use smallvec::smallvec;
@@ -14,6 +16,14 @@ pub enum Choice {
     Bridge(BridgeId),
     /// This subscription of this bridge.
     Here(u32),
+}
+
+/// What the log has of an event, and the state has not.
+#[derive(Clone, Debug)]
+pub struct Logged<'a> {
+    pub topic: &'a str,
+    pub publisher: Option<Arc<str>>,
+    pub payload: Bytes,
 }
 
 impl Core {
@@ -88,15 +98,14 @@ impl Core {
         true
     }
 
-    /// Sends an event that waits for a bridge of this group on its way, under a new key. `event` has what its log record
-    /// says of topic, lane and life; `None` where it does not wait any more.
+    /// Sends an event that waits for a bridge of this group on its way, under a new key. Gives `None` where it does not
+    /// wait any more.
     pub fn choose(
         &mut self,
         body: u64,
         name: &GroupName,
         choice: Choice,
-        topic: &str,
-        payload: Bytes,
+        Logged { topic, publisher, payload }: Logged<'_>,
         wall: u64,
     ) -> Option<Admitted> {
         let event = self.state.events.get(&body)?;
@@ -123,6 +132,7 @@ impl Core {
             groups: group.into_iter().collect(),
             local: group.is_some(),
             choices: Some(Box::new(next)),
+            publisher,
         };
         let wall = wall.max(self.state.wall);
         Some(self.accept_one(event, wall))

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::{
     Accepted, Choices, DESTINATIONS_MAX, DeadLetterEnd, Destined, Ending, GROUPS_MAX, GroupEnd, LaneRanges,
-    Outcome, RANGES_MAX, REASON_BYTES_MAX, Record, SubscriptionRecord, Taken, cut,
+    Outcome, PUBLISHER_BYTES_MAX, RANGES_MAX, REASON_BYTES_MAX, Record, SubscriptionRecord, Taken, cut,
 };
 use crate::codec::{DecodeError, Reader, Result, Writer};
 use crate::state::{read_turn, write_turn};
@@ -303,7 +303,8 @@ fn write_accepted(out: &mut Writer, accepted: &Accepted) {
     out.u128(accepted.producer);
     out.number(accepted.at);
     out.number(accepted.expires);
-    let flags = [accepted.retain_delivered, accepted.local, accepted.choices.is_some()];
+    let publisher = accepted.publisher.as_deref().filter(|name| name.len() <= PUBLISHER_BYTES_MAX);
+    let flags = [accepted.retain_delivered, accepted.local, accepted.choices.is_some(), publisher.is_some()];
     out.u8((0..).zip(flags).map(|(bit, set)| u8::from(set) << bit).sum());
     out.number(u64::from(accepted.size));
     out.text(&accepted.topic);
@@ -315,6 +316,9 @@ fn write_accepted(out: &mut Writer, accepted: &Accepted) {
     write_groups(out, &accepted.groups);
     if let Some(choices) = &accepted.choices {
         choices.write(out);
+    }
+    if let Some(publisher) = publisher {
+        out.text(publisher);
     }
 }
 
@@ -340,6 +344,10 @@ fn read_accepted(from: &mut Reader<'_>) -> Result<Accepted> {
         destinations: destinations.collect::<Result<_>>()?,
         groups: read_groups(from)?,
         choices: if flags & 4 != 0 { Some(Box::new(Choices::read(from)?)) } else { None },
+        publisher: match flags & 8 {
+            0 => None,
+            _ => Some(from.text(PUBLISHER_BYTES_MAX, "a publisher")?.into()),
+        },
     })
 }
 

@@ -35,5 +35,6 @@ fn event(number: u64) -> NewEvent {
         groups: SmallVec::new(),
         local: false,
         choices: None,
+        publisher: None,
     }
 }

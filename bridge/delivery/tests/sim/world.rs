@@ -497,6 +497,7 @@ impl World {
             groups: if local { SmallVec::from_slice(&[group]) } else { SmallVec::new() },
             local,
             choices: None,
+            publisher: None,
         };
         if published.grouped {
             self.add_group(node, &mut event);

@@ -58,8 +58,6 @@ pub(in crate::pipeline) struct HeldPair {
     pub(in crate::pipeline) id: String,
     pub(in crate::pipeline) source: String,
     pub(in crate::pipeline) ty: String,
-    /// Who published it, where this process knows.
-    pub(in crate::pipeline) publisher: Option<Arc<str>>,
 }
 
 impl HeldPair {
@@ -77,7 +75,6 @@ impl HeldPair {
             id: shown(event.id()),
             source: shown(event.source()),
             ty: shown(event.ty()),
-            publisher: None,
         }
     }
 }
@@ -144,7 +141,6 @@ mod tests {
             id: String::new(),
             source: String::new(),
             ty: String::new(),
-            publisher: None,
         }
     }
 

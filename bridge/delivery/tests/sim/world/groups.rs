@@ -1,6 +1,6 @@
 //! One consumer group for the whole world: a member behind some bridges, and the choices that daemons would make.
 
-use meshbridge_delivery::{Choice, Choices};
+use meshbridge_delivery::{Choice, Choices, Logged};
 use meshbridge_routing::GroupName;
 
 use super::*;
@@ -140,8 +140,9 @@ impl World {
         let payload = self.nodes[node].disk.bodies.get(&body).ok_or("a body without bytes")?.clone();
         let id = u64::from_le_bytes(payload[..8].try_into().map_err(|_| "payload")?);
         let wall = self.reading(node).logged();
+        let logged = Logged { topic: "t", publisher: None, payload: payload.into() };
         let Some(core) = self.nodes[node].core.as_mut() else { return Ok(()) };
-        if let Some(admitted) = core.choose(body, &name(), choice, "t", payload.into(), wall) {
+        if let Some(admitted) = core.choose(body, &name(), choice, logged, wall) {
             self.report.moved += 1;
             self.by_key.insert(admitted.key.to_string(), id);
             self.groups.moved.insert(admitted.key.to_string());
