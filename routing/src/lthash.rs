@@ -27,7 +27,9 @@ impl LtHash {
         self.combine(element, u16::wrapping_sub);
     }
 
-    fn combine(&mut self, element: &[u8], operation: fn(u16, u16) -> u16) {
+    /// Generic over the operation, so that the lanes are worked on many at a time.
+    #[inline]
+    fn combine(&mut self, element: &[u8], operation: impl Fn(u16, u16) -> u16) {
         let mut stream = [0; 2 * LANES];
         blake3::Hasher::new().update(element).finalize_xof().fill(&mut stream);
         for (lane, bytes) in self.0.iter_mut().zip(stream.chunks_exact(2)) {

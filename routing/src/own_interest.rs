@@ -2,7 +2,7 @@
 
 mod by_token;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,8 +27,10 @@ struct Held {
 /// Counted filters and the part of them that is advertised: no advertised filter covers another.
 #[derive(Debug, Default)]
 pub(crate) struct OwnInterest {
-    /// In the order of their texts, so that those with the same beginning follow each other.
-    held: BTreeMap<TopicFilter, Held>,
+    held: HashMap<TopicFilter, Held>,
+    /// The same ones, in the order of their texts, so that those with the same beginning follow each other. The search in it
+    /// is long, and so is each comparison on the way, for filters of one system begin alike: it is asked for order only.
+    in_order: BTreeSet<TopicFilter>,
     /// The same ones.
     by_token: ByToken,
     /// The filters with wildcards that are advertised. Only they cover others; literals may be many, and are never compared
@@ -36,10 +38,10 @@ pub(crate) struct OwnInterest {
     covers: FilterTrie<TopicFilter>,
     /// By filter and name: whether a member is connected. All of them are advertised.
     groups: BTreeMap<(TopicFilter, GroupName), bool>,
-    /// What entered or left the advertised set since it was last asked for.
-    touched: BTreeSet<Want>,
+    /// What entered or left the advertised set since it was last asked for, some of it perhaps more than once.
+    touched: Vec<Want>,
     /// When lingering filters end.
-    lingering: BTreeMap<TopicFilter, Instant>,
+    lingering: HashMap<TopicFilter, Instant>,
     ends: BTreeSet<(Instant, TopicFilter)>,
     /// Groups that are in the set of another audience now, and when they leave this one.
     group_ends: BTreeMap<(TopicFilter, GroupName), Instant>,
@@ -73,7 +75,7 @@ impl OwnInterest {
     }
 
     pub(crate) fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
-        self.held.keys().chain(self.groups.keys().map(|(filter, _)| filter))
+        self.in_order.iter().chain(self.groups.keys().map(|(filter, _)| filter))
     }
 
     /// Whether it has a subscriber.
@@ -93,8 +95,8 @@ impl OwnInterest {
     /// Everything that others are told.
     pub(crate) fn advertised(&self) -> impl Iterator<Item = Want> {
         let groups = self.groups.iter().map(|((filter, name), live)| group_want(filter, name, *live));
-        let filters = self.held.iter().filter(|(_, held)| held.is_advertised);
-        filters.map(|(filter, _)| Want::from(filter.clone())).chain(groups)
+        let filters = self.in_order.iter().filter(|filter| self.is_advertised(filter));
+        filters.map(|filter| Want::from(filter.clone())).chain(groups)
     }
 
     pub(crate) fn advertises(&self, want: &Want) -> bool {
@@ -141,8 +143,8 @@ impl OwnInterest {
     /// left alone.
     pub(crate) fn moving(&mut self, end: Instant, belongs: impl Fn(&TopicFilter) -> bool) -> Vec<Moving> {
         let mut moving = Vec::new();
-        let leaving = self.held.iter().filter(|(filter, _)| !belongs(filter));
-        let leaving: Vec<TopicFilter> = leaving.map(|(filter, _)| filter.clone()).collect();
+        let leaving: Vec<TopicFilter> =
+            self.in_order.iter().filter(|filter| !belongs(filter)).cloned().collect();
         for filter in leaving {
             let Some(held) = self.held.get_mut(&filter) else { continue };
             match std::mem::take(&mut held.count) {
@@ -240,9 +242,12 @@ impl OwnInterest {
         any
     }
 
-    /// What changed in the advertised set since the last call.
-    pub(crate) fn take_touched(&mut self) -> BTreeSet<Want> {
-        std::mem::take(&mut self.touched)
+    /// What changed in the advertised set since the last call, each once and in order.
+    pub(crate) fn take_touched(&mut self) -> Vec<Want> {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        touched
     }
 
     pub(crate) fn is_touched(&self) -> bool {
@@ -251,7 +256,8 @@ impl OwnInterest {
 
     /// The bridge goes: what does not last ends at once, and no group has a member any more.
     pub(crate) fn leave(&mut self, lasts: impl Fn(&TopicFilter) -> bool) {
-        let ending: Vec<TopicFilter> = self.held.keys().filter(|filter| !lasts(filter)).cloned().collect();
+        let ending: Vec<TopicFilter> =
+            self.in_order.iter().filter(|filter| !lasts(filter)).cloned().collect();
         ending.iter().for_each(|filter| self.drop_filter(filter));
         self.ends.clear();
         self.lingering.clear();
@@ -270,6 +276,7 @@ impl OwnInterest {
     fn insert(&mut self, filter: &TopicFilter, count: u32) {
         let is_covered = self.is_covered(filter);
         self.held.insert(filter.clone(), Held { count, is_advertised: !is_covered });
+        self.in_order.insert(filter.clone());
         self.by_token.insert(filter);
         if !is_covered {
             self.on_advertised(filter);
@@ -297,7 +304,7 @@ impl OwnInterest {
             below.iter().for_each(|other| self.put_away(other));
             self.covers.insert(filter, filter.clone());
         }
-        self.touched.insert(filter.clone().into());
+        self.touched.push(filter.clone().into());
     }
 
     fn put_away(&mut self, filter: &TopicFilter) {
@@ -305,11 +312,12 @@ impl OwnInterest {
             held.is_advertised = false;
         }
         self.covers.remove(filter, filter);
-        self.touched.insert(filter.clone().into());
+        self.touched.push(filter.clone().into());
     }
 
     fn drop_filter(&mut self, filter: &TopicFilter) {
         self.by_token.remove(filter);
+        self.in_order.remove(filter);
         if !self.is_advertised(filter) {
             self.held.remove(filter);
             return;
@@ -337,13 +345,15 @@ impl OwnInterest {
         }
         let start = filter.literal_prefix();
         let same_start = || {
-            let from = self.held.range::<str, _>((Bound::Included(start), Bound::Unbounded));
-            from.map(|(other, _)| other).take_while(|other| other.as_str().starts_with(start))
+            let from = self.in_order.range::<str, _>((Bound::Included(start), Bound::Unbounded));
+            from.take_while(|other| other.as_str().starts_with(start))
         };
         let is_covered = |other: &&TopicFilter| *other != filter && filter.covers(other);
         match self.by_token.rarest(filter) {
             Some(sharing) if same_start().nth(sharing.len()).is_some() => {
-                sharing.iter().filter(is_covered).cloned().collect()
+                let mut covered: Vec<TopicFilter> = sharing.iter().filter(is_covered).cloned().collect();
+                covered.sort_unstable();
+                covered
             }
             _ => same_start().filter(is_covered).cloned().collect(),
         }
@@ -446,7 +456,7 @@ mod tests {
             }
             let shown: Vec<&TopicFilter> =
                 own.held.iter().filter(|(_, held)| held.is_advertised).map(|(filter, _)| filter).collect();
-            for filter in own.held.keys() {
+            for filter in own.filters() {
                 let covers = shown.iter().filter(|other| **other != filter && other.covers(filter)).count();
                 assert_eq!(covers == 0, shown.contains(&filter), "{filter} among {shown:?}, turn {turn}");
             }

@@ -23,6 +23,8 @@ struct Known {
     atoms: Atoms,
     /// By atom: from the learner to the owner.
     pairs: Vec<Arc<Pairs>>,
+    /// The pairs of all atoms, where they are the same for all: then no filter has to be looked at.
+    everywhere: Option<Arc<Pairs>>,
 }
 
 impl Learners {
@@ -36,8 +38,9 @@ impl Learners {
                         same.entry(rules).or_insert_with_key(|rules| Arc::new(learners(&borders, rules)));
                     Arc::clone(pairs)
                 })
-                .collect();
-            Known { pairs, atoms: borders.into_atoms() }
+                .collect::<Vec<_>>();
+            let everywhere = pairs.first().filter(|first| pairs.iter().all(|one| one == *first)).cloned();
+            Known { pairs, everywhere, atoms: borders.into_atoms() }
         });
         Learners { known }
     }
@@ -56,6 +59,7 @@ impl Learners {
             }
         };
         match &self.known {
+            Some(Known { everywhere: Some(pairs), .. }) => add(pairs),
             Some(known) => {
                 let mut seen: Vec<*const Pairs> = Vec::new();
                 for atom in known.atoms.intersecting(filter).iter() {
