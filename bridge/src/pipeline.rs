@@ -24,6 +24,7 @@ mod forward;
 mod groups;
 mod intake;
 mod judge;
+mod kept_back;
 mod letter_room;
 mod members;
 mod membership;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `POST /v1/topics/{topic}` | publish; binary, structured or batched mode |
 //! | `POST /v1/topics` | the same, the topic is the event's `type` |
-//! | | an event that a rule of the zone stops is answered 403, 413, 422 or 429 with the `rule`; one that it only keeps back is answered 202, with this bridge itself under `denied` |
+//! | | an event that a rule of the zone stops is answered 403, 413, 422 or 429 with the `rule`; one that it only keeps back is answered 202, with this bridge itself under `denied` or `held` |
 //! | `?ack=none\|stored\|replicated\|delivered` on both, `&timeout=` seconds | when the answer comes |
 //! | `GET /v1/stream?filter=…` | server-sent events until the client leaves |
 //! | `&subscription=NAME` | a subscription with memory: made on first use, read on by the next connection |

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 
 use meshbridge_delivery::state::GroupState;
-use meshbridge_delivery::{Core, Outcome};
+use meshbridge_delivery::{Core, Outcome, State};
 use meshbridge_routing::{BridgeId, EventKey};
 use serde::Serialize;
 
@@ -146,10 +146,9 @@ impl Pipeline {
             let state = core.state();
             let accounts = state.destinations.iter().map(|(bridge, destination)| {
                 let account = destination.account;
-                let own = *bridge == state.own;
-                let local =
-                    || state.events.values().filter(|e| e.local_open && e.key.origin == state.own).count();
-                let pending = if own { local() as u64 } else { destination.open() };
+                let here = if *bridge == state.own { pending_here(state) } else { 0 };
+                // With this bridge itself also what a rule has kept back.
+                let pending = destination.open() + here;
                 let (in_flight, in_doubt) = core.in_doubt(bridge);
                 AccountView {
                     destination: bridge.to_string(),
@@ -256,16 +255,21 @@ impl Inner {
     fn audit(&self) -> usize {
         let pipeline_accounts = self.durable.view(|core| {
             let state = core.state();
-            let own = state.destinations.get(&state.own).map(|destination| destination.account);
-            let local =
-                state.events.values().filter(|e| e.local_open && e.key.origin == state.own).count() as u64;
-            let others = state.destinations.iter().filter(|(bridge, _)| **bridge != state.own);
-            let unbalanced = others.filter(|(_, d)| d.account.sent != d.account.ended() + d.open()).count();
-            unbalanced + usize::from(own.is_some_and(|account| account.sent != account.ended() + local))
+            let local = pending_here(state);
+            let unbalanced = state.destinations.iter().filter(|(bridge, destination)| {
+                let here = if **bridge == state.own { local } else { 0 };
+                destination.account.sent != destination.account.ended() + destination.open() + here
+            });
+            unbalanced.count()
         });
         self.parts.metrics.unbalanced.set(pipeline_accounts as i64);
         pipeline_accounts
     }
+}
+
+/// Events of this bridge that its own subscribers have not ended.
+fn pending_here(state: &State) -> u64 {
+    state.events.values().filter(|event| event.local_open && event.key.origin == state.own).count() as u64
 }
 
 fn open_by_origin(core: &Core) -> HashMap<BridgeId, u64> {

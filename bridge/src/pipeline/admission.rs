@@ -56,7 +56,7 @@ impl Inner {
         if !self.durable.admits() {
             return Err(PublishRefused::Full { retry_after: RETRY_AFTER });
         }
-        for plan in &mut planned {
+        for plan in planned.iter_mut().filter(|plan| !plan.is_kept_back) {
             self.choose_groups(generation, forwarding, principal, plan);
         }
         if self.letters.is_full() && planned.iter().any(|plan| plan.letters().next().is_some()) {
@@ -70,15 +70,9 @@ impl Inner {
             .iter()
             .zip(&topics)
             .map(|(plan, topic)| {
-                let event = new_event(
-                    &self.parts.own,
-                    principal,
-                    forwarding,
-                    plan,
-                    *topic,
-                    &self.named.matching(&plan.topic),
-                    clock,
-                );
+                let groups =
+                    if plan.is_kept_back { SmallVec::new() } else { self.named.matching(&plan.topic) };
+                let event = new_event(&self.parts.own, principal, forwarding, plan, *topic, &groups, clock);
                 unrouted += u64::from(
                     event.destinations.is_empty()
                         && !event.local
@@ -233,7 +227,9 @@ fn new_event(
     // A dead letter is a pair like others, which ends at once.
     let indices = plan.pending().chain(plan.letters().map(|(index, _)| index)).filter(|_| !over);
     NewEvent {
-        producer: producer(&principal.0, plan.event.source(), plan.event.id()),
+        producer: plan
+            .producer
+            .unwrap_or_else(|| producer(&principal.0, plan.event.source(), plan.event.id())),
         lane: lane_of(plan.topic.as_str(), partition(&plan.event)),
         topic: plan.topic.as_str().into(),
         payload: plan.event.encoded().clone(),

@@ -1,16 +1,18 @@
 //! What a client publishes, before anything of it is stored (POLICY §3, `publish`).
 //!
 //! A rejected event refuses its whole batch, for a batch is taken whole or not at all; what an earlier event of it took
-//! out of a rate stays taken. An event with another disposition is answered for and goes no further: it has a key and a
-//! dead letter, but none of it reaches the spool.
+//! out of a rate stays taken. An event with another disposition is kept back: it has a key, and is for nobody but this
+//! bridge. What may not be stored as it is, and cannot be edited either, is answered for and not kept.
 
 use std::time::Duration;
 
+use meshbridge_event::Event;
 use meshbridge_policy::Context;
-use meshbridge_routing::{EventKey, lane_of};
+use meshbridge_routing::{EventKey, Forwarding, lane_of};
 
 use super::admission::partition;
 use super::judge::{Asked, Cause, Refusal, Verdict};
+use super::plan::Planned;
 use super::{Accepted, Denied, Inner, Principal, Publication, PublishRefused, lock};
 use crate::metrics::DropReason;
 use crate::policy_store::Generation;
@@ -41,13 +43,13 @@ pub(crate) enum RejectReason {
     TooMany(Duration),
 }
 
-/// An event that is answered for and goes no further.
+/// An event that goes no further, with its place in the batch as it was published.
 #[derive(Debug)]
-pub(super) struct KeptBack {
-    /// Its place in the batch as it was published.
-    index: usize,
-    publication: Publication,
-    refusal: Refusal,
+pub(super) enum Stopped {
+    /// Kept here as it may be.
+    Kept(usize, Planned),
+    /// Answered for, and not kept.
+    Answered(usize, Publication, Refusal),
 }
 
 impl Rejection {
@@ -68,9 +70,10 @@ impl Inner {
     pub(super) fn judge_publications(
         &self,
         generation: &Generation,
+        forwarding: &Forwarding,
         principal: &Principal,
         batch: &mut Vec<Publication>,
-    ) -> Result<Vec<KeptBack>, PublishRefused> {
+    ) -> Result<Vec<Stopped>, PublishRefused> {
         let own = self.parts.own_zone_index;
         let mut stopped = Vec::new();
         for (index, publication) in batch.iter_mut().enumerate() {
@@ -96,36 +99,53 @@ impl Inner {
                     let rejection = Rejection { by: held.by, message: None, help: None, reason, index };
                     return Err(PublishRefused::Rejected(Box::new(rejection)));
                 }
-                Verdict::Stop(refusal) if refusal.keeps() => stopped.push((index, refusal)),
+                Verdict::Stop(refusal) if refusal.keeps() => {
+                    let form = self.with_request(&asked, |request, scratch| {
+                        generation.program.kept_form(request, scratch)
+                    });
+                    stopped.push((index, refusal, form));
+                }
                 Verdict::Stop(refusal) => {
                     return Err(PublishRefused::Rejected(Box::new(Rejection::of(refusal, index))));
                 }
             }
         }
         // From the end, so that the places of the others hold.
-        let take_out = |(index, refusal)| KeptBack { index, publication: batch.remove(index), refusal };
-        let mut kept_back: Vec<KeptBack> = stopped.into_iter().rev().map(take_out).collect();
-        kept_back.reverse();
-        Ok(kept_back)
+        let take_out = |(index, refusal, form): (usize, Refusal, Option<Event>)| {
+            let publication = batch.remove(index);
+            match form {
+                Some(event) => {
+                    let here = (forwarding.own(), &self.parts.own);
+                    let kept = Publication { topic: publication.topic, event };
+                    Stopped::Kept(index, Planned::kept_back(kept, here, refusal))
+                }
+                None => Stopped::Answered(index, publication, refusal),
+            }
+        };
+        let mut stopped: Vec<Stopped> = stopped.into_iter().rev().map(take_out).collect();
+        stopped.reverse();
+        Ok(stopped)
     }
 
-    /// Answers for what goes no further: it has a number and a letter from here on, whoever waits for the answer. With its
-    /// places among the others.
-    pub(super) fn answer_for(&self, kept_back: Vec<KeptBack>) -> Vec<(usize, Accepted)> {
-        let answer = |KeptBack { index, publication: Publication { topic, event }, refusal }| {
-            let lane = lane_of(topic.as_str(), partition(&event));
-            let seq = lock(&self.sequencer).next(lane);
-            let (origin, run) = (self.parts.own.clone(), self.parts.best_effort_run);
-            let key = EventKey { origin, run, lane, seq };
-            self.parts.metrics.on_dropped(DropReason::Denied, 1);
-            self.keep_letter(Context::Publish, &key, &topic, &event, self.parts.own.as_str(), &refusal);
-            let denied = Denied {
-                destination: self.parts.own.clone(),
-                by: refusal.by,
-                disposition: refusal.disposition.to_owned(),
-            };
-            (index, Accepted::new(key, Vec::new(), vec![denied]))
+    /// Answers for what goes no further and is not kept. It has a number and a letter from here on, whoever waits for the
+    /// answer. With its place among the others.
+    pub(super) fn answer_for(
+        &self,
+        index: usize,
+        Publication { topic, event }: Publication,
+        refusal: Refusal,
+    ) -> (usize, Accepted) {
+        let lane = lane_of(topic.as_str(), partition(&event));
+        let seq = lock(&self.sequencer).next(lane);
+        let (origin, run) = (self.parts.own.clone(), self.parts.best_effort_run);
+        let key = EventKey { origin, run, lane, seq };
+        self.parts.metrics.on_dropped(DropReason::Denied, 1);
+        self.keep_letter(Context::Publish, &key, &topic, &event, self.parts.own.as_str(), &refusal);
+        let denied = Denied {
+            destination: self.parts.own.clone(),
+            by: refusal.by,
+            disposition: refusal.disposition.to_owned(),
         };
-        kept_back.into_iter().map(answer).collect()
+        (index, Accepted::new(key, Vec::new(), vec![denied]))
     }
 }

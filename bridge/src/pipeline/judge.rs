@@ -266,7 +266,11 @@ impl Inner {
         self.carriers(generation, &asked, event)
     }
 
-    fn with_request<R>(&self, asked: &Asked<'_>, ask: impl FnOnce(&Request<'_>, &mut Scratch) -> R) -> R {
+    pub(super) fn with_request<R>(
+        &self,
+        asked: &Asked<'_>,
+        ask: impl FnOnce(&Request<'_>, &mut Scratch) -> R,
+    ) -> R {
         let randomness = Randomness::new(rand::random());
         let request = Request {
             context: asked.context,

@@ -11,7 +11,7 @@ use super::durable::Durable;
 use super::{Inner, NamedRefused, Pipeline};
 
 /// Whose publications those are that come from the dead letters of this bridge.
-const REPLAYED: &str = "meshbridge-replay";
+pub(super) const REPLAYED: &str = "meshbridge-replay";
 
 /// A bridge as a destination of this one's events.
 #[derive(Clone, Debug, Serialize)]
@@ -172,6 +172,9 @@ impl Pipeline {
     /// where that is no member, the letter is gone, or the destination has still to say whether it has the event.
     pub(super) fn replay_letter(&self, body: u64, bridge: &BridgeId) -> bool {
         let inner = &self.inner;
+        if *bridge == inner.parts.own {
+            return inner.replay_kept_back(body);
+        }
         let Ok(stored) = tokio::task::block_in_place(|| inner.durable.stored(body)) else { return false };
         let event = NewEvent {
             producer: producer(REPLAYED, bridge.as_str(), &stored.key.to_string()),

@@ -27,7 +27,9 @@ impl Inner {
         destination: &str,
         refusal: &Refusal,
     ) {
-        self.keep_letter(Context::Egress, key, topic, event, destination, refusal);
+        let is_here = destination == self.parts.own.as_str();
+        let context = if is_here { Context::Publish } else { Context::Egress };
+        self.keep_letter(context, key, topic, event, destination, refusal);
     }
 
     /// Remembers that a rule stopped an event, where its disposition asks for that.

@@ -3,7 +3,7 @@
 use meshbridge_delivery::Choices;
 use meshbridge_event::Event;
 use meshbridge_policy::{ClassId, Context, Editors, ZoneIndex};
-use meshbridge_routing::{BridgeIndex, CarrierSet, DestinationSet, Forwarding, GroupMatch};
+use meshbridge_routing::{BridgeId, BridgeIndex, CarrierSet, DestinationSet, Forwarding, GroupMatch};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 
@@ -33,9 +33,44 @@ pub(super) struct Planned {
     /// Those that were chosen here, by their subscriptions.
     pub(super) here: SmallVec<[u32; 2]>,
     pub(super) choices: Option<Box<Choices>>,
+    /// A rule stops it here: it is for nobody, and kept for this bridge itself.
+    pub(super) is_kept_back: bool,
+    /// What its retries are known by, where it is not published for the first time.
+    pub(super) producer: Option<u128>,
 }
 
 impl Planned {
+    /// An event that a rule keeps back when it is published: a pair with this bridge, which is held or ends as a dead letter.
+    pub(super) fn kept_back(
+        Publication { topic, event }: Publication,
+        (own, id): (BridgeIndex, &BridgeId),
+        refusal: Refusal,
+    ) -> Planned {
+        let mut planned = Planned {
+            topic,
+            event,
+            local: false,
+            variants: SmallVec::new(),
+            refused: Vec::new(),
+            held: Vec::new(),
+            denied: Vec::new(),
+            plain: DestinationSet::from_iter([own]),
+            groups: SmallVec::new(),
+            here: SmallVec::new(),
+            choices: None,
+            is_kept_back: true,
+            producer: None,
+        };
+        if refusal.holds() {
+            planned.held.push((own, refusal));
+        } else {
+            let (by, disposition) = (refusal.by.clone(), refusal.disposition.to_owned());
+            planned.denied.push(Denied { destination: id.clone(), by, disposition });
+            planned.refused.push((own, refusal));
+        }
+        planned
+    }
+
     pub(super) fn refuse(&mut self, forwarding: &Forwarding, bridge: BridgeIndex, refusal: Refusal) {
         if self.refused.iter().any(|(known, _)| *known == bridge) {
             return;
@@ -229,6 +264,21 @@ impl Inner {
         let local = self.wants_here(&topic);
         let plain = destinations.clone();
         let (groups, here, choices) = (SmallVec::new(), SmallVec::new(), None);
-        Planned { topic, event, local, variants, refused, held, denied, plain, groups, here, choices }
+        let (is_kept_back, producer) = (false, None);
+        Planned {
+            topic,
+            event,
+            local,
+            variants,
+            refused,
+            held,
+            denied,
+            plain,
+            groups,
+            here,
+            choices,
+            is_kept_back,
+            producer,
+        }
     }
 }

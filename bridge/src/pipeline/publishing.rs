@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use meshbridge_spool::fail_point;
 
 use super::admission::{Admission, RETRY_AFTER};
+use super::intake::Stopped;
 use super::waiters::AckLevel;
 use super::{Accepted, Pipeline, Principal, Publication, PublishRefused, Reached, Wish};
 use crate::metrics::DropReason;
@@ -16,8 +17,8 @@ use crate::metrics::DropReason;
 pub(crate) struct Taken {
     pipeline: Pipeline,
     admission: Admission,
-    /// What goes no further, by its place in the batch as it was published.
-    kept_back: Vec<(usize, Accepted)>,
+    /// What goes no further and is not kept, by its place in the batch as it was published.
+    unkept: Vec<(usize, Accepted)>,
     wish: Wish,
 }
 
@@ -50,18 +51,27 @@ impl Pipeline {
         let generation = self.generation();
         let forwarding = inner.parts.forwarding.load();
         inner.check_room_for(&generation, &forwarding, &batch)?;
-        let kept_back = inner.judge_publications(&generation, principal, &mut batch)?;
-        let admission = if batch.is_empty() {
+        let stopped = inner.judge_publications(&generation, &forwarding, principal, &mut batch)?;
+        let mut planned = inner.plan(&generation, &forwarding, principal, batch);
+        let mut unkept = Vec::new();
+        for stopped in stopped {
+            match stopped {
+                // In order, and by their places among all.
+                Stopped::Kept(index, kept) => planned.insert(index - unkept.len(), kept),
+                Stopped::Answered(index, publication, refusal) => unkept.push((index, publication, refusal)),
+            }
+        }
+        let admission = if planned.is_empty() {
             Admission::default()
         } else {
-            let planned = inner.plan(&generation, &forwarding, principal, batch);
             fail_point!("origin.before-append");
             let admission = inner.admit(principal, &generation, &forwarding, planned, wish.level)?;
             fail_point!("origin.after-append");
             admission
         };
-        let kept_back = inner.answer_for(kept_back);
-        Ok(Taken { pipeline: self.clone(), admission, kept_back, wish })
+        let answer = |(index, publication, refusal)| inner.answer_for(index, publication, refusal);
+        let unkept = unkept.into_iter().map(answer).collect();
+        Ok(Taken { pipeline: self.clone(), admission, unkept, wish })
     }
 
     /// Events of class best-effort that a publisher gave up on, for there was no room all the time it was held back.
@@ -73,8 +83,7 @@ impl Pipeline {
 impl Taken {
     /// Waits until every event has reached the level that was wished for, or the time for it is over.
     pub(crate) async fn reached(self) -> Result<Vec<Accepted>, PublishRefused> {
-        let Taken { pipeline, admission: Admission { mut accepted, ticket, waiters }, kept_back, wish } =
-            self;
+        let Taken { pipeline, admission: Admission { mut accepted, ticket, waiters }, unkept, wish } = self;
         let inner = &pipeline.inner;
         if wish.level != AckLevel::None && !accepted.is_empty() {
             if !inner.durable.committed(ticket).await {
@@ -94,8 +103,8 @@ impl Taken {
                     Some(Reached { level, missing, outcomes: progress.ended.into_iter().collect() });
             }
         }
-        for (index, kept) in kept_back {
-            accepted.insert(index.min(accepted.len()), kept);
+        for (index, answer) in unkept {
+            accepted.insert(index.min(accepted.len()), answer);
         }
         Ok(accepted)
     }

@@ -203,6 +203,7 @@ impl Inner {
         }
         self.list_further(now);
         self.tidy_quarantine();
+        self.look_at_kept_back();
     }
 
     /// What nobody decided about in time ends as a dead letter.

@@ -17,6 +17,7 @@ mod health;
 mod hygiene;
 mod identity;
 mod interest;
+mod kept_back;
 mod letters;
 mod limits;
 mod malformed;

@@ -56,7 +56,7 @@ async fn mesh(layers: &str, section: &str) -> Result<Mesh> {
     Ok(mesh)
 }
 
-async fn publish(node: &Node, topic: &str, event: &Draft, query: &str) -> Result<Value> {
+pub(crate) async fn publish(node: &Node, topic: &str, event: &Draft, query: &str) -> Result<Value> {
     let url = format!("{}/v1/topics/{topic}{query}", node.http);
     let request = http().post(url).header("content-type", "application/cloudevents+json");
     let reply = request.body(event.structured().to_string()).send().await?;
@@ -71,7 +71,7 @@ fn quarantine(node: &Node, arguments: &[&str]) -> Result<Output> {
 }
 
 /// What is held at the bridge, as the command prints it.
-fn held(node: &Node) -> Result<Vec<Value>> {
+pub(crate) fn held(node: &Node) -> Result<Vec<Value>> {
     let output = quarantine(node, &["list", "--output", "json"])?;
     ensure!(output.code == 0, "{}", output.stderr);
     let mut answer: Value = serde_json::from_str(&output.stdout)?;
@@ -80,7 +80,7 @@ fn held(node: &Node) -> Result<Vec<Value>> {
 }
 
 /// Waits until the event with this id is held, and gives its entry.
-async fn until_held(mesh: &Mesh, id: &str) -> Result<Value> {
+pub(crate) async fn until_held(mesh: &Mesh, id: &str) -> Result<Value> {
     let node = mesh.zone("west");
     eventually(&format!("{id} is held"), WITHIN, || async {
         let all = held(&node)?;
@@ -90,7 +90,7 @@ async fn until_held(mesh: &Mesh, id: &str) -> Result<Value> {
     .with_context(|| mesh.story())
 }
 
-fn ruled(node: &Node, what: &str, entry: &Value, reason: &str) -> Result<()> {
+pub(crate) fn ruled(node: &Node, what: &str, entry: &Value, reason: &str) -> Result<()> {
     let id = entry["id"].as_str().context("an id")?;
     let output = quarantine(node, &[what, id, "--reason", reason])?;
     ensure!(output.code == 0 && output.stdout.ends_with(": 1\n"), "{output:?}");
@@ -118,7 +118,7 @@ async fn until_account(mesh: &Mesh, expected: &Value) -> Result<()> {
 }
 
 /// Ids of the events that the subscription in the east gets until this one comes, which ends the test.
-async fn read_until(mesh: &Mesh, last: &str) -> Result<Vec<String>> {
+pub(crate) async fn read_until(mesh: &Mesh, last: &str) -> Result<Vec<String>> {
     let east = mesh.zone("east");
     let mut stream = open(&east, "filter=orders.**&subscription=box&ack=manual").await?;
     let (mut rest, mut seen) = (String::new(), Vec::new());
@@ -134,7 +134,7 @@ async fn read_until(mesh: &Mesh, last: &str) -> Result<Vec<String>> {
 }
 
 /// Publishes something that nobody holds; what came before it was sent before it.
-async fn mark(mesh: &Mesh) -> Result<String> {
+pub(crate) async fn mark(mesh: &Mesh) -> Result<String> {
     let event = Draft::new(json!({}));
     publish(&mesh.zone("west"), "orders.free", &event, "").await?;
     Ok(event.id)
@@ -481,7 +481,7 @@ async fn the_list_reads_well_and_a_wrong_layer_does_not_start() -> Result<()> {
     Ok(())
 }
 
-fn policies(config: &Path) -> std::path::PathBuf {
+pub(crate) fn policies(config: &Path) -> std::path::PathBuf {
     config.with_file_name("policies")
 }
 

@@ -26,6 +26,12 @@ impl Program {
         }
     }
 
+    /// The event as its own zone may keep it although a rule stops it: after the protections that hold here. `None` where
+    /// they cannot be made.
+    pub fn kept_form(&self, request: &Request<'_>, scratch: &mut Scratch) -> Option<Event> {
+        self.protected(&Request { buckets: None, trace: false, ..*request }, scratch)
+    }
+
     fn protected(&self, request: &Request<'_>, scratch: &mut Scratch) -> Option<Event> {
         let plan = scratch.plan(self, request);
         let Scratch { surveyor, tape, .. } = scratch;

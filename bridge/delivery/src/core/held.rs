@@ -117,6 +117,12 @@ impl Core {
         self.pump(all, now);
     }
 
+    /// The bodies of pairs with this bridge itself that nobody holds, in the order in which they were accepted: events that a
+    /// rule kept back when they were published, to be judged anew. They are durable.
+    pub fn kept_back(&self) -> impl Iterator<Item = u64> {
+        self.peers.get(&self.state.own).into_iter().flat_map(|peer| peer.sender.unsent.iter())
+    }
+
     /// The bodies that are held for each destination, in the order in which they were accepted.
     pub fn held(&self) -> impl Iterator<Item = (&BridgeId, impl ExactSizeIterator<Item = u64>)> {
         self.peers.iter().map(|(bridge, peer)| (bridge, peer.sender.held.places.keys().copied()))

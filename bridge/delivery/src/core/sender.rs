@@ -311,13 +311,13 @@ impl Core {
     /// The pair of this event and destination is to end in this way: at once where it cannot have been sent, else
     /// when the destination has said so (D7).
     pub fn end_pair(&mut self, body: u64, destination: &BridgeId, outcome: Outcome, now: Instant) {
+        let never_left = bug(Bug::FenceSkipped) || !self.may_have_left(body, destination);
         let sender = &mut self.peers.entry(destination.clone()).or_default().sender;
         sender.held.remove(body);
-        if bug(Bug::FenceSkipped) || body >= self.first_body && !sender.touched.contains(body) {
-            sender.unsent.remove(body);
+        sender.unsent.remove(body);
+        if never_left {
             return self.end_unsent(body, destination, outcome);
         }
-        sender.unsent.remove(body);
         if let Some(flight) = sender.flight.remove(&body) {
             sender.flight_bytes -= flight.bytes;
         }

@@ -52,9 +52,6 @@ impl Core {
     fn resume(&mut self, now: Instant) {
         let own = self.state.own.clone();
         for (bridge, destination) in &self.state.destinations {
-            if *bridge == own {
-                continue;
-            }
             let sender = &mut self.peers.entry(bridge.clone()).or_default().sender;
             sender.outcomes_noted = destination.outcomes_known;
             sender.unsent =
