@@ -58,8 +58,9 @@ pub struct Exchange {
     pub lanes: Vec<LaneRanges>,
     /// `lanes` has everything.
     pub complete: bool,
-    /// The spool that the speaker knows the listener by; 0 for none.
-    pub known_spool: u128,
+    /// The process of the listener that the speaker has heard last; that of an earlier one may be told something that is
+    /// no longer so.
+    pub listener: Option<Speaker>,
     /// Runs of the listener of which the speaker remembers nothing: the listener once said that everything in them had
     /// ended.
     pub closed: Vec<Run>,
@@ -68,8 +69,8 @@ pub struct Exchange {
     /// Of the listener's events those that have not ended here, or whose outcome it can still be told; said where it
     /// has forgotten outcomes that the speaker has forgotten too.
     pub open_here: Option<Vec<LaneRanges>>,
-    /// Where the listener has holes, in answer to its exchange: of the speaker's numbers up to `cumulative` only those
-    /// `above` can still come; the others have ended or were never for it.
+    /// Where this process of the listener has holes, in answer to its exchange: of the speaker's numbers up to `cumulative`
+    /// only those `above` can still come; the others have ended or were never for it.
     pub unsettled: Vec<LaneRanges>,
     /// The speaker wants one back.
     pub reply: bool,
@@ -129,7 +130,10 @@ impl Message {
                 exchange.open.iter().for_each(|run| out.run(*run));
                 write_lanes(&mut out, &exchange.lanes);
                 out.u8(u8::from(exchange.complete));
-                out.u128(exchange.known_spool);
+                out.u8(u8::from(exchange.listener.is_some()));
+                if let Some(listener) = exchange.listener {
+                    write_speaker(&mut out, listener);
+                }
                 out.number(exchange.closed.len() as u64);
                 exchange.closed.iter().for_each(|run| out.run(*run));
                 out.number(exchange.outcomes_known);
@@ -183,7 +187,7 @@ impl Message {
                     open,
                     lanes: read_lanes(&mut from)?,
                     complete: from.flag()?,
-                    known_spool: from.u128()?,
+                    listener: if from.flag()? { Some(read_speaker(&mut from)?) } else { None },
                     closed: {
                         let runs = from.count(RUNS_MAX, "runs")?;
                         (0..runs).map(|_| from.run()).collect::<Result<_>>()?

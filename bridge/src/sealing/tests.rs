@@ -124,7 +124,7 @@ impl Party {
             open: Vec::new(),
             lanes: Vec::new(),
             complete: true,
-            known_spool: 0,
+            listener: None,
             closed: Vec::new(),
             outcomes_known: 0,
             open_here: None,

@@ -9,7 +9,7 @@ use meshbridge_routing::{BridgeId, EventKey, Run};
 use super::{Action, Alarm, Core, Waiting};
 use crate::bugs::{Bug, bug};
 use crate::intervals::IntervalSet;
-use crate::message::{Exchange, MESSAGE_BYTES_MAX, Message};
+use crate::message::{Exchange, MESSAGE_BYTES_MAX, Message, Speaker};
 use crate::record::{LaneRanges, Record};
 use crate::state::{EGRESS_LOST, OUTCOME_FORGOTTEN};
 
@@ -83,7 +83,7 @@ impl Core {
             lanes.push(lane);
         }
         let number = self.peers.get_mut(bridge).map_or(0, |peer| peer.lanes.next_number());
-        let destination = self.state.destinations.get(bridge);
+        let known = self.state.destinations.get(bridge).and_then(|destination| destination.peer);
         let exchange = Exchange {
             speaker: self.own,
             number,
@@ -91,7 +91,7 @@ impl Core {
             open,
             lanes,
             complete,
-            known_spool: destination.and_then(|destination| destination.peer).map_or(0, |(spool, _)| spool),
+            listener: known.map(|(spool, run)| Speaker { spool, run }),
             closed: self.closed_runs(bridge),
             outcomes_known: self.peers.get(bridge).map_or(0, |peer| peer.sender.outcomes_noted),
             open_here,
@@ -126,7 +126,9 @@ impl Core {
             let peer = Record::Peer { bridge: from.clone(), spool: speaker.spool, run: speaker.run, closed };
             self.write(peer, Bytes::new());
         }
-        if exchange.known_spool == self.own.spool && !other_disk {
+        let own = self.own;
+        let knows_us = exchange.listener.is_some_and(|listener| listener.spool == own.spool);
+        if knows_us && !other_disk {
             self.forget_outcomes_known(from, exchange.outcomes_known, now);
         }
         if other_disk {
@@ -134,7 +136,6 @@ impl Core {
             // Its outcomes interest nobody any more.
             self.say_kept(from, now);
         }
-        let own_spool = self.own.spool;
         let peer = self.peers.entry(from.clone()).or_default();
         let restarted = peer.session != Some(speaker);
         if restarted {
@@ -142,7 +143,7 @@ impl Core {
         }
         peer.session = Some(speaker);
         peer.heard = Some((speaker, exchange.number));
-        peer.outcomes_it_knows = Some(exchange.outcomes_known).filter(|_| exchange.known_spool == own_spool);
+        peer.outcomes_it_knows = Some(exchange.outcomes_known).filter(|_| knows_us);
         peer.may_skip_outcomes = exchange.open_here.is_some() || peer.may_skip_outcomes && !restarted;
         // While there is no room there, the word that there is may get lost.
         let probe = now + self.config.resend_max / 6;
@@ -173,7 +174,11 @@ impl Core {
         if !other_disk {
             self.report_closed(from, &exchange.closed);
         }
-        self.close_holes(from, &exchange.unsettled);
+        // M25: what it told an earlier process was so of what that one had. A disk that is an older copy may lack what it
+        // does not send any more because it was stored here, and has it sent again once it knows.
+        if exchange.listener == Some(own) {
+            self.close_holes(from, &exchange.unsettled);
+        }
         if exchange.reply {
             let unsettled = self.unsettled_for(from, &exchange.lanes);
             self.send_exchange(from, false, unsettled, closing);
