@@ -12,6 +12,7 @@
 //! receipt and the offer come out of [`Core::on_committed`].
 
 mod api;
+mod behind;
 mod exchange;
 mod groups;
 mod held;
@@ -34,7 +35,7 @@ use crate::message::{Message, Speaker};
 use crate::record::{Accepted, Destined, Outcome, Record};
 use crate::state::{Effect, Source, State};
 pub use api::{Action, Admitted, Alarm, Append, Config, NewEvent, Ticket};
-use exchange::Behind;
+use behind::Behind;
 pub use groups::Choice;
 use local::Local;
 use receiver::Lanes;

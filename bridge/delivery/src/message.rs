@@ -61,6 +61,8 @@ pub struct Exchange {
     /// The process of the listener that the speaker has heard last; that of an earlier one may be told something that is
     /// no longer so.
     pub listener: Option<Speaker>,
+    /// It has been heard by this process of the speaker, which knows by now what is there of its events.
+    pub heard: bool,
     /// Runs of the listener of which the speaker remembers nothing: the listener once said that everything in them had
     /// ended.
     pub closed: Vec<Run>,
@@ -134,6 +136,7 @@ impl Message {
                 if let Some(listener) = exchange.listener {
                     write_speaker(&mut out, listener);
                 }
+                out.u8(u8::from(exchange.heard));
                 out.number(exchange.closed.len() as u64);
                 exchange.closed.iter().for_each(|run| out.run(*run));
                 out.number(exchange.outcomes_known);
@@ -188,6 +191,7 @@ impl Message {
                     lanes: read_lanes(&mut from)?,
                     complete: from.flag()?,
                     listener: if from.flag()? { Some(read_speaker(&mut from)?) } else { None },
+                    heard: from.flag()?,
                     closed: {
                         let runs = from.count(RUNS_MAX, "runs")?;
                         (0..runs).map(|_| from.run()).collect::<Result<_>>()?

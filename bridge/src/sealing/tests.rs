@@ -125,6 +125,7 @@ impl Party {
             lanes: Vec::new(),
             complete: true,
             listener: None,
+            heard: false,
             closed: Vec::new(),
             outcomes_known: 0,
             open_here: None,

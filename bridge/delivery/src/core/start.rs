@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use meshbridge_routing::{BridgeId, EventKey, LANES, Run};
 
-use super::exchange::Behind;
+use super::behind::Behind;
 use super::local::Local;
 use super::receiver::Lanes;
 use super::{Action, Config, Core, LateNews, Speaker};

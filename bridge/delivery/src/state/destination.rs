@@ -45,6 +45,11 @@ impl Source {
         run.epoch <= self.closed_floor || self.closed_runs.contains(&run)
     }
 
+    /// Something that is taken would be closed with the runs up to this epoch.
+    pub(crate) fn closes(&self, upto: u64) -> bool {
+        self.taken.keys().next().is_some_and(|(run, _)| run.epoch <= upto)
+    }
+
     /// Nothing of the runs up to this epoch is open any more, as the origin says.
     pub(super) fn close(&mut self, upto: u64) {
         let gone = self.taken.keys().map(|(run, _)| *run).filter(|run| run.epoch <= upto);

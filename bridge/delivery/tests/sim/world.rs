@@ -577,7 +577,7 @@ impl World {
                 Action::Alarm(Alarm::OtherDisk { bridge }) => {
                     self.report.other_disks += u64::from(bridge == self.nodes[0].id);
                 }
-                Action::Alarm(Alarm::OriginBehind { .. })
+                Action::Alarm(Alarm::OriginBehind { .. } | Alarm::UnknownRun { .. })
                     if self.report.rollbacks + self.report.origin_wipes > 0 =>
                 {
                     self.report.behind += 1;
