@@ -60,6 +60,8 @@ enum Waiting {
     /// Refused, and to be kept by its origin.
     Kept {
         key: EventKey,
+        /// Of its origin when it was refused.
+        spool: u128,
         prev: u64,
         after: u64,
     },
@@ -312,7 +314,9 @@ impl Core {
             Waiting::Taken { key, prev, after, body } => {
                 self.on_taken_durable(&key, (prev, after), body, now)
             }
-            Waiting::Kept { key, prev, after } => self.on_kept_durable(&key, (prev, after), now),
+            Waiting::Kept { key, spool, prev, after } => {
+                self.on_kept_durable(&key, spool, (prev, after), now)
+            }
             Waiting::Outcomes { origin, spool, upto } => {
                 if self.state.sources.get(&origin).map_or(0, Source::spool) != spool {
                     return;

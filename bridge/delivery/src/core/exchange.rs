@@ -118,7 +118,9 @@ impl Core {
         if other_disk {
             self.restart_predecessors(from);
             // Its outcomes interest nobody any more.
-            self.say_kept(from, now);
+            if let Some(peer) = self.peers.get_mut(from) {
+                peer.lanes.say_all_kept(now);
+            }
         }
         let peer = self.peers.entry(from.clone()).or_default();
         let restarted = peer.session != Some(speaker);

@@ -91,6 +91,12 @@ impl Source {
         self.outcomes.push_back(Ending { run: key.run, lane: key.lane, seq: key.seq, outcome });
     }
 
+    /// Those that are kept, up to this number.
+    pub(crate) fn outcomes_upto(&self, upto: u64) -> impl Iterator<Item = &Ending> {
+        let count = upto.saturating_add(1).saturating_sub(self.outcomes_from);
+        self.outcomes.iter().take(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
     pub(super) fn forget_outcomes(&mut self, upto: u64) {
         while self.outcomes_from <= upto && self.outcomes.pop_front().is_some() {
             self.outcomes_from += 1;
