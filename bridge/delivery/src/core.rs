@@ -12,6 +12,7 @@
 //! receipt and the offer come out of [`Core::on_committed`].
 
 mod api;
+mod behind;
 mod exchange;
 mod groups;
 mod held;
@@ -20,6 +21,7 @@ mod local;
 mod outcomes;
 mod receiver;
 mod removal;
+mod repeats;
 mod sender;
 mod start;
 
@@ -34,7 +36,7 @@ use crate::message::{Message, Speaker};
 use crate::record::{Accepted, Destined, Outcome, Record};
 use crate::state::{Effect, Source, State};
 pub use api::{Action, Admitted, Alarm, Append, Config, NewEvent, Ticket};
-use exchange::Behind;
+use behind::Behind;
 pub use groups::{Choice, Logged};
 use local::Local;
 use receiver::Lanes;
@@ -59,6 +61,8 @@ enum Waiting {
     /// Refused, and to be kept by its origin.
     Kept {
         key: EventKey,
+        /// Of its origin when it was refused.
+        spool: u128,
         prev: u64,
         after: u64,
     },
@@ -312,7 +316,9 @@ impl Core {
             Waiting::Taken { key, prev, after, body } => {
                 self.on_taken_durable(&key, (prev, after), body, now)
             }
-            Waiting::Kept { key, prev, after } => self.on_kept_durable(&key, (prev, after), now),
+            Waiting::Kept { key, spool, prev, after } => {
+                self.on_kept_durable(&key, spool, (prev, after), now)
+            }
             Waiting::Outcomes { origin, spool, upto } => {
                 if self.state.sources.get(&origin).map_or(0, Source::spool) != spool {
                     return;

@@ -58,8 +58,11 @@ pub struct Exchange {
     pub lanes: Vec<LaneRanges>,
     /// `lanes` has everything.
     pub complete: bool,
-    /// The spool that the speaker knows the listener by; 0 for none.
-    pub known_spool: u128,
+    /// The process of the listener that the speaker has heard last; that of an earlier one may be told something that is
+    /// no longer so.
+    pub listener: Option<Speaker>,
+    /// It has been heard by this process of the speaker, which knows by now what is there of its events.
+    pub heard: bool,
     /// Runs of the listener of which the speaker remembers nothing: the listener once said that everything in them had
     /// ended.
     pub closed: Vec<Run>,
@@ -68,9 +71,14 @@ pub struct Exchange {
     /// Of the listener's events those that have not ended here, or whose outcome it can still be told; said where it
     /// has forgotten outcomes that the speaker has forgotten too.
     pub open_here: Option<Vec<LaneRanges>>,
-    /// Where the listener has holes, in answer to its exchange: of the speaker's numbers up to `cumulative` only those
-    /// `above` can still come; the others have ended or were never for it.
+    /// Where this process of the listener has holes, in answer to its exchange: of the speaker's numbers up to `cumulative`
+    /// only those `above` can still come; the others have ended or were never for it.
     pub unsettled: Vec<LaneRanges>,
+    /// Of the listener's events those that were open here when this process of the speaker began: which of them were
+    /// delivered? Until it is answered.
+    pub resumed: Vec<LaneRanges>,
+    /// In answer to that.
+    pub delivered: Option<Vec<LaneRanges>>,
     /// The speaker wants one back.
     pub reply: bool,
 }
@@ -129,7 +137,11 @@ impl Message {
                 exchange.open.iter().for_each(|run| out.run(*run));
                 write_lanes(&mut out, &exchange.lanes);
                 out.u8(u8::from(exchange.complete));
-                out.u128(exchange.known_spool);
+                out.u8(u8::from(exchange.listener.is_some()));
+                if let Some(listener) = exchange.listener {
+                    write_speaker(&mut out, listener);
+                }
+                out.u8(u8::from(exchange.heard));
                 out.number(exchange.closed.len() as u64);
                 exchange.closed.iter().for_each(|run| out.run(*run));
                 out.number(exchange.outcomes_known);
@@ -139,6 +151,11 @@ impl Message {
                 }
                 out.number(exchange.unsettled.len() as u64);
                 exchange.unsettled.iter().for_each(|lane| lane.write_unordered(&mut out));
+                write_lanes(&mut out, &exchange.resumed);
+                out.u8(u8::from(exchange.delivered.is_some()));
+                if let Some(lanes) = &exchange.delivered {
+                    write_lanes(&mut out, lanes);
+                }
                 out.u8(u8::from(exchange.reply));
             }
             Message::Fence { speaker, items } => {
@@ -183,7 +200,8 @@ impl Message {
                     open,
                     lanes: read_lanes(&mut from)?,
                     complete: from.flag()?,
-                    known_spool: from.u128()?,
+                    listener: if from.flag()? { Some(read_speaker(&mut from)?) } else { None },
+                    heard: from.flag()?,
                     closed: {
                         let runs = from.count(RUNS_MAX, "runs")?;
                         (0..runs).map(|_| from.run()).collect::<Result<_>>()?
@@ -194,6 +212,8 @@ impl Message {
                         let count = from.count(LANES_MAX, "lanes")?;
                         (0..count).map(|_| LaneRanges::read_unordered(&mut from)).collect::<Result<_>>()?
                     },
+                    resumed: read_lanes(&mut from)?,
+                    delivered: if from.flag()? { Some(read_lanes(&mut from)?) } else { None },
                     reply: from.flag()?,
                 })
             }

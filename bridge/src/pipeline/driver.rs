@@ -203,6 +203,10 @@ impl Inner {
                 self.parts.metrics.on_alarm("origin_behind");
                 error!(%destination, %run, lane, upto, "A destination knows events of this bridge that it does not know itself: its disk is an older copy, or lied");
             }
+            Alarm::UnknownRun { destination, run } => {
+                self.parts.metrics.on_alarm("origin_behind");
+                error!(%destination, %run, "A destination has ended events of a run of this bridge that it does not know itself: its disk is an older copy, or lied");
+            }
             Alarm::OtherDisk { bridge } => {
                 self.parts.metrics.on_alarm("other_disk");
                 warn!(%bridge, "The bridge has come back with another disk");

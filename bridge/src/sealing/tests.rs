@@ -124,11 +124,14 @@ impl Party {
             open: Vec::new(),
             lanes: Vec::new(),
             complete: true,
-            known_spool: 0,
+            listener: None,
+            heard: false,
             closed: Vec::new(),
             outcomes_known: 0,
             open_here: None,
             unsettled: Vec::new(),
+            resumed: Vec::new(),
+            delivered: None,
             reply: true,
         })
     }

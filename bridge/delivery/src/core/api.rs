@@ -121,6 +121,8 @@ pub enum Alarm {
     EgressLost { destination: BridgeId, events: u64 },
     /// A destination knows numbers of ours that we do not: our disk is an old copy, or lied.
     OriginBehind { destination: BridgeId, run: Run, lane: u8, upto: u64 },
+    /// A destination has closed a run of ours that we do not know, and remembers no more of it than its name.
+    UnknownRun { destination: BridgeId, run: Run },
     /// The other bridge has another disk than before.
     OtherDisk { bridge: BridgeId },
 }

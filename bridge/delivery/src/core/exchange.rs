@@ -9,7 +9,7 @@ use meshbridge_routing::{BridgeId, EventKey, Run};
 use super::{Action, Alarm, Core, Waiting};
 use crate::bugs::{Bug, bug};
 use crate::intervals::IntervalSet;
-use crate::message::{Exchange, MESSAGE_BYTES_MAX, Message};
+use crate::message::{Exchange, MESSAGE_BYTES_MAX, Message, Speaker};
 use crate::record::{LaneRanges, Record};
 use crate::state::{EGRESS_LOST, OUTCOME_FORGOTTEN};
 
@@ -18,22 +18,14 @@ const ASK_FIRST: Duration = Duration::from_millis(250);
 const ASK_MAX: Duration = Duration::from_secs(5);
 /// Lanes of which one exchange says what can still come.
 const LANES_TOLD: usize = 1_024;
-/// Lanes of which it is remembered that the alarm was raised. Beyond that it is raised again.
-const BEHIND_MAX: usize = 65_536;
 /// Keys of one record of lost events.
 const LOST_PER_RECORD: usize = 8_192;
 
-/// What was said of numbers that this disk does not know, so that it is said once.
+/// What an exchange says because it was asked for.
 #[derive(Debug, Default)]
-pub(super) struct Behind(BTreeMap<(BridgeId, Run, u8), u64>);
-
-impl Behind {
-    fn is_news(&mut self, place: (BridgeId, Run, u8), upto: u64) -> bool {
-        if self.0.len() >= BEHIND_MAX {
-            self.0.clear();
-        }
-        self.0.insert(place, upto).is_none_or(|before| before < upto)
-    }
+struct Answer {
+    unsettled: Vec<LaneRanges>,
+    delivered: Option<Vec<LaneRanges>>,
 }
 
 impl Core {
@@ -47,7 +39,7 @@ impl Core {
             peer.asked += 1;
             peer.ask_at = Some(now + pause);
         }
-        self.send_exchange(bridge, true, Vec::new(), Vec::new());
+        self.send_exchange(bridge, true, Answer::default());
     }
 
     /// The two ends do not understand each other: one exchange now. Who calls bounds how often.
@@ -58,14 +50,7 @@ impl Core {
         self.ask_if_due(bridge, now);
     }
 
-    /// `closing` are lanes that are closed here since a moment ago: the other end may not have known that it had them.
-    fn send_exchange(
-        &mut self,
-        bridge: &BridgeId,
-        reply: bool,
-        unsettled: Vec<LaneRanges>,
-        closing: Vec<LaneRanges>,
-    ) {
+    fn send_exchange(&mut self, bridge: &BridgeId, reply: bool, answer: Answer) {
         let open_here = self.open_here(bridge);
         let destination = self.state.destinations.get(bridge);
         let uses = |run: &Run| *run == self.own.run || destination.is_some_and(|d| d.uses(*run));
@@ -73,9 +58,8 @@ impl Core {
         let mut lanes = Vec::new();
         let mut bytes = 0;
         let mut complete = true;
-        let durable = self.peers.get(bridge).into_iter().flat_map(|peer| peer.lanes.all_durable());
-        for lane in durable.chain(closing) {
-            bytes += 24 + lane.above.len() * 12;
+        for lane in self.peers.get(bridge).into_iter().flat_map(|peer| peer.lanes.all_durable()) {
+            bytes += lane.bytes();
             if bytes > MESSAGE_BYTES_MAX / 2 {
                 complete = false;
                 break;
@@ -83,7 +67,7 @@ impl Core {
             lanes.push(lane);
         }
         let number = self.peers.get_mut(bridge).map_or(0, |peer| peer.lanes.next_number());
-        let destination = self.state.destinations.get(bridge);
+        let known = self.state.destinations.get(bridge).and_then(|destination| destination.peer);
         let exchange = Exchange {
             speaker: self.own,
             number,
@@ -91,11 +75,14 @@ impl Core {
             open,
             lanes,
             complete,
-            known_spool: destination.and_then(|destination| destination.peer).map_or(0, |(spool, _)| spool),
+            listener: known.map(|(spool, run)| Speaker { spool, run }),
+            heard: self.peers.get(bridge).is_some_and(|peer| peer.session.is_some()),
             closed: self.closed_runs(bridge),
             outcomes_known: self.peers.get(bridge).map_or(0, |peer| peer.sender.outcomes_noted),
             open_here,
-            unsettled,
+            unsettled: answer.unsettled,
+            resumed: self.peers.get(bridge).map_or_else(Vec::new, |peer| peer.lanes.resumed.question()),
+            delivered: answer.delivered,
             reply,
         };
         self.actions.push_back(Action::Message { to: bridge.clone(), message: Message::Exchange(exchange) });
@@ -103,9 +90,11 @@ impl Core {
 
     pub(super) fn on_exchange(&mut self, from: &BridgeId, exchange: Exchange, now: Instant) {
         let speaker = exchange.speaker;
+        // It is so whatever has been said since, and whoever was told.
+        self.end_delivered(from, exchange.delivered.as_deref().unwrap_or_default());
         if self.is_overtaken(from, &exchange) {
             if exchange.reply {
-                self.send_exchange(from, false, Vec::new(), Vec::new());
+                self.send_exchange(from, false, Answer::default());
             }
             return;
         }
@@ -116,25 +105,34 @@ impl Core {
             self.actions.push_back(Action::Alarm(Alarm::OtherDisk { bridge: from.clone() }));
         }
         self.report_unknown_numbers(from, &exchange.lanes);
+        self.report_unknown_runs(from, &exchange.closed);
         self.report_lost(from, other_disk, &exchange);
-        let closed = exchange.open.iter().map(|run| run.epoch).min().unwrap_or(0).saturating_sub(1);
         let source = self.state.sources.get(from);
-        let lanes = self.peers.get(from).into_iter().flat_map(|peer| peer.lanes.all_durable());
-        let closing = lanes.filter(|lane| exchange.reply && lane.run.epoch <= closed).collect();
+        let mut closed = exchange.open.iter().map(|run| run.epoch).min().unwrap_or(0).saturating_sub(1);
+        // M20: with the numbers of a run goes the only trace of what a disk that is an older copy has forgotten. So they
+        // stay until the origin has heard of them, whatever gets lost on the way.
+        let waits = !(exchange.heard && exchange.listener == Some(self.own))
+            && source.is_some_and(|source| source.closes(closed));
+        if waits {
+            closed = 0;
+        }
         let news = source.is_none_or(|s| s.peer != Some((speaker.spool, speaker.run)) || s.closed < closed);
         if news {
             let peer = Record::Peer { bridge: from.clone(), spool: speaker.spool, run: speaker.run, closed };
             self.write(peer, Bytes::new());
         }
-        if exchange.known_spool == self.own.spool && !other_disk {
+        let own = self.own;
+        let knows_us = exchange.listener.is_some_and(|listener| listener.spool == own.spool);
+        if knows_us && !other_disk {
             self.forget_outcomes_known(from, exchange.outcomes_known, now);
         }
         if other_disk {
             self.restart_predecessors(from);
             // Its outcomes interest nobody any more.
-            self.say_kept(from, now);
+            if let Some(peer) = self.peers.get_mut(from) {
+                peer.lanes.say_all_kept(now);
+            }
         }
-        let own_spool = self.own.spool;
         let peer = self.peers.entry(from.clone()).or_default();
         let restarted = peer.session != Some(speaker);
         if restarted {
@@ -142,15 +140,21 @@ impl Core {
         }
         peer.session = Some(speaker);
         peer.heard = Some((speaker, exchange.number));
-        peer.outcomes_it_knows = Some(exchange.outcomes_known).filter(|_| exchange.known_spool == own_spool);
+        peer.outcomes_it_knows = Some(exchange.outcomes_known).filter(|_| knows_us);
         peer.may_skip_outcomes = exchange.open_here.is_some() || peer.may_skip_outcomes && !restarted;
         // While there is no room there, the word that there is may get lost.
         let probe = now + self.config.resend_max / 6;
-        peer.ask_at = Some(probe).filter(|_| peer.sender.has_no_credit());
+        let probe = Some(probe).filter(|_| peer.sender.has_no_credit());
+        if exchange.listener == Some(own) && exchange.delivered.is_some() {
+            peer.lanes.resumed.answered();
+        }
+        let asks = waits || !peer.lanes.resumed.is_empty();
+        peer.ask_at = if asks { Some(now + ASK_FIRST) } else { probe };
         peer.asked = 0;
         peer.sender.fence_now(now);
         if other_disk {
             peer.sender.outcomes_noted = 0;
+            peer.sender.delivered.forget();
             peer.lanes.forget_outcomes();
         }
         if restarted {
@@ -173,10 +177,16 @@ impl Core {
         if !other_disk {
             self.report_closed(from, &exchange.closed);
         }
-        self.close_holes(from, &exchange.unsettled);
+        // M25: what it told an earlier process was so of what that one had. A disk that is an older copy may lack what it
+        // does not send any more because it was stored here, and has it sent again once it knows.
+        if exchange.listener == Some(own) {
+            self.close_holes(from, &exchange.unsettled);
+        }
         if exchange.reply {
             let unsettled = self.unsettled_for(from, &exchange.lanes);
-            self.send_exchange(from, false, unsettled, closing);
+            let delivered = self.peers.get(from).map(|peer| peer.sender.delivered.among(&exchange.resumed));
+            let delivered = delivered.filter(|_| !exchange.resumed.is_empty());
+            self.send_exchange(from, false, Answer { unsettled, delivered });
         }
         if restarted || exchange.reply {
             self.tell_outcomes_known(from);
@@ -226,32 +236,6 @@ impl Core {
         for (lane, last) in (0..).zip(last_for) {
             let unsettled = destination.lanes.get(&(self.own.run, lane));
             *last = unsettled.and_then(|numbers| numbers.last_key_value()).map_or(0, |(seq, _)| *seq);
-        }
-    }
-
-    /// Numbers of ours that we never gave: our disk is an older copy of itself, or did not keep what it said it kept.
-    fn report_unknown_numbers(&mut self, from: &BridgeId, lanes: &[LaneRanges]) {
-        for lane in lanes {
-            let upto = lane.above.last().map_or(lane.cumulative, |(_, to)| *to);
-            let (run, lane) = (lane.run, lane.lane);
-            let first = self.begun.first().map_or(self.own.run.epoch, |run| run.epoch);
-            let unknown = if run == self.own.run {
-                upto >= self.next_seq[usize::from(lane)]
-            } else if run.epoch >= first {
-                // Of a life that this disk does not know: it ended after the copy was made.
-                !self.begun.contains(&run)
-            } else {
-                // The copy was made in the middle of the life before.
-                let given = |(last, numbers): &(Run, Vec<u64>)| {
-                    let upto_here = numbers.get(usize::from(lane)).copied().unwrap_or(u64::MAX);
-                    run.epoch > last.epoch || run == *last && upto > upto_here
-                };
-                self.given_before.as_ref().is_some_and(given)
-            };
-            if unknown && self.behind.is_news((from.clone(), run, lane), upto) {
-                let alarm = Alarm::OriginBehind { destination: from.clone(), run, lane, upto };
-                self.actions.push_back(Action::Alarm(alarm));
-            }
         }
     }
 

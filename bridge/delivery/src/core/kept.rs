@@ -47,13 +47,12 @@ impl Kept {
         self.0.retain(|((run, _), _)| !is_closed(*run));
     }
 
-    /// Takes those out whose outcome the origin has noted.
-    pub(super) fn noted(&mut self, source: &Source) -> BTreeSet<(Place, u64)> {
-        if self.0.is_empty() {
-            return BTreeSet::new();
-        }
-        let left = Kept::of(source).0.intersection(&self.0).copied().collect();
-        let before = std::mem::replace(&mut self.0, left);
-        before.difference(&self.0).copied().collect()
+    /// Its origin has noted how this ended. Whether it was one of these.
+    pub(super) fn noted(&mut self, place: Place, seq: u64) -> bool {
+        self.0.remove(&(place, seq))
+    }
+
+    pub(super) fn take_all(&mut self) -> BTreeSet<(Place, u64)> {
+        std::mem::take(&mut self.0)
     }
 }

@@ -19,7 +19,7 @@ use meshbridge_routing::BridgeId;
 use super::{Action, Core, Waiting};
 use crate::bugs::{Bug, bug};
 use crate::message::{Message, Receipt};
-use crate::record::Record;
+use crate::record::{Outcome, Record};
 
 impl Core {
     /// As an origin: notes what a receipt says of outcomes.
@@ -46,6 +46,10 @@ impl Core {
             }
         }
         if last > known {
+            if let Some(peer) = self.peers.get_mut(from) {
+                let new = (first..).zip(&endings).filter(|(number, _)| *number > known);
+                peer.sender.delivered.note(new.map(|(_, ending)| ending));
+            }
             self.write(Record::Outcomes { from: from.clone(), first, endings }, Bytes::new());
             if bug(Bug::OutcomeCursorEarly) {
                 self.on_outcomes_noted(from, speaker.spool, last);
@@ -96,30 +100,23 @@ impl Core {
             peer.lanes.tell_from(from);
             self.write(Record::OutcomesAnew { by: origin.clone(), before, from }, Bytes::new());
             self.outcome_added(origin);
-            self.say_kept(origin, now);
         }
     }
 
     /// As a destination: what the origin has noted need not be kept.
     pub(super) fn forget_outcomes_known(&mut self, origin: &BridgeId, upto: u64, now: Instant) {
         let agreed = self.peers.get(origin).is_some_and(|peer| peer.lanes.outcomes_agreed);
-        let source = self.state.sources.get(origin);
-        if agreed && source.is_some_and(|source| !source.outcomes.is_empty() && source.outcomes_from <= upto)
-        {
-            self.write(Record::OutcomesKnown { by: origin.clone(), upto }, Bytes::new());
-            if let Some(peer) = self.peers.get_mut(origin) {
-                peer.lanes.outcomes_answered(upto.saturating_add(1), now);
-            }
-            self.say_kept(origin, now);
+        let Some(source) = self.state.sources.get(origin).filter(|_| agreed) else { return };
+        if source.outcomes.is_empty() || source.outcomes_from > upto {
+            return;
         }
-    }
-
-    /// As a destination: what the origin keeps, and knows that it does, is settled.
-    pub(super) fn say_kept(&mut self, origin: &BridgeId, now: Instant) {
-        if let Some(peer) = self.peers.get_mut(origin)
-            && let Some(source) = self.state.sources.get(origin)
-        {
-            peer.lanes.say_kept(source, now);
+        let noted = source.outcomes_upto(upto);
+        let kept = noted.filter(|ending| matches!(ending.outcome, Outcome::Kept(_)));
+        let kept: Vec<_> = kept.map(|ending| ((ending.run, ending.lane), ending.seq)).collect();
+        self.write(Record::OutcomesKnown { by: origin.clone(), upto }, Bytes::new());
+        if let Some(peer) = self.peers.get_mut(origin) {
+            peer.lanes.outcomes_answered(upto.saturating_add(1), now);
+            peer.lanes.say_kept(&kept, now);
         }
     }
 }

@@ -10,6 +10,7 @@ use meshbridge_routing::{BridgeId, EventKey, GroupName, Run};
 use smallvec::SmallVec;
 
 use super::kept::Kept;
+use super::repeats::Resumed;
 use super::{Action, Core, Waiting};
 use crate::bugs::{Bug, bug};
 use crate::intervals::IntervalSet;
@@ -85,6 +86,7 @@ pub(super) struct Lanes {
     pub(super) outcomes_agreed: bool,
     /// When the origin was last asked what can still come.
     hole_asked: Option<Instant>,
+    pub(super) resumed: Resumed,
     /// Not said in receipts until their origin has noted how they ended.
     kept: Kept,
 }
@@ -188,13 +190,26 @@ impl Lanes {
         }
     }
 
-    /// Says what the origin has noted by now.
-    pub(super) fn say_kept(&mut self, source: &Source, now: Instant) {
-        for ((run, lane), seq) in self.kept.noted(source) {
-            self.durable.entry((run, lane)).or_default().insert(seq, seq);
-            self.changed.insert((run, lane));
-            self.due(now);
+    /// The origin has noted these outcomes: what it keeps of them is settled.
+    pub(super) fn say_kept(&mut self, noted: &[((Run, u8), u64)], now: Instant) {
+        for (place, seq) in noted {
+            if self.kept.noted(*place, *seq) {
+                self.settle(*place, *seq, now);
+            }
         }
+    }
+
+    /// Nobody is there any more who would keep them.
+    pub(super) fn say_all_kept(&mut self, now: Instant) {
+        for (place, seq) in self.kept.take_all() {
+            self.settle(place, seq, now);
+        }
+    }
+
+    fn settle(&mut self, place: (Run, u8), seq: u64, now: Instant) {
+        self.durable.entry(place).or_default().insert(seq, seq);
+        self.changed.insert(place);
+        self.due(now);
     }
 
     pub(super) fn all_durable(&self) -> impl Iterator<Item = LaneRanges> {
@@ -297,7 +312,8 @@ impl Core {
         let kept = matches!(outcome, Outcome::Kept(_)) && !bug(Bug::KeptSaidEarly);
         self.write(Record::Ended { key: key.clone(), prev, number, outcome }, Bytes::new());
         let then = if kept {
-            Waiting::Kept { key, prev, after: after.min(prev) }
+            let spool = self.state.sources.get(&origin).map_or(0, Source::spool);
+            Waiting::Kept { key, spool, prev, after: after.min(prev) }
         } else {
             Waiting::Taken { key, prev, after: after.min(prev), body: None }
         };
@@ -340,7 +356,17 @@ impl Core {
 
     /// An event that its origin is to keep is refused durably. That it is here is said once the origin knows why: it would
     /// let go of what it is to keep.
-    pub(super) fn on_kept_durable(&mut self, key: &EventKey, (prev, after): (u64, u64), now: Instant) {
+    pub(super) fn on_kept_durable(
+        &mut self,
+        key: &EventKey,
+        spool: u128,
+        (prev, after): (u64, u64),
+        now: Instant,
+    ) {
+        if self.state.sources.get(&key.origin).map_or(0, Source::spool) != spool {
+            // Its origin has lost what it was to keep.
+            return self.on_taken_durable(key, (prev, after), None, now);
+        }
         let closed = self.state.sources.get(&key.origin).is_some_and(|source| source.is_closed(key.run));
         if !closed && let Some(peer) = self.peers.get_mut(&key.origin) {
             peer.lanes.keep(key, prev.min(key.seq - 1));

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use meshbridge_routing::{BridgeId, EventKey, LANES, Run};
 
-use super::exchange::Behind;
+use super::behind::Behind;
 use super::local::Local;
 use super::receiver::Lanes;
 use super::{Action, Config, Core, LateNews, Speaker};
@@ -79,6 +79,9 @@ impl Core {
                 && let Some(peer) = self.peers.get_mut(&event.key.origin)
             {
                 peer.lanes.not_offered(&event.key, event.prev);
+                if event.local_open {
+                    peer.lanes.resumed.insert((event.key.run, event.key.lane), event.key.seq);
+                }
             }
         }
         // Of a closed run their numbers are all that puts them in order, in the places that they have among the others.

@@ -45,6 +45,11 @@ impl Source {
         run.epoch <= self.closed_floor || self.closed_runs.contains(&run)
     }
 
+    /// Something that is taken would be closed with the runs up to this epoch.
+    pub(crate) fn closes(&self, upto: u64) -> bool {
+        self.taken.keys().next().is_some_and(|(run, _)| run.epoch <= upto)
+    }
+
     /// Nothing of the runs up to this epoch is open any more, as the origin says.
     pub(super) fn close(&mut self, upto: u64) {
         let gone = self.taken.keys().map(|(run, _)| *run).filter(|run| run.epoch <= upto);
@@ -84,6 +89,12 @@ impl Source {
         }
         self.ended += 1;
         self.outcomes.push_back(Ending { run: key.run, lane: key.lane, seq: key.seq, outcome });
+    }
+
+    /// Those that are kept, up to this number.
+    pub(crate) fn outcomes_upto(&self, upto: u64) -> impl Iterator<Item = &Ending> {
+        let count = upto.saturating_add(1).saturating_sub(self.outcomes_from);
+        self.outcomes.iter().take(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
     pub(super) fn forget_outcomes(&mut self, upto: u64) {

@@ -1,5 +1,7 @@
 //! Two ends alone: what a sender does about what the network did not carry.
 
+mod behind;
+mod ends;
 mod held;
 mod hole;
 mod outcomes;

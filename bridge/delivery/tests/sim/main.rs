@@ -160,6 +160,36 @@ fn a_destination_whose_disk_is_an_older_copy_reports_what_it_lost_and_tells_ever
     assert!(total.older_destinations > 150 && total.egress_lost > 0, "{total:?}");
 }
 
+/// M25, T11: with `retain: delivered` nothing is lost with what the destination's disk has forgotten.
+#[test]
+fn what_is_retained_until_delivered_survives_an_older_copy_of_the_disk_of_its_destination() {
+    let faults = Faults {
+        loss: 15,
+        jitter_ms: 300,
+        older_destinations: 3,
+        crashes: 1,
+        retain: true,
+        ..Faults::default()
+    };
+    let total = run(150, &faults);
+    assert!(total.older_destinations > 150, "{total:?}");
+}
+
+/// M25: what its origin knows to be delivered is not offered again once the two have spoken.
+#[test]
+fn what_was_delivered_after_the_copy_is_not_offered_again_where_its_origin_still_knows() {
+    let faults = Faults {
+        loss: 5,
+        jitter_ms: 50,
+        older_destinations: 3,
+        crashes: 1,
+        slow_ms: 3_000,
+        ..Faults::default()
+    };
+    let total = run(150, &faults);
+    assert!(total.older_destinations > 150 && total.cut_short > 500, "{total:?}");
+}
+
 /// M21, T10: lost is only what no destination had; the alarm comes with the first exchange.
 #[test]
 fn an_origin_that_loses_its_disk_loses_only_what_nobody_had_stored() {
