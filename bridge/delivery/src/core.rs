@@ -21,6 +21,7 @@ mod local;
 mod outcomes;
 mod receiver;
 mod removal;
+mod repeats;
 mod sender;
 mod start;
 

@@ -74,6 +74,11 @@ pub struct Exchange {
     /// Where this process of the listener has holes, in answer to its exchange: of the speaker's numbers up to `cumulative`
     /// only those `above` can still come; the others have ended or were never for it.
     pub unsettled: Vec<LaneRanges>,
+    /// Of the listener's events those that were open here when this process of the speaker began: which of them were
+    /// delivered? Until it is answered.
+    pub resumed: Vec<LaneRanges>,
+    /// In answer to that.
+    pub delivered: Option<Vec<LaneRanges>>,
     /// The speaker wants one back.
     pub reply: bool,
 }
@@ -146,6 +151,11 @@ impl Message {
                 }
                 out.number(exchange.unsettled.len() as u64);
                 exchange.unsettled.iter().for_each(|lane| lane.write_unordered(&mut out));
+                write_lanes(&mut out, &exchange.resumed);
+                out.u8(u8::from(exchange.delivered.is_some()));
+                if let Some(lanes) = &exchange.delivered {
+                    write_lanes(&mut out, lanes);
+                }
                 out.u8(u8::from(exchange.reply));
             }
             Message::Fence { speaker, items } => {
@@ -202,6 +212,8 @@ impl Message {
                         let count = from.count(LANES_MAX, "lanes")?;
                         (0..count).map(|_| LaneRanges::read_unordered(&mut from)).collect::<Result<_>>()?
                     },
+                    resumed: read_lanes(&mut from)?,
+                    delivered: if from.flag()? { Some(read_lanes(&mut from)?) } else { None },
                     reply: from.flag()?,
                 })
             }

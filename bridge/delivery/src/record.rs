@@ -137,6 +137,11 @@ impl LaneRanges {
             || at.checked_sub(1).and_then(|at| self.above.get(at)).is_some_and(|(_, to)| *to >= seq)
     }
 
+    /// About what it takes in a message.
+    pub(crate) fn bytes(&self) -> usize {
+        24 + self.above.len() * 12
+    }
+
     pub(crate) fn write(&self, out: &mut Writer) {
         out.run(self.run);
         out.u8(self.lane);

@@ -130,6 +130,8 @@ impl Party {
             outcomes_known: 0,
             open_here: None,
             unsettled: Vec::new(),
+            resumed: Vec::new(),
+            delivered: None,
             reply: true,
         })
     }

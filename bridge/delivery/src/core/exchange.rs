@@ -21,6 +21,13 @@ const LANES_TOLD: usize = 1_024;
 /// Keys of one record of lost events.
 const LOST_PER_RECORD: usize = 8_192;
 
+/// What an exchange says because it was asked for.
+#[derive(Debug, Default)]
+struct Answer {
+    unsettled: Vec<LaneRanges>,
+    delivered: Option<Vec<LaneRanges>>,
+}
+
 impl Core {
     pub(super) fn ask_if_due(&mut self, bridge: &BridgeId, now: Instant) {
         let Some(peer) = self.peers.get(bridge) else { return };
@@ -32,7 +39,7 @@ impl Core {
             peer.asked += 1;
             peer.ask_at = Some(now + pause);
         }
-        self.send_exchange(bridge, true, Vec::new());
+        self.send_exchange(bridge, true, Answer::default());
     }
 
     /// The two ends do not understand each other: one exchange now. Who calls bounds how often.
@@ -43,7 +50,7 @@ impl Core {
         self.ask_if_due(bridge, now);
     }
 
-    fn send_exchange(&mut self, bridge: &BridgeId, reply: bool, unsettled: Vec<LaneRanges>) {
+    fn send_exchange(&mut self, bridge: &BridgeId, reply: bool, answer: Answer) {
         let open_here = self.open_here(bridge);
         let destination = self.state.destinations.get(bridge);
         let uses = |run: &Run| *run == self.own.run || destination.is_some_and(|d| d.uses(*run));
@@ -52,7 +59,7 @@ impl Core {
         let mut bytes = 0;
         let mut complete = true;
         for lane in self.peers.get(bridge).into_iter().flat_map(|peer| peer.lanes.all_durable()) {
-            bytes += 24 + lane.above.len() * 12;
+            bytes += lane.bytes();
             if bytes > MESSAGE_BYTES_MAX / 2 {
                 complete = false;
                 break;
@@ -73,7 +80,9 @@ impl Core {
             closed: self.closed_runs(bridge),
             outcomes_known: self.peers.get(bridge).map_or(0, |peer| peer.sender.outcomes_noted),
             open_here,
-            unsettled,
+            unsettled: answer.unsettled,
+            resumed: self.peers.get(bridge).map_or_else(Vec::new, |peer| peer.lanes.resumed.question()),
+            delivered: answer.delivered,
             reply,
         };
         self.actions.push_back(Action::Message { to: bridge.clone(), message: Message::Exchange(exchange) });
@@ -81,9 +90,11 @@ impl Core {
 
     pub(super) fn on_exchange(&mut self, from: &BridgeId, exchange: Exchange, now: Instant) {
         let speaker = exchange.speaker;
+        // It is so whatever has been said since, and whoever was told.
+        self.end_delivered(from, exchange.delivered.as_deref().unwrap_or_default());
         if self.is_overtaken(from, &exchange) {
             if exchange.reply {
-                self.send_exchange(from, false, Vec::new());
+                self.send_exchange(from, false, Answer::default());
             }
             return;
         }
@@ -134,11 +145,16 @@ impl Core {
         // While there is no room there, the word that there is may get lost.
         let probe = now + self.config.resend_max / 6;
         let probe = Some(probe).filter(|_| peer.sender.has_no_credit());
-        peer.ask_at = if waits { Some(now + ASK_FIRST) } else { probe };
+        if exchange.listener == Some(own) && exchange.delivered.is_some() {
+            peer.lanes.resumed.answered();
+        }
+        let asks = waits || !peer.lanes.resumed.is_empty();
+        peer.ask_at = if asks { Some(now + ASK_FIRST) } else { probe };
         peer.asked = 0;
         peer.sender.fence_now(now);
         if other_disk {
             peer.sender.outcomes_noted = 0;
+            peer.sender.delivered.forget();
             peer.lanes.forget_outcomes();
         }
         if restarted {
@@ -168,7 +184,9 @@ impl Core {
         }
         if exchange.reply {
             let unsettled = self.unsettled_for(from, &exchange.lanes);
-            self.send_exchange(from, false, unsettled);
+            let delivered = self.peers.get(from).map(|peer| peer.sender.delivered.among(&exchange.resumed));
+            let delivered = delivered.filter(|_| !exchange.resumed.is_empty());
+            self.send_exchange(from, false, Answer { unsettled, delivered });
         }
         if restarted || exchange.reply {
             self.tell_outcomes_known(from);

@@ -46,6 +46,10 @@ impl Core {
             }
         }
         if last > known {
+            if let Some(peer) = self.peers.get_mut(from) {
+                let new = (first..).zip(&endings).filter(|(number, _)| *number > known);
+                peer.sender.delivered.note(new.map(|(_, ending)| ending));
+            }
             self.write(Record::Outcomes { from: from.clone(), first, endings }, Bytes::new());
             if bug(Bug::OutcomeCursorEarly) {
                 self.on_outcomes_noted(from, speaker.spool, last);

@@ -10,6 +10,7 @@ use meshbridge_routing::{BridgeId, EventKey, GroupName, Run};
 use smallvec::SmallVec;
 
 use super::kept::Kept;
+use super::repeats::Resumed;
 use super::{Action, Core, Waiting};
 use crate::bugs::{Bug, bug};
 use crate::intervals::IntervalSet;
@@ -85,6 +86,7 @@ pub(super) struct Lanes {
     pub(super) outcomes_agreed: bool,
     /// When the origin was last asked what can still come.
     hole_asked: Option<Instant>,
+    pub(super) resumed: Resumed,
     /// Not said in receipts until their origin has noted how they ended.
     kept: Kept,
 }

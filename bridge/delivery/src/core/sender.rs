@@ -11,6 +11,7 @@ use roaring::RoaringTreemap;
 use smallvec::SmallVec;
 
 use super::held::Held;
+use super::repeats::Delivered;
 use super::{Action, Core, Peer};
 use crate::bugs::{Bug, bug};
 use crate::message::{FENCES_MAX, FenceItem, Message, Receipt};
@@ -64,6 +65,7 @@ pub(super) struct Sender {
     pub(super) outcomes_noted: u64,
     /// Those that were noted, durably or not, before this process of the destination was heard.
     pub(super) outcomes_before: u64,
+    pub(super) delivered: Delivered,
     /// To be ended there; their payload is not sent any more.
     fenced: BTreeMap<u64, Outcome>,
     /// Bytes of payloads, learned when they are sent.
@@ -92,6 +94,7 @@ impl Default for Sender {
             touched: RoaringTreemap::new(),
             outcomes_noted: 0,
             outcomes_before: 0,
+            delivered: Delivered::default(),
             fenced: BTreeMap::new(),
             credit: u64::MAX,
             progress_at: None,

@@ -82,6 +82,9 @@ impl Core {
                 && let Some(peer) = self.peers.get_mut(&event.key.origin)
             {
                 peer.lanes.not_offered(&event.key, event.prev);
+                if event.local_open {
+                    peer.lanes.resumed.insert((event.key.run, event.key.lane), event.key.seq);
+                }
             }
         }
         // Of a closed run their numbers are all that puts them in order, in the places that they have among the others.

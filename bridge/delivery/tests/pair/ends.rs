@@ -30,6 +30,8 @@ pub struct Ends {
     pub loses_outcome: bool,
     /// So many of the next exchanges of `far` are lost.
     pub loses_exchanges: usize,
+    /// `near` does not remember what was delivered.
+    pub is_forgetful: bool,
     /// Batches of `near` that its disk has not finished, where it is slow.
     pub unflushed: Option<Vec<Ticket>>,
     /// Offered by this process of `far`: number in the lane and body.
@@ -53,6 +55,7 @@ impl Ends {
             is_linked: false,
             loses_outcome: false,
             loses_exchanges: 0,
+            is_forgetful: false,
             unflushed: None,
             offered: BTreeMap::new(),
             outcomes: BTreeMap::new(),
@@ -172,7 +175,13 @@ impl Ends {
         true
     }
 
-    fn tell_far(&mut self, message: Message) {
+    fn tell_far(&mut self, mut message: Message) {
+        if let Message::Exchange(exchange) = &mut message
+            && self.is_forgetful
+            && let Some(delivered) = &mut exchange.delivered
+        {
+            delivered.clear();
+        }
         self.far.on_message(&id("near"), message, self.now);
     }
 

@@ -6,10 +6,34 @@ use meshbridge_delivery::Outcome;
 
 use super::ends::Ends;
 
+/// Its acknowledgement is on the disk of the origin alone.
+#[test]
+fn what_an_origin_knows_to_be_delivered_ends_at_an_older_copy_without_its_subscriber() {
+    let mut ends = Ends::new();
+    for number in 1..=3 {
+        ends.publish(number);
+    }
+    let copy = ends.far_log.clone();
+    ends.acknowledge(1);
+    ends.acknowledge(2);
+    ends.run_for(Duration::from_secs(1));
+    assert_eq!(ends.outcomes.len(), 2);
+
+    ends.far_log = copy;
+    ends.restart_far();
+    assert_eq!(ends.offered.len(), 3, "while its origin is away");
+    ends.link(true);
+    assert_eq!(ends.far.state().events.len(), 1);
+    ends.acknowledge(3);
+    ends.run_for(Duration::from_secs(10));
+    ends.assert_all_delivered(3);
+}
+
 /// What the origin says before the flush is not the whole: it has taken outcomes of a former process as well.
 #[test]
 fn outcomes_that_an_origin_is_about_to_note_have_their_numbers() {
     let mut ends = Ends::new();
+    ends.is_forgetful = true;
     for number in 1..=3 {
         ends.publish(number);
     }
@@ -35,6 +59,7 @@ fn outcomes_that_an_origin_is_about_to_note_have_their_numbers() {
 #[test]
 fn outcomes_of_a_process_that_never_met_their_origin_are_told() {
     let mut ends = Ends::new();
+    ends.is_forgetful = true;
     for number in 1..=3 {
         ends.publish(number);
     }

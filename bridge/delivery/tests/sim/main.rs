@@ -175,6 +175,21 @@ fn what_is_retained_until_delivered_survives_an_older_copy_of_the_disk_of_its_de
     assert!(total.older_destinations > 150, "{total:?}");
 }
 
+/// M25: what its origin knows to be delivered is not offered again once the two have spoken.
+#[test]
+fn what_was_delivered_after_the_copy_is_not_offered_again_where_its_origin_still_knows() {
+    let faults = Faults {
+        loss: 5,
+        jitter_ms: 50,
+        older_destinations: 3,
+        crashes: 1,
+        slow_ms: 3_000,
+        ..Faults::default()
+    };
+    let total = run(150, &faults);
+    assert!(total.older_destinations > 150 && total.cut_short > 500, "{total:?}");
+}
+
 /// M21, T10: lost is only what no destination had; the alarm comes with the first exchange.
 #[test]
 fn an_origin_that_loses_its_disk_loses_only_what_nobody_had_stored() {

@@ -88,6 +88,10 @@ pub struct Node {
     pub subscriber: Subscriber,
     /// Offered in this life: body → id.
     pub offered: BTreeMap<u64, u64>,
+    /// When its subscribers are back.
+    pub back_at: u64,
+    /// Keys that their origins said were delivered, in this life.
+    pub told: BTreeSet<String>,
     pub last_offered: BTreeMap<(Run, u8), u64>,
 }
 
@@ -103,6 +107,8 @@ impl Node {
             consumer: None,
             subscriber: Subscriber::default(),
             offered: BTreeMap::new(),
+            back_at: 0,
+            told: BTreeSet::new(),
             last_offered: BTreeMap::new(),
         }
     }
@@ -127,6 +133,7 @@ impl Node {
         let mut subscriptions = state.subscriptions.keys().copied();
         (self.group, self.consumer) = (subscriptions.next(), subscriptions.next());
         self.offered.clear();
+        self.told.clear();
         self.subscriber.acknowledging.clear();
         self.core = Some(Core::recover(state, Config::default(), self.disk.spool, run, nonce, now));
         effects

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use meshbridge_delivery::{
-    Action, Alarm, Arrival, Arrived, Core, Effect, GroupEnd, Message, NewEvent, Outcome,
+    Action, Alarm, Arrival, Arrived, Core, Effect, GroupEnd, Message, NewEvent, Outcome, State,
 };
 use meshbridge_routing::{BridgeId, EventKey, Run};
 use rand::rngs::StdRng;
@@ -54,6 +54,13 @@ enum Step {
         node: usize,
         life: u64,
         ticket: u64,
+    },
+    /// To a subscriber that was away.
+    Offer {
+        node: usize,
+        life: u64,
+        body: u64,
+        out_of_order: bool,
     },
     Acknowledge {
         node: usize,
@@ -287,6 +294,7 @@ impl World {
             Step::Publish => self.publish(),
             Step::Arrive { from, to, packet } => self.arrive(from, to, packet),
             Step::Commit { node, life, ticket } => self.commit(node, life, ticket),
+            Step::Offer { node, life, body, out_of_order } => self.offer_late(node, life, body, out_of_order),
             Step::Acknowledge { node, life, body } => self.acknowledge(node, life, body),
             Step::LetGo { node, life, body, to } => self.let_go(node, life, body, to),
             Step::Crash => {
@@ -419,6 +427,8 @@ impl World {
             self.effect(node, effect)?;
         }
         self.start_clock(node);
+        let away = if self.faults.slow_ms > 0 { self.rng.random_range(0..self.faults.slow_ms) } else { 0 };
+        self.nodes[node].back_at = self.now + away;
         if self.report.held > 0 {
             // What it had offered before a held number it does not know any more: then that one comes unmarked.
             self.nodes[node].last_offered.clear();

@@ -99,10 +99,38 @@ impl World {
     }
 
     pub(super) fn ready(&mut self, node: usize, body: u64, out_of_order: bool) -> Result<(), String> {
-        let group = self.nodes[node].group;
         let core = self.nodes[node].core.as_mut().ok_or("ready without a process")?;
         core.on_offered(body, 0);
         self.report.out_of_order += u64::from(out_of_order);
+        let ms = self.nodes[node].back_at.saturating_sub(self.now);
+        if ms > 0 {
+            let life = self.nodes[node].lives;
+            self.at(ms, Step::Offer { node, life, body, out_of_order });
+            return Ok(());
+        }
+        self.offer(node, body, out_of_order)
+    }
+
+    pub(super) fn offer_late(
+        &mut self,
+        node: usize,
+        life: u64,
+        body: u64,
+        out_of_order: bool,
+    ) -> Result<(), String> {
+        let Some(core) = self.nodes[node].core.as_ref().filter(|_| self.nodes[node].lives == life) else {
+            return Ok(());
+        };
+        if core.state().events.get(&body).is_none_or(|event| event.open_groups().next().is_none()) {
+            self.report.cut_short += 1;
+            return Ok(());
+        }
+        self.offer(node, body, out_of_order)
+    }
+
+    fn offer(&mut self, node: usize, body: u64, out_of_order: bool) -> Result<(), String> {
+        let group = self.nodes[node].group;
+        let core = self.nodes[node].core.as_ref().ok_or("offered by nobody")?;
         let Some(event) = core.state().events.get(&body) else { return Ok(()) };
         if event.open_groups().next().is_none() {
             return Ok(());
@@ -116,6 +144,9 @@ impl World {
             return Ok(());
         }
         let target = &mut self.nodes[node];
+        if target.told.contains(&key.to_string()) {
+            return Err(format!("{id} is offered again after its origin has said that it was delivered"));
+        }
         if target.offered.insert(body, id).is_some() {
             return Err(format!("{id} is offered twice in one life"));
         }

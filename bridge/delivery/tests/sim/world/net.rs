@@ -7,6 +7,18 @@ pub(super) fn id_of(payload: &[u8]) -> u64 {
     payload.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
+/// What an exchange says is delivered, of the events that are open here.
+fn told_delivered(origin: &BridgeId, message: &Message, state: &State) -> Vec<String> {
+    let Message::Exchange(exchange) = message else { return Vec::new() };
+    let lanes = exchange.delivered.iter().flatten();
+    let knows = |key: &EventKey| {
+        let mut lanes = lanes.clone().filter(|lane| (lane.run, lane.lane) == (key.run, key.lane));
+        lanes.any(|lane| lane.contains(key.seq))
+    };
+    let open = state.events.values().filter(|event| event.local_open && event.key.origin == *origin);
+    open.filter(|event| knows(&event.key)).map(|event| event.key.to_string()).collect()
+}
+
 impl World {
     pub(super) fn arrive(&mut self, from: usize, to: usize, packet: Packet) -> Result<(), String> {
         if self.blocked.contains(&(from, to)) {
@@ -60,7 +72,9 @@ impl World {
             }
             Packet::Message(bytes) => {
                 let message = Message::decode(&bytes).map_err(|problem| format!("message: {problem}"))?;
+                let told = told_delivered(&sender, &message, core.state());
                 core.on_message(&sender, message, now);
+                self.nodes[to].told.extend(told);
             }
         }
         self.drain(to)

@@ -43,6 +43,8 @@ pub struct Faults {
     pub clock_jumps: u32,
     /// Of every bridge's clock at most, from its start.
     pub skew_ms: u64,
+    /// How long the subscribers of a bridge that starts again take to come back, at most.
+    pub slow_ms: u64,
     /// How long the world goes on, where not for twenty seconds.
     pub life_ms: u64,
     /// How long the last bridge is away, from shortly after the beginning.
@@ -90,6 +92,8 @@ pub struct Report {
     pub refused: u64,
     /// Looks at a clock that was in doubt.
     pub doubts: u64,
+    /// Events that were pending again after a start, and ended without being offered again: their origin knew better.
+    pub cut_short: u64,
 }
 
 impl Report {
@@ -121,5 +125,6 @@ impl Report {
         self.clock_jumps += other.clock_jumps;
         self.refused += other.refused;
         self.doubts += other.doubts;
+        self.cut_short += other.cut_short;
     }
 }
