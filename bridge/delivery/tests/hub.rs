@@ -32,7 +32,7 @@ fn events_each() -> u64 {
 #[derive(Debug)]
 enum Step {
     Frame { key: EventKey, prev: u64 },
-    Message { from: usize, message: Message },
+    Message { from: usize, message: Box<Message> },
     Commit { ticket: u64 },
     Reachable,
     Timeout,
@@ -128,7 +128,7 @@ impl Star {
                         self.exchanges_most = self.exchanges_most.max(said.len());
                     }
                     let to = (0..=BRIDGES).find(|other| id(*other) == to).expect("one of them");
-                    self.at(self.now + WAY_US, to, Step::Message { from: of, message });
+                    self.at(self.now + WAY_US, to, Step::Message { from: of, message: Box::new(message) });
                 }
                 Action::Ready { body, .. } => self.cores[of].on_offered(body, 0),
                 Action::Effect(_) => {}
@@ -176,7 +176,7 @@ impl Star {
                     core.take(arrived, 1);
                 }
             }
-            Step::Message { from, message } => core.on_message(&id(from), message, now),
+            Step::Message { from, message } => core.on_message(&id(from), *message, now),
             Step::Commit { ticket } => core.on_committed(ticket, now),
             Step::Reachable => {
                 let others = if of == HUB { 0..BRIDGES } else { HUB..HUB + 1 };
