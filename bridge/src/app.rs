@@ -41,7 +41,7 @@ use crate::data_directory::DataDirectory;
 use crate::data_keys;
 use crate::drift::DriftSampler;
 use crate::identity::{BridgeIdentity, CertificateKeyring, CredentialFiles, Credentials};
-use crate::journal::{self, Journal};
+use crate::journal::{self, DamageList, Journal};
 use crate::learners::{PolicyLearners, follow_policies};
 use crate::link::{ConfiguredLink, Direction, Links, PeerEndpoint, SessionContext, WriterThreads};
 use crate::listeners;
@@ -113,7 +113,8 @@ pub(crate) async fn run(mut node: Node, accept_missing: bool, stop: Cancellation
     let quarantine = Quarantine::open(&node.data_dir, node.quarantine.clone())
         .context("cannot read what people said of quarantined events")?;
     let opened = journal::open(&node.data_dir.join("spool"), node.spool, &bridge, accept_missing)?;
-    let damaged = journal::report(&opened.recovered, &opened.lost);
+    let damage = DamageList::of(&node.data_dir);
+    let damaged = journal::report(&opened.recovered, &opened.lost, &damage);
     let run = opened.recovered.run;
     let this_run = Run { epoch: run.epoch, nonce: run.nonce };
     let spool_id = u128::from_le_bytes(opened.recovered.spool.0);
@@ -130,7 +131,7 @@ pub(crate) async fn run(mut node: Node, accept_missing: bool, stop: Cancellation
         rand::rng().random(),
         tokio::time::Instant::now().into_std(),
     );
-    let journal = Journal::start(opened.log, node.spool.segments_max, damaged);
+    let journal = Journal::start(opened.log, node.spool.segments_max, damage);
     let links = Arc::new(Links::new(configured_links(&node)?, Arc::clone(&metrics)));
     let (router_handle, commands) = router_task::channel();
     let keyring = Arc::new(CertificateKeyring::new(Arc::clone(&credentials)));

@@ -8,6 +8,7 @@
 //! it. When the disk fails, nothing more is acknowledged: the process ends with its own exit code and the next start
 //! decides what is there (S12).
 
+mod damage;
 mod open;
 mod queue;
 mod writer;
@@ -23,6 +24,7 @@ use meshbridge_spool::vfs::RealVfs;
 use meshbridge_spool::{BodyReader, Log};
 use tokio::sync::watch;
 
+pub(crate) use damage::DamageList;
 pub(crate) use open::{open, report};
 use queue::{Bounds, Queue};
 
@@ -58,7 +60,7 @@ struct Shared {
     live_bytes: AtomicU64,
     /// Microseconds of the last flush.
     flush_us: AtomicU64,
-    damaged: AtomicBool,
+    damage: DamageList,
 }
 
 /// The way to the thread.
@@ -82,22 +84,22 @@ pub(crate) struct JournalFigures {
 
 impl Journal {
     /// Starts the thread. It ends with [`Journal::stop`], or takes the process with it when the disk fails.
-    pub(crate) fn start(log: Spool, segments_max: u64, damaged: bool) -> Journal {
+    pub(crate) fn start(log: Spool, segments_max: u64, damage: DamageList) -> Journal {
         // S13: what was admitted before the disk ran low must fit into the four segments that are free then.
         let within = usize::try_from(2 * log.segment_bytes()).unwrap_or(usize::MAX);
         let bytes_admit = QUEUE.bytes_admit.min(within);
         let bounds = Bounds { bytes_admit, bytes_max: QUEUE.bytes_max.min(within / 2 * 3), ..QUEUE };
-        Journal::start_bounded(log, segments_max, damaged, bounds)
+        Journal::start_bounded(log, segments_max, damage, bounds)
     }
 
     /// With room for almost nothing, so that tests meet a full queue at every turn.
     #[cfg(test)]
-    pub(crate) fn start_narrow(log: Spool, segments_max: u64) -> Journal {
+    pub(crate) fn start_narrow(log: Spool, segments_max: u64, damage: DamageList) -> Journal {
         let bounds = Bounds { jobs_admit: 2, bytes_admit: 1_000, jobs_max: 3, bytes_max: 1_500 };
-        Journal::start_bounded(log, segments_max, false, bounds)
+        Journal::start_bounded(log, segments_max, damage, bounds)
     }
 
-    fn start_bounded(log: Spool, segments_max: u64, damaged: bool, bounds: Bounds) -> Journal {
+    fn start_bounded(log: Spool, segments_max: u64, damage: DamageList, bounds: Bounds) -> Journal {
         let shared = Arc::new(Shared {
             queue: Queue::new(bounds),
             admits: AtomicBool::new(log.admits_events()),
@@ -107,7 +109,7 @@ impl Journal {
             segments_max,
             live_bytes: AtomicU64::new(log.live_bytes()),
             flush_us: AtomicU64::new(0),
-            damaged: AtomicBool::new(damaged),
+            damage,
         });
         let reader = log.reader();
         writer::start(log, Arc::clone(&shared));
@@ -179,7 +181,7 @@ impl Journal {
             queued_bytes: shared.queue.bytes(),
             flush: Duration::from_micros(shared.flush_us.load(Ordering::Relaxed)),
             admits: self.admits(),
-            damaged: shared.damaged.load(Ordering::Relaxed),
+            damaged: shared.damage.is_open(),
         }
     }
 }

@@ -263,6 +263,7 @@ impl State {
     fn on_accepted(&mut self, accepted: &Accepted, effects: &mut Vec<Effect>) {
         self.next_body = self.next_body.max(accepted.body + 1);
         self.wall = self.wall.max(accepted.at);
+        self.note_run(accepted.run);
         self.note_given(accepted.run, accepted.lane, accepted.seq);
         let key =
             EventKey { origin: self.own.clone(), run: accepted.run, lane: accepted.lane, seq: accepted.seq };
@@ -456,9 +457,22 @@ impl State {
         }
     }
 
-    /// After damage: records are missing, so no number may wait for one that nobody has.
+    /// After damage: records are missing, so no number may wait for one that nobody has, and no run that something is left
+    /// of may be taken for a closed one.
     pub fn follow_what_is_left(&mut self) {
         self.destinations.values_mut().for_each(Destination::rebase);
+        let left: BTreeSet<Run> = self.destinations.values().flat_map(Destination::runs).collect();
+        left.into_iter().for_each(|run| self.note_run(run));
+    }
+
+    /// A run in which something was accepted. The record of its begin may be lost with a damaged file (M26), and a destination
+    /// is told that every run which is not named is closed (D6): it would take what is left of this one for known.
+    fn note_run(&mut self, run: Run) {
+        if self.runs.last() != Some(&run)
+            && let Err(place) = self.runs.binary_search(&run)
+        {
+            self.runs.insert(place, run);
+        }
     }
 
     /// Own runs without anything pending are not named any more, except the newest.

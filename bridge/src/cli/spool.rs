@@ -1,4 +1,4 @@
-//! `meshbridge spool verify|export`: read only, also while the bridge runs, also what `run` refuses.
+//! `meshbridge spool verify|export`: read only, also while the bridge runs, also what `run` refuses; and `acknowledge`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use meshbridge_spool::{
 };
 
 use super::{Failure, Outcome, Output};
+use crate::journal::DamageList;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -20,6 +21,14 @@ pub(super) enum Command {
     Verify(VerifyArguments),
     /// Print every record as a line of JSON, events with their data
     Export(ExportArguments),
+    /// Say that you know of what was found damaged: prints the list, and health is green again
+    Acknowledge(AcknowledgeArguments),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct AcknowledgeArguments {
+    /// The data directory of a bridge, which may be running
+    directory: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -43,7 +52,23 @@ pub(super) fn run(command: &Command) -> Outcome {
     match command {
         Command::Verify(arguments) => run_verify(arguments),
         Command::Export(arguments) => run_export(arguments),
+        Command::Acknowledge(arguments) => run_acknowledge(arguments),
     }
+}
+
+fn run_acknowledge(arguments: &AcknowledgeArguments) -> Outcome {
+    let directory = &arguments.directory;
+    if !directory.join("spool").is_dir() {
+        let problem =
+            anyhow!("`{}` is no data directory of a bridge: it has no `spool`", directory.display());
+        return Err(Failure::Input(problem));
+    }
+    let done = DamageList::of(directory).acknowledge();
+    match done.map_err(|problem| Failure::Input(anyhow!(problem).context("cannot put the list away")))? {
+        Some((lines, kept)) => print!("{lines}acknowledged; kept as {}\n", kept.display()),
+        None => println!("nothing was found damaged, or all of it is acknowledged"),
+    }
+    Ok(())
 }
 
 fn open(directory: &Path) -> Result<RealVfs, Failure> {

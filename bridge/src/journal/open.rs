@@ -10,6 +10,7 @@ use meshbridge_spool::{Damage, Log, OpenError, Options, Recovered, Replay};
 use tracing::{error, info, warn};
 
 use super::Spool;
+use super::damage::DamageList;
 use crate::config::SpoolSettings;
 
 /// What a start found.
@@ -80,18 +81,27 @@ fn explain(directory: &Path, problem: OpenError) -> anyhow::Error {
 }
 
 /// Says what recovery found, loudly where it is damage.
-pub(crate) fn report(recovered: &Recovered, lost: &[u64]) -> bool {
+pub(crate) fn report(recovered: &Recovered, lost: &[u64], list: &DamageList) -> bool {
     if let Some(first) = recovered.torn {
         info!(first, "The last write before the stop was cut short; it had not been acknowledged");
     }
     for Damage { segment, first, last, salvaged } in &recovered.damage {
         error!(segment, first, last, salvaged, "The spool is damaged: these records were durable once");
+        let upto = last.map_or_else(|| "on".to_owned(), |last| format!("to {last}"));
+        list.note(&format!(
+            "segment {segment}: records {first} {upto} were durable once; {salvaged} salvaged"
+        ));
     }
     if !recovered.missing.is_empty() {
         error!(segments = ?recovered.missing, "Files of the spool are missing, and this was accepted");
+        list.note(&format!("segments {:?} are missing, and this was accepted", recovered.missing));
     }
     if !lost.is_empty() {
         error!(events = lost.len(), "Events that were kept for somebody are lost with a damaged file");
+        list.note(&format!("{} events that were kept for somebody are lost with a damaged file", lost.len()));
+    }
+    if list.is_open() {
+        error!("Health is red until what was found damaged is acknowledged: `meshbridge spool acknowledge`");
     }
     !recovered.damage.is_empty() || !recovered.missing.is_empty() || !lost.is_empty()
 }

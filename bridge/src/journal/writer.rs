@@ -258,10 +258,18 @@ impl Writer {
                     events = done.lost.len(),
                     "Events that were kept for somebody could not be read any more"
                 );
-                self.shared.damaged.store(true, Ordering::Relaxed);
+                let what = format!(
+                    "{} events that were kept for somebody could not be read any more",
+                    done.lost.len()
+                );
+                self.shared.damage.note(&what);
             }
             if done.moved + done.retired > 0 {
                 self.log.sync()?;
+            }
+            // Two at most: a damaged file is set aside when it is replayed by nobody, not when the log has grown by so much.
+            if self.log.rot_awaits_checkpoint() && !self.log.checkpoint_under_way() {
+                self.shared.wants_checkpoint.store(true, Ordering::Relaxed);
             }
         }
         self.scrub()?;
@@ -303,7 +311,7 @@ impl Writer {
             Scrubbed::Round => self.scrub_at = now + SCRUB_REST,
             Scrubbed::Segment { segment, damaged: true } => {
                 error!(segment, "A file of the spool has rotted; what can be read is rescued");
-                self.shared.damaged.store(true, Ordering::Relaxed);
+                self.shared.damage.note(&format!("segment {segment} has rotted"));
             }
         }
         Ok(())

@@ -154,10 +154,11 @@ mod tests {
         let opened = journal::open(directory, settings, &own, false).expect("a new spool");
         let run = Run { epoch: opened.recovered.run.epoch, nonce: opened.recovered.run.nonce };
         let core = Core::recover(opened.state, Config::default(), 1, run, 1, Instant::now());
+        let damage = journal::DamageList::of(directory);
         let journal = if narrow {
-            Journal::start_narrow(opened.log, settings.segments_max)
+            Journal::start_narrow(opened.log, settings.segments_max, damage)
         } else {
-            Journal::start(opened.log, settings.segments_max, false)
+            Journal::start(opened.log, settings.segments_max, damage)
         };
         Durable { todo: Todo::new(actions_max), ..Durable::new(core, journal) }
     }

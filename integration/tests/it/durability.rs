@@ -13,6 +13,7 @@ mod copies;
 mod egress_lost;
 mod failpoints;
 mod federation;
+mod first_file;
 mod full;
 mod in_doubt;
 mod kills;

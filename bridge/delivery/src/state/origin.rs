@@ -87,6 +87,11 @@ impl Destination {
         self.unsettled() + self.awaiting.values().map(RoaringTreemap::len).sum::<u64>()
     }
 
+    /// Those in which something has not ended, some of them more than once.
+    pub(super) fn runs(&self) -> impl Iterator<Item = Run> {
+        self.lanes.keys().chain(self.awaiting.keys()).map(|(run, _)| *run)
+    }
+
     pub fn unsettled(&self) -> u64 {
         self.used.events
     }

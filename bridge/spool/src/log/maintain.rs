@@ -227,6 +227,14 @@ impl<V: Vfs + Clone> Log<V> {
         Ok(())
     }
 
+    /// Whether a damaged segment has nothing left to rescue and stays for the want of checkpoints behind it only.
+    pub fn rot_awaits_checkpoint(&self) -> bool {
+        let from = self.checkpoints.needed_from(self.is_tight());
+        let active = self.active.segment;
+        let index = self.reader.index();
+        index.segments.range(from.min(active)..active).any(|(_, info)| info.rotten && info.live == 0)
+    }
+
     pub(crate) fn mark_rotten(&mut self, segment: u64) {
         if let Some(info) = self.reader.index().segments.get_mut(&segment) {
             info.rotten = true;

@@ -79,12 +79,13 @@ impl<V: Vfs + Clone> Log<V> {
         }
     }
 
-    /// Begins with the next closed segment: its header.
+    /// Begins with the next closed segment: its header. One that is known to be damaged is passed over: it is emptied anyway.
     fn scrub_next(&mut self) -> Result<Scrubbed, AppendError> {
         let found = {
             let index = self.reader.index();
-            let mut later = index.segments.range(self.scrubber.after + 1..);
-            let next = later.next().filter(|(segment, _)| **segment < self.active.segment);
+            let later =
+                index.segments.range((self.scrubber.after + 1).min(self.active.segment)..self.active.segment);
+            let next = later.into_iter().find(|(_, info)| !info.rotten);
             next.map(|(segment, info)| (*segment, info.codec.clone(), info.end))
         };
         let Some((segment, codec, end)) = found else {
