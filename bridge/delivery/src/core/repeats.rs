@@ -32,7 +32,7 @@ const PLACES_MAX: usize = 256;
 /// Bytes of the question, of an exchange. What does not fit is not asked for.
 const QUESTION_BYTES: usize = MESSAGE_BYTES_MAX / 8;
 
-/// As an origin: what a destination has told to be delivered.
+/// What was delivered and is noted: of a destination at its origin, and of an origin at its destination.
 #[derive(Debug, Default)]
 pub(super) struct Delivered(BTreeMap<Place, RoaringTreemap>);
 
@@ -54,6 +54,16 @@ impl Delivered {
 
     pub(super) fn forget(&mut self) {
         self.0.clear();
+    }
+
+    /// As many as an exchange has room for, of the newest runs.
+    pub(super) fn newest(&self) -> Vec<LaneRanges> {
+        let lanes = self.0.iter().rev().map(|((run, lane), numbers)| {
+            let mut ranges = IntervalSet::default();
+            numbers.iter().for_each(|seq| ranges.insert(seq, seq));
+            ranges_of(*run, *lane, &ranges)
+        });
+        within(QUESTION_BYTES, lanes)
     }
 
     /// Those that are asked for.
@@ -82,19 +92,21 @@ impl Resumed {
     }
 
     pub(super) fn question(&self) -> Vec<LaneRanges> {
-        let mut bytes = 0;
-        let lanes = self.0.iter().map(|((run, lane), numbers)| ranges_of(*run, *lane, numbers));
-        lanes
-            .take_while(|lane| {
-                bytes += lane.bytes();
-                bytes <= QUESTION_BYTES
-            })
-            .collect()
+        within(QUESTION_BYTES, self.0.iter().map(|((run, lane), numbers)| ranges_of(*run, *lane, numbers)))
     }
 
     pub(super) fn answered(&mut self) {
         self.0.clear();
     }
+}
+
+fn within(room: usize, lanes: impl Iterator<Item = LaneRanges>) -> Vec<LaneRanges> {
+    let mut bytes = 0;
+    let lanes = lanes.take_while(|lane| {
+        bytes += lane.bytes();
+        bytes <= room
+    });
+    lanes.collect()
 }
 
 impl Core {
