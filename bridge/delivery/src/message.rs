@@ -71,6 +71,8 @@ pub struct Exchange {
     /// Of the listener's events those that have not ended here, or whose outcome it can still be told; said where it
     /// has forgotten outcomes that the speaker has forgotten too.
     pub open_here: Option<Vec<LaneRanges>>,
+    /// With that: of those whose outcome is forgotten, what this process of the speaker remembers to be delivered.
+    pub delivered_here: Vec<LaneRanges>,
     /// Where this process of the listener has holes, in answer to its exchange: of the speaker's numbers up to `cumulative`
     /// only those `above` can still come; the others have ended or were never for it.
     pub unsettled: Vec<LaneRanges>,
@@ -149,6 +151,7 @@ impl Message {
                 if let Some(lanes) = &exchange.open_here {
                     write_lanes(&mut out, lanes);
                 }
+                write_lanes(&mut out, &exchange.delivered_here);
                 out.number(exchange.unsettled.len() as u64);
                 exchange.unsettled.iter().for_each(|lane| lane.write_unordered(&mut out));
                 write_lanes(&mut out, &exchange.resumed);
@@ -208,6 +211,7 @@ impl Message {
                     },
                     outcomes_known: from.number()?,
                     open_here: if from.flag()? { Some(read_lanes(&mut from)?) } else { None },
+                    delivered_here: read_lanes(&mut from)?,
                     unsettled: {
                         let count = from.count(LANES_MAX, "lanes")?;
                         (0..count).map(|_| LaneRanges::read_unordered(&mut from)).collect::<Result<_>>()?

@@ -11,7 +11,7 @@
 //! | `OutcomesKnown` | destination | the origin has noted outcomes up to here |
 //! | `OutcomesAnew` | destination | outcomes have other numbers: the origin has noted others under those that they had |
 //! | `EndedHere` | origin | a pair that the origin ended itself; it was never sent |
-//! | `Lost` | origin | what a destination had stored and has lost with its disk |
+//! | `Lost` | origin | what a destination had stored and has lost with its disk, or how it ended there |
 //! | `Subscription`, `SubscriptionGone` | destination | a durable subscription |
 //! | `DeadLetter` | destination | a dead letter was purged or is offered again |
 //! | `Turn` | destination | how often a subscription was offered an event, and that others overtook it |
@@ -362,7 +362,8 @@ pub enum Record {
     /// For this reason.
     Lost {
         destination: BridgeId,
-        reason: Box<str>,
+        /// That the stream of outcomes will not tell.
+        outcome: Outcome,
         keys: Vec<(Run, u8, u64)>,
     },
     Subscription(SubscriptionRecord),

@@ -218,7 +218,7 @@ impl State {
             Record::EndedHere { body, destination, outcome } => {
                 self.on_ended_here(*body, destination, outcome, effects);
             }
-            Record::Lost { destination, reason, keys } => self.on_lost(destination, reason, keys, effects),
+            Record::Lost { destination, outcome, keys } => self.on_lost(destination, outcome, keys, effects),
             Record::Subscription(subscription) => {
                 self.next_subscription = self.next_subscription.max(subscription.id.saturating_add(1));
                 self.subscriptions.insert(subscription.id, subscription.clone());

@@ -129,6 +129,7 @@ impl Party {
             closed: Vec::new(),
             outcomes_known: 0,
             open_here: None,
+            delivered_here: Vec::new(),
             unsettled: Vec::new(),
             resumed: Vec::new(),
             delivered: None,

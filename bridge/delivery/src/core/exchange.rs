@@ -10,7 +10,7 @@ use super::{Action, Alarm, Core, Waiting};
 use crate::bugs::{Bug, bug};
 use crate::intervals::IntervalSet;
 use crate::message::{Exchange, MESSAGE_BYTES_MAX, Message, Speaker};
-use crate::record::{LaneRanges, Record};
+use crate::record::{LaneRanges, Outcome, Record};
 use crate::state::{EGRESS_LOST, OUTCOME_FORGOTTEN};
 
 /// First pause before an exchange is asked for again; doubles up to [`ASK_MAX`].
@@ -52,6 +52,8 @@ impl Core {
 
     fn send_exchange(&mut self, bridge: &BridgeId, reply: bool, answer: Answer) {
         let open_here = self.open_here(bridge);
+        let remembers = self.peers.get(bridge).filter(|_| open_here.is_some());
+        let delivered_here = remembers.map_or_else(Vec::new, |peer| peer.lanes.delivered.newest());
         let destination = self.state.destinations.get(bridge);
         let uses = |run: &Run| *run == self.own.run || destination.is_some_and(|d| d.uses(*run));
         let open = self.state.runs.iter().copied().filter(uses).collect();
@@ -80,6 +82,7 @@ impl Core {
             closed: self.closed_runs(bridge),
             outcomes_known: self.peers.get(bridge).map_or(0, |peer| peer.sender.outcomes_noted),
             open_here,
+            delivered_here,
             unsettled: answer.unsettled,
             resumed: self.peers.get(bridge).map_or_else(Vec::new, |peer| peer.lanes.resumed.question()),
             delivered: answer.delivered,
@@ -170,12 +173,12 @@ impl Core {
             peer.lanes.due(now);
         }
         self.note_settled(from, exchange.lanes.clone(), now);
-        if let Some(open) = &exchange.open_here {
-            // Behind the line above: what it settles may be forgotten, too.
-            self.report_forgotten(from, open, &exchange.lanes);
+        // Behind the line above: what it settles may be forgotten, too.
+        if exchange.open_here.is_some() {
+            self.report_forgotten(from, &exchange, &exchange.lanes);
         }
         if !other_disk {
-            self.report_closed(from, &exchange.closed);
+            self.report_closed(from, &exchange, now);
         }
         // M25: what it told an earlier process was so of what that one had. A disk that is an older copy may lack what it
         // does not send any more because it was stored here, and has it sent again once it knows.
@@ -208,11 +211,14 @@ impl Core {
         overtaken || former
     }
 
-    /// Where the origin knows fewer outcomes than it once noted, what it may still hear of.
+    /// Where the origin knows fewer outcomes than it once noted, or has forgotten that it closed a run, what it may still
+    /// hear of.
     fn open_here(&self, from: &BridgeId) -> Option<Vec<LaneRanges>> {
         let source = self.state.sources.get(from)?;
-        let known = self.peers.get(from)?.outcomes_it_knows?;
-        if known + 1 >= source.outcomes_from {
+        let peer = self.peers.get(from)?;
+        let known = peer.outcomes_it_knows?;
+        let reopened = peer.lanes.known_runs.iter().any(|run| source.is_closed(*run));
+        if known + 1 >= source.outcomes_from && !reopened {
             return None;
         }
         let mut open: BTreeMap<(Run, u8), IntervalSet> = BTreeMap::new();
@@ -266,8 +272,8 @@ impl Core {
             self.actions.push_back(Action::Alarm(Alarm::EgressLost { destination: from.clone(), events }));
         }
         for keys in lost.chunks(LOST_PER_RECORD) {
-            let record =
-                Record::Lost { destination: from.clone(), reason: EGRESS_LOST.into(), keys: keys.to_vec() };
+            let outcome = Outcome::DeadLettered(EGRESS_LOST.into());
+            let record = Record::Lost { destination: from.clone(), outcome, keys: keys.to_vec() };
             self.write(record, Bytes::new());
         }
         // Those whose bytes are still here are pending again.
@@ -289,10 +295,12 @@ impl Core {
         source.into_iter().flat_map(|source| &source.closed_runs).copied().collect()
     }
 
-    /// Everything of these runs has ended at the destination, and how is forgotten at both ends.
-    fn report_closed(&mut self, from: &BridgeId, closed: &[Run]) {
+    /// Everything of the runs that the destination has closed has ended there, or it says what has not.
+    fn report_closed(&mut self, from: &BridgeId, exchange: &Exchange, now: Instant) {
         let Some(destination) = self.state.destinations.get(from) else { return };
-        let places = destination.awaiting.keys().filter(|(run, _)| closed.contains(run));
+        let Some(peer) = self.peers.get(from) else { return };
+        let is_closed = |run: &Run| exchange.closed.contains(run) || peer.sender.closed_there.contains(run);
+        let places = destination.awaiting.keys().filter(|(run, _)| is_closed(run));
         let whole = |(run, lane): &(Run, u8)| LaneRanges {
             run: *run,
             lane: *lane,
@@ -300,13 +308,27 @@ impl Core {
             above: Vec::new(),
         };
         let lanes: Vec<LaneRanges> = places.map(whole).collect();
-        if !lanes.is_empty() {
-            self.report_forgotten(from, &[], &lanes);
+        if lanes.is_empty() {
+            return;
+        }
+        if exchange.open_here.is_some() {
+            self.report_forgotten(from, exchange, &lanes);
+        } else if let Some(peer) = self.peers.get_mut(from) {
+            // It has not heard yet what is known here.
+            peer.ask_at.get_or_insert(now + ASK_FIRST);
         }
     }
 
-    /// Events that have ended at the destination in a way that both ends have forgotten.
-    pub(super) fn report_forgotten(&mut self, from: &BridgeId, open: &[LaneRanges], taken: &[LaneRanges]) {
+    /// Events that have ended at the destination in a way that the stream of outcomes will not tell: this end has noted it
+    /// once, on a disk that it has lost, and the other end has let go of it.
+    ///
+    /// RELIABILITY M20, P6: how they ended is known for certain only where the destination remembers it. For ever it
+    /// cannot: an outcome for each number would grow without bound, which is why D11 lets it forget what is noted, and D6
+    /// drops the intervals of a closed run. What it does keep, the cumulative number or the name of a closed run, says that
+    /// a number has ended, not that it was delivered: `prev` and `skip` settle numbers that it never saw, and others were
+    /// denied, expired or dead-lettered. So it remembers the newest of what was delivered, and the rest is accounted as
+    /// forgotten: to call a lost event delivered would be worse.
+    fn report_forgotten(&mut self, from: &BridgeId, exchange: &Exchange, taken: &[LaneRanges]) {
         let Some(destination) = self.state.destinations.get(from) else { return };
         let holds = |lanes: &[LaneRanges], run: Run, lane: u8, seq: u64| {
             lanes.iter().any(|ranges| ranges.run == run && ranges.lane == lane && ranges.contains(seq))
@@ -315,12 +337,16 @@ impl Core {
             .awaiting
             .iter()
             .flat_map(|((run, lane), set)| set.iter().map(|seq| (*run, *lane, seq)));
-        let forgotten: Vec<(Run, u8, u64)> = awaiting
+        let open = exchange.open_here.as_deref().unwrap_or_default();
+        let (delivered, forgotten): (Vec<_>, Vec<_>) = awaiting
             .filter(|(run, lane, seq)| holds(taken, *run, *lane, *seq) && !holds(open, *run, *lane, *seq))
-            .collect();
-        for keys in forgotten.chunks(LOST_PER_RECORD) {
-            let reason = OUTCOME_FORGOTTEN.into();
-            self.write(Record::Lost { destination: from.clone(), reason, keys: keys.to_vec() }, Bytes::new());
+            .partition(|(run, lane, seq)| holds(&exchange.delivered_here, *run, *lane, *seq));
+        let reason = Outcome::DeadLettered(OUTCOME_FORGOTTEN.into());
+        for (outcome, numbers) in [(Outcome::Delivered, delivered), (reason, forgotten)] {
+            for keys in numbers.chunks(LOST_PER_RECORD) {
+                let (destination, outcome) = (from.clone(), outcome.clone());
+                self.write(Record::Lost { destination, outcome, keys: keys.to_vec() }, Bytes::new());
+            }
         }
     }
 

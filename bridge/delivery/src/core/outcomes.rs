@@ -110,6 +110,9 @@ impl Core {
         if source.outcomes.is_empty() || source.outcomes_from > upto {
             return;
         }
+        if let Some(peer) = self.peers.get_mut(origin) {
+            peer.lanes.delivered.note(source.outcomes_upto(upto));
+        }
         let noted = source.outcomes_upto(upto);
         let kept = noted.filter(|ending| matches!(ending.outcome, Outcome::Kept(_)));
         let kept: Vec<_> = kept.map(|ending| ((ending.run, ending.lane), ending.seq)).collect();

@@ -10,7 +10,7 @@ use meshbridge_routing::{BridgeId, EventKey, GroupName, Run};
 use smallvec::SmallVec;
 
 use super::kept::Kept;
-use super::repeats::Resumed;
+use super::repeats::{Delivered, Resumed};
 use super::{Action, Core, Waiting};
 use crate::bugs::{Bug, bug};
 use crate::intervals::IntervalSet;
@@ -87,6 +87,8 @@ pub(super) struct Lanes {
     /// When the origin was last asked what can still come.
     hole_asked: Option<Instant>,
     pub(super) resumed: Resumed,
+    /// Of what the origin has noted, and this end has forgotten but for this.
+    pub(super) delivered: Delivered,
     /// Not said in receipts until their origin has noted how they ended.
     kept: Kept,
 }
@@ -145,6 +147,7 @@ impl Lanes {
         (self.outcomes_durable, self.outcomes_sent) = (0, 0);
         self.outcomes_agreed = false;
         self.outcomes_at = None;
+        self.delivered.forget();
     }
 
     pub(super) fn agree_on_outcomes(&mut self, now: Instant) {

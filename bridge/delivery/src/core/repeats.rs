@@ -29,10 +29,10 @@ type Place = (Run, u8);
 const NUMBERS_MAX: u64 = 1_024;
 /// Lanes: those of the newest runs.
 const PLACES_MAX: usize = 256;
-/// Bytes of the question, of an exchange. What does not fit is not asked for.
+/// Bytes of the question and of the answer, in an exchange. What does not fit is not asked for, or not told.
 const QUESTION_BYTES: usize = MESSAGE_BYTES_MAX / 8;
 
-/// As an origin: what a destination has told to be delivered.
+/// What was delivered and is noted: of a destination at its origin, and of an origin at its destination.
 #[derive(Debug, Default)]
 pub(super) struct Delivered(BTreeMap<Place, RoaringTreemap>);
 
@@ -56,6 +56,16 @@ impl Delivered {
         self.0.clear();
     }
 
+    /// As many as an exchange has room for, of the newest runs.
+    pub(super) fn newest(&self) -> Vec<LaneRanges> {
+        let lanes = self.0.iter().rev().map(|((run, lane), numbers)| {
+            let mut ranges = IntervalSet::default();
+            numbers.iter().for_each(|seq| ranges.insert(seq, seq));
+            ranges_of(*run, *lane, &ranges)
+        });
+        within(QUESTION_BYTES, lanes)
+    }
+
     /// Those that are asked for.
     pub(super) fn among(&self, asked: &[LaneRanges]) -> Vec<LaneRanges> {
         let found = asked.iter().filter_map(|lane| {
@@ -64,7 +74,7 @@ impl Delivered {
             numbers.for_each(|seq| found.insert(seq, seq));
             (!found.is_empty()).then(|| ranges_of(lane.run, lane.lane, &found))
         });
-        found.collect()
+        within(QUESTION_BYTES, found)
     }
 }
 
@@ -82,19 +92,22 @@ impl Resumed {
     }
 
     pub(super) fn question(&self) -> Vec<LaneRanges> {
-        let mut bytes = 0;
-        let lanes = self.0.iter().map(|((run, lane), numbers)| ranges_of(*run, *lane, numbers));
-        lanes
-            .take_while(|lane| {
-                bytes += lane.bytes();
-                bytes <= QUESTION_BYTES
-            })
-            .collect()
+        within(QUESTION_BYTES, self.0.iter().map(|((run, lane), numbers)| ranges_of(*run, *lane, numbers)))
     }
 
     pub(super) fn answered(&mut self) {
         self.0.clear();
     }
+}
+
+fn within(room: usize, lanes: impl Iterator<Item = LaneRanges>) -> Vec<LaneRanges> {
+    let mut left = room;
+    let fits = |lane: &LaneRanges| {
+        let fits = lane.bytes() <= left;
+        left -= if fits { lane.bytes() } else { 0 };
+        fits
+    };
+    lanes.filter(fits).collect()
 }
 
 impl Core {
@@ -118,6 +131,55 @@ impl Core {
             for group in groups {
                 self.end_group(body, group, GroupEnd::Acknowledged);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(epoch: u64) -> Run {
+        Run { epoch, nonce: 1 }
+    }
+
+    fn ending(epoch: u64, lane: u8, seq: u64, outcome: Outcome) -> Ending {
+        Ending { run: run(epoch), lane, seq, outcome }
+    }
+
+    fn whole(epoch: u64, lane: u8) -> LaneRanges {
+        LaneRanges { run: run(epoch), lane, cumulative: u64::MAX, above: Vec::new() }
+    }
+
+    #[test]
+    fn only_what_was_delivered_and_is_asked_for_is_told() {
+        let mut delivered = Delivered::default();
+        let other = ending(1, 0, 3, Outcome::Expired);
+        let all = [1, 2, 4, 9].map(|seq| ending(1, 0, seq, Outcome::Delivered));
+        delivered.note(all.iter().chain([&other, &ending(1, 7, 1, Outcome::Delivered)]));
+        let asked = LaneRanges { run: run(1), lane: 0, cumulative: 3, above: vec![(4, 5)] };
+        let told = LaneRanges { run: run(1), lane: 0, cumulative: 2, above: vec![(4, 4)] };
+        assert_eq!(delivered.among(&[asked, whole(2, 0)]), [told]);
+    }
+
+    #[test]
+    fn the_newest_are_remembered_and_no_more_than_fit_are_told() {
+        let mut delivered = Delivered::default();
+        for epoch in 1..=9 {
+            for lane in 0..64 {
+                let numbers = (1..=2 * NUMBERS_MAX).step_by(2);
+                let endings: Vec<Ending> =
+                    numbers.chain([5_000]).map(|seq| ending(epoch, lane, seq, Outcome::Delivered)).collect();
+                delivered.note(endings.iter());
+            }
+        }
+        assert_eq!(delivered.0.len(), PLACES_MAX);
+        assert!(delivered.0.keys().all(|(run, _)| run.epoch > 5), "those of the newest runs");
+        assert!(delivered.0.values().all(|numbers| numbers.len() == NUMBERS_MAX && !numbers.contains(1)));
+        let asked: Vec<LaneRanges> = (0..64).map(|lane| whole(9, lane)).collect();
+        for told in [delivered.newest(), delivered.among(&asked)] {
+            let bytes: usize = told.iter().map(LaneRanges::bytes).sum();
+            assert!(bytes > QUESTION_BYTES / 2 && bytes <= QUESTION_BYTES, "{bytes}");
         }
     }
 }

@@ -2,11 +2,11 @@
 
 mod resend;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use meshbridge_routing::BridgeId;
+use meshbridge_routing::{BridgeId, Run};
 use roaring::RoaringTreemap;
 use smallvec::SmallVec;
 
@@ -16,6 +16,7 @@ use super::{Action, Core, Peer};
 use crate::bugs::{Bug, bug};
 use crate::message::{FENCES_MAX, FenceItem, Message, Receipt};
 use crate::record::{Outcome, Record};
+use crate::state::CLOSED_RUNS_MAX;
 use resend::Doubt;
 
 /// Events looked at beyond those that an older run blocks.
@@ -66,6 +67,8 @@ pub(super) struct Sender {
     /// Those that were noted, durably or not, before this process of the destination was heard.
     pub(super) outcomes_before: u64,
     pub(super) delivered: Delivered,
+    /// Runs of which it said, without naming them in an exchange, that all has ended there.
+    pub(super) closed_there: BTreeSet<Run>,
     /// To be ended there; their payload is not sent any more.
     fenced: BTreeMap<u64, Outcome>,
     /// Bytes of payloads, learned when they are sent.
@@ -95,6 +98,7 @@ impl Default for Sender {
             outcomes_noted: 0,
             outcomes_before: 0,
             delivered: Delivered::default(),
+            closed_there: BTreeSet::new(),
             fenced: BTreeMap::new(),
             credit: u64::MAX,
             progress_at: None,
@@ -292,7 +296,8 @@ impl Core {
         }
         let oldest = self.oldest_in_flight(from);
         // A run that both ends once closed: everything in it has ended, and how is forgotten.
-        let closed: Vec<_> = news.iter().filter(|lane| lane.cumulative == u64::MAX).cloned().collect();
+        let closed: Vec<_> =
+            news.iter().filter(|lane| lane.cumulative == u64::MAX).map(|lane| lane.run).collect();
         self.write(Record::Receipt { from: from.clone(), lanes: news }, Bytes::new());
         // News of later ones are no progress: a lost one would wait for as long as they come.
         if self.oldest_in_flight(from) != oldest
@@ -302,8 +307,13 @@ impl Core {
             let patience = sender.srtt.map_or(self.config.resend_min, |srtt| srtt + 4 * sender.rttvar);
             sender.patience = patience.clamp(self.config.resend_min, self.config.resend_max);
         }
-        if !closed.is_empty() {
-            self.report_forgotten(from, &[], &closed);
+        // Which of them it can still tell about it says in an exchange.
+        if let Some(peer) = self.peers.get_mut(from).filter(|_| !closed.is_empty()) {
+            peer.sender.closed_there.extend(closed);
+            while peer.sender.closed_there.len() > CLOSED_RUNS_MAX {
+                peer.sender.closed_there.pop_first();
+            }
+            peer.ask_at.get_or_insert(now);
         }
     }
 

@@ -123,10 +123,10 @@ impl Record {
                 out.u8(kind::TURN);
                 write_turn(&mut out, *body, *group, *turn);
             }
-            Record::Lost { destination, reason, keys } => {
+            Record::Lost { destination, outcome, keys } => {
                 out.u8(kind::LOST);
                 out.text(destination.as_str());
-                out.text(cut(reason));
+                outcome.write(&mut out);
                 out.number(keys.len() as u64);
                 for (run, lane, seq) in keys {
                     out.run(*run);
@@ -248,10 +248,10 @@ impl Record {
             },
             kind::LOST => {
                 let destination = from.bridge()?;
-                let reason = from.text(REASON_BYTES_MAX, "a reason")?.into();
+                let outcome = Outcome::read(&mut from)?;
                 let count = from.count(usize::MAX, "keys")?;
                 let keys = (0..count).map(|_| Ok((from.run()?, from.lane()?, from.number()?)));
-                Record::Lost { destination, reason, keys: keys.collect::<Result<_>>()? }
+                Record::Lost { destination, outcome, keys: keys.collect::<Result<_>>()? }
             }
             kind::SUBSCRIPTION => Record::Subscription(read_subscription(&mut from)?),
             kind::SUBSCRIPTION_GONE => Record::SubscriptionGone { id: read_id(&mut from)? },

@@ -291,10 +291,11 @@ impl State {
     pub(super) fn on_lost(
         &mut self,
         to: &BridgeId,
-        reason: &str,
+        outcome: &Outcome,
         keys: &[(Run, u8, u64)],
         effects: &mut Vec<Effect>,
     ) {
+        let is_egress_lost = matches!(outcome, Outcome::DeadLettered(why) if **why == *EGRESS_LOST);
         let mut again = false;
         for (run, lane, seq) in keys {
             let key = EventKey { origin: self.own.clone(), run: *run, lane: *lane, seq: *seq };
@@ -304,7 +305,7 @@ impl State {
             if !awaited {
                 continue;
             }
-            if let Some(body) = retained.filter(|_| reason == EGRESS_LOST) {
+            if let Some(body) = retained.filter(|_| is_egress_lost) {
                 // The payload is still here, so it is sent again.
                 let size = self.events.get(&body).map_or(0, |event| event.size);
                 let pending = Pending { body, prev: 0, size };
@@ -313,9 +314,11 @@ impl State {
                 again = true;
                 continue;
             }
-            let outcome = Outcome::DeadLettered(reason.into());
-            destination.account.count(&outcome);
-            effects.push(Effect::Ended { key, destination: to.clone(), outcome });
+            destination.account.count(outcome);
+            if *outcome == Outcome::Delivered {
+                self.letter_ended(&key, to, outcome, effects);
+            }
+            effects.push(Effect::Ended { key, destination: to.clone(), outcome: outcome.clone() });
             if let Some(body) = retained
                 && let Some(event) = self.events.get_mut(&body)
             {

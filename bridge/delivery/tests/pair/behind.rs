@@ -58,3 +58,34 @@ fn a_destination_names_a_run_that_it_has_closed_to_an_origin_that_does_not_know_
     ends.run_for(Duration::from_secs(10));
     assert_eq!(ends.alarms, [Alarm::UnknownRun { destination: id("far"), run }]);
 }
+
+/// The outcomes that it had noted are nobody's any more; the destination remembers what it delivered.
+#[test]
+fn what_was_delivered_counts_as_delivered_where_only_the_destination_knows() {
+    for closes in [false, true] {
+        let mut ends = Ends::new();
+        for number in 1..=3 {
+            ends.publish(number);
+        }
+        let image = ends.near_log.clone();
+        for seq in 1..=3 {
+            ends.acknowledge(seq);
+        }
+        ends.run_for(Duration::from_secs(1));
+        if closes {
+            let run = ends.near_run();
+            ends.restart_near();
+            ends.link(true);
+            ends.run_for(Duration::from_secs(1));
+            assert!(ends.far.state().sources[&id("near")].is_closed(run));
+        }
+        ends.assert_all_delivered(3);
+
+        ends.outcomes.clear();
+        ends.near_log = image;
+        ends.restart_near();
+        ends.link(true);
+        ends.run_for(Duration::from_secs(30));
+        ends.assert_all_delivered(3);
+    }
+}

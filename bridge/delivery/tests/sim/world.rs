@@ -427,8 +427,10 @@ impl World {
             self.effect(node, effect)?;
         }
         self.start_clock(node);
-        let away = if self.faults.slow_ms > 0 { self.rng.random_range(0..self.faults.slow_ms) } else { 0 };
-        self.nodes[node].back_at = self.now + away;
+        self.nodes[node].back_at = 0;
+        if self.faults.slow_ms > 0 {
+            self.nodes[node].back_at = self.now + self.rng.random_range(0..self.faults.slow_ms);
+        }
         if self.report.held > 0 {
             // What it had offered before a held number it does not know any more: then that one comes unmarked.
             self.nodes[node].last_offered.clear();

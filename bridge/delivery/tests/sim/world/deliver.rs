@@ -102,13 +102,15 @@ impl World {
         let core = self.nodes[node].core.as_mut().ok_or("ready without a process")?;
         core.on_offered(body, 0);
         self.report.out_of_order += u64::from(out_of_order);
-        let ms = self.nodes[node].back_at.saturating_sub(self.now);
-        if ms > 0 {
-            let life = self.nodes[node].lives;
-            self.at(ms, Step::Offer { node, life, body, out_of_order });
-            return Ok(());
+        // In that very moment behind those that have waited.
+        match self.nodes[node].back_at.checked_sub(self.now) {
+            Some(ms) => {
+                let life = self.nodes[node].lives;
+                self.at(ms, Step::Offer { node, life, body, out_of_order });
+                Ok(())
+            }
+            None => self.offer(node, body, out_of_order),
         }
-        self.offer(node, body, out_of_order)
     }
 
     pub(super) fn offer_late(

@@ -24,6 +24,8 @@ impl World {
         {
             return Err(format!("{id} at b{at} ended as {before:?} and as {outcome:?}"));
         }
+        let forgotten = Outcome::DeadLettered("outcome-forgotten".into());
+        self.report.forgotten += u64::from(outcome == forgotten);
         self.report.expired += u64::from(outcome == Outcome::Expired);
         Ok(())
     }

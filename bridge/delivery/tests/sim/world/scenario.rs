@@ -94,6 +94,8 @@ pub struct Report {
     pub doubts: u64,
     /// Events that were pending again after a start, and ended without being offered again: their origin knew better.
     pub cut_short: u64,
+    /// Pairs of which nobody knows any more how they ended.
+    pub forgotten: u64,
 }
 
 impl Report {
@@ -126,5 +128,6 @@ impl Report {
         self.refused += other.refused;
         self.doubts += other.doubts;
         self.cut_short += other.cut_short;
+        self.forgotten += other.forgotten;
     }
 }
