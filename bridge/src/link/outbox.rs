@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use meshbridge_routing::wire::{PolicyMark, decode_train};
-use meshbridge_routing::{BridgeIndex, CarrierSet, EventKey};
+use meshbridge_routing::{BridgeIndex, EventKey, Passage};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
@@ -35,7 +35,7 @@ pub(crate) struct FrameBody {
     pub(crate) digest: [u8; 16],
     /// The policies the origin judged it under.
     pub(crate) policy: PolicyMark,
-    pub(crate) carriers: CarrierSet,
+    pub(crate) passage: Passage,
     /// Extension section, carried as it came.
     pub(crate) extensions: SmallVec<[(u8, u8, Bytes); 2]>,
 }

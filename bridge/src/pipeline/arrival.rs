@@ -285,7 +285,7 @@ impl Inner {
             return self.drop_frame(&frame, DropReason::HopLimit);
         }
         fail_point!("transit.before-forward");
-        if !frame.body.carriers.contains(&self.parts.own_zone) {
+        if !frame.body.passage.carriers.contains(&self.parts.own_zone) {
             let refusal = Refusal::by_federation("residency");
             if let Some(from) = generation.program.zone(origin_zone.as_str()) {
                 let (context, to, topic) = (Context::Transit, self.parts.own_zone_index, &frame.body.topic);

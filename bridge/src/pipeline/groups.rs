@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use meshbridge_delivery::{Choice, Choices, Core, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::Context;
-use meshbridge_routing::{BridgeId, BridgeIndex, CarrierSet, Forwarding, GroupMatch, GroupName};
+use meshbridge_routing::{BridgeId, BridgeIndex, Forwarding, GroupMatch, GroupName, Passage};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 use tracing::warn;
@@ -151,7 +151,7 @@ impl Inner {
             return Ok(());
         }
         let event = if *zone == self.parts.own_zone {
-            (plan.event.clone(), self.home_carriers(generation, &plan.topic, &plan.event, None), false)
+            (plan.event.clone(), self.home_passage(generation, &plan.topic, &plan.event, None), false)
         } else {
             let program = &generation.program;
             let Some(to) = program.zone(zone.as_str()) else { return Err(Refusal::unknown_zone()) };
@@ -169,15 +169,15 @@ impl Inner {
             match self.judge(generation, &asked) {
                 Verdict::Pass(edited) => {
                     let form = edited.unwrap_or_else(|| plan.event.clone());
-                    let carriers = self.carriers(generation, &asked, &form);
-                    (form, carriers, false)
+                    let passage = self.passage(generation, &asked, &form);
+                    (form, passage, false)
                 }
-                Verdict::Wait(_) => (plan.event.clone(), CarrierSet::All, true),
+                Verdict::Wait(_) => (plan.event.clone(), Passage::ANY, true),
                 Verdict::Stop(refusal) => return Err(refusal),
             }
         };
-        let (event, carriers, waits) = event;
-        plan.variants.push(Variant { event, destinations: SmallVec::from_iter([bridge]), carriers, waits });
+        let (event, passage, waits) = event;
+        plan.variants.push(Variant { event, destinations: SmallVec::from_iter([bridge]), passage, waits });
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use meshbridge_policy::{
     ClassId, Concern, Context, Decision, Disposition, Editors, Program, Randomness, Request, RuleRef,
     Scratch, Stopped, Verdict as Said, ZoneIndex,
 };
-use meshbridge_routing::{CarrierSet, ZoneName};
+use meshbridge_routing::{CarrierSet, Passage, ZoneName};
 use meshbridge_topic::Topic;
 use tracing::info;
 
@@ -236,8 +236,13 @@ impl Inner {
         (self.note(asked.context, generation, decision), editors)
     }
 
+    /// The way that `form` may take, which is what egress made of the event.
+    pub(super) fn passage(&self, generation: &Generation, asked: &Asked<'_>, form: &Event) -> Passage {
+        self.carriers(generation, asked, form).into()
+    }
+
     /// Zones that may carry `form`, which is what egress made of the event.
-    pub(super) fn carriers(&self, generation: &Generation, asked: &Asked<'_>, form: &Event) -> CarrierSet {
+    fn carriers(&self, generation: &Generation, asked: &Asked<'_>, form: &Event) -> CarrierSet {
         let program = &generation.program;
         let carriers = self.with_request(asked, |request, scratch| program.carriers(request, form, scratch));
         let federation = program.federation();
@@ -253,17 +258,17 @@ impl Inner {
         CarrierSet::zones(allowed.into_iter().filter_map(|name| ZoneName::parse(name).ok()))
     }
 
-    /// Zones that may carry an event to another bridge of this zone. It crosses no border, but who carries it sees it.
-    pub(super) fn home_carriers(
+    /// The way that an event may take to another bridge of this zone. It crosses no border, but who carries it sees it.
+    pub(super) fn home_passage(
         &self,
         generation: &Generation,
         topic: &Topic,
         event: &Event,
         publisher: Option<&str>,
-    ) -> CarrierSet {
+    ) -> Passage {
         let (own, context) = (self.parts.own_zone_index, Context::Egress);
         let asked = Asked { context, from: own, to: own, topic, event, publisher, subscriber: None, hops: 0 };
-        self.carriers(generation, &asked, event)
+        self.passage(generation, &asked, event)
     }
 
     fn with_request<R>(&self, asked: &Asked<'_>, ask: impl FnOnce(&Request<'_>, &mut Scratch) -> R) -> R {

@@ -76,6 +76,10 @@ impl Inner {
                 self.parts.metrics.on_notice("dropped");
                 info!(key = %notice.key, at = %notice.from, %reason, "Event was dropped on its way");
             }
+            NoticeKind::DeniedLink { rule, context, link: (one, other) } => {
+                self.parts.metrics.on_notice("denied-link");
+                info!(key = %notice.key, at = %notice.from, %rule, %context, link = %format_args!("{one}/{other}"), "A link was denied to an event by another bridge");
+            }
             NoticeKind::Denied { rule, disposition, context } => {
                 self.parts.metrics.on_notice("denied");
                 info!(key = %notice.key, at = %notice.from, %rule, %context, "Event was refused by another bridge");

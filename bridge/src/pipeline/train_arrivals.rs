@@ -6,7 +6,7 @@ use meshbridge_event::{Event, EventTrain};
 use meshbridge_policy::Context;
 use meshbridge_routing::wire::data::payload_digest;
 use meshbridge_routing::wire::{TRAIN_EXTENSION, hops_crossed};
-use meshbridge_routing::{BridgeId, CarrierSet, EventKey, Forwarding, ZoneName};
+use meshbridge_routing::{BridgeId, EventKey, Forwarding, Passage, ZoneName};
 use smallvec::SmallVec;
 
 use super::best_effort::is_marked;
@@ -54,7 +54,7 @@ impl Inner {
             };
             match (taken, from) {
                 (Taken::All, Some(from)) => {
-                    let whole = || Piece { start: 0, train: train.clone(), carriers: CarrierSet::All };
+                    let whole = || Piece { start: 0, train: train.clone(), passage: Passage::ANY };
                     let pieces = if all_pass(Context::Ingress) {
                         SmallVec::from_iter([whole()])
                     } else {
@@ -64,7 +64,7 @@ impl Inner {
                         };
                         let judged = |event: &Event| {
                             let asked = asked.at(Context::Ingress, from, own, event);
-                            (self.judge(generation, &asked), CarrierSet::All)
+                            (self.judge(generation, &asked), Passage::ANY)
                         };
                         self.sift(&train, judged, refused)
                     };
@@ -86,7 +86,10 @@ impl Inner {
         if frame.destinations.is_empty() {
             return;
         }
-        if !is_watched && frame.body.carriers.contains(&self.parts.own_zone) && all_pass(Context::Transit) {
+        if !is_watched
+            && frame.body.passage.carriers.contains(&self.parts.own_zone)
+            && all_pass(Context::Transit)
+        {
             return self.carry_train(forwarding, neighbour, frame);
         }
         for (single, event, _) in singles(&frame, &train, None) {
@@ -122,7 +125,7 @@ fn singles<'a>(
             digest: payload_digest(&payload),
             payload,
             policy: body.policy,
-            carriers: body.carriers.clone(),
+            passage: body.passage.clone(),
             extensions: extensions.clone(),
         };
         let destinations = frame
