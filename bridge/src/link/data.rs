@@ -340,6 +340,7 @@ fn from_wire(
         destinations,
         hop_limit: frame.hop_limit,
         since: now,
+        barred: None,
         expires: (frame.life_ms > 0).then(|| now + Duration::from_millis(u64::from(frame.life_ms))),
     };
     Ok(Some(Arrival { frame, here }))

@@ -127,8 +127,9 @@ impl Inner {
         let mut local = Vec::new();
         let clock = self.durable.clock();
         let mut sequencer = lock(&self.sequencer);
-        for (plan, left_out) in planned.into_iter().zip(left_out) {
+        for (mut plan, left_out) in planned.into_iter().zip(left_out) {
             let lane = lane_of(plan.topic.as_str(), partition(&plan.event));
+            self.take_detours(forwarding, lane, &mut plan);
             let key = EventKey {
                 origin: self.parts.own.clone(),
                 run: self.parts.best_effort_run,
@@ -168,6 +169,7 @@ impl Inner {
                         destinations: numbered,
                         since: now,
                         expires: life.map(|life| now + life),
+                        barred: None,
                     };
                     self.forward(forwarding, frame, None);
                 }

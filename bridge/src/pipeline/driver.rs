@@ -269,6 +269,7 @@ impl Inner {
                 destinations,
                 since: now,
                 expires: life.map(|life| now + life),
+                barred: None,
             };
             fail_point!("origin.before-send");
             self.forward(forwarding, frame, None);

@@ -44,12 +44,14 @@ impl Inner {
             && *number == generation.number
             && let Some(form) = forms.iter().find(|form| !form.waits && form.destinations.contains(&index))
         {
-            return Some(Form { payload: form.event.encoded().clone(), passage: form.passage.clone() });
+            let passage = self.detour(forwarding, stored.key.lane, form.passage.clone(), index);
+            return Some(Form { payload: form.event.encoded().clone(), passage });
         }
         let (_, zone) = forwarding.bridge(index);
         if *zone == self.parts.own_zone {
             let publisher = self.parts.quarantine.publisher(body, bridge);
             let passage = self.home_passage(generation, &stored.topic, &stored.event, publisher.as_deref());
+            let passage = self.detour(forwarding, stored.key.lane, passage, index);
             return Some(Form { payload: stored.event.encoded().clone(), passage });
         }
         let program = &generation.program;
@@ -74,6 +76,7 @@ impl Inner {
                 quarantine.unlist(body, bridge);
                 let form = edited.unwrap_or_else(|| stored.event.clone());
                 let passage = asked.map_or(Passage::ANY, |asked| self.passage(generation, &asked, &form));
+                let passage = self.detour(forwarding, stored.key.lane, passage, index);
                 Some(Form { payload: form.encoded().clone(), passage })
             }
             // It counts as sent and lost: the core sends it again, and then the rate is asked again.

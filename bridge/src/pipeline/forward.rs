@@ -20,6 +20,9 @@ impl Inner {
         let sessions = self.parts.links.sessions();
         for hop in &split.hops {
             let copy = part_of(&frame, &hop.destinations);
+            if self.is_barred(forwarding, &copy, hop.next) {
+                continue;
+            }
             let outcome = match sessions.get(&hop.link) {
                 Some(session) => session.outbox.push(copy),
                 None => Err(NotQueued::Closed(copy)),

@@ -77,20 +77,28 @@ impl Inner {
         }
         let mut choices = Choices::default();
         let remote = std::mem::take(&mut plan.groups);
+        let mut is_any_idle = false;
         for name in names(&here, &remote) {
             let candidates = self.candidates(forwarding, &name, &here, &remote, &plan.event);
             let mut refusals: SmallVec<[(BridgeIndex, Refusal); 2]> = SmallVec::new();
+            // Permitted, and without a way that the event may take now.
+            let mut waits: Option<Place> = None;
             let chosen = candidates.iter().filter(|candidate| candidate.ready).find(|candidate| {
                 let Place::There(bridge) = candidate.at else { return true };
                 match self.permits(generation, forwarding, bridge, plan) {
-                    Ok(()) => true,
+                    Ok(()) if plan.reaches(forwarding, bridge) => true,
+                    Ok(()) => {
+                        is_any_idle = true;
+                        waits.get_or_insert(candidate.at);
+                        false
+                    }
                     Err(refusal) => {
                         refusals.push((bridge, refusal));
                         false
                     }
                 }
             });
-            match chosen.map(|candidate| candidate.at) {
+            match chosen.map(|candidate| candidate.at).or(waits) {
                 Some(Place::Here(id)) => {
                     choices.chosen.push((self.parts.own.clone(), name));
                     plan.here.push(id);
@@ -123,6 +131,15 @@ impl Inner {
                 }
                 None => choices.unchosen.push(name),
             }
+        }
+        if is_any_idle {
+            // Those that were asked about and not chosen.
+            let chosen = |bridge| choices.chosen.iter().any(|(id, _)| id == forwarding.bridge(bridge).0);
+            let plain = &plan.plain;
+            for variant in &mut plan.variants {
+                variant.destinations.retain(|bridge| plain.contains(*bridge) || chosen(*bridge));
+            }
+            plan.variants.retain(|variant| !variant.destinations.is_empty());
         }
         plan.choices = Some(Box::new(choices));
     }

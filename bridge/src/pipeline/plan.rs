@@ -54,6 +54,15 @@ impl Planned {
         }
     }
 
+    /// Whether there is a way to a destination over zones and links that it may take.
+    pub(super) fn reaches(&self, forwarding: &Forwarding, bridge: BridgeIndex) -> bool {
+        let mut variants = self.variants.iter();
+        // What waits for a rate has no passage yet.
+        variants
+            .find(|variant| variant.destinations.contains(&bridge))
+            .is_none_or(|variant| variant.waits || forwarding.reaches(bridge, &variant.passage))
+    }
+
     /// For a class of delivery without a place to hold anything: what would be held is refused.
     pub(super) fn refuse_held(&mut self, forwarding: &Forwarding) {
         for (bridge, refusal) in std::mem::take(&mut self.held) {

@@ -40,10 +40,10 @@ pub(crate) enum TrainTaken {
 
 /// One set of destinations that get the same bytes.
 #[derive(Debug)]
-struct Part {
-    destinations: SmallVec<[BridgeIndex; 4]>,
+pub(super) struct Part {
+    pub(super) destinations: SmallVec<[BridgeIndex; 4]>,
     /// Whole, or what is left of it: pieces without a gap, each with its place in the train and its passage.
-    pieces: SmallVec<[Piece; 1]>,
+    pub(super) pieces: SmallVec<[Piece; 1]>,
 }
 
 /// Destinations that get the same, at the place of their [`Part`].
@@ -56,7 +56,7 @@ struct OfClass {
 }
 
 /// Events of a train that follow each other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Piece {
     pub(super) start: u64,
     pub(super) train: EventTrain,
@@ -153,7 +153,7 @@ impl Inner {
         if !self.all_pass(generation, Context::Publish, own, own, &asked) {
             return Ok(TrainTaken::Apart);
         }
-        let Some((parts, refused)) = self.parts_of(generation, forwarding, &asked, &wanted) else {
+        let Some((mut parts, refused)) = self.parts_of(generation, forwarding, &asked, &wanted) else {
             return Ok(TrainTaken::Apart);
         };
         let events = train.len() as u64;
@@ -169,6 +169,7 @@ impl Inner {
             return Ok(TrainTaken::Whole { pressed: false });
         }
         let lane = lane_of(topic.as_str(), partition(&asked.largest));
+        self.take_detours_of_train(forwarding, lane, &mut parts);
         let mut sequencer = lock(&self.sequencer);
         let seq = sequencer.next_run(lane, events);
         let key = EventKey { origin: self.parts.own.clone(), run: self.parts.best_effort_run, lane, seq };
@@ -205,6 +206,7 @@ impl Inner {
                     destinations: numbered,
                     since: now,
                     expires: life.map(|life| now + life),
+                    barred: None,
                 };
                 self.forward(forwarding, frame, None);
             }
