@@ -41,7 +41,7 @@ pub(crate) use accept::accept_peers;
 pub(crate) use bench::{Load, pump, swallow};
 pub(crate) use dial::{PeerAddress, PeerToDial, dial_peer};
 pub(crate) use endpoint::{PeerEndpoint, PeerListen};
-pub(crate) use outbox::{FrameBody, FrameDestination, FrameDestinations, NotQueued, Outbound};
+pub(crate) use outbox::{Barred, FrameBody, FrameDestination, FrameDestinations, NotQueued, Outbound};
 pub(crate) use session::{Session, SessionContext};
 pub(crate) use transport::{CloseCode, Transport, TransportChoice};
 pub(crate) use view::PeerView;

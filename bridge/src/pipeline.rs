@@ -17,6 +17,7 @@ mod best_effort;
 mod client;
 mod dead_letters;
 mod dedup;
+mod detours;
 mod driver;
 mod durable;
 mod form;
@@ -34,6 +35,7 @@ mod named_connection;
 mod named_table;
 mod notices;
 mod observe;
+mod over_links;
 mod pace;
 mod parking;
 mod plan;
@@ -107,6 +109,7 @@ pub(crate) use waiters::AckLevel;
 use accounts::Ends;
 use best_effort::Sequencer;
 use dedup::Dedup;
+use detours::Detours;
 use durable::Durable;
 use groups::Unchosen;
 use letter_room::LetterRoom;
@@ -294,6 +297,7 @@ struct Inner {
     dedup: Mutex<Dedup>,
     parking: Mutex<Parking>,
     recent: Mutex<RecentlySent>,
+    detours: Detours,
     dead_letters: Mutex<DeadLetters>,
     /// What rates of the policies have let through.
     buckets: Buckets,
@@ -328,6 +332,7 @@ impl Pipeline {
                 dedup: Mutex::default(),
                 parking: Mutex::default(),
                 recent: Mutex::default(),
+                detours: Detours::default(),
                 dead_letters: Mutex::default(),
                 buckets: Buckets::new(),
                 started: Instant::now(),

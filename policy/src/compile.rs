@@ -1,5 +1,6 @@
 //! From files to a program, or everything that is wrong with them.
 
+mod links;
 mod reach;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ pub fn compile(
     let documents = lower_all(files, federation, &mut problems);
     bounded(&documents, &mut problems);
     reach::check(&documents, federation, now, &mut problems);
+    links::check(&documents.rules, federation, &mut problems);
     problems.sort();
     if problems.has_errors() {
         return Err(problems);

@@ -19,6 +19,8 @@
 //!   stop. So do the attributes of zones that a condition or a check reads.
 //! - Each border is compared for the same event. A form that egress makes differently may meet or fail a check behind
 //!   it, though that stays as it is: such a check is told as changed, with the value as its condition.
+//! - A link that is denied, or denied no longer, is a changed check of its rule: it lets nothing through and stops nothing,
+//!   and decides which bridges see it on the way. Events inside a zone are not looked at for that.
 //! - A check that is removed or eased is a changed check with the effect `looser`, and counts like what is newly allowed.
 //! - Waivers count as conditions: nobody's clock is asked.
 //! - What becomes of an event that is stopped (`onViolation`, messages) is not compared.
@@ -30,6 +32,7 @@ mod example;
 mod forms;
 mod group;
 mod known;
+mod links;
 mod markdown;
 mod passing;
 mod report;
@@ -299,6 +302,11 @@ fn compare(old: (&Edition<'_>, &Here), new: (&Edition<'_>, &Here), groups: &mut 
         }
         for Changed { part, name, what, effect } in checks::changed(old, new, aspect, &both) {
             groups.check(Some(aspect), part, name, what, effect);
+        }
+        if aspect == Aspect::Sent {
+            for Changed { part, name, what, effect } in links::changed(old, new, &both) {
+                groups.check(Some(aspect), part, name, what, effect);
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ mod certain;
 mod checks;
 mod evaluation;
 mod limit;
+mod links;
 mod protecting;
 mod reception;
 mod scratch;

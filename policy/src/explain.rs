@@ -54,6 +54,9 @@ pub struct Explanation {
     /// A zone that was to carry the event and may not; it waits for another path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_for: Option<String>,
+    /// A link on the way that is denied to the event; it waits for another path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_at: Option<String>,
     /// In the order of the way; the last is where it ended.
     pub contexts: Vec<ContextView>,
 }
@@ -76,6 +79,9 @@ pub struct ContextView {
     /// Zones that may carry the form made here. Egress only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub carriers: Option<Vec<String>>,
+    /// Links that the event must not cross. Egress only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denied_links: Option<Vec<String>>,
     pub cost: Cost,
     /// What the verdict does not show.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -117,6 +123,7 @@ pub fn explain(program: &Program, case: &Case, keys: &dyn KeyRing, values: Value
         message: stopped.and_then(|stopped| stopped.message.clone()),
         help: stopped.and_then(|stopped| stopped.help.as_deref().map(str::to_owned)),
         held_for: crossing.held_for.map(name),
+        held_at: crossing.held_at.as_ref().map(|(link, _)| link.name(&program.federation)),
         contexts: crossing.legs.iter().map(|leg| view(program, case, keys, &crossing, leg, values)).collect(),
     }
 }
@@ -163,6 +170,11 @@ fn view(
             .as_ref()
             .filter(|_| is_egress)
             .map(|set| set.iter().map(|zone| name(&zone)).collect()),
+        denied_links: crossing
+            .denied_links
+            .as_ref()
+            .filter(|_| is_egress)
+            .map(|links| links.iter().map(|link| link.name(&program.federation)).collect()),
         cost: cost(program, &plan, classes.map(|classes| classes.len())),
         notes: notes(program, &plan, leg),
     }

@@ -34,6 +34,7 @@ mod federation;
 mod hex;
 mod keys;
 mod limits;
+mod link;
 mod lower;
 mod message;
 mod model;
@@ -71,6 +72,7 @@ pub use federation::{
 };
 pub use keys::{KeyRing, KeyUse, MapKeyRing, SECRET_BYTES};
 pub use limits::Buckets;
+pub use link::{LinkDenials, ZoneLink};
 pub use meshbridge_detect::{Class, ClassSet, Confidence};
 pub use model::{Context, Disposition};
 pub use program::{ClassId, Program};

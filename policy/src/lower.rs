@@ -1,6 +1,7 @@
 //! From nodes that have the right shape to rules that mean something; collects every problem on the way.
 
 mod action;
+mod links;
 mod matcher;
 mod protect;
 #[cfg(test)]
@@ -96,6 +97,7 @@ impl Lowering<'_> {
         let matcher = match_node.map(|matched| self.matcher(matched, at_default.unwrap_or(u8::MAX)));
         let except = node.get("except").map(|except| self.matcher(except, u8::MAX));
         let (action, match_node, matcher) = (action?, match_node?, matcher?);
+        let action = self.of_links(node, action, &matcher, except.as_ref());
         self.check_contexts(match_node, &action, &matcher);
         let on_violation = self.on_violation(node, &action, mode);
         let on_error = node.get("onError").and_then(Node::text).and_then(Disposition::parse);

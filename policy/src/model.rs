@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 
 use crate::diagnostics::Span;
 use crate::federation::{Federation, Zone, ZoneIndex};
+use crate::link::ZoneLink;
 use crate::message::Template;
 
 pub(crate) use action::{
@@ -202,6 +203,28 @@ impl Rule {
         to: ZoneIndex,
     ) -> bool {
         self.layer.speaks_at(context, federation.zone_at(from), federation.zone_at(to))
+    }
+
+    /// Whether it is about links, and so stops nothing by itself.
+    pub(crate) fn is_about_links(&self) -> bool {
+        matches!(self.action, Action::DenyLinks)
+    }
+
+    /// Whether the layer of the rule speaks for a link that an event from a zone may cross: that of the zone, or of an end
+    /// of the link.
+    pub(crate) fn speaks_for_link(&self, federation: &Federation, from: ZoneIndex, link: ZoneLink) -> bool {
+        let [one, other] = link.ends();
+        [from, one, other].into_iter().any(|zone| self.layer.speaks_for(federation.zone_at(zone)))
+    }
+
+    /// The exception where it is for the link.
+    pub(crate) fn except_for(&self, link: ZoneLink) -> Option<&Match> {
+        self.except.as_ref().filter(|except| except.links.is_empty() || except.links.contains(&link))
+    }
+
+    /// Whether the exception is for all that the rule is about.
+    pub(crate) fn is_excepted_whole(&self) -> bool {
+        self.matcher.links.iter().all(|link| self.except_for(*link).is_some())
     }
 
     pub(crate) fn is_permit(&self) -> bool {

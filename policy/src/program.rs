@@ -1,6 +1,7 @@
 //! Policies that can be judged by: rules by topic through a trie, and what is known of topics.
 
 mod digest;
+mod links;
 mod plan;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use crate::federation::{Federation, ZoneIndex};
 use crate::keys::KeyTable;
 use crate::model::{Classification, Classified, Context, Invariant, Layer, Mode, Rule, Waiver};
 
+pub(crate) use links::LinkCandidate;
 pub(crate) use plan::{Candidate, Plan, PlanKey, PlanKeyRef};
 
 /// What the documents say, lowered and free of errors.
@@ -52,6 +54,8 @@ pub struct Program {
     learners: OnceLock<Learners>,
     /// Some rule narrows who may learn what is wanted.
     judges_interest: bool,
+    /// Some rule takes links off the way of events.
+    denies_links: bool,
     digest: [u8; 32],
     /// Tells programs of one process apart, for those who remember plans.
     pub(crate) serial: u64,
@@ -102,6 +106,7 @@ impl Program {
             |rule: &Rule| rule.mode == Mode::Enforce && rule.matcher.at & Context::Interest.bit() != 0;
         Program {
             judges_interest: rules.iter().any(narrows),
+            denies_links: rules.iter().any(|rule| rule.mode == Mode::Enforce && rule.is_about_links()),
             serial: next_serial(),
             digest,
             delivery: (0..zones).map(|_| OnceLock::new()).collect(),

@@ -1,5 +1,7 @@
 //! The same decisions, slowly and obviously: no index, no plan, no bits. The oracle of the engine's tests.
 
+use std::collections::BTreeSet;
+
 use crate::engine::{Request, is_met};
 use crate::federation::ZoneIndex;
 use crate::model::{Action, Context, Disposition, Match, Mode, OnViolation, Rule, Selector, Truth};
@@ -30,7 +32,7 @@ pub(crate) fn said(program: &Program, request: &Request<'_>, facts: &impl crate:
     let mut said = Said::default();
     let mut permits: Vec<&Rule> = Vec::new();
     for rule in &program.rules {
-        if !rule.speaks(&program.federation, context, request.from, request.to) {
+        if rule.is_about_links() || !rule.speaks(&program.federation, context, request.from, request.to) {
             continue;
         }
         let excepted = rule.except.as_ref().map_or(Truth::No, holds);
@@ -63,6 +65,15 @@ pub(crate) fn said(program: &Program, request: &Request<'_>, facts: &impl crate:
             Mode::Shadow => said.shadowed.push(rule.id.to_string()),
         }
     }
+    if context == Context::Egress {
+        // They stop nothing; where they would act and may not they are told of.
+        each_denial(program, request, facts, |rule, _, is_waived| match rule.mode {
+            _ if is_waived => said.waived.push(rule.id.to_string()),
+            Mode::Enforce => {}
+            Mode::Warn => said.warned.push(rule.id.to_string()),
+            Mode::Shadow => said.shadowed.push(rule.id.to_string()),
+        });
+    }
     let permitted = |layer: &str| permits.iter().any(|rule| **rule.layer.name() == *layer);
     let mut layers: Vec<String> =
         if context.is_border() { vec!["federation".to_owned()] } else { Vec::new() };
@@ -82,6 +93,52 @@ pub(crate) fn said(program: &Program, request: &Request<'_>, facts: &impl crate:
         said.stops.push((by.id().to_owned(), Disposition::Reject));
     }
     said
+}
+
+/// The links that no event may cross of which this is one, by the zones at their ends.
+pub(crate) fn denied_links(
+    program: &Program,
+    request: &Request<'_>,
+    facts: &impl crate::model::Facts,
+) -> BTreeSet<(String, String)> {
+    let mut denied = BTreeSet::new();
+    each_denial(program, request, facts, |rule, ends, is_waived| {
+        if rule.mode == Mode::Enforce && !is_waived {
+            denied.insert(ends);
+        }
+    });
+    denied
+}
+
+/// Every rule with every link that it takes off the way of the event, if its mode lets it.
+fn each_denial(
+    program: &Program,
+    request: &Request<'_>,
+    facts: &impl crate::model::Facts,
+    mut found: impl FnMut(&Rule, (String, String), bool),
+) {
+    let zone = |index: ZoneIndex| &program.federation.zones[usize::from(index.0)];
+    let (from, to) = (zone(request.from), zone(request.to));
+    let holds = |m: &Match| match m.topic_holds(request.topic) && m.border_holds(request.context, from, to) {
+        true => m.conditions_hold(facts),
+        false => Truth::No,
+    };
+    for rule in program.rules.iter().filter(|rule| rule.is_about_links()) {
+        for link in &rule.matcher.links {
+            let [one, other] = link.ends().map(zone);
+            let is_heard = [from, one, other].into_iter().any(|zone| rule.layer.speaks_for(zone));
+            let is_excepted = |except: &Match| except.links.is_empty() || except.links.contains(link);
+            let excepted = rule.except.as_ref().filter(|except| is_excepted(except)).map_or(Truth::No, holds);
+            if is_heard && holds(&rule.matcher).and(excepted.not()) != Truth::No {
+                let mut ends = [one.name.clone(), other.name.clone()];
+                ends.sort();
+                let [one, other] = ends;
+                // Nothing is held for links, so nobody is released from a rule about them.
+                let is_waived = is_waived(program, &Request { released: &[], ..*request }, rule, &holds);
+                found(rule, (one, other), is_waived);
+            }
+        }
+    }
 }
 
 /// By a document, or because a person has released the event from the rule.

@@ -12,6 +12,8 @@ pub enum Shape {
     Text,
     /// `[a-z0-9-]`, 1 to 63 characters.
     Name,
+    /// Two names with a slash between them.
+    ZonePair,
     Bool,
     /// `250ms`, `10s`, `5m`, `1h`, `7d`.
     Duration,
@@ -94,6 +96,9 @@ pub fn check(node: &Node, shape: &Shape, problems: &mut Diagnostics) {
             problems.push(Diagnostic::error("P0106", &node.span, message));
         }
         (Shape::Name, _) => wrong("a name as text"),
+        // Whether there are such zones is told by who knows them.
+        (Shape::ZonePair, NodeKind::Text(_)) => {}
+        (Shape::ZonePair, _) => wrong("two zones as text, such as eu-1/us-1"),
         (Shape::Any, _) => {}
         (Shape::Fraction, NodeKind::Integer(0 | 1)) => {}
         (Shape::Fraction, NodeKind::Decimal(text))
@@ -197,6 +202,7 @@ fn schema_of(shape: &Shape) -> Value {
     match shape {
         Shape::Text => json!({"type": "string"}),
         Shape::Name => json!({"type": "string", "pattern": "^[a-z0-9-]{1,63}$"}),
+        Shape::ZonePair => json!({"type": "string", "pattern": "^[a-z0-9-]{1,63}/[a-z0-9-]{1,63}$"}),
         Shape::Bool => json!({"type": "boolean"}),
         Shape::Duration => json!({"type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$"}),
         Shape::Fraction => json!({"type": "number", "minimum": 0, "maximum": 1}),

@@ -118,6 +118,7 @@ pub fn why_not(program: &Program, case: &Case, keys: &TestKeys) -> WhyNot {
     let place = propose::place(program, case, &stop);
     answer.at = stop.legs.last().map(|leg| leg.context.name());
     answer.stopped_by = place.iter().flat_map(propose::Place::stops).map(str::to_owned).collect();
+    answer.stopped_by.extend(stop.held_at.iter().map(|(_, by)| by.id().to_owned()));
     search.singles(program, case, &stop, &mut answer);
     if answer.event.is_empty() || answer.policy.is_empty() {
         search.pairs(program, case, &stop, &mut answer);
@@ -176,6 +177,14 @@ impl Search<'_> {
         for zone in barred {
             let name = program.federation.zone_name(*zone).to_owned();
             steps.push(Step::Event(Edit::Detour { zone: name, index: *zone }));
+        }
+        if let Some((link, by)) = &stop.held_at {
+            for zone in case.via.iter().filter(|zone| link.ends().contains(zone)) {
+                let name = program.federation.zone_name(*zone).to_owned();
+                steps.push(Step::Event(Edit::Detour { zone: name, index: *zone }));
+            }
+            let opened = Amendment::except(program, case, (case.from, case.to), by.id());
+            steps.extend(opened.map(|one| Step::Policy(Box::new(one))));
         }
         let Some(place) = propose::place(program, case, stop) else { return steps };
         for id in place.stops() {

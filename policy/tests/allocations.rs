@@ -77,7 +77,10 @@ fn allocations(rules: &[&str]) -> u64 {
         trace: false,
     };
     let mut scratch = Scratch::new();
-    let mut decide = || program.decide(black_box(&request), &mut scratch);
+    let mut decide = || {
+        black_box(program.denied_links(black_box(&request), &mut scratch));
+        program.decide(black_box(&request), &mut scratch)
+    };
     for _ in 0..3 {
         let verdict = decide().verdict;
         assert!(matches!(verdict, Verdict::Forward { event: None }), "{rules:?}: {verdict:?}");
@@ -97,6 +100,10 @@ fn what_passes_allocates_nothing() {
         &[", when: 'event.data.?total.orValue(0.0) > 1000.0'}, deny: {}"],
         &[
             "}, require: {attributes: {traceparent: {format: w3c-traceparent}, purpose: {enum: [contract, consent]}}}",
+        ],
+        &[", links: [eu-1/us-1]}, deny: {}"],
+        &[
+            ", links: [eu-1/us-1], event: {purpose: \"c*\"}}, except: {links: [us-1/eu-1], event: {purpose: x}}, deny: {}",
         ],
         &["}, limit: {eventBytes: 65536, dataBytes: 32768}"],
         &["}, residency: {allow: {jurisdictions: [EU, US]}}"],

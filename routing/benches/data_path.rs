@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mesh::{Mesh, Size};
 use meshbridge_routing::wire::data::{BatchWriter, Carriers, Frame, Target, decode_batch, payload_digest};
-use meshbridge_routing::{BridgeIndex, CarrierSet, DestinationSet, Split, ZoneName};
+use meshbridge_routing::{BridgeIndex, CarrierSet, DeniedLinks, DestinationSet, Passage, Split, ZoneName};
 use meshbridge_topic::Topic;
 use smallvec::{SmallVec, smallvec};
 
@@ -35,15 +35,19 @@ fn forwarding(c: &mut Criterion) {
             forwarding.match_topic(black_box(&topic), &mut destinations, &mut groups);
         });
     });
-    let zones = CarrierSet::zones((0..50).map(|at| ZoneName::parse(&format!("z{at}")).expect("a name")));
+    let zone = |at: usize| ZoneName::parse(&format!("z{at}")).expect("a name");
+    let zones: Passage = CarrierSet::zones((0..50).map(zone)).into();
+    let links = DeniedLinks::between((0..8).map(|at| (zone(at), zone(at + 8))));
+    let links = Passage { carriers: CarrierSet::All, denied: links };
     let mut split = Split::default();
-    for (name, carriers) in [("split", CarrierSet::All), ("split_within_50_zones", zones)] {
+    let all = [("split", Passage::ANY), ("split_within_50_zones", zones), ("split_without_8_links", links)];
+    for (name, passage) in all {
         let mut group = c.benchmark_group(name);
         for count in [1, 16, 299_u16] {
             let destinations: DestinationSet = (1..=count).map(BridgeIndex).collect();
             group.throughput(Throughput::Elements(1));
             group.bench_function(BenchmarkId::from_parameter(format!("{count}_destinations")), |b| {
-                b.iter(|| forwarding.split(black_box(&destinations), &carriers, None, &mut split));
+                b.iter(|| forwarding.split(black_box(&destinations), &passage, None, &mut split));
             });
         }
         group.finish();
@@ -58,6 +62,7 @@ fn frame(payload: usize) -> Frame {
         seq: 1 << 40,
         destinations: smallvec![Target { bridge: 1, prev: 7 }, Target { bridge: 2, prev: 9 }],
         carriers: Carriers::All,
+        denied: SmallVec::new(),
         hop_limit: 16,
         life_ms: 60_000,
         digest: payload_digest(&payload),

@@ -1,4 +1,4 @@
-//! Which bridges events go to inside which zones: what the data path asks for, noted for the router.
+//! Which bridges events go to inside which zones and over which links: what the data path asks for, noted for the router.
 //!
 //! The data path notes while the router reads, each on a thread of its own. Nothing is ever taken back; the router begins
 //! a new list now and then instead (`only_way`).
@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::paths::CLASSES_MAX;
-use crate::{CarrierSet, DestinationSet};
+use crate::{DestinationSet, Passage};
 
-/// The destinations that were asked for in each residency class. Full with 64 classes: those that come later are not
+/// The destinations that were asked for in each class of events. Full with 64 classes: those that come later are not
 /// noted.
 #[derive(Debug)]
 pub(crate) struct Demand {
@@ -21,7 +21,7 @@ pub(crate) struct Demand {
 /// What was asked for in one class.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    pub(crate) carriers: CarrierSet,
+    pub(crate) passage: Passage,
     /// A bit for each bridge of the table, as in a [`DestinationSet`].
     words: Box<[AtomicU64]>,
 }
@@ -34,13 +34,13 @@ impl Default for Demand {
 
 impl Demand {
     /// Where to note what is asked for in a class, in a federation of that many bridges.
-    pub(crate) fn of(&self, carriers: &CarrierSet, bridges: usize) -> Option<Arc<Asked>> {
+    pub(crate) fn of(&self, passage: &Passage, bridges: usize) -> Option<Arc<Asked>> {
         let new = || {
             let words = (0..bridges.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-            Arc::new(Asked { carriers: carriers.clone(), words })
+            Arc::new(Asked { passage: passage.clone(), words })
         };
         let mut classes = self.classes.iter().map(|slot| slot.get_or_init(new));
-        classes.find(|asked| asked.carriers == *carriers).cloned()
+        classes.find(|asked| asked.passage == *passage).cloned()
     }
 
     pub(crate) fn note(&self, asked: &Asked, destinations: &DestinationSet) {

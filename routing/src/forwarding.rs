@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use crate::interest::InterestTrie;
 use crate::paths::Paths;
-use crate::{BridgeId, BridgeIndex, CarrierSet, DestinationSet, GroupName, LinkId, ZoneName};
+use crate::{BridgeId, BridgeIndex, DestinationSet, GroupName, LinkId, Passage, ZoneName};
 
 /// Interest of one remote bridge, by its place in the table.
 pub(crate) type InterestTries = Vec<(BridgeIndex, InterestTrie)>;
@@ -52,7 +52,7 @@ pub struct SplitHop {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Split {
     pub hops: Vec<SplitHop>,
-    /// No path inside the carriers.
+    /// No path over the zones that may carry it and the links that it may cross.
     pub unreachable: DestinationSet,
     /// R19: would go back to the bridge the frame came from; keep, and ask again under a newer generation.
     pub parked: DestinationSet,
@@ -104,11 +104,11 @@ impl Forwarding {
         }
     }
 
-    /// Splits `destinations` over the next hops, inside `carriers`; `from` is the neighbour that sent the frame.
+    /// Splits `destinations` over the next hops, by `passage`; `from` is the neighbour that sent the frame.
     pub fn split(
         &self,
         destinations: &DestinationSet,
-        carriers: &CarrierSet,
+        passage: &Passage,
         from: Option<&BridgeId>,
         split: &mut Split,
     ) {
@@ -118,7 +118,7 @@ impl Forwarding {
         split.parked.clear();
         split.here = false;
         let from = from.and_then(|from| self.index_of(from));
-        self.paths.with_class(carriers, destinations, |table| {
+        self.paths.with_class(passage, destinations, |table| {
             for destination in destinations.iter() {
                 if destination == self.own {
                     split.here = true;
@@ -185,9 +185,18 @@ impl Forwarding {
         Some((next, self.link_to(next)?))
     }
 
-    /// R19: twice the hops to the farthest destination, 16 to 255.
-    pub fn default_hop_limit(&self, destinations: &DestinationSet) -> u8 {
-        let farthest = destinations.iter().filter_map(|bridge| self.hops_to(bridge)).max().unwrap_or(0);
+    /// Whether there is a way to the bridge by `passage`.
+    pub fn reaches(&self, bridge: BridgeIndex, passage: &Passage) -> bool {
+        let one = DestinationSet::from_iter([bridge]);
+        bridge == self.own || self.paths.with_class(passage, &one, |table| table.way(bridge).is_some())
+    }
+
+    /// R19: twice the hops to the farthest destination by `passage`, 16 to 255.
+    pub fn default_hop_limit(&self, destinations: &DestinationSet, passage: &Passage) -> u8 {
+        let farthest = self.paths.with_class(passage, destinations, |table| {
+            destinations.iter().filter_map(|bridge| table.way(bridge)).map(|way| way.hops).max()
+        });
+        let farthest = usize::from(farthest.unwrap_or(0));
         u8::try_from(farthest.saturating_mul(2)).unwrap_or(u8::MAX).max(16)
     }
 

@@ -53,6 +53,6 @@ pub use router::{
     InterestFull, InterestView, Members, ProtocolViolation, RouteView, Router, RouterConfig, RouterEvent,
     Transmit,
 };
-pub use sets::{BridgeIndex, CarrierSet, DestinationSet};
+pub use sets::{BridgeIndex, CarrierSet, DENIED_LINKS_MAX, DeniedLinks, DestinationSet, Passage};
 pub use topology::{LinkState, ListedLink};
 pub use want::{GROUP_NAME_BYTES_MAX, GroupInterest, GroupName, Want};

@@ -8,8 +8,8 @@
 //!
 //! Where every zone may carry, it is enough to look at the neighbour: who reaches it otherwise reaches in the same way
 //! whoever is behind it. Among some zones it says nothing that the neighbour is not reached otherwise, for to each link
-//! there are sets of zones that leave no other way, that of none for instance. What counts is where events go, and inside
-//! which zones, as the data path notes it (`demand`).
+//! there are sets of zones that leave no other way, that of none for instance. What counts is where events go, inside
+//! which zones and over which links, as the data path notes it (`demand`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use std::time::Instant;
 use crate::demand::{Asked, Demand};
 use crate::limits::DEMAND_KEPT;
 use crate::paths::Paths;
-use crate::{BridgeIndex, CarrierSet, DestinationSet};
+use crate::{BridgeIndex, DestinationSet, Passage};
 
 /// The demand of late, and what followed from it last.
 ///
@@ -76,7 +76,7 @@ impl OnlyWays {
                     if rest.is_empty() {
                         break;
                     }
-                    needed.extend(Groups::new(paths, &asked.carriers).needed(paths, asked, rest));
+                    needed.extend(Groups::new(paths, &asked.passage).needed(asked, rest));
                 }
                 Judged { paths: version, news, held, needed }
             }
@@ -86,70 +86,76 @@ impl OnlyWays {
 }
 
 /// The bridges that may carry, without the own one, as they reach each other through themselves alone.
-struct Groups {
+struct Groups<'p> {
+    paths: &'p Paths,
+    passage: &'p Passage,
     /// By place; `None` for who may not carry.
     of: Vec<Option<u16>>,
     /// Whether a link of the own bridge leads there, by group.
     reached: Vec<bool>,
 }
 
-impl Groups {
+impl<'p> Groups<'p> {
     /// One walk over the graph.
-    fn new(paths: &Paths, carriers: &CarrierSet) -> Groups {
-        let graph = paths.graph();
-        let places = || (0..graph.len()).map(|place| BridgeIndex(place as u16));
-        let mut may_carry: Vec<bool> = places().map(|at| carriers.contains(paths.zone(at))).collect();
+    fn new(paths: &'p Paths, passage: &'p Passage) -> Groups<'p> {
+        let count = paths.graph().len();
+        let mut groups = Groups { paths, passage, of: vec![None; count], reached: Vec::new() };
+        let places = || (0..count).map(|place| BridgeIndex(place as u16));
+        let mut may_carry: Vec<bool> = places().map(|at| passage.carriers.contains(paths.zone(at))).collect();
         may_carry[usize::from(paths.own().0)] = false;
-        let mut of = vec![None; graph.len()];
-        let mut count = 0;
+        let mut number = 0;
         let mut edge = VecDeque::new();
         for first in places() {
-            if !may_carry[usize::from(first.0)] || of[usize::from(first.0)].is_some() {
+            if !may_carry[usize::from(first.0)] || groups.of[usize::from(first.0)].is_some() {
                 continue;
             }
             edge.push_back(first);
-            of[usize::from(first.0)] = Some(count);
+            groups.of[usize::from(first.0)] = Some(number);
             while let Some(at) = edge.pop_front() {
-                for (next, _) in graph.of(at) {
+                for next in groups.neighbours(at) {
                     let place = usize::from(next.0);
-                    if may_carry[place] && of[place].is_none() {
-                        of[place] = Some(count);
-                        edge.push_back(*next);
+                    if may_carry[place] && groups.of[place].is_none() {
+                        groups.of[place] = Some(number);
+                        edge.push_back(next);
                     }
                 }
             }
-            count += 1;
+            number += 1;
         }
-        let mut groups = Groups { of, reached: vec![false; usize::from(count)] };
-        for (neighbour, _) in graph.of(paths.own()) {
-            if let Some(group) = groups.of(*neighbour) {
-                groups.reached[group] = true;
-            }
-        }
-        groups
+        let mut reached = vec![false; usize::from(number)];
+        groups.neighbours(paths.own()).filter_map(|at| groups.of(at)).for_each(|group| reached[group] = true);
+        Groups { reached, ..groups }
     }
 
     fn of(&self, bridge: BridgeIndex) -> Option<usize> {
         self.of[usize::from(bridge.0)].map(usize::from)
     }
 
+    /// Over links that may be crossed.
+    fn neighbours(&self, of: BridgeIndex) -> impl Iterator<Item = BridgeIndex> + use<'p> {
+        let (paths, passage) = (self.paths, self.passage);
+        let neighbours = paths.graph().of(of).iter().map(|(neighbour, _)| *neighbour);
+        neighbours.filter(move |other| passage.crosses(paths.zone(of), paths.zone(*other)))
+    }
+
     /// Those of `held` that begin the only way to one of the destinations.
-    fn needed(&self, paths: &Paths, asked: &Asked, mut held: Vec<BridgeIndex>) -> Vec<BridgeIndex> {
+    fn needed(&self, asked: &Asked, mut held: Vec<BridgeIndex>) -> Vec<BridgeIndex> {
+        let own = self.paths.own();
         let mut missed = DestinationSet::default();
         let mut towards = vec![false; self.reached.len()];
-        for to in asked.destinations().iter().filter(|to| *to != paths.own()) {
-            let neighbours = || paths.graph().of(to).iter().map(|(neighbour, _)| *neighbour);
+        for to in asked.destinations().iter().filter(|to| *to != own) {
             // Who may carry is in the group of its neighbours that may.
-            let last_steps = || neighbours().chain([to]).filter_map(|at| self.of(at));
+            let last_steps = || self.neighbours(to).chain([to]).filter_map(|at| self.of(at));
             let is_reached =
-                neighbours().any(|at| at == paths.own()) || last_steps().any(|group| self.reached[group]);
+                self.neighbours(to).any(|at| at == own) || last_steps().any(|group| self.reached[group]);
             if !is_reached {
                 missed.insert(to);
                 last_steps().for_each(|group| towards[group] = true);
             }
         }
         held.retain(|neighbour| {
-            missed.contains(*neighbour) || self.of(*neighbour).is_some_and(|group| towards[group])
+            self.passage.crosses(self.paths.zone(own), self.paths.zone(*neighbour))
+                && (missed.contains(*neighbour) || self.of(*neighbour).is_some_and(|group| towards[group]))
         });
         held
     }

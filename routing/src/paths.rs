@@ -1,4 +1,5 @@
-//! Shortest paths over what both ends of each link say, and one table of next hops per residency class.
+//! Shortest paths over what both ends of each link say, and one table of next hops per class of events: those that the
+//! same zones may carry, and that cross the same links.
 //!
 //! ```text
 //!        10        10
@@ -9,7 +10,8 @@
 //!
 //! Why forwarding is free of loops in a stable topology: costs are at least one and the same in both directions, so
 //! each hop is strictly nearer to the destination. The class does not change that: bridges between the ends are
-//! taken from the class only, and the rest of a best path is a best path under the same rule.
+//! taken from the class only, links that it does not cross are not there, and the rest of a best path is a best path
+//! under the same rule.
 //!
 //! That rule is also why a table is a tree: of the path to a bridge only its last step is kept, the rest is the path to
 //! the bridge before. It takes 24 bytes for each bridge, and one allocation in all.
@@ -20,9 +22,9 @@ use std::sync::{Arc, OnceLock};
 
 use crate::demand::{Asked, Demand};
 use crate::graph::{EdgeChange, Graph};
-use crate::{BridgeId, BridgeIndex, CarrierSet, DestinationSet, ZoneName};
+use crate::{BridgeId, BridgeIndex, DestinationSet, Passage, ZoneName};
 
-/// Tables kept beside the one for all zones. More classes than this are computed each time they are asked for.
+/// Tables kept beside the one for all zones and links. More classes than this are computed each time they are asked for.
 pub(crate) const CLASSES_MAX: usize = 64;
 
 /// How to reach one bridge.
@@ -112,7 +114,7 @@ pub(crate) struct Paths {
 
 #[derive(Debug)]
 struct Class {
-    carriers: CarrierSet,
+    passage: Passage,
     table: NextHops,
     /// Where it is noted what is asked for. `None` where the own zone may not carry, or there are too many classes.
     asked: Option<Arc<Asked>>,
@@ -142,7 +144,7 @@ impl Paths {
     }
 
     pub(crate) fn all(&self) -> &NextHops {
-        self.all.get_or_init(|| Arc::new(shortest(self.own, &self.bridges, &self.graph, &CarrierSet::All)))
+        self.all.get_or_init(|| Arc::new(shortest(self.own, &self.bridges, &self.graph, &Passage::ANY)))
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -166,19 +168,19 @@ impl Paths {
     /// Notes that there is demand for `destinations`.
     pub(crate) fn with_class<R>(
         &self,
-        carriers: &CarrierSet,
+        passage: &Passage,
         destinations: &DestinationSet,
         with: impl FnOnce(&NextHops) -> R,
     ) -> R {
-        if *carriers == CarrierSet::All {
+        if passage.is_any() {
             return with(self.all());
         }
-        let mut classes = self.classes.iter().map(|slot| slot.get_or_init(|| self.class(carriers)));
+        let mut classes = self.classes.iter().map(|slot| slot.get_or_init(|| self.class(passage)));
         let spare;
-        let class = match classes.find(|class| class.carriers == *carriers) {
+        let class = match classes.find(|class| class.passage == *passage) {
             Some(class) => class,
             None => {
-                spare = self.class(carriers);
+                spare = self.class(passage);
                 &spare
             }
         };
@@ -188,17 +190,17 @@ impl Paths {
         with(&class.table)
     }
 
-    fn class(&self, carriers: &CarrierSet) -> Class {
-        let table = shortest(self.own, &self.bridges, &self.graph, carriers);
+    fn class(&self, passage: &Passage) -> Class {
+        let table = shortest(self.own, &self.bridges, &self.graph, passage);
         // R42: an origin belongs to the carriers of its events, and who does not belong to them passes nothing on.
-        let carries = carriers.contains(self.zone(self.own));
-        let asked = carries.then(|| self.demand.of(carriers, self.bridges.len())).flatten();
-        Class { carriers: carriers.clone(), table, asked }
+        let carries = passage.carriers.contains(self.zone(self.own));
+        let asked = carries.then(|| self.demand.of(passage, self.bridges.len())).flatten();
+        Class { passage: passage.clone(), table, asked }
     }
 }
 
-/// R18: Dijkstra by (cost, hops, path). Only `own` and bridges in zones of `carriers` pass on; any bridge may be
-/// the end of a path.
+/// R18: Dijkstra by (cost, hops, path). Only `own` and bridges in zones of the carriers pass on; any bridge may be
+/// the end of a path. R43: a denied link is not there, whatever it leads to.
 ///
 /// A step costs at least one, so whoever a best path leads over has left the queue before its end does, with its own path
 /// settled: ties can be broken by walking two such paths back, without keeping either.
@@ -206,7 +208,7 @@ pub(crate) fn shortest(
     own: BridgeIndex,
     bridges: &[(BridgeId, ZoneName)],
     graph: &Graph,
-    carriers: &CarrierSet,
+    passage: &Passage,
 ) -> NextHops {
     let mut best = NextHops { own, ways: vec![None; graph.len()] };
     let mut queue = BinaryHeap::with_capacity(graph.len());
@@ -217,11 +219,12 @@ pub(crate) fn shortest(
         if at != own && way.is_none_or(|way| (way.cost, way.hops) != (cost, hops)) {
             continue;
         }
-        if at != own && !carriers.contains(&bridges[usize::from(at.0)].1) {
+        let zone = &bridges[usize::from(at.0)].1;
+        if at != own && !passage.carriers.contains(zone) {
             continue;
         }
         for &(to, step) in graph.of(at) {
-            if to == own {
+            if to == own || !passage.crosses(zone, &bridges[usize::from(to.0)].1) {
                 continue;
             }
             let next = way.map_or(to, |way| way.next);

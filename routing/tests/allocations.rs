@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use mesh::Mesh;
 use meshbridge_routing::wire::data::{BatchWriter, Carriers, Frame, Target, decode_batch};
-use meshbridge_routing::{BridgeIndex, CarrierSet, DestinationSet, Split, ZoneName};
+use meshbridge_routing::{BridgeIndex, CarrierSet, DeniedLinks, DestinationSet, Passage, Split, ZoneName};
 use meshbridge_topic::Topic;
 use rng::Rng;
 use smallvec::{SmallVec, smallvec};
@@ -40,19 +40,23 @@ fn planning_allocates_nothing_once_its_buffers_have_grown() {
     let topic = Topic::parse("scale.t3").expect("a topic");
     let all: DestinationSet = LIVING.map(|at| BridgeIndex(at as u16)).into_iter().collect();
     let few: DestinationSet = [BridgeIndex(1), BridgeIndex(269)].into_iter().collect();
-    let zones = CarrierSet::zones((0..40).map(|at| ZoneName::parse(&format!("z{at}")).expect("a name")));
+    let zone = |at: usize| ZoneName::parse(&format!("z{at}")).expect("a name");
+    let zones: Passage = CarrierSet::zones((0..40).map(zone)).into();
+    // Links there are none of.
+    let links = DeniedLinks::between((1..40).map(|at| (zone(100 + at), zone(200 + at))));
+    let denied = Passage { carriers: CarrierSet::All, denied: links };
     let (mut found, mut groups, mut split) = (DestinationSet::default(), SmallVec::new(), Split::default());
-    let mut plan = |destinations: &DestinationSet, carriers: &CarrierSet| {
+    let mut plan = |destinations: &DestinationSet, passage: &Passage| {
         found.clear();
         forwarding.match_topic(black_box(&topic), &mut found, &mut groups);
-        forwarding.split(black_box(destinations), carriers, None, &mut split);
+        forwarding.split(black_box(destinations), passage, None, &mut split);
         assert!(found.contains(BridgeIndex(269)) && split.hops.len() == destinations.len());
     };
-    for carriers in [&CarrierSet::All, &zones] {
-        (0..2).for_each(|_| plan(&all, carriers));
+    for passage in [&Passage::ANY, &zones, &denied] {
+        (0..2).for_each(|_| plan(&all, passage));
         // Few hops in between: what many need is kept.
-        let count = allocations(|| [&all, &few, &all, &few].into_iter().for_each(|set| plan(set, carriers)));
-        assert_eq!(count, 0, "{carriers:?}");
+        let count = allocations(|| [&all, &few, &all, &few].into_iter().for_each(|set| plan(set, passage)));
+        assert_eq!(count, 0, "{passage:?}");
     }
 }
 
@@ -63,6 +67,7 @@ fn frame(topic: &str, payload: usize) -> Frame {
         seq: 1 << 40,
         destinations: smallvec![Target { bridge: 1, prev: 7 }],
         carriers: Carriers::All,
+        denied: SmallVec::new(),
         hop_limit: 16,
         life_ms: 0,
         digest: [7; 16],

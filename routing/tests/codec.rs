@@ -9,8 +9,8 @@ use meshbridge_routing::wire::data::{
 };
 use meshbridge_routing::wire::{Entry, Notice, NoticeKind, TableAnnounce};
 use meshbridge_routing::{
-    BridgeId, EventKey, Keyring, Limits, LinkId, Refusal, Router, RouterConfig, Run, Signature, Verified,
-    ZoneName,
+    BridgeId, DENIED_LINKS_MAX, EventKey, Keyring, Limits, LinkId, Refusal, Router, RouterConfig, Run,
+    Signature, Verified, ZoneName,
 };
 use meshbridge_topic::Topic;
 use proptest::prelude::*;
@@ -64,6 +64,7 @@ fn frames() -> impl Strategy<Value = Frame> {
     let sets = (
         prop::collection::vec((any::<u16>(), any::<u64>()), 1..20),
         prop::option::of(prop::collection::vec(any::<u16>(), 0..5)),
+        prop::collection::vec(any::<(u16, u16)>(), 0..=DENIED_LINKS_MAX),
     );
     let rest = (
         prop::collection::vec((any::<u8>(), any::<u8>(), prop::collection::vec(any::<u8>(), 0..9)), 0..3),
@@ -80,6 +81,7 @@ fn frames() -> impl Strategy<Value = Frame> {
             seq,
             destinations: sets.0.into_iter().map(|(bridge, prev)| Target { bridge, prev }).collect(),
             carriers: sets.1.map_or(Carriers::All, |zones| Carriers::Zones(zones.into_iter().collect())),
+            denied: sets.2.into_iter().collect(),
             hop_limit,
             life_ms,
             digest: payload_digest(&payload),
@@ -177,8 +179,47 @@ fn a_table_grows_on_both_sides_alike_and_gaps_are_refused() {
 #[test]
 fn a_notice_reads_back_what_was_written() {
     let key = EventKey { origin: bridge("a"), run: Run { epoch: 1, nonce: 2 }, lane: 3, seq: 4 };
-    let kind =
-        NoticeKind::Denied { rule: "r@zone".into(), disposition: "reject".into(), context: "ingress".into() };
-    let notice = Notice { to: bridge("a"), from: bridge("b"), key, kind, hop_limit: 16 };
-    assert_eq!(Notice::decode(notice.encode()), Ok(notice));
+    let zone = |name| ZoneName::parse(name).expect("a name");
+    for kind in [
+        NoticeKind::Denied { rule: "r@zone".into(), disposition: "reject".into(), context: "ingress".into() },
+        NoticeKind::Dropped { reason: "queue-full".into() },
+        NoticeKind::DeniedLink {
+            rule: "r@zone".into(),
+            context: "transit".into(),
+            link: (zone("b"), zone("a")),
+        },
+    ] {
+        let notice = Notice { to: bridge("a"), from: bridge("b"), key: key.clone(), kind, hop_limit: 16 };
+        assert_eq!(Notice::decode(notice.encode()), Ok(notice));
+    }
+}
+
+#[test]
+fn a_frame_with_more_denied_links_than_there_may_be_is_neither_written_nor_read() {
+    let frame = |count: usize| Frame {
+        run: 1,
+        lane: 0,
+        seq: 1,
+        destinations: [Target { bridge: 1, prev: 0 }].into_iter().collect(),
+        carriers: Carriers::All,
+        denied: vec![(3, 4); count].into(),
+        hop_limit: 16,
+        life_ms: 0,
+        digest: [0; 16],
+        policy: 1,
+        topic: Topic::parse("orders.eu.created").expect("a topic"),
+        extensions: Default::default(),
+        payload: Bytes::new(),
+    };
+    assert!(!BatchWriter::new().push(&frame(DENIED_LINKS_MAX + 1)));
+    let mut writer = BatchWriter::new();
+    assert!(writer.push(&frame(DENIED_LINKS_MAX)));
+    let bytes = whole(writer).to_vec();
+    // Version, count, length; run to policy; one destination, all carriers.
+    let at = 7 + 34 + 12 + 2;
+    assert_eq!(usize::from(bytes[at]), DENIED_LINKS_MAX);
+    let mut more = bytes.clone();
+    more[at] += 1;
+    let read: Vec<_> = decode_batch(more.into()).expect("a batch").collect();
+    assert!(read[0].is_err(), "{read:?}");
 }

@@ -79,6 +79,7 @@ async fn write(connection: &Connection, number: usize, load: Load) -> anyhow::Re
         seq: 1,
         destinations: smallvec![Target { bridge: 1, prev: 0 }],
         carriers: Carriers::All,
+        denied: smallvec![],
         hop_limit: 16,
         life_ms: 0,
         digest: [0; 16],

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use meshbridge_routing::wire::data::{BATCH_BYTES_MAX, BatchWriter, Carriers, Frame, Target, decode_batch};
 use meshbridge_routing::wire::{Entry, RecvTable, SendTable, TableFull};
-use meshbridge_routing::{CarrierSet, EventKey, Forwarding};
+use meshbridge_routing::{CarrierSet, DeniedLinks, EventKey, Forwarding, Passage, ZoneName};
+use smallvec::SmallVec;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -139,13 +140,17 @@ fn to_wire(
 ) -> Result<Frame, TableFull> {
     let body = &outbound.body;
     let life = outbound.expires.map(|expires| expires.duration_since(now).as_millis().max(1));
-    let carriers = match &body.carriers {
+    let carriers = match &body.passage.carriers {
         CarrierSet::All => Carriers::All,
         CarrierSet::Zones(zones) => {
             let indices = zones.iter().map(|zone| table.index_of(&Entry::Zone(zone.clone())));
             Carriers::Zones(indices.collect::<Result<_, _>>()?)
         }
     };
+    let denied = body.passage.denied.iter().map(|(a, b)| {
+        Ok((table.index_of(&Entry::Zone(a.clone()))?, table.index_of(&Entry::Zone(b.clone()))?))
+    });
+    let denied = denied.collect::<Result<_, TableFull>>()?;
     let destinations = outbound.destinations.iter().map(|destination| {
         let bridge = table.index_of(&Entry::Bridge(forwarding.bridge(destination.bridge).0.clone()))?;
         Ok(Target { bridge, prev: destination.prev })
@@ -156,6 +161,7 @@ fn to_wire(
         lane: body.key.lane,
         seq: body.key.seq,
         carriers,
+        denied,
         hop_limit: outbound.hop_limit,
         life_ms: life.map_or(0, |life| u32::try_from(life).unwrap_or(u32::MAX)),
         digest: body.digest,
@@ -218,6 +224,7 @@ fn violation(session: &Session, reason: &str) -> String {
 async fn arrivals(session: &Session, pipeline: &Pipeline, batch: Bytes) -> Result<Vec<Arrival>, String> {
     let now = Instant::now();
     let mut arrivals = Vec::new();
+    let mut passages = Passages::default();
     for frame in decode_batch(batch).map_err(|problem| problem.to_string())? {
         let frame = frame.map_err(|problem| problem.to_string())?;
         let forwarding = pipeline.forwarding();
@@ -227,7 +234,7 @@ async fn arrivals(session: &Session, pipeline: &Pipeline, batch: Bytes) -> Resul
             let grew = session.table_grew.notified();
             let resolved = {
                 let table = session.received_table.lock().unwrap_or_else(PoisonError::into_inner);
-                from_wire(&table, &forwarding, &frame, now)?
+                from_wire(&table, &forwarding, &frame, &mut passages, now)?
             };
             if let Some(arrival) = resolved {
                 arrivals.push(arrival);
@@ -241,19 +248,69 @@ async fn arrivals(session: &Session, pipeline: &Pipeline, batch: Bytes) -> Resul
     Ok(arrivals)
 }
 
+/// The passage of the frame before: most of a batch have the same, and it need not be made for each.
+#[derive(Default)]
+struct Passages {
+    carriers: Option<Carriers>,
+    denied: SmallVec<[(u16, u16); 4]>,
+    passage: Passage,
+}
+
+impl Passages {
+    /// `None` while an index has not been announced.
+    fn of(&mut self, table: &RecvTable, frame: &Frame) -> Result<Option<Passage>, String> {
+        if matches!(frame.carriers, Carriers::All) && frame.denied.is_empty() {
+            return Ok(Some(Passage::ANY));
+        }
+        if self.carriers.as_ref() == Some(&frame.carriers) && self.denied == frame.denied {
+            return Ok(Some(self.passage.clone()));
+        }
+        let zone = |index: u16| match table.entry(index) {
+            None => Ok(None),
+            Some(Entry::Zone(zone)) => Ok(Some(zone.clone())),
+            Some(_) => Err(wrong_index()),
+        };
+        let carriers = match &frame.carriers {
+            Carriers::All => CarrierSet::All,
+            Carriers::Zones(indices) => {
+                let zones: Result<Option<Vec<ZoneName>>, String> =
+                    indices.iter().map(|index| zone(*index)).collect();
+                let Some(zones) = zones? else { return Ok(None) };
+                CarrierSet::zones(zones)
+            }
+        };
+        let mut pairs = Vec::new();
+        for (one, other) in &frame.denied {
+            let (Some(one), Some(other)) = (zone(*one)?, zone(*other)?) else { return Ok(None) };
+            pairs.push((one, other));
+        }
+        let passage = Passage { carriers, denied: DeniedLinks::between(pairs) };
+        *self = Passages {
+            carriers: Some(frame.carriers.clone()),
+            denied: frame.denied.clone(),
+            passage: passage.clone(),
+        };
+        Ok(Some(passage))
+    }
+}
+
+fn wrong_index() -> String {
+    "an index of a frame has another meaning".to_owned()
+}
+
 /// `None` while an index has not been announced. Destinations that our federation document does not list are left out.
 fn from_wire(
     table: &RecvTable,
     forwarding: &Forwarding,
     frame: &Frame,
+    passages: &mut Passages,
     now: Instant,
 ) -> Result<Option<Arrival>, String> {
-    let wrong = || "an index of a frame has another meaning".to_owned();
     let (Some(run), Some(policy)) = (table.entry(frame.run), table.entry(frame.policy)) else {
         return Ok(None);
     };
     let (Entry::Run { bridge: origin, run }, Entry::Policy(policy)) = (run, policy) else {
-        return Err(wrong());
+        return Err(wrong_index());
     };
     let mut destinations = super::FrameDestinations::new();
     let mut here = None;
@@ -265,30 +322,17 @@ fn from_wire(
                 Some(bridge) => destinations.push(FrameDestination { bridge, prev: target.prev }),
                 None => {}
             },
-            Some(_) => return Err(wrong()),
+            Some(_) => return Err(wrong_index()),
         }
     }
-    let carriers = match &frame.carriers {
-        Carriers::All => CarrierSet::All,
-        Carriers::Zones(indices) => {
-            let mut zones = Vec::new();
-            for index in indices {
-                match table.entry(*index) {
-                    None => return Ok(None),
-                    Some(Entry::Zone(zone)) => zones.push(zone.clone()),
-                    Some(_) => return Err(wrong()),
-                }
-            }
-            CarrierSet::zones(zones)
-        }
-    };
+    let Some(passage) = passages.of(table, frame)? else { return Ok(None) };
     let body = FrameBody {
         key: EventKey { origin: origin.clone(), run: *run, lane: frame.lane, seq: frame.seq },
         topic: frame.topic.clone(),
         payload: frame.payload.clone(),
         digest: frame.digest,
         policy: *policy,
-        carriers,
+        passage,
         extensions: frame.extensions.clone(),
     };
     let frame = Outbound {
@@ -296,6 +340,7 @@ fn from_wire(
         destinations,
         hop_limit: frame.hop_limit,
         since: now,
+        barred: None,
         expires: (frame.life_ms > 0).then(|| now + Duration::from_millis(u64::from(frame.life_ms))),
     };
     Ok(Some(Arrival { frame, here }))

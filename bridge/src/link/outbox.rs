@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use meshbridge_routing::wire::{PolicyMark, decode_train};
-use meshbridge_routing::{BridgeIndex, CarrierSet, EventKey};
+use meshbridge_routing::{BridgeIndex, EventKey, Passage, ZoneName};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
@@ -35,7 +35,7 @@ pub(crate) struct FrameBody {
     pub(crate) digest: [u8; 16],
     /// The policies the origin judged it under.
     pub(crate) policy: PolicyMark,
-    pub(crate) carriers: CarrierSet,
+    pub(crate) passage: Passage,
     /// Extension section, carried as it came.
     pub(crate) extensions: SmallVec<[(u8, u8, Bytes); 2]>,
 }
@@ -49,6 +49,10 @@ pub(crate) struct FrameDestination {
 
 pub(crate) type FrameDestinations = SmallVec<[FrameDestination; 4]>;
 
+/// Zones over whose links a bridge on the way does not pass an event on, each with the rule that says so. `None` where its
+/// policies deny none of its links; an origin says what it denies in the passage.
+pub(crate) type Barred = Option<Arc<[(ZoneName, Arc<str>)]>>;
+
 /// One copy of an event, for one next hop.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbound {
@@ -59,6 +63,8 @@ pub(crate) struct Outbound {
     pub(crate) since: Instant,
     /// End of its life, where it has one.
     pub(crate) expires: Option<Instant>,
+    /// Known here, and not on the wire: every bridge judges for itself.
+    pub(crate) barred: Barred,
 }
 
 impl Outbound {

@@ -18,6 +18,7 @@ use tracing::warn;
 
 use super::best_effort::is_marked;
 use super::judge::{Asked, Refusal, Verdict};
+use super::over_links::Came;
 use super::stored::Stored;
 use super::subscriptions::Delivery;
 use super::{Inner, Pipeline, lock};
@@ -103,13 +104,21 @@ impl Inner {
         else {
             return self.drop_frame(&frame, DropReason::Damaged);
         };
+        let Some(over) = forwarding.index_of(neighbour).map(|index| forwarding.bridge(index).1) else {
+            return self.drop_frame(&frame, DropReason::Damaged);
+        };
+        if self.is_denied_by_frame(&frame, over) {
+            return;
+        }
         if decode_train(&body.extensions).is_some() {
-            return self.arrive_train(generation, forwarding, neighbour, &zone, frame, here);
+            return self.arrive_train(generation, forwarding, (neighbour, over), &zone, frame, here);
         }
         let Ok(event) = Event::decode(body.payload.clone()) else {
             return self.drop_frame(&frame, DropReason::Damaged);
         };
-        if let Some(prev) = here {
+        let came = Came { over, origin: &zone, event: &event };
+        let denies = generation.program.denies_links();
+        if let Some(prev) = here.filter(|_| !denies || self.takes_here(generation, &frame, came)) {
             if is_marked(&frame) {
                 self.receive_best_effort(generation, &zone, &frame, &event, prev);
             } else {
@@ -117,8 +126,14 @@ impl Inner {
                 all_here.push(Here { frame, prev, zone: zone.clone(), event: event.clone() });
             }
         }
-        if !frame.destinations.is_empty() {
-            self.carry(generation, forwarding, &zone, neighbour, frame, &event);
+        if frame.destinations.is_empty() {
+            return;
+        }
+        if !denies {
+            return self.carry(generation, forwarding, &zone, neighbour, frame, &event);
+        }
+        for part in self.carried_over_links(generation, forwarding, frame, came) {
+            self.carry(generation, forwarding, &zone, neighbour, part, &event);
         }
     }
 
@@ -285,7 +300,7 @@ impl Inner {
             return self.drop_frame(&frame, DropReason::HopLimit);
         }
         fail_point!("transit.before-forward");
-        if !frame.body.carriers.contains(&self.parts.own_zone) {
+        if !frame.body.passage.carriers.contains(&self.parts.own_zone) {
             let refusal = Refusal::by_federation("residency");
             if let Some(from) = generation.program.zone(origin_zone.as_str()) {
                 let (context, to, topic) = (Context::Transit, self.parts.own_zone_index, &frame.body.topic);

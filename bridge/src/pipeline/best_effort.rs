@@ -9,7 +9,7 @@ use bytes::Bytes;
 use meshbridge_delivery::LeftOut;
 use meshbridge_policy::DeliveryClass;
 use meshbridge_routing::{
-    BridgeId, BridgeIndex, CarrierSet, DestinationSet, EventKey, Forwarding, LANES, LinkId, Split, lane_of,
+    BridgeId, BridgeIndex, DestinationSet, EventKey, Forwarding, LANES, LinkId, Passage, Split, lane_of,
     wire::{data::payload_digest, encode_hops},
 };
 use smallvec::SmallVec;
@@ -127,8 +127,9 @@ impl Inner {
         let mut local = Vec::new();
         let clock = self.durable.clock();
         let mut sequencer = lock(&self.sequencer);
-        for (plan, left_out) in planned.into_iter().zip(left_out) {
+        for (mut plan, left_out) in planned.into_iter().zip(left_out) {
             let lane = lane_of(plan.topic.as_str(), partition(&plan.event));
+            self.take_detours(forwarding, lane, &mut plan);
             let key = EventKey {
                 origin: self.parts.own.clone(),
                 run: self.parts.best_effort_run,
@@ -153,7 +154,7 @@ impl Inner {
                     let numbered: FrameDestinations = numbered.collect();
                     destinations.extend(numbered.iter().map(|d| forwarding.bridge(d.bridge).0.clone()));
                     let payload = variant.event.encoded().clone();
-                    let hop_limit = forwarding.default_hop_limit(&set_of(&numbered));
+                    let hop_limit = forwarding.default_hop_limit(&set_of(&numbered), &variant.passage);
                     let frame = Outbound {
                         hop_limit,
                         body: Arc::new(FrameBody {
@@ -162,12 +163,13 @@ impl Inner {
                             digest: payload_digest(&payload),
                             payload,
                             policy,
-                            carriers: variant.carriers.clone(),
+                            passage: variant.passage.clone(),
                             extensions: SmallVec::from_iter([EXTENSION, encode_hops(hop_limit)]),
                         }),
                         destinations: numbered,
                         since: now,
                         expires: life.map(|life| now + life),
+                        barred: None,
                     };
                     self.forward(forwarding, frame, None);
                 }
@@ -197,7 +199,7 @@ impl Inner {
         for variant in planned.iter().flat_map(|plan| &plan.variants) {
             let mut set = DestinationSet::default();
             variant.destinations.iter().for_each(|bridge| set.insert(*bridge));
-            needed.add(forwarding, &set, variant.event.encoded().len());
+            needed.add(forwarding, &set, &variant.passage, variant.event.encoded().len());
         }
         needed.check(&self.parts.links.sessions())
     }
@@ -227,7 +229,7 @@ impl Inner {
         for Publication { topic, event } in batch {
             let mut set = DestinationSet::default();
             forwarding.match_topic(topic, &mut set, &mut groups);
-            needed.add(forwarding, &set, event.encoded().len());
+            needed.add(forwarding, &set, &Passage::ANY, event.encoded().len());
         }
         needed.check(&sessions)
     }
@@ -241,8 +243,14 @@ struct Needed {
 }
 
 impl Needed {
-    fn add(&mut self, forwarding: &Forwarding, destinations: &DestinationSet, bytes: usize) {
-        forwarding.split(destinations, &CarrierSet::All, None, &mut self.split);
+    fn add(
+        &mut self,
+        forwarding: &Forwarding,
+        destinations: &DestinationSet,
+        passage: &Passage,
+        bytes: usize,
+    ) {
+        forwarding.split(destinations, passage, None, &mut self.split);
         for hop in &self.split.hops {
             match self.links.iter_mut().find(|(known, _)| *known == hop.link) {
                 Some((_, sum)) => *sum += bytes,

@@ -248,14 +248,14 @@ impl Inner {
             // The core ends it at its next look at the clock.
             return;
         }
-        for (Form { payload, carriers }, destinations) in forms {
+        for (Form { payload, passage }, destinations) in forms {
             let extension =
                 choices.as_ref().and_then(|choices| groups_of(forwarding, choices, attempts, &destinations));
             let mine = |(bridge, _): &&(BridgeId, u64)| {
                 destinations.iter().any(|one| forwarding.bridge(one.bridge).0 == bridge)
             };
             let after: SmallVec<[(BridgeId, u64); 1]> = after.iter().filter(mine).cloned().collect();
-            let hop_limit = forwarding.default_hop_limit(&set_of(&destinations));
+            let hop_limit = forwarding.default_hop_limit(&set_of(&destinations), &passage);
             let frame = Outbound {
                 hop_limit,
                 body: Arc::new(FrameBody {
@@ -264,7 +264,7 @@ impl Inner {
                     digest: payload_digest(&payload),
                     payload,
                     policy: generation.mark,
-                    carriers,
+                    passage,
                     extensions: [extension, encode_after(&after), Some(encode_hops(hop_limit))]
                         .into_iter()
                         .flatten()
@@ -273,6 +273,7 @@ impl Inner {
                 destinations,
                 since: now,
                 expires: life.map(|life| now + life),
+                barred: None,
             };
             fail_point!("origin.before-send");
             self.forward(forwarding, frame, None);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use meshbridge_policy::Context;
-use meshbridge_routing::{BridgeId, CarrierSet, Forwarding};
+use meshbridge_routing::{BridgeId, Forwarding, Passage};
 
 use super::Inner;
 use super::judge::{Asked, Refusal, Verdict};
@@ -16,8 +16,8 @@ use crate::policy_store::Generation;
 /// The event as a destination gets it.
 pub(super) struct Form {
     pub(super) payload: Bytes,
-    /// Zones that may see it on its way.
-    pub(super) carriers: CarrierSet,
+    /// Zones that may see it on its way, and links that it does not cross.
+    pub(super) passage: Passage,
 }
 
 impl Form {
@@ -25,7 +25,7 @@ impl Form {
     pub(super) fn is_shared_with(&self, other: &Form) -> bool {
         self.payload.as_ptr() == other.payload.as_ptr()
             && self.payload.len() == other.payload.len()
-            && self.carriers == other.carriers
+            && self.passage == other.passage
     }
 }
 
@@ -44,13 +44,15 @@ impl Inner {
             && *number == generation.number
             && let Some(form) = forms.iter().find(|form| !form.waits && form.destinations.contains(&index))
         {
-            return Some(Form { payload: form.event.encoded().clone(), carriers: form.carriers.clone() });
+            let passage = self.detour(forwarding, stored.key.lane, form.passage.clone(), index);
+            return Some(Form { payload: form.event.encoded().clone(), passage });
         }
         let (_, zone) = forwarding.bridge(index);
         if *zone == self.parts.own_zone {
             let publisher = stored.publisher.as_deref();
-            let carriers = self.home_carriers(generation, &stored.topic, &stored.event, publisher);
-            return Some(Form { payload: stored.event.encoded().clone(), carriers });
+            let passage = self.home_passage(generation, &stored.topic, &stored.event, publisher);
+            let passage = self.detour(forwarding, stored.key.lane, passage, index);
+            return Some(Form { payload: stored.event.encoded().clone(), passage });
         }
         let program = &generation.program;
         let quarantine = &self.parts.quarantine;
@@ -72,9 +74,9 @@ impl Inner {
             Verdict::Pass(edited) => {
                 quarantine.unlist(body, bridge);
                 let form = edited.unwrap_or_else(|| stored.event.clone());
-                let carriers =
-                    asked.map_or(CarrierSet::All, |asked| self.carriers(generation, &asked, &form));
-                Some(Form { payload: form.encoded().clone(), carriers })
+                let passage = asked.map_or(Passage::ANY, |asked| self.passage(generation, &asked, &form));
+                let passage = self.detour(forwarding, stored.key.lane, passage, index);
+                Some(Form { payload: form.encoded().clone(), passage })
             }
             // It counts as sent and lost: the core sends it again, and then the rate is asked again.
             Verdict::Wait(_) => None,

@@ -16,10 +16,13 @@ impl Inner {
     /// part waits for the next forwarding table instead.
     pub(super) fn forward(&self, forwarding: &Forwarding, frame: Outbound, from: Option<&BridgeId>) {
         let mut split = Split::default();
-        forwarding.split(&set_of(&frame.destinations), &frame.body.carriers, from, &mut split);
+        forwarding.split(&set_of(&frame.destinations), &frame.body.passage, from, &mut split);
         let sessions = self.parts.links.sessions();
         for hop in &split.hops {
             let copy = part_of(&frame, &hop.destinations);
+            if self.is_barred(forwarding, &copy, hop.next) {
+                continue;
+            }
             let outcome = match sessions.get(&hop.link) {
                 Some(session) => session.outbox.push(copy),
                 None => Err(NotQueued::Closed(copy)),

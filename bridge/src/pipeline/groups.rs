@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use meshbridge_delivery::{Choice, Choices, Core, Logged, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::Context;
-use meshbridge_routing::{BridgeId, BridgeIndex, CarrierSet, Forwarding, GroupMatch, GroupName};
+use meshbridge_routing::{BridgeId, BridgeIndex, Forwarding, GroupMatch, GroupName, Passage};
 use smallvec::SmallVec;
 use tracing::warn;
 
@@ -83,20 +83,28 @@ impl Inner {
         }
         let mut choices = Choices::default();
         let remote = std::mem::take(&mut plan.groups);
+        let mut is_any_idle = false;
         for name in names(&here, &remote) {
             let candidates = self.candidates(forwarding, &name, &here, &remote, &plan.event);
             let mut refusals: SmallVec<[(BridgeIndex, Refusal); 2]> = SmallVec::new();
+            // Permitted, and without a way that the event may take now.
+            let mut waits: Option<Place> = None;
             let chosen = candidates.iter().filter(|candidate| candidate.ready).find(|candidate| {
                 let Place::There(bridge) = candidate.at else { return true };
                 match self.permits(generation, forwarding, publisher, bridge, plan) {
-                    Ok(()) => true,
+                    Ok(()) if plan.reaches(forwarding, bridge) => true,
+                    Ok(()) => {
+                        is_any_idle = true;
+                        waits.get_or_insert(candidate.at);
+                        false
+                    }
                     Err(refusal) => {
                         refusals.push((bridge, refusal));
                         false
                     }
                 }
             });
-            match chosen.map(|candidate| candidate.at) {
+            match chosen.map(|candidate| candidate.at).or(waits) {
                 Some(Place::Here(id)) => {
                     choices.chosen.push((self.parts.own.clone(), name));
                     plan.here.push(id);
@@ -130,6 +138,15 @@ impl Inner {
                 None => choices.unchosen.push(name),
             }
         }
+        if is_any_idle {
+            // Those that were asked about and not chosen.
+            let chosen = |bridge| choices.chosen.iter().any(|(id, _)| id == forwarding.bridge(bridge).0);
+            let plain = &plan.plain;
+            for variant in &mut plan.variants {
+                variant.destinations.retain(|bridge| plain.contains(*bridge) || chosen(*bridge));
+            }
+            plan.variants.retain(|variant| !variant.destinations.is_empty());
+        }
         plan.choices = Some(Box::new(choices));
     }
 
@@ -158,8 +175,8 @@ impl Inner {
             return Ok(());
         }
         let event = if *zone == self.parts.own_zone {
-            let carriers = self.home_carriers(generation, &plan.topic, &plan.event, Some(&publisher.0));
-            (plan.event.clone(), carriers, false)
+            let passage = self.home_passage(generation, &plan.topic, &plan.event, Some(&publisher.0));
+            (plan.event.clone(), passage, false)
         } else {
             let program = &generation.program;
             let Some(to) = program.zone(zone.as_str()) else { return Err(Refusal::unknown_zone()) };
@@ -177,15 +194,15 @@ impl Inner {
             match self.judge(generation, &asked) {
                 Verdict::Pass(edited) => {
                     let form = edited.unwrap_or_else(|| plan.event.clone());
-                    let carriers = self.carriers(generation, &asked, &form);
-                    (form, carriers, false)
+                    let passage = self.passage(generation, &asked, &form);
+                    (form, passage, false)
                 }
-                Verdict::Wait(_) => (plan.event.clone(), CarrierSet::All, true),
+                Verdict::Wait(_) => (plan.event.clone(), Passage::ANY, true),
                 Verdict::Stop(refusal) => return Err(refusal),
             }
         };
-        let (event, carriers, waits) = event;
-        plan.variants.push(Variant { event, destinations: SmallVec::from_iter([bridge]), carriers, waits });
+        let (event, passage, waits) = event;
+        plan.variants.push(Variant { event, destinations: SmallVec::from_iter([bridge]), passage, waits });
         Ok(())
     }
 

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 use meshbridge_delivery::{GroupEnd, Outcome};
 use meshbridge_event::Event;
 use meshbridge_policy::{
-    ClassId, Concern, Context, Decision, Disposition, Editors, Program, Randomness, Request, RuleRef,
-    Scratch, Stopped, Verdict as Said, ZoneIndex,
+    ClassId, Concern, Context, Decision, Disposition, Editors, LinkDenials, Program, Randomness, Request,
+    RuleRef, Scratch, Stopped, Verdict as Said, ZoneIndex,
 };
-use meshbridge_routing::{CarrierSet, ZoneName};
+use meshbridge_routing::{CarrierSet, DeniedLinks, Passage, ZoneName};
 use meshbridge_topic::Topic;
 use tracing::info;
 
@@ -21,6 +21,32 @@ use crate::policy_store::Generation;
 thread_local! {
     /// What this worker remembers of the policies in force.
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
+    /// Denied links as routing names them, by the policies that deny them.
+    static DENIED: RefCell<Vec<([u8; 32], LinkDenials, DeniedLinks)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Sets of denied links that a worker remembers; beyond it the memory starts anew.
+const DENIED_MAX: usize = 64;
+
+/// The links by the names of their zones, made once for each set.
+fn named(program: &Program, denials: LinkDenials) -> DeniedLinks {
+    let digest = program.digest();
+    DENIED.with_borrow_mut(|all| {
+        if let Some((.., known)) = all.iter().find(|(of, links, _)| *of == digest && *links == denials) {
+            return known.clone();
+        }
+        let zone = |index| ZoneName::parse(program.federation().zone_name(index)).ok();
+        let pairs = denials.iter().filter_map(|link| {
+            let [one, other] = link.ends();
+            Some((zone(one)?, zone(other)?))
+        });
+        let denied = DeniedLinks::between(pairs);
+        if all.len() >= DENIED_MAX {
+            all.clear();
+        }
+        all.push((digest, denials, denied.clone()));
+        denied
+    })
 }
 
 /// An event, and where it is judged.
@@ -173,6 +199,17 @@ pub(super) fn carries_alike(program: &Program, from: ZoneIndex, to: ZoneIndex, t
     SCRATCH.with_borrow_mut(|scratch| program.carries_alike(from, to, topic, scratch))
 }
 
+/// Whether such events must not cross the same links.
+pub(super) fn links_alike(
+    program: &Program,
+    context: Context,
+    from: ZoneIndex,
+    to: ZoneIndex,
+    topic: &Topic,
+) -> bool {
+    SCRATCH.with_borrow_mut(|scratch| program.links_alike(context, from, to, topic, scratch))
+}
+
 fn cause(program: &Program, stopped: &Stopped) -> Cause {
     let concern = |rule| program.concern(rule);
     match (concern(&stopped.by), stopped.retry_after) {
@@ -236,8 +273,25 @@ impl Inner {
         (self.note(asked.context, generation, decision), editors)
     }
 
+    /// The way that `form` may take, which is what egress made of the event.
+    pub(super) fn passage(&self, generation: &Generation, asked: &Asked<'_>, form: &Event) -> Passage {
+        let carriers = self.carriers(generation, asked, form);
+        let denials = self.link_denials(generation, asked);
+        let denied = if denials.is_empty() { DeniedLinks::NONE } else { named(&generation.program, denials) };
+        Passage { carriers, denied }
+    }
+
+    /// Links that the event must not cross on its way to `asked.to`, which is its destination in every context.
+    pub(super) fn link_denials(&self, generation: &Generation, asked: &Asked<'_>) -> LinkDenials {
+        let program = &generation.program;
+        if !program.denies_links() {
+            return LinkDenials::default();
+        }
+        self.with_request(asked, |request, scratch| program.denied_links(request, scratch))
+    }
+
     /// Zones that may carry `form`, which is what egress made of the event.
-    pub(super) fn carriers(&self, generation: &Generation, asked: &Asked<'_>, form: &Event) -> CarrierSet {
+    fn carriers(&self, generation: &Generation, asked: &Asked<'_>, form: &Event) -> CarrierSet {
         let program = &generation.program;
         let carriers = self.with_request(asked, |request, scratch| program.carriers(request, form, scratch));
         let federation = program.federation();
@@ -253,17 +307,17 @@ impl Inner {
         CarrierSet::zones(allowed.into_iter().filter_map(|name| ZoneName::parse(name).ok()))
     }
 
-    /// Zones that may carry an event to another bridge of this zone. It crosses no border, but who carries it sees it.
-    pub(super) fn home_carriers(
+    /// The way that an event may take to another bridge of this zone. It crosses no border, but who carries it sees it.
+    pub(super) fn home_passage(
         &self,
         generation: &Generation,
         topic: &Topic,
         event: &Event,
         publisher: Option<&str>,
-    ) -> CarrierSet {
+    ) -> Passage {
         let (own, context) = (self.parts.own_zone_index, Context::Egress);
         let asked = Asked { context, from: own, to: own, topic, event, publisher, subscriber: None, hops: 0 };
-        self.carriers(generation, &asked, event)
+        self.passage(generation, &asked, event)
     }
 
     pub(super) fn with_request<R>(

@@ -1,7 +1,7 @@
 //! Reports between bridges about single events. A notice is a hint: it is counted, shown and logged, and settles
 //! nothing; it travels hop by hop towards the origin like anything else, and may be lost.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use meshbridge_event::Event;
 use meshbridge_policy::{Context, shown};
@@ -77,6 +77,16 @@ impl Inner {
             NoticeKind::Dropped { reason } => {
                 self.parts.metrics.on_notice("dropped");
                 info!(key = %notice.key, at = %notice.from, %reason, "Event was dropped on its way");
+            }
+            NoticeKind::DeniedLink { rule, context, link: (one, other) } => {
+                self.parts.metrics.on_notice("denied-link");
+                let forwarding = self.parts.forwarding.load();
+                let speaker = forwarding.index_of(&notice.from).map(|index| forwarding.bridge(index).1);
+                // Nobody refuses for others.
+                if speaker.is_some_and(|zone| zone == one || zone == other) {
+                    self.detours.note(notice.key.lane, (one.clone(), other.clone()), Instant::now());
+                }
+                info!(key = %notice.key, at = %notice.from, %rule, %context, link = %format_args!("{one}/{other}"), "A link was denied to an event by another bridge");
             }
             NoticeKind::Denied { rule, disposition, context } => {
                 self.parts.metrics.on_notice("denied");

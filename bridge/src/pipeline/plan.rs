@@ -3,7 +3,7 @@
 use meshbridge_delivery::Choices;
 use meshbridge_event::Event;
 use meshbridge_policy::{ClassId, Context, Editors, ZoneIndex};
-use meshbridge_routing::{BridgeId, BridgeIndex, CarrierSet, DestinationSet, Forwarding, GroupMatch};
+use meshbridge_routing::{BridgeId, BridgeIndex, DestinationSet, Forwarding, GroupMatch, Passage};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 
@@ -89,6 +89,15 @@ impl Planned {
         }
     }
 
+    /// Whether there is a way to a destination over zones and links that it may take.
+    pub(super) fn reaches(&self, forwarding: &Forwarding, bridge: BridgeIndex) -> bool {
+        let mut variants = self.variants.iter();
+        // What waits for a rate has no passage yet.
+        variants
+            .find(|variant| variant.destinations.contains(&bridge))
+            .is_none_or(|variant| variant.waits || forwarding.reaches(bridge, &variant.passage))
+    }
+
     /// For a class of delivery without a place to hold anything: what would be held is refused.
     pub(super) fn refuse_held(&mut self, forwarding: &Forwarding) {
         for (bridge, refusal) in std::mem::take(&mut self.held) {
@@ -116,8 +125,8 @@ impl Planned {
 pub(super) struct Variant {
     pub(super) event: Event,
     pub(super) destinations: SmallVec<[BridgeIndex; 4]>,
-    /// Zones that may see it on its way.
-    pub(super) carriers: CarrierSet,
+    /// Zones that may see it on its way, and links that it does not cross.
+    pub(super) passage: Passage,
     /// A rate has no room yet: the policies are asked again when it is sent.
     pub(super) waits: bool,
 }
@@ -218,21 +227,20 @@ impl Inner {
                 let variant = match &verdict {
                     Verdict::Pass(edited) => {
                         let form = edited.clone().unwrap_or_else(|| event.clone());
-                        let carriers = self.carriers(generation, &asked, &form);
+                        let passage = self.passage(generation, &asked, &form);
                         variants.push(Variant {
                             event: form,
                             destinations: SmallVec::new(),
-                            carriers,
+                            passage,
                             waits: false,
                         });
                         variants.len() - 1
                     }
                     Verdict::Wait(_) => {
-                        let (event, carriers) = (event.clone(), CarrierSet::All);
                         variants.push(Variant {
-                            event,
+                            event: event.clone(),
                             destinations: SmallVec::new(),
-                            carriers,
+                            passage: Passage::ANY,
                             waits: true,
                         });
                         variants.len() - 1
@@ -250,8 +258,8 @@ impl Inner {
             }
         }
         if !home.is_empty() {
-            let carriers = self.home_carriers(generation, &topic, &event, Some(&publisher.0));
-            variants.push(Variant { event: event.clone(), destinations: home, carriers, waits: false });
+            let passage = self.home_passage(generation, &topic, &event, Some(&publisher.0));
+            variants.push(Variant { event: event.clone(), destinations: home, passage, waits: false });
         }
         let denied = refused
             .iter()

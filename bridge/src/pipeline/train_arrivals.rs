@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use meshbridge_event::{Event, EventTrain};
-use meshbridge_policy::Context;
+use meshbridge_policy::{Context, ZoneIndex};
 use meshbridge_routing::wire::data::payload_digest;
 use meshbridge_routing::wire::{TRAIN_EXTENSION, hops_crossed};
-use meshbridge_routing::{BridgeId, CarrierSet, EventKey, Forwarding, ZoneName};
+use meshbridge_routing::{BridgeId, EventKey, Forwarding, Passage, ZoneName};
 use smallvec::SmallVec;
 
 use super::best_effort::is_marked;
 use super::dedup::Taken;
-use super::judge::Refusal;
+use super::judge::{Refusal, links_alike};
+use super::over_links::Came;
 use super::queue::TrainDelivery;
 use super::trains::{Piece, Whole};
 use super::{Inner, lock};
@@ -25,7 +26,7 @@ impl Inner {
         &self,
         generation: &Generation,
         forwarding: &Forwarding,
-        neighbour: &BridgeId,
+        (neighbour, over): (&BridgeId, &ZoneName),
         zone: &ZoneName,
         frame: Outbound,
         here: Option<u64>,
@@ -46,15 +47,20 @@ impl Inner {
         let all_pass = |context| {
             is_home || from.is_some_and(|from| self.all_pass(generation, context, from, own, &asked))
         };
+        let denies = generation.program.denies_links();
+        let came = Came { over, origin: zone, event: &asked.largest };
+        if denies && !from.is_some_and(|from| self.takes_one_way(generation, forwarding, from, &frame)) {
+            return self.arrive_apart(generation, forwarding, neighbour, came, &frame, &train, here);
+        }
         let is_watched = !self.parts.observers.are_none();
-        if let Some(prev) = here {
+        if let Some(prev) = here.filter(|_| !denies || self.takes_here(generation, &frame, came)) {
             let taken = match (is_watched, from) {
                 (false, Some(_)) => lock(&self.dedup).take_run(&frame.body.key, events, prev),
                 _ => Taken::Partly,
             };
             match (taken, from) {
                 (Taken::All, Some(from)) => {
-                    let whole = || Piece { start: 0, train: train.clone(), carriers: CarrierSet::All };
+                    let whole = || Piece { start: 0, train: train.clone(), passage: Passage::ANY };
                     let pieces = if all_pass(Context::Ingress) {
                         SmallVec::from_iter([whole()])
                     } else {
@@ -64,7 +70,7 @@ impl Inner {
                         };
                         let judged = |event: &Event| {
                             let asked = asked.at(Context::Ingress, from, own, event);
-                            (self.judge(generation, &asked), CarrierSet::All)
+                            (self.judge(generation, &asked), Passage::ANY)
                         };
                         self.sift(&train, judged, refused)
                     };
@@ -86,11 +92,61 @@ impl Inner {
         if frame.destinations.is_empty() {
             return;
         }
-        if !is_watched && frame.body.carriers.contains(&self.parts.own_zone) && all_pass(Context::Transit) {
-            return self.carry_train(forwarding, neighbour, frame);
+        let is_whole = !is_watched
+            && frame.body.passage.carriers.contains(&self.parts.own_zone)
+            && all_pass(Context::Transit);
+        let parts = match denies {
+            true => self.carried_over_links(generation, forwarding, frame.clone(), came),
+            false => SmallVec::from_iter([frame.clone()]),
+        };
+        for part in parts {
+            if is_whole {
+                self.carry_train(forwarding, neighbour, part);
+                continue;
+            }
+            for (single, event, _) in singles(&part, &train, None) {
+                self.carry(generation, forwarding, zone, neighbour, single, &event);
+            }
         }
-        for (single, event, _) in singles(&frame, &train, None) {
-            self.carry(generation, forwarding, zone, neighbour, single, &event);
+    }
+
+    /// Whether no rule denies a link to one event of the train and not to another, here and for whom it is carried.
+    fn takes_one_way(
+        &self,
+        generation: &Generation,
+        forwarding: &Forwarding,
+        from: ZoneIndex,
+        frame: &Outbound,
+    ) -> bool {
+        let (program, topic) = (&generation.program, &frame.body.topic);
+        let own = self.parts.own_zone_index;
+        let zones = frame.destinations.iter().map(|one| forwarding.bridge(one.bridge).1.as_str());
+        links_alike(program, Context::Ingress, from, own, topic)
+            && zones
+                .filter_map(|zone| program.zone(zone))
+                .all(|to| links_alike(program, Context::Transit, from, to, topic))
+    }
+
+    /// A train whose events may have to take different ways.
+    #[expect(clippy::too_many_arguments, reason = "what arrives, from where, and under what")]
+    fn arrive_apart(
+        &self,
+        generation: &Generation,
+        forwarding: &Forwarding,
+        neighbour: &BridgeId,
+        came: Came<'_>,
+        frame: &Outbound,
+        train: &EventTrain,
+        here: Option<u64>,
+    ) {
+        for (single, event, prev) in singles(frame, train, here) {
+            let came = Came { event: &event, ..came };
+            if let Some(prev) = prev.filter(|_| self.takes_here(generation, &single, came)) {
+                self.receive_best_effort(generation, came.origin, &single, &event, prev);
+            }
+            for part in self.carried_over_links(generation, forwarding, single, came) {
+                self.carry(generation, forwarding, came.origin, neighbour, part, &event);
+            }
         }
     }
 
@@ -122,7 +178,7 @@ fn singles<'a>(
             digest: payload_digest(&payload),
             payload,
             policy: body.policy,
-            carriers: body.carriers.clone(),
+            passage: body.passage.clone(),
             extensions: extensions.clone(),
         };
         let destinations = frame
@@ -135,6 +191,7 @@ fn singles<'a>(
             hop_limit: frame.hop_limit,
             since: frame.since,
             expires: frame.expires,
+            barred: frame.barred.clone(),
         };
         (single, event, prev.map(before))
     })

@@ -11,7 +11,7 @@ use meshbridge_event::{Event, EventTrain, TrainWriter};
 use meshbridge_policy::{ClassId, Context, DeliveryClass, Editors, Program, ZoneIndex};
 use meshbridge_routing::wire::data::payload_digest;
 use meshbridge_routing::wire::{encode_hops, encode_train};
-use meshbridge_routing::{BridgeIndex, CarrierSet, DestinationSet, EventKey, Forwarding, lane_of};
+use meshbridge_routing::{BridgeIndex, DestinationSet, EventKey, Forwarding, Passage, lane_of};
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 
@@ -40,10 +40,10 @@ pub(crate) enum TrainTaken {
 
 /// One set of destinations that get the same bytes.
 #[derive(Debug)]
-struct Part {
-    destinations: SmallVec<[BridgeIndex; 4]>,
-    /// Whole, or what is left of it: pieces without a gap, each with its place in the train and who may carry it.
-    pieces: SmallVec<[Piece; 1]>,
+pub(super) struct Part {
+    pub(super) destinations: SmallVec<[BridgeIndex; 4]>,
+    /// Whole, or what is left of it: pieces without a gap, each with its place in the train and its passage.
+    pub(super) pieces: SmallVec<[Piece; 1]>,
 }
 
 /// Destinations that get the same, at the place of their [`Part`].
@@ -56,11 +56,11 @@ struct OfClass {
 }
 
 /// Events of a train that follow each other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Piece {
     pub(super) start: u64,
     pub(super) train: EventTrain,
-    pub(super) carriers: CarrierSet,
+    pub(super) passage: Passage,
 }
 
 /// An event of a train that goes no further, by its place.
@@ -153,7 +153,7 @@ impl Inner {
         if !self.all_pass(generation, Context::Publish, own, own, &asked) {
             return Ok(TrainTaken::Apart);
         }
-        let Some((parts, refused)) = self.parts_of(generation, forwarding, &asked, &wanted) else {
+        let Some((mut parts, refused)) = self.parts_of(generation, forwarding, &asked, &wanted) else {
             return Ok(TrainTaken::Apart);
         };
         let events = train.len() as u64;
@@ -169,6 +169,7 @@ impl Inner {
             return Ok(TrainTaken::Whole { pressed: false });
         }
         let lane = lane_of(topic.as_str(), partition(&asked.largest));
+        self.take_detours_of_train(forwarding, lane, &mut parts);
         let mut sequencer = lock(&self.sequencer);
         let seq = sequencer.next_run(lane, events);
         let key = EventKey { origin: self.parts.own.clone(), run: self.parts.best_effort_run, lane, seq };
@@ -184,7 +185,7 @@ impl Inner {
                         prev: sequencer.replace_last_for(lane, *bridge, last),
                     })
                     .collect();
-                let hop_limit = forwarding.default_hop_limit(&set_of(&numbered));
+                let hop_limit = forwarding.default_hop_limit(&set_of(&numbered), &piece.passage);
                 let payload = piece.train.encoded().clone();
                 let count = u32::try_from(piece.train.len()).unwrap_or(u32::MAX);
                 let frame = Outbound {
@@ -195,7 +196,7 @@ impl Inner {
                         digest: payload_digest(&payload),
                         payload,
                         policy: generation.mark,
-                        carriers: piece.carriers.clone(),
+                        passage: piece.passage.clone(),
                         extensions: SmallVec::from_iter([
                             EXTENSION,
                             encode_hops(hop_limit),
@@ -205,6 +206,7 @@ impl Inner {
                     destinations: numbered,
                     since: now,
                     expires: life.map(|life| now + life),
+                    barred: None,
                 };
                 self.forward(forwarding, frame, None);
             }
@@ -248,7 +250,7 @@ impl Inner {
         let mut parts: SmallVec<[Part; 2]> = SmallVec::new();
         let mut refused: Vec<Refused> = Vec::new();
         let mut classes: SmallVec<[OfClass; 4]> = SmallVec::new();
-        let whole = |carriers| Piece { start: 0, train: asked.train.clone(), carriers };
+        let whole = |passage| Piece { start: 0, train: asked.train.clone(), passage };
         for bridge in wanted.iter() {
             let to = program.zone(forwarding.bridge(bridge).1.as_str())?;
             let class = class(program, Context::Egress, from, to, asked.topic);
@@ -277,7 +279,7 @@ impl Inner {
                 && self.all_pass(generation, Context::Egress, from, to, asked)
             {
                 verdicts.push((asked.largest.clone(), Verdict::Pass(None), Editors::default()));
-                SmallVec::from_iter([whole(self.carriers(
+                SmallVec::from_iter([whole(self.passage(
                     generation,
                     &asked.at(Context::Egress, from, to, &asked.largest),
                     &asked.largest,
@@ -293,14 +295,14 @@ impl Inner {
                         Verdict::Pass(Some(edited)) => edited,
                         _ => event,
                     };
-                    let carriers = match &verdict {
+                    let passage = match &verdict {
                         Verdict::Pass(_) => {
-                            self.carriers(generation, &asked.at(Context::Egress, from, to, event), form)
+                            self.passage(generation, &asked.at(Context::Egress, from, to, event), form)
                         }
-                        _ => CarrierSet::All,
+                        _ => Passage::ANY,
                     };
                     verdicts.push((event.clone(), verdict.clone(), editors));
-                    (verdict, carriers)
+                    (verdict, passage)
                 };
                 self.sift(asked.train, judged, stays)
             };
@@ -314,20 +316,20 @@ impl Inner {
     pub(super) fn sift(
         &self,
         train: &EventTrain,
-        mut judge: impl FnMut(&Event) -> (Verdict, CarrierSet),
+        mut judge: impl FnMut(&Event) -> (Verdict, Passage),
         mut stays: impl FnMut(u64, Event, Refusal),
     ) -> SmallVec<[Piece; 1]> {
         let mut pieces = SmallVec::new();
-        let mut current: Option<(u64, CarrierSet, TrainWriter)> = None;
-        let finish = |current: &mut Option<(u64, CarrierSet, TrainWriter)>,
+        let mut current: Option<(u64, Passage, TrainWriter)> = None;
+        let finish = |current: &mut Option<(u64, Passage, TrainWriter)>,
                       pieces: &mut SmallVec<[Piece; 1]>| {
             let finished = current.take();
-            pieces.extend(finished.and_then(|(start, carriers, writer)| {
-                Some(Piece { start, train: writer.finish()?, carriers })
+            pieces.extend(finished.and_then(|(start, passage, writer)| {
+                Some(Piece { start, train: writer.finish()?, passage })
             }));
         };
         for (start, event) in (0..).zip(train.events()) {
-            let (verdict, carriers) = judge(&event);
+            let (verdict, passage) = judge(&event);
             let form = match verdict {
                 Verdict::Pass(edited) => edited.unwrap_or(event),
                 // Without memory there is nowhere to wait.
@@ -343,7 +345,7 @@ impl Inner {
                 }
             };
             if let Some((_, known, writer)) = &mut current
-                && *known == carriers
+                && *known == passage
                 && writer.is_like(&form)
                 && writer.push(form.id(), form.data_bytes())
             {
@@ -353,7 +355,7 @@ impl Inner {
             let mut writer = TrainWriter::like(&form, form.data_kind(), train.encoded().len());
             // An event of a train fits into another one; an edit makes no id longer.
             if writer.push(form.id(), form.data_bytes()) {
-                current = Some((start, carriers, writer));
+                current = Some((start, passage, writer));
             } else {
                 self.parts.metrics.on_dropped(DropReason::Damaged, 1);
             }
@@ -398,7 +400,7 @@ impl Inner {
     ) -> Result<(), PublishRefused> {
         let sessions = self.parts.links.sessions();
         let mut split = meshbridge_routing::Split::default();
-        forwarding.split(wanted, &CarrierSet::All, None, &mut split);
+        forwarding.split(wanted, &Passage::ANY, None, &mut split);
         let is_full = |link| {
             sessions.get(link).is_some_and(|session| !session.outbox.has_room_for(train.encoded().len()))
         };

@@ -7,6 +7,7 @@ mod bundles;
 mod cli;
 mod delivery;
 mod demo;
+mod denied_links;
 mod deploy;
 mod durability;
 mod examples;

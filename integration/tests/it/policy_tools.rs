@@ -470,3 +470,54 @@ fn the_smallest_changes_that_help_are_told() -> Result<()> {
     ensure!(why_not(&way[..4], &event)?.code == 2, "no topic");
     Ok(())
 }
+
+/// Three zones, each linked with each, and a rule about the links.
+fn linked(directory: &Path, rule: &str) -> Result<()> {
+    fs::write(
+        directory.join("federation.yaml"),
+        "apiVersion: meshbridge/v1\nkind: Federation\nmetadata: {name: linked}\nspec:\n  zones: {office: {region: eu}, cloud: {region: us}, dmz: {region: eu}}\n  bridges: [{id: o, zone: office}, {id: c, zone: cloud}, {id: d, zone: dmz}]\n  links: [{from: o, to: c}, {from: o, to: d}, {from: d, to: c}]\n  policies: [\".\"]\n",
+    )?;
+    fs::write(
+        directory.join("links.yaml"),
+        format!(
+            "apiVersion: meshbridge/v1\nkind: Policy\nmetadata: {{name: base, layer: federation}}\nspec:\n  rules:\n    - {{name: open, match: {{topics: [\"hr.**\"]}}, permit: {{}}}}\n{rule}"
+        ),
+    )?;
+    Ok(())
+}
+
+#[test]
+fn a_denied_link_is_checked_explained_and_compared() -> Result<()> {
+    let (old, new) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let place = text(new.path());
+    let shown = |output: &Output| output.stdout.replace(&format!("{place}/"), "");
+    linked(old.path(), "")?;
+    linked(
+        new.path(),
+        "    - {name: no-such, match: {topics: [\"hr.**\"], links: [office/clouds, office, dmz/dmz]}, deny: {}}\n    - {name: stops, match: {topics: [\"hr.**\"], links: [office/cloud]}, deny: {}, onViolation: quarantine}\n    - {name: slow, match: {topics: [\"hr.**\"], links: [office/cloud]}, limit: {rate: {events: 5, per: 1s}}}\n",
+    )?;
+    let output = policy(&["check", &place])?;
+    ensure!(output.code == 1, "{output:?}");
+    insta::assert_snapshot!("links_check", shown(&output));
+
+    linked(
+        new.path(),
+        "    - {name: not-direct, match: {topics: [\"hr.**\"], links: [office/cloud]}, deny: {}}\n",
+    )?;
+    let event = json!({"specversion": "1.0", "id": "1", "source": "/office", "type": "hr.hired"}).to_string();
+    let way = ["--from", "office", "--to", "cloud", "--topic", "hr.hired", "--policies", &place, "-"];
+    let output = meshbridge_with_input(&[&["policy", "explain"], &way[..]].concat(), &event, SOON)?;
+    insta::assert_snapshot!("links_explain", shown(&output));
+    let output = policy(&["diff", &text(old.path()), &place])?;
+    ensure!(output.code == 0, "it lets nothing through: {output:?}");
+    insta::assert_snapshot!("links_diff", shown(&output).replace(&text(old.path()), "OLD"));
+    ensure!(policy(&["diff", &place, &text(old.path())])?.code == 1, "an open link is looser");
+
+    let both = "    - {name: not-direct, match: {topics: [\"hr.**\"], links: [office/cloud, dmz/cloud]}, deny: {}}\n";
+    linked(new.path(), both)?;
+    let output = meshbridge_with_input(&[&["policy", "why-not"], &way[..]].concat(), &event, SOON)?;
+    insta::assert_snapshot!("links_why_not", shown(&output));
+    let page = policy(&["explain", "P0124"])?;
+    ensure!(page.code == 0 && page.stdout.contains("takes these links off the way"), "{page:?}");
+    Ok(())
+}

@@ -105,6 +105,11 @@ pub(crate) fn does_at_least(rule: &Rule, other: &Rule) -> bool {
     }
     match (&rule.action, &other.action) {
         (Action::Deny, Action::Deny | Action::Residency { .. }) => true,
+        // An inner layer does not speak for every link from every origin.
+        (Action::DenyLinks, Action::DenyLinks) => {
+            (rule.layer.depth == 0 || rule.layer == other.layer)
+                && other.matcher.links.iter().all(|link| rule.matcher.links.contains(link))
+        }
         (Action::Protect(items), Action::Protect(others)) => others.iter().all(|one| {
             items.iter().any(|item| {
                 item.demand.classes.intersection(one.demand.classes) == one.demand.classes

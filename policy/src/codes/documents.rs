@@ -161,4 +161,20 @@ pub(super) const PAGES: &[Page] = &[
         "A path that is not relative to the policies, or a `$ref` to a URL.",
         "Put the schema beside the policies, whole; name it by `file`, or by `ref` with its digest.",
     ),
+    Page::new(
+        "P0123",
+        "no link",
+        "A link is named by the zones at its ends, with a slash between them: every link between a bridge of the one and a bridge of the other is meant, both ways.",
+        "The name of a bridge or of one zone, or a zone with itself.",
+        "Write the two zones, such as \"eu-1/us-1\".",
+    )
+    .example("- {name: r, match: {topics: [\"hr.**\"], links: [eu-1]}, deny: {}}"),
+    Page::new(
+        "P0124",
+        "links where they mean nothing",
+        "A `deny` with `links` stops no event: it takes these links off the way of the events that it is about, which go another way or wait for one. So it takes no `onViolation`, no `onError` and no text for a verdict, it is judged at `egress` for the whole way and at borders only, and its `except` may name some of its own links. No other action and no waiver is about links.",
+        "`links` in a `permit` or a `protect`, or `at: ingress` beside it.",
+        "Do what the help says; to stop the event as well, write a second `deny` without `links`.",
+    )
+    .example("- {name: r, match: {topics: [\"hr.**\"], links: [\"eu-1/us-1\"]}, deny: {}, onViolation: quarantine}"),
 ];

@@ -151,4 +151,18 @@ pub(super) const PAGES: &[Page] = &[
         "A permit `at: transit` for everybody.",
         "Deny it `at: transit` for this zone, if the zone is no go-between.",
     ),
+    Page::new(
+        "P0222",
+        "no such link",
+        "The federation document lists no link between bridges of these two zones, so the rule changes nothing today. It will where such a link is added.",
+        "Zones that are linked over a third one, or a link that was removed.",
+        "Name the link that is meant, or leave the rule for a link to come.",
+    ),
+    Page::new(
+        "P0223",
+        "too many denied links",
+        "An event carries the links that it must not cross, and has room for 64 pairs of zones. These rules could ask for more of one event, for their topics meet.",
+        "A rule that lists every link of a zone instead of the zone.",
+        "Deny `transit` to the zones instead: `match: {at: transit, to: {zones: [...]}}`; or write narrower topics.",
+    ),
 ];

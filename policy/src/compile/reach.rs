@@ -107,7 +107,10 @@ fn share_a_border(rule: &Rule, outer: &Rule, federation: &Federation) -> bool {
 }
 
 /// A topic that the filter matches, and two zones.
-fn example(filter: &meshbridge_topic::TopicFilter, federation: &Federation) -> crate::diagnostics::Example {
+pub(super) fn example(
+    filter: &meshbridge_topic::TopicFilter,
+    federation: &Federation,
+) -> crate::diagnostics::Example {
     let tokens: Vec<&str> =
         filter.tokens().map(|token| if token.starts_with('*') { "x" } else { token }).collect();
     let mut zones = federation.zones();

@@ -142,3 +142,41 @@ fn an_inner_permit_between_zones_that_nobody_permits_is_an_error() {
     assert_eq!(found(out, "topics: [\"o.**\"], to: {zones: [us]}"), [""; 0]);
     assert_eq!(found("topics: [\"o.**\"]", "topics: [o.x], from: {zones: [us]}, at: ingress"), [""; 0]);
 }
+
+/// 70 zones around one.
+fn about_many_links(rules: &[(&str, std::ops::Range<usize>)]) -> Vec<String> {
+    let source = |name: &str, text: String| SourceFile { name: name.to_owned(), text };
+    let list = |make: &dyn Fn(usize) -> String| (0..70).map(make).collect::<Vec<_>>().join(", ");
+    let federation = format!(
+        "apiVersion: meshbridge/v1\nkind: Federation\nmetadata: {{name: f}}\nspec:\n  zones: {{hub: {{region: eu}}, {}}}\n  bridges: [{{id: h, zone: hub}}, {}]\n  links: [{}]\n",
+        list(&|at| format!("z{at}: {{region: eu}}")),
+        list(&|at| format!("{{id: b{at}, zone: z{at}}}")),
+        list(&|at| format!("{{from: h, to: b{at}}}")),
+    );
+    let federation = Federation::parse(&source("federation.yaml", federation)).expect("valid");
+    let mut text =
+        "apiVersion: meshbridge/v1\nkind: Policy\nmetadata: {name: p, layer: federation}\nspec:\n  rules:\n"
+            .to_owned();
+    for (at, (topics, zones)) in rules.iter().enumerate() {
+        let links: Vec<String> = zones.clone().map(|zone| format!("hub/z{zone}")).collect();
+        let links = links.join(", ");
+        text.push_str(&format!(
+            "    - {{name: r{at}, match: {{topics: [\"{topics}\"], links: [{links}]}}, deny: {{}}}}\n"
+        ));
+    }
+    let problems = match compile(&[source("p.yaml", text)], &federation, None) {
+        Ok(compiled) => compiled.warnings,
+        Err(problems) => problems,
+    };
+    problems.iter().map(|one| format!("{} {}", one.code, one.message)).collect()
+}
+
+#[test]
+fn no_event_is_kept_from_more_links_than_a_frame_can_say() {
+    assert_eq!(about_many_links(&[("a", 0..64)]), [""; 0]);
+    assert_eq!(about_many_links(&[("a.**", 0..40), ("b.**", 30..70)]), [""; 0], "no topic is of both");
+    let found = about_many_links(&[("a.**", 0..40), ("*.b", 30..70)]);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("P0223") && found[0].contains("70 links"), "{found:?}");
+    assert_eq!(about_many_links(&[("a", 0..65)]).len(), 1);
+}

@@ -67,6 +67,9 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn found(&self, old: &Program, new: &Program, group: &Group, seeds: &[Event]) -> Option<(Topic, Event)> {
+        if group.kind == ChangeKind::ChangedCheck && is_about_links(old, new, group) {
+            return seeds.iter().find_map(|seed| self.takes_another_way(old, new, seed));
+        }
         let directions: &[(&Program, &Program)] = match (group.kind, group.effect) {
             (ChangeKind::NewlyAllowed, _) | (ChangeKind::ChangedCheck, Some(Effect::Looser)) => &[(new, old)],
             (ChangeKind::NewlyBlocked, _) | (ChangeKind::ChangedCheck, Some(Effect::Tighter)) => {
@@ -163,11 +166,35 @@ impl Place<'_> {
         (forms.0 != forms.1).then_some((topic, event))
     }
 
+    /// The event, or one made of it, that both let through, over other links.
+    fn takes_another_way(&self, old: &Program, new: &Program, seed: &Event) -> Option<(Topic, Event)> {
+        let first = self.passing(old, seed)?;
+        let there = self.on(&first.topic);
+        let Case { topic, event, .. } = there.passing(new, &first.event)?;
+        let there = there.on(&topic);
+        let denied = |program: &Program| -> Option<Vec<String>> {
+            let case = there.case(program, event.clone())?;
+            let (keys, mut scratch) = (TestKeys::of(program.federation()), Scratch::new());
+            let denied = cross(program, &case, &keys, &mut scratch).denied_links?;
+            let mut names: Vec<String> = denied.iter().map(|link| link.name(program.federation())).collect();
+            names.sort();
+            Some(names)
+        };
+        (denied(old)? != denied(new)?).then_some((topic, event))
+    }
+
     fn form(&self, program: &Program, event: &Event) -> Option<Event> {
         // What a carrier may see is what would be made for it.
         let aspect = if self.aspect == Aspect::Carried { Aspect::Sent } else { self.aspect };
         Place { aspect, ..self.on(&self.topic) }.arrives(program, event)
     }
+}
+
+/// Whether a change is one of rules about links.
+fn is_about_links(old: &Program, new: &Program, group: &Group) -> bool {
+    let mut lines = group.part.before.iter().chain(&group.part.after);
+    let rules = || old.rules.iter().chain(&new.rules).filter(|rule| rule.is_about_links());
+    lines.any(|line| line.does == super::links::DENIES && rules().any(|rule| *rule.id == *line.rule))
 }
 
 /// The least event, with what the change is about in it.

@@ -417,3 +417,38 @@ fn what_rules_read_of_zones_changes_with_the_zones() {
         assert!(between(rule).changes.is_empty(), "{}", between(rule));
     }
 }
+
+#[test]
+fn a_link_that_is_denied_or_open_again_is_told() {
+    let rule = |links: &str| base(&format!("match: {{topics: [\"a.x\"], links: [{links}]}}, deny: {{}}"));
+    let (none, one, two) = (BASE.to_owned(), rule("eu-1/us-1"), rule("us-1/eu-1, eu-1/eu-2"));
+    let closed = only(&none, &one, ChangeKind::ChangedCheck);
+    assert_eq!(
+        (closed.effect, &*closed.what),
+        (Some(Effect::Tighter), "base/r: the link eu-1/us-1 may not be crossed")
+    );
+    assert!(closed.is_certain && closed.example.judged && !closed.is_looser(), "{closed}");
+    assert_eq!(
+        (closed.places.as_slice(), closed.topics.as_slice()),
+        (&["sent"][..], &["a.x".to_owned()][..])
+    );
+    let open = only(&two, &one, ChangeKind::ChangedCheck);
+    assert_eq!(
+        (open.effect, &*open.what),
+        (Some(Effect::Looser), "base/r: the link eu-1/eu-2 may be crossed")
+    );
+    assert!(open.is_certain && open.is_looser() && open.after.len() == 1, "{open}");
+    let open = only(&two, &none, ChangeKind::ChangedCheck);
+    assert_eq!(open.what, "base/r: the links eu-1/eu-2, eu-1/us-1 may be crossed");
+    diff(&one, &one, &[]);
+    let shadow = one.replace("deny: {}", "mode: shadow, deny: {}");
+    assert!(only(&one, &shadow, ChangeKind::ChangedCheck).is_looser());
+    let except = one.replace("deny: {}", "except: {to: {zones: [eu-2]}}, deny: {}");
+    let narrower = only(&one, &except, ChangeKind::ChangedCheck);
+    assert_eq!((narrower.is_looser(), narrower.pair_count), (true, 2), "{narrower}");
+    let when = one.replace("links:", "event: {color: red}, links:");
+    let depends = only(&one, &when, ChangeKind::ChangedCheck);
+    assert!(depends.is_looser(), "{depends}");
+    let origin = one.replace("links:", "at: egress, links:");
+    assert!(only(&one, &origin, ChangeKind::ChangedCheck).is_looser(), "the others judge it no more");
+}

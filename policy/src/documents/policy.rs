@@ -35,7 +35,11 @@ pub(crate) static MATCH: Shape = Shape::Map(&[
     Key::optional("event", &Shape::Dict(&GLOBS), "CloudEvents attribute: pattern with *"),
     Key::optional("publisher", &GLOBS, "who published it, with *; only at publish and egress"),
     Key::optional("subscriber", &GLOBS, "who would get it, with *; only at deliver and subscribe"),
-    Key::later("links"),
+    Key::optional(
+        "links",
+        &Shape::AtLeastOne(&Shape::ZonePair),
+        "links between two zones, such as [\"eu-1/us-1\"], both ways; only in deny",
+    ),
     Key::optional("when", &Shape::Text, "a condition in CEL, such as event.data.?amount.orValue(0.0) > 10.0"),
 ]);
 
@@ -48,7 +52,11 @@ static EXCEPT: Shape = Shape::Map(&[
     Key::optional("event", &Shape::Dict(&GLOBS), "CloudEvents attribute: pattern with *"),
     Key::optional("publisher", &GLOBS, "who published it, with *; only at publish and egress"),
     Key::optional("subscriber", &GLOBS, "who would get it, with *; only at deliver and subscribe"),
-    Key::later("links"),
+    Key::optional(
+        "links",
+        &Shape::AtLeastOne(&Shape::ZonePair),
+        "links of `match` that the exception is for; all of them where left out",
+    ),
     Key::optional("when", &Shape::Text, "a condition in CEL, such as event.data.?amount.orValue(0.0) > 10.0"),
 ]);
 

@@ -34,6 +34,10 @@ pub(crate) fn lower(document: &Node, lowering: &mut Lowering<'_>) -> Option<Waiv
     let spec = document.get("spec")?;
     let rule = spec.get("rule")?;
     let matcher = lowering.matcher(spec.get("match")?, Context::ALL.iter().fold(0, |bits, c| bits | c.bit()));
+    if let Some(place) = spec.get("match").and_then(|matched| matched.get("links")) {
+        let help = "name topics and zones; the rule is waived with all of its links";
+        lowering.error("P0124", place, "a waiver is not about links", help);
+    }
     let date = spec.get("expires")?;
     let Ok(expires) = OffsetDateTime::parse(date.text()?, &Rfc3339) else {
         let help = "write it as \"2027-01-31T00:00:00Z\"";

@@ -5,11 +5,11 @@ use meshbridge_topic::Topic;
 use super::Scratch;
 use crate::federation::ZoneIndex;
 use crate::model::{Action, Context, Match};
-use crate::program::Program;
+use crate::program::{Candidate, Program};
 
 impl Program {
     /// Whether events of the topic that differ in `id` and data only pass where the largest of them passes, from the same
-    /// publisher and at the same time, with the same edits and reports: no rule that could apply looks at either but for
+    /// publisher and at the same time, with the same edits and reports, and over the same links: no rule that could apply looks at either but for
     /// its size, and none counts. Where the largest is stopped, nothing is said of the others.
     pub fn judges_alike(
         &self,
@@ -20,13 +20,29 @@ impl Program {
         scratch: &mut Scratch,
     ) -> bool {
         let plan = scratch.plan_of(self, context, from, to, topic);
-        plan.candidates.iter().all(|candidate| {
-            let rule = &self.rules[candidate.rule as usize];
-            let waivers = candidate.waivers.iter().map(|at| &self.waivers[*at as usize].matcher);
-            let mut conditions =
-                [Some(&rule.matcher), rule.except.as_ref()].into_iter().flatten().chain(waivers);
-            asks_alike(&rule.action) && conditions.all(holds_alike)
-        })
+        let mut candidates = plan.candidates.iter().chain(plan.links.iter().map(|one| &one.candidate));
+        candidates.all(|candidate| self.is_asked_alike(candidate))
+    }
+
+    /// Whether such events must not cross the same links, whatever else may tell them apart.
+    pub fn links_alike(
+        &self,
+        context: Context,
+        from: ZoneIndex,
+        to: ZoneIndex,
+        topic: &Topic,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let plan = scratch.plan_of(self, context, from, to, topic);
+        plan.links.iter().all(|one| self.is_asked_alike(&one.candidate))
+    }
+
+    /// Whether the rule looks at nothing in which such events differ but their size, and counts none.
+    fn is_asked_alike(&self, candidate: &Candidate) -> bool {
+        let rule = &self.rules[candidate.rule as usize];
+        let waivers = candidate.waivers.iter().map(|at| &self.waivers[*at as usize].matcher);
+        let mut conditions = [Some(&rule.matcher), rule.except.as_ref()].into_iter().flatten().chain(waivers);
+        asks_alike(&rule.action) && conditions.all(holds_alike)
     }
 
     /// Whether such events have the same carriers, too.
@@ -47,7 +63,11 @@ impl Program {
 
 fn asks_alike(action: &Action) -> bool {
     match action {
-        Action::Permit | Action::Deny | Action::Residency { .. } | Action::Structure(_) => true,
+        Action::Permit
+        | Action::Deny
+        | Action::DenyLinks
+        | Action::Residency { .. }
+        | Action::Structure(_) => true,
         Action::Require { attributes, .. } => attributes.iter().all(|one| one.attribute != "id"),
         // The largest speaks for all as to size; each counts in a rate.
         Action::Limit(limit) => limit.rate.is_none(),

@@ -274,7 +274,11 @@ impl<'e> Asked<'_, 'e> {
         let event = self.part.request.event;
         let ask = || self.evaluation.outcome(one, event, None, &mut SmallVec::new());
         match &one.rule.action {
-            Action::Permit | Action::Protect(_) | Action::Deny | Action::Residency { .. } => Some(ask()),
+            Action::Permit
+            | Action::Protect(_)
+            | Action::Deny
+            | Action::DenyLinks
+            | Action::Residency { .. } => Some(ask()),
             Action::Structure(structure) => {
                 let is_hidden = structure.type_prefix.is_some() && self.hides("type");
                 (!is_hidden).then(ask)

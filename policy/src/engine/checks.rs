@@ -51,7 +51,7 @@ impl<'a> Evaluation<'a> {
         debits: &mut SmallVec<[Debit; 4]>,
     ) -> Outcome {
         match &one.rule.action {
-            Action::Permit | Action::Protect(_) => Outcome::Passes,
+            Action::Permit | Action::Protect(_) | Action::DenyLinks => Outcome::Passes,
             Action::Deny => Outcome::Violated(Detail::default()),
             Action::Residency { allow, transit } => self.residency(allow, transit),
             Action::Require { hops_max, .. } => self.require(one.rule, *hops_max, event),

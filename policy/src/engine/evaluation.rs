@@ -121,6 +121,10 @@ impl<'a> Evaluation<'a> {
             }
         }
         let is_stopped = !tally.stops.is_empty();
+        if self.request.context == crate::Context::Egress {
+            // What is denied is asked about by itself; here it is told.
+            self.denied_links(&mut tally.report);
+        }
         for one in shadow {
             if self.would_act(one, event, sight) {
                 tally.report.shadowed.push(RuleRef::of(one.rule));
@@ -132,11 +136,8 @@ impl<'a> Evaluation<'a> {
             }
         }
         if self.request.trace {
-            tally.report.hits = live
-                .iter()
-                .filter(|one| one.rule.mode == Mode::Enforce)
-                .map(|one| RuleRef::of(one.rule))
-                .collect();
+            let hits = live.iter().filter(|one| one.rule.mode == Mode::Enforce);
+            tally.report.hits.extend(hits.map(|one| RuleRef::of(one.rule)));
         }
         if is_stopped || (self.request.trace && edited.is_some()) {
             tally.report.findings = found(sight);
@@ -186,7 +187,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The waiver in force for this event.
-    fn waiver(&self, candidate: &Candidate) -> Option<std::sync::Arc<str>> {
+    pub(super) fn waiver(&self, candidate: &Candidate) -> Option<std::sync::Arc<str>> {
         let in_force = |at: &&u32| {
             let waiver = &self.program.waivers[**at as usize];
             waiver.expires > self.request.now && waiver.matcher.conditions_hold(&self.facts) == Truth::Yes

@@ -2,11 +2,13 @@
 
 mod carrying;
 mod layers;
+mod links;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use bytes::Bytes;
+use meshbridge_detect::tape::TapeBuffer;
 use meshbridge_event::{AttributeValue, Event, EventBuilder};
 use meshbridge_topic::Topic;
 use proptest::prelude::*;
@@ -14,11 +16,11 @@ use time::OffsetDateTime;
 
 use crate::condition::EventFacts;
 use crate::decision::{RuleRef, Verdict};
-use crate::engine::{Request, Scratch};
+use crate::engine::{Request, Scratch, json_of};
 use crate::keys::KeyRing;
 use crate::model::{Action, Context};
 use crate::protect::Randomness;
-use crate::{Federation, Program, SourceFile, compile, reference};
+use crate::{Federation, Program, SourceFile, ZoneLink, compile, reference};
 
 const FEDERATION: &str = r#"
 apiVersion: meshbridge/v1
@@ -56,7 +58,46 @@ fn any_match() -> impl Strategy<Value = String> {
     (topics, extra).prop_map(|(topics, extra)| format!("{{topics: [{topics}]{extra}}}"))
 }
 
+/// A rule that takes links off the way.
+fn any_link_rule() -> impl Strategy<Value = String> {
+    let topics = prop::sample::select(vec!["\"**\"", "a.b", "\"a.**\"", "c"]);
+    let extra = prop::sample::select(vec![
+        "",
+        ", from: {zones: [z-a]}",
+        ", to: {jurisdictions: [US]}",
+        ", same: [jurisdiction]",
+        ", event: {color: \"r*\"}",
+        ", when: \"event.data.?n.orValue(0) > 0 && int(event.id) > 0\"",
+        ", at: egress, publisher: [\"user:*\"]",
+        ", at: [egress, transit], from: {regions: [r-1]}",
+    ]);
+    let links =
+        prop::sample::select(vec!["z-a/z-b", "z-a/z-b, z-c/z-b", "z-a/z-c", "z-a/z-b, z-a/z-c, z-b/z-c"]);
+    let except = prop::sample::select(vec![
+        "",
+        "",
+        "topics: [a.b]",
+        "event: {color: red}",
+        "links: LINK",
+        "links: LINK, from: {zones: [z-a]}",
+        "links: LINK, event: {color: \"*\"}",
+    ]);
+    let mode = prop::sample::select(vec!["", "", "", ", mode: warn", ", mode: shadow"]);
+    (topics, extra, links, except, mode).prop_map(|(topics, extra, links, except, mode)| {
+        let first = links.split(',').next().unwrap_or_default();
+        let except = match except {
+            "" => String::new(),
+            some => format!(", except: {{{}}}", some.replace("LINK", first)),
+        };
+        format!("match: {{topics: [{topics}], links: [{links}]{extra}}}{except}, deny: {{}}{mode}")
+    })
+}
+
 fn any_rule() -> impl Strategy<Value = String> {
+    prop_oneof![6 => any_rule_of_verdicts(), 1 => any_link_rule()]
+}
+
+fn any_rule_of_verdicts() -> impl Strategy<Value = String> {
     let action = prop::sample::select(vec![
         "permit: {}",
         "permit: {}",
@@ -215,6 +256,12 @@ fn any_waiver() -> impl Strategy<Value = Option<SourceFile>> {
     })
 }
 
+fn names_of(program: &Program, link: ZoneLink) -> (String, String) {
+    let name = link.name(program.federation());
+    let (one, other) = name.split_once('/').expect("two zones");
+    (one.to_owned(), other.to_owned())
+}
+
 fn value_of(event: &Event, pointer: &str) -> Option<String> {
     let data: serde_json::Value = serde_json::from_slice(event.data_bytes()).ok()?;
     data.pointer(pointer).map(ToString::to_string)
@@ -237,11 +284,14 @@ proptest! {
             // No larger: an id of one character, and less data.
             let other = event.to_builder().set_attribute("id", AttributeValue::String("x"));
             let other = other.data_binary(Bytes::from_static(b"4111 1111 1111 1111")).build().expect("a valid event");
+            let of_other = Request { event: &other, ..*request };
+            let denied = program.denied_links(request, &mut scratch);
+            assert_eq!(denied, program.denied_links(&of_other, &mut scratch), "{stack:?} {topic} {context:?}");
             let verdict = program.decide(request, &mut scratch).verdict;
             if matches!(verdict, Verdict::Stop(_)) {
                 return;
             }
-            let of_other = program.decide(&Request { event: &other, ..*request }, &mut scratch).verdict;
+            let of_other = program.decide(&of_other, &mut scratch).verdict;
             let shape = |verdict: &Verdict| match verdict {
                 Verdict::Forward { event } => {
                     let attributes = event.as_ref().map(|event| {
@@ -274,8 +324,10 @@ proptest! {
         let mut wrong = None;
         every_case(&program, |request| {
             let request = &Request { released: &released, ..*request };
-            let facts = EventFacts::new(request, program.federation(), None);
-            let mut said = reference::said(&program, request, &facts);
+            let mut buffer = TapeBuffer::new();
+            let tape = json_of(request.event).and_then(|text| buffer.parse(text).ok());
+            let tape_facts = EventFacts::new(request, program.federation(), tape);
+            let mut said = reference::said(&program, request, &tape_facts);
             let decision = program.decide(request, &mut scratch);
             let report = decision.report.clone().unwrap_or_default();
             let ids = |rules: &[RuleRef]| rules.iter().map(|rule| rule.id().to_owned()).collect::<BTreeSet<_>>();
@@ -288,6 +340,12 @@ proptest! {
             let mut note = |what: &str, came: &dyn fmt::Debug, expected: &dyn fmt::Debug| {
                 wrong = Some(format!("{request:?}: {what} {came:?}, expected {expected:?}"));
             };
+            let denied = program.denied_links(request, &mut scratch);
+            let denied: BTreeSet<(String, String)> = denied.iter().map(|link| names_of(&program, link)).collect();
+            let expected = reference::denied_links(&program, request, &tape_facts);
+            if denied != expected {
+                note("denied links", &denied, &expected);
+            }
             if of_checks(&report.warned) != set(&said.warned) {
                 note("warned", &report.warned, &said.warned);
             }
@@ -338,6 +396,10 @@ proptest! {
         let (mut of_alone, mut of_with) = (Scratch::new(), Scratch::new());
         let mut wrong = None;
         every_case(&with, |request| {
+            let (few, all) = (alone.denied_links(request, &mut of_alone), with.denied_links(request, &mut of_with));
+            if few.iter().any(|link| !all.contains(link)) {
+                wrong = Some(format!("{request:?}: the inner layer opens a link"));
+            }
             let Verdict::Forward { event: more } = with.decide(request, &mut of_with).verdict else { return };
             let Verdict::Forward { event: less } = alone.decide(request, &mut of_alone).verdict else {
                 wrong = Some(format!("{request:?}: the inner layer permits"));

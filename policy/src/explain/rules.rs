@@ -7,7 +7,7 @@ use crate::federation::Zone;
 use crate::model::{
     Action, Context, Facts, Layer, Match, Mode, Rule, Selector, Truth, agree, attribute_text,
 };
-use crate::program::{Plan, Program};
+use crate::program::{LinkCandidate, Plan, Program};
 use crate::testing::Leg;
 
 /// A layer where an event is judged.
@@ -49,6 +49,8 @@ pub enum Effect {
     Edits,
     /// It applies, and has no objection.
     Passes,
+    /// It stops nothing, and takes these links off the way of the event.
+    DeniesLinks { links: Vec<String> },
     /// It has an objection, but its mode lets it only tell.
     Reports,
     /// It makes the event wait.
@@ -72,14 +74,25 @@ pub(super) fn layers(program: &Program, plan: &Plan, told: &Told<'_>, facts: &im
     let mut views: Vec<(&Layer, LayerView)> = Vec::new();
     let place = Place { context: leg.context, from, to, topic };
     // Rules are sorted by the depth of their layer, so layers come in order too.
-    for rule in program.rules.iter().filter(|rule| rule.speaks(federation, leg.context, leg.from, leg.to)) {
+    let speaks = |rule: &&Rule| match rule.is_about_links() {
+        // Told where they are denied, which is for the whole way.
+        true => {
+            let mut links = rule.matcher.links.iter();
+            leg.context == Context::Egress
+                && links.any(|link| rule.speaks_for_link(federation, leg.from, *link))
+        }
+        false => rule.speaks(federation, leg.context, leg.from, leg.to),
+    };
+    for rule in program.rules.iter().filter(speaks) {
         let view = RuleView {
             id: rule.id.to_string(),
             file: rule.span.file.to_string(),
             line: rule.span.line,
             action: rule.action.name(),
             mode: mode(rule.mode),
-            effect: effect(program, rule, &place, told, facts),
+            effect: denial(program, plan, rule, told, facts)
+                .filter(|_| rule.mode == Mode::Enforce)
+                .unwrap_or_else(|| effect(program, rule, &place, told, facts)),
         };
         match views.iter_mut().find(|(layer, _)| **layer == rule.layer) {
             Some((_, layer)) => layer.rules.push(view),
@@ -100,6 +113,23 @@ pub(super) fn layers(program: &Program, plan: &Plan, told: &Told<'_>, facts: &im
         }
     }
     views.into_iter().map(|(_, view)| view).collect()
+}
+
+/// The links that the rule denies to the event, unless it is waived.
+fn denial(
+    program: &Program,
+    plan: &Plan,
+    rule: &Rule,
+    told: &Told<'_>,
+    facts: &impl Facts,
+) -> Option<Effect> {
+    let of_rule = |one: &&LinkCandidate| *program.rules[one.candidate.rule as usize].id == *rule.id;
+    let links = plan.links.iter().find(of_rule)?.denied(rule, facts);
+    let links: Vec<String> = links.map(|link| link.name(&program.federation)).collect();
+    let report = told.leg.decision.report.as_deref();
+    let is_waived =
+        report.is_some_and(|report| report.waived.iter().any(|(waived, _)| waived.id() == &*rule.id));
+    (!links.is_empty() && !is_waived).then_some(Effect::DeniesLinks { links })
 }
 
 fn mode(mode: Mode) -> &'static str {

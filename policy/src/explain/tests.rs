@@ -139,3 +139,52 @@ fn destinations_with_other_rules_are_another_class() {
     assert_eq!((egress.cost.evaluations, egress.carriers.as_deref()), (Some(2), Some(&[][..])));
     assert!(egress.cost.steps_max > 0 && egress.cost.classes_searched > 0, "{:?}", egress.cost);
 }
+
+#[test]
+fn denied_links_are_told_with_the_rule_and_where_they_hold_an_event_up() {
+    let file = |name: &str, text: String| SourceFile { name: name.to_owned(), text };
+    let rule = "    - {name: not-direct, match: {topics: [\"orders.**\"], links: [a/b]}, deny: {}}\n";
+    let shadow =
+        "    - {name: tried, match: {topics: [\"orders.**\"], links: [b/c]}, mode: shadow, deny: {}}\n";
+    let other = "    - {name: other, match: {topics: [\"hr.**\"], links: [b/c]}, deny: {}}\n";
+    let head = POLICY.split("    - {name: other-topic").next().expect("the first rule");
+    let explained = |links: &str| {
+        let federation = FEDERATION.replace("  bridges:", &format!("  links: [{links}]\n  bridges:"));
+        let federation = federation.replace("{id: b-1, zone: b}]", "{id: b-1, zone: b}, {id: c-1, zone: c}]");
+        let federation = Federation::parse(&file("federation.yaml", federation)).expect("a federation");
+        let policy = format!("{head}{rule}{shadow}{other}");
+        let program =
+            compile(&[file("p.yaml", policy)], &federation, None).unwrap_or_else(|p| panic!("{p}")).program;
+        let zone = |name: &str| federation.zone(name).expect("a zone");
+        let case = Case {
+            from: zone("a"),
+            to: zone("b"),
+            via: Vec::new(),
+            at: Vec::new(),
+            publisher: None,
+            subscriber: None,
+            hops: None,
+            now: OffsetDateTime::UNIX_EPOCH,
+            topic: Topic::parse("orders.x").expect("a topic"),
+            event: parse_structured(event().to_string().as_bytes()).expect("an event"),
+        };
+        explain(&program, &case, &TestKeys::of(&federation), Values::Masked)
+    };
+    let detour = explained("{from: a-1, to: b-1}, {from: a-1, to: c-1}, {from: c-1, to: b-1}");
+    assert_eq!((detour.verdict, detour.held_at.as_deref()), ("forward", None));
+    assert_eq!(detour.contexts[0].denied_links.as_deref(), Some(&["a/b".to_owned()][..]));
+    assert_eq!(*effect(&detour, "p/not-direct"), Effect::DeniesLinks { links: vec!["a/b".to_owned()] });
+    assert_eq!(*effect(&detour, "p/tried"), Effect::Reports);
+    assert!(matches!(effect(&detour, "p/other"), Effect::DoesNotApply { key, .. } if key == "match.topics"));
+    let text = detour.to_string();
+    assert!(
+        text.contains("! p/not-direct  deny: denies the links a/b") && text.contains("|- denied links: a/b"),
+        "{text}"
+    );
+    let held = explained("{from: a-1, to: b-1}");
+    assert_eq!(
+        (held.verdict, held.held_at.as_deref(), held.by.as_deref()),
+        ("hold", Some("a/b"), Some("p/not-direct"))
+    );
+    assert!(held.to_string().contains("the link a/b is denied to it: the event waits"), "{held}");
+}

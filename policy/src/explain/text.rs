@@ -22,6 +22,9 @@ impl fmt::Display for Explanation {
         if let Some(zone) = &self.held_for {
             writeln!(f, "  {zone} may not carry it: the event waits at its origin for another path")?;
         }
+        if let Some(link) = &self.held_at {
+            writeln!(f, "  the link {link} is denied to it: the event waits at its origin for another path")?;
+        }
         self.contexts.iter().try_for_each(|context| write!(f, "\n{context}"))
     }
 }
@@ -40,6 +43,9 @@ impl fmt::Display for ContextView {
         }
         if let Some(zones) = &self.carriers {
             writeln!(f, "|- carriers: {}", list(zones))?;
+        }
+        if let Some(links) = self.denied_links.as_deref().filter(|links| !links.is_empty()) {
+            writeln!(f, "|- denied links: {}", list(links))?;
         }
         self.notes.iter().try_for_each(|note| writeln!(f, "|- note: {note}"))?;
         writeln!(f, "`- cost: {}", self.cost)
@@ -63,7 +69,9 @@ impl fmt::Display for RuleView {
         let RuleView { id, action, mode, effect, file, line } = self;
         let sign = match effect {
             Effect::DoesNotApply { .. } => '-',
-            Effect::Stops | Effect::Holds | Effect::CannotBeComputed { .. } => '!',
+            Effect::Stops | Effect::Holds | Effect::CannotBeComputed { .. } | Effect::DeniesLinks { .. } => {
+                '!'
+            }
             Effect::Edits => '~',
             Effect::Reports | Effect::Waived { .. } => '?',
             Effect::Permits | Effect::Passes => '+',
@@ -82,6 +90,7 @@ impl fmt::Display for Effect {
             Effect::Stops => f.write_str("stops"),
             Effect::Edits => f.write_str("edits"),
             Effect::Passes => f.write_str("applies, no objection"),
+            Effect::DeniesLinks { links } => write!(f, "denies the links {}", links.join(", ")),
             Effect::Reports => f.write_str("would act, and only tells"),
             Effect::Holds => f.write_str("makes it wait"),
             Effect::CannotBeComputed { key } => write!(f, "does not permit, {key} cannot be computed"),

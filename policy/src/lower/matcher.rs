@@ -40,6 +40,7 @@ impl Lowering<'_> {
             }
             matcher.event.push((attribute.to_owned(), globs(patterns)));
         }
+        matcher.links = self.links(node);
         matcher.publisher = node.get("publisher").map(globs).unwrap_or_default();
         matcher.subscriber = node.get("subscriber").map(globs).unwrap_or_default();
         if let Some(when) = node.get("when") {

@@ -16,8 +16,16 @@ use crate::{ClassSet, Confidence};
 pub(crate) enum Action {
     Permit,
     Deny,
-    Residency { allow: Vec<Selector>, transit: Vec<Selector> },
-    Require { attributes: Vec<Requirement>, hops_max: Option<u8> },
+    /// A `deny` with links: it stops no event, and takes the links of the match off its way.
+    DenyLinks,
+    Residency {
+        allow: Vec<Selector>,
+        transit: Vec<Selector>,
+    },
+    Require {
+        attributes: Vec<Requirement>,
+        hops_max: Option<u8>,
+    },
     Validate(Validate),
     Structure(Structure),
     Forbid(Forbid),
@@ -29,7 +37,7 @@ impl Action {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Action::Permit => "permit",
-            Action::Deny => "deny",
+            Action::Deny | Action::DenyLinks => "deny",
             Action::Residency { .. } => "residency",
             Action::Require { .. } => "require",
             Action::Validate(_) => "validate",

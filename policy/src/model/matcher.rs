@@ -9,6 +9,7 @@ use meshbridge_topic::{Topic, TopicFilter};
 use super::Context;
 use crate::diagnostics::Span;
 use crate::federation::Zone;
+use crate::link::ZoneLink;
 
 /// Zones, by their attributes: every key given has one of the values.
 #[derive(Clone, Debug, Default)]
@@ -104,6 +105,8 @@ pub(crate) struct Match {
     pub(crate) from: Selector,
     pub(crate) to: Selector,
     pub(crate) same: Vec<String>,
+    /// In order, each once. In a match what the rule denies; in an exception the ones it is for, all where none is named.
+    pub(crate) links: Vec<ZoneLink>,
     pub(crate) event: Vec<(String, Vec<Glob>)>,
     pub(crate) publisher: Vec<Glob>,
     pub(crate) subscriber: Vec<Glob>,

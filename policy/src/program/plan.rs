@@ -6,8 +6,10 @@ use std::sync::Arc;
 use meshbridge_topic::Topic;
 use smallvec::SmallVec;
 
+use super::links::{LinkCandidate, is_about_links};
 use super::{ClassId, Program};
 use crate::federation::{Zone, ZoneIndex};
+use crate::link::ZoneLink;
 use crate::model::{Action, BucketPart, Classification, Classified, Context, Layer, Match, Mode};
 use crate::path::Path;
 use crate::protect::Declared;
@@ -36,6 +38,8 @@ pub(crate) struct Gate {
 pub(crate) struct Plan {
     pub(crate) candidates: Box<[Candidate]>,
     pub(crate) gates: Box<[Gate]>,
+    /// Rules that stop nothing and take links off the way.
+    pub(crate) links: Box<[LinkCandidate]>,
     /// Something that holds for who would carry the event too: `deny`, `forbid`, `residency`, `protect`.
     pub(crate) has_restrictions: bool,
     /// Some condition or check reads the data.
@@ -99,12 +103,16 @@ impl Known {
     }
 }
 
+/// A rule about links, whether its exception holds but for its conditions, and the links.
+type LinksOfRule = (u32, bool, SmallVec<[ZoneLink; 2]>);
+
 /// What makes two destinations one class.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ClassKey {
     context: Context,
     rules: Box<[(u32, bool)]>,
     gates: Box<[Arc<str>]>,
+    links: Box<[LinksOfRule]>,
     /// Where something depends on the destination itself.
     to: Option<ZoneIndex>,
 }
@@ -154,28 +162,32 @@ impl Program {
         found.sort_unstable();
         found.dedup();
         let holds = |m: &Match| m.topic_holds(topic) && m.border_holds(context, from_zone, to_zone);
-        let mut candidates = Vec::new();
+        let (mut candidates, mut links) = (Vec::new(), Vec::new());
         for at in found {
             let rule = &self.rules[at as usize];
-            if !rule.speaks(&self.federation, context, from, to)
-                || !rule.matcher.border_holds(context, from_zone, to_zone)
-            {
+            let is_heard = match rule.is_about_links() {
+                true => is_about_links(rule, context),
+                false => rule.speaks(&self.federation, context, from, to),
+            };
+            if !is_heard || !rule.matcher.border_holds(context, from_zone, to_zone) {
                 continue;
             }
             let exception = rule.except.as_ref().is_some_and(holds);
-            if exception && !rule.except.as_ref().is_some_and(Match::has_conditions) {
-                continue;
-            }
             let waivers = self.waived.get(&at).into_iter().flatten();
-            candidates.push(Candidate {
+            let candidate = || Candidate {
                 rule: at,
                 conditional: rule.matcher.has_conditions(),
                 exception,
                 waivers: waivers.filter(|at| holds(&self.waivers[**at as usize].matcher)).copied().collect(),
-            });
+            };
+            if rule.is_about_links() {
+                links.extend(self.link_candidate(candidate(), from, exception));
+            } else if !exception || rule.except.as_ref().is_some_and(Match::has_conditions) {
+                candidates.push(candidate());
+            }
         }
         let gates: Vec<Gate> = self.gates(context, from, to);
-        self.finish(context, from, to, topic, candidates, gates)
+        self.finish((context, from, to), topic, candidates, links, gates)
     }
 
     /// Layers that must permit: at a border the outermost always; any other where it has permits for the context.
@@ -197,11 +209,10 @@ impl Program {
 
     fn finish(
         &self,
-        context: Context,
-        from: ZoneIndex,
-        to: ZoneIndex,
+        (context, from, to): (Context, ZoneIndex, ZoneIndex),
         topic: &Topic,
         candidates: Vec<Candidate>,
+        links: Vec<LinkCandidate>,
         gates: Vec<Gate>,
     ) -> Plan {
         let mut wanted = ClassSet::EMPTY;
@@ -210,10 +221,12 @@ impl Program {
         let mut has_work = false;
         // Who is told of what one destination wants, and so may carry for it, is not who is told of another's.
         let mut by_destination = context == Context::Egress && self.judges_interest();
-        for candidate in &candidates {
+        for candidate in candidates.iter().chain(links.iter().map(|one| &one.candidate)) {
             let rule = &self.rules[candidate.rule as usize];
-            // A waiver is reported also where it changes nothing.
-            has_work |= !(rule.is_permit() && rule.mode == Mode::Enforce && candidate.waivers.is_empty());
+            // A waiver is reported also where it changes nothing. What only takes links away is asked about by itself.
+            has_work |= !((rule.is_permit() || rule.is_about_links())
+                && rule.mode == Mode::Enforce
+                && candidate.waivers.is_empty());
             by_destination |= depends_on_destination(&rule.action)
                 || [Some(&rule.matcher), rule.except.as_ref()].into_iter().flatten().any(|m| {
                     m.when.as_ref().is_some_and(|(condition, _)| condition.reads().to != Default::default())
@@ -260,11 +273,16 @@ impl Program {
             context,
             rules: candidates.iter().map(|candidate| (candidate.rule, candidate.exception)).collect(),
             gates: gates.iter().map(|gate| Arc::clone(gate.layer.name())).collect(),
+            links: links
+                .iter()
+                .map(|one| (one.candidate.rule, one.candidate.exception, one.links.clone()))
+                .collect(),
             to: by_destination.then_some(to),
         }));
         Plan {
             candidates: candidates.into(),
             gates: gates.into(),
+            links: links.into(),
             has_restrictions,
             reads_data,
             wanted,
@@ -300,6 +318,6 @@ fn depends_on_destination(action: &Action) -> bool {
         Action::Limit(limit) => limit.rate.as_ref().is_some_and(|rate| {
             rate.key.iter().any(|part| matches!(part, BucketPart::To(_)))
         }),
-        Action::Permit | Action::Deny | Action::Forbid(_) => false,
+        Action::Permit | Action::Deny | Action::DenyLinks | Action::Forbid(_) => false,
     }
 }

@@ -20,6 +20,7 @@ use smallvec::SmallVec;
 
 use super::subjects::says_what_topics_hold;
 use super::zones::{Pairs, Zones, zone};
+use crate::link::ZoneLink;
 use crate::model::{Action, Context, Layer, Match, Mode, Rule, Selector, agree};
 use crate::program::Program;
 
@@ -321,7 +322,11 @@ impl<'p> Borders<'p> {
         self.rules[rule as usize][context as usize].get_or_init(|| {
             let rule = &self.program.rules[rule as usize];
             let mut pairs = self.matched(&rule.matcher, context);
-            if rule.layer.of.is_some() {
+            if rule.is_about_links() {
+                let mut heard = Pairs::none(self.count);
+                rule.matcher.links.iter().for_each(|link| heard.add(&self.heard_of_link(&rule.layer, *link)));
+                pairs.keep(&heard);
+            } else if rule.layer.of.is_some() {
                 pairs.keep(&self.spoken(&rule.layer, context));
             }
             pairs
@@ -329,10 +334,22 @@ impl<'p> Borders<'p> {
     }
 
     fn excepted(&self, rule: u32, context: Context) -> Option<(&Pairs, bool)> {
-        let except = self.program.rules[rule as usize].except.as_ref()?;
-        let pairs =
-            self.excepts[rule as usize][context as usize].get_or_init(|| self.matched(except, context));
-        Some((pairs, except.has_conditions()))
+        let number = rule as usize;
+        let rule = &self.program.rules[number];
+        let except = rule.except.as_ref()?;
+        let pairs = self.excepts[number][context as usize].get_or_init(|| self.matched(except, context));
+        // For some of the links only, so the rule may apply all the same.
+        let is_partial = rule.is_about_links() && !rule.is_excepted_whole();
+        Some((pairs, except.has_conditions() || is_partial))
+    }
+
+    /// Origins and destinations of the events for which a layer speaks of a link: the origin and both ends are heard.
+    pub(crate) fn heard_of_link(&self, layer: &Layer, link: ZoneLink) -> Pairs {
+        let (of_layer, all) = (self.layer(layer), Zones::all(self.count));
+        if link.ends().iter().any(|end| of_layer.contains(usize::from(end.0))) {
+            return Pairs::all(self.count);
+        }
+        Pairs::product(&of_layer, &all, self.count)
     }
 
     /// Pairs for which the rule applies to some event.

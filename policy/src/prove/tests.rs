@@ -470,3 +470,16 @@ fn too_many_states_are_unknown_and_not_proved() {
     let proof = asked(&rules, CARD);
     assert!(matches!(&proof, Proof::Unknown { filters, .. } if !filters.is_empty()), "{proof}");
 }
+
+/// A denied link takes ways away. It is no denial of a destination, nor of a carrier: what was seen is seen over another.
+#[test]
+fn denied_links_prove_nothing() {
+    let all = "    - {name: all, match: {topics: [\"**\"]}, permit: {}}\n";
+    let links = "    - {name: l, match: {topics: [\"**\"], links: [eu-1/us-1, eu-1/eu-2, eu-1/cn-1, eu-2/us-1]}, deny: {}}\n";
+    let never =
+        "{classes: [payment.card], discloses: [value], match: {from: {zones: [eu-1]}, to: {zones: [us-1]}}}";
+    let refutation = refuted(&format!("{all}{links}"), never);
+    assert_eq!(refutation.to_string(), refuted(all, never).to_string());
+    let deny = "    - {name: d, match: {topics: [\"**\"], to: {zones: [us-1]}}, deny: {}}\n";
+    proved(&format!("{all}{deny}{links}"), never.replace("}}}", "}}, relay: false}").as_str());
+}

@@ -10,6 +10,7 @@ use crate::decision::{Decision, Report, RuleRef, Stopped, Verdict};
 use crate::engine::{Request, Scratch, ZoneSet};
 use crate::federation::ZoneIndex;
 use crate::keys::KeyRing;
+use crate::link::{LinkDenials, ZoneLink};
 use crate::model::Context;
 use crate::program::Program;
 use crate::protect::Randomness;
@@ -47,15 +48,20 @@ impl Leg {
 }
 
 /// How the whole way ended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Crossing {
     pub legs: Vec<Leg>,
     /// `None` where it did not arrive.
     pub arrived: Option<Event>,
     /// Zones that may carry the form made for the destination; `None` where egress let nothing out, or was not asked.
     pub carriers: Option<ZoneSet>,
+    /// Links that it must not cross on its way there; `None` as for carriers.
+    pub denied_links: Option<LinkDenials>,
     /// A carrier that the case names and that may not carry it: the event waits for another path.
     pub held_for: Option<ZoneIndex>,
+    /// A link on the way of the case that a rule denies, with the rule: the event waits for another path. Where the case
+    /// names no carriers, it is one without which the federation document has no way.
+    pub held_at: Option<(ZoneLink, RuleRef)>,
 }
 
 impl Crossing {
@@ -64,7 +70,7 @@ impl Crossing {
         if self.arrived.is_some() {
             return "forward";
         }
-        if self.held_for.is_some() {
+        if self.held_for.is_some() || self.held_at.is_some() {
             return "hold";
         }
         // What neither arrived nor was stopped waits.
@@ -77,6 +83,9 @@ impl Crossing {
 
     /// The rule that stopped the event or makes it wait.
     pub fn by(&self) -> Option<&RuleRef> {
+        if let Some((_, by)) = &self.held_at {
+            return Some(by);
+        }
         match self.legs.last().map(|leg| &leg.decision.verdict) {
             Some(Verdict::Stop(stopped)) => Some(&stopped.by),
             Some(Verdict::Hold { by, .. }) => Some(by),
@@ -103,7 +112,7 @@ impl Crossing {
 
 /// Judges the case everywhere it says.
 pub fn cross(program: &Program, case: &Case, keys: &dyn KeyRing, scratch: &mut Scratch) -> Crossing {
-    let mut crossing = Crossing { legs: Vec::new(), arrived: None, carriers: None, held_for: None };
+    let mut crossing = Crossing::default();
     let randomness = Randomness::new([7; 32]);
     let stations = stations(case);
     let last = u8::try_from(case.via.len() + 1).unwrap_or(u8::MAX);
@@ -114,16 +123,17 @@ pub fn cross(program: &Program, case: &Case, keys: &dyn KeyRing, scratch: &mut S
             Context::Transit => u8::try_from(at).unwrap_or(u8::MAX),
             _ => case.hops.unwrap_or(last),
         };
-        let (decision, carriers) = {
+        let (decision, passage) = {
             let asked = Request { hops, ..request(case, *context, *zone, &event, keys, &randomness) };
             let decision = program.decide(&asked, scratch);
-            let carriers = match &decision.verdict {
+            let passage = match &decision.verdict {
                 Verdict::Forward { event: form } if *context == Context::Egress => {
-                    Some(program.carriers(&asked, form.as_ref().unwrap_or(&event), scratch))
+                    let carriers = program.carriers(&asked, form.as_ref().unwrap_or(&event), scratch);
+                    Some((carriers, program.denied_links(&asked, scratch)))
                 }
                 _ => None,
             };
-            (decision, carriers)
+            (decision, passage)
         };
         let edited = match &decision.verdict {
             Verdict::Forward { event } => Some(event.clone()),
@@ -133,17 +143,44 @@ pub fn cross(program: &Program, case: &Case, keys: &dyn KeyRing, scratch: &mut S
         crossing.legs.push(Leg { context: *context, from, to: *zone, event: event.clone(), hops, decision });
         let Some(edited) = edited else { return crossing };
         event = edited.unwrap_or(event);
-        if let Some(carriers) = carriers {
-            let barred = case.via.iter().find(|zone| !carriers.contains(**zone)).copied();
-            crossing.held_for = barred.filter(|_| case.at.is_empty());
+        if let Some((carriers, denials)) = passage {
+            if case.at.is_empty() {
+                crossing.held_for = case.via.iter().find(|zone| !carriers.contains(**zone)).copied();
+                let barring = barring(program, case, &carriers, &denials);
+                crossing.held_at = barring.and_then(|link| Some((link, program.denied_by(&denials, link)?)));
+            }
             crossing.carriers = Some(carriers);
+            crossing.denied_links = Some(denials);
         }
-        if crossing.held_for.is_some() {
+        if crossing.held_for.is_some() || crossing.held_at.is_some() {
             return crossing;
         }
     }
     crossing.arrived = Some(event);
     crossing
+}
+
+/// The denied link that holds the case up. A case that names its way crosses the links of it; another one takes any way
+/// that the federation document has.
+fn barring(program: &Program, case: &Case, carriers: &ZoneSet, denials: &LinkDenials) -> Option<ZoneLink> {
+    if denials.is_empty() {
+        return None;
+    }
+    let way = [std::slice::from_ref(&case.from), &case.via, std::slice::from_ref(&case.to)].concat();
+    let crossed = way.iter().zip(&way[1..]).filter_map(|(one, other)| ZoneLink::between(*one, *other));
+    let mut denied = crossed.filter(|link| denials.contains(*link));
+    if !case.via.is_empty() {
+        return denied.next();
+    }
+    let carry = |zone| carriers.contains(zone);
+    let has_way =
+        |cross: &dyn Fn(ZoneLink) -> bool| program.federation.has_way(case.from, case.to, carry, cross);
+    if !has_way(&|_| true) || has_way(&|link| !denials.contains(link)) {
+        return None;
+    }
+    // The direct one, or else any that would be a way by itself.
+    let mut others = denials.iter().filter(|open| has_way(&|link| link == *open || !denials.contains(link)));
+    denied.next().or_else(|| others.next()).or_else(|| denials.iter().next())
 }
 
 /// The case as the engine is asked about it at one border; the hops are for the caller to say.

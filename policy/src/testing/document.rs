@@ -13,6 +13,8 @@ static EXPECTED_FIELD: Shape = Shape::Map(&[
 
 static RULES: Shape = Shape::List { of: &Shape::Text, non_empty: false };
 
+static LINKS: Shape = Shape::List { of: &Shape::ZonePair, non_empty: false };
+
 static EXPECT: Shape = Shape::Map(&[
     Key::required(
         "verdict",
@@ -27,6 +29,7 @@ static EXPECT: Shape = Shape::Map(&[
     Key::optional("shadowed", &RULES, "rules in mode: shadow that would have acted"),
     Key::optional("waivedBy", &RULES, "waivers that switched a rule off"),
     Key::optional("carriers", &RULES, "all zones that may carry it on the way, no more and no fewer"),
+    Key::optional("deniedLinks", &LINKS, "all links that it must not cross, such as [\"eu-1/us-1\"]"),
     Key::optional(
         "fields",
         &Shape::Dict(&EXPECTED_FIELD),

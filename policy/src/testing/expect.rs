@@ -11,6 +11,7 @@ use super::suite::{json, regex};
 use crate::decision::RuleRef;
 use crate::documents;
 use crate::federation::{Federation, ZoneIndex};
+use crate::link::ZoneLink;
 use crate::lower::Lowering;
 use crate::path::Path;
 use crate::protect::Numbering;
@@ -28,6 +29,7 @@ pub(crate) struct Expected {
     shadowed: Vec<String>,
     waived_by: Vec<String>,
     carriers: Option<Vec<ZoneIndex>>,
+    denied_links: Option<Vec<ZoneLink>>,
     fields: Vec<(Path, FieldExpected)>,
     absent: Vec<String>,
     unchanged: bool,
@@ -87,6 +89,10 @@ pub(super) fn expected(node: &Node, lowering: &mut Lowering<'_>) -> Option<Expec
     let carriers = node
         .get("carriers")
         .map(|list| list.items().iter().filter_map(|zone| self::zone(zone, lowering)).collect());
+    let denied_links = node.get("deniedLinks").map(|list| {
+        let items = list.items().iter();
+        items.filter_map(|item| lowering.link(item, item.text()?)).collect()
+    });
     only_of_what_arrives(node, lowering);
     Some(Expected {
         verdict: text("verdict")?,
@@ -98,6 +104,7 @@ pub(super) fn expected(node: &Node, lowering: &mut Lowering<'_>) -> Option<Expec
         shadowed: texts("shadowed"),
         waived_by: texts("waivedBy"),
         carriers,
+        denied_links,
         fields,
         absent: texts("absent"),
         unchanged: node.get("unchanged").and_then(Node::boolean).unwrap_or(false),
@@ -201,6 +208,23 @@ pub(super) fn mismatches(
             differs("carriers", list(&wanted), "not asked, for nothing left egress".to_owned());
         } else if wanted != came {
             differs("carriers", list(&wanted), list(&came));
+        }
+    }
+    if let Some(wanted) = &expected.denied_links {
+        let names = |links: &mut dyn Iterator<Item = ZoneLink>| {
+            let mut names: Vec<String> = links.map(|link| link.name(federation)).collect();
+            names.sort_unstable();
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        };
+        let wanted = names(&mut wanted.iter().copied());
+        match &crossing.denied_links {
+            None => differs("deniedLinks", wanted, "not asked, for nothing left egress".to_owned()),
+            Some(came) => {
+                let came = names(&mut came.iter());
+                if wanted != came {
+                    differs("deniedLinks", wanted, came);
+                }
+            }
         }
     }
     if let Some(part) = &expected.message_contains {

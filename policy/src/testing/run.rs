@@ -239,6 +239,9 @@ fn note_decisive(crossing: &Crossing, program: &Program, decisive: &mut BTreeSet
     let mut note = |rule: &RuleRef| {
         decisive.insert(rule.id().to_owned());
     };
+    let denials = crossing.denied_links.iter();
+    let denying = denials.flat_map(|all| all.iter().filter_map(|link| program.denied_by(all, link)));
+    denying.for_each(|rule| note(&rule));
     for leg in &crossing.legs {
         if let Some(stopped) = leg.decision.stopped() {
             note(&stopped.by);

@@ -147,3 +147,56 @@ fn a_protection_that_edits_nothing_is_not_covered() {
     assert!(never("plain"));
     assert!(!never(IBAN));
 }
+
+/// Direct a - c, and a - b - c.
+const TRIANGLE: &str = "apiVersion: meshbridge/v1\nkind: Federation\nmetadata: {name: f}\nspec:\n  zones: {a: {region: eu}, b: {region: eu}, c: {region: us}}\n  bridges: [{id: a-1, zone: a}, {id: b-1, zone: b}, {id: c-1, zone: c}]\n  links: [{from: a-1, to: b-1}, {from: b-1, to: c-1}, {from: a-1, to: c-1}]\n";
+
+/// What a case with `more` from a to c shows under rules about links; with the rules that no case shows deciding.
+fn over_links(federation: &str, rules: &str, more: &str, expect: &str) -> Outcome {
+    let federation = Federation::parse(&source("federation.yaml", federation)).expect("valid");
+    let text = format!(
+        "apiVersion: meshbridge/v1\nkind: Policy\nmetadata: {{name: f, layer: federation}}\nspec:\n  rules:\n    - {{name: ok, match: {{topics: [\"o.**\"]}}, permit: {{}}}}\n{rules}"
+    );
+    let program = compile(&[source("policies.yaml", &text)], &federation, None)
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .program;
+    let text = format!(
+        "apiVersion: meshbridge/v1\nkind: PolicyTest\nmetadata: {{name: t}}\nspec: {{cases: [{{name: x, from: a, to: c, {more}topic: o.x, event: {{id: \"1\", source: /s, type: t}}, expect: {{{expect}}}}}]}}\n"
+    );
+    let suites = suites(&source("t.test.yaml", &text), &federation).unwrap_or_else(|p| panic!("{p}"));
+    run(&suites[0], &program, true)
+}
+
+#[test]
+fn a_denied_link_holds_what_has_no_other_way() {
+    let direct = "    - {name: l, match: {topics: [\"o.**\"], links: [a/c]}, deny: {}}\n";
+    let both = "    - {name: l, match: {topics: [\"o.**\"], links: [a/c, b/a]}, deny: {}}\n";
+    let line = TRIANGLE.replace(", {from: a-1, to: c-1}", "");
+    for (federation, rules, more, expect) in [
+        (TRIANGLE, direct, "", "verdict: forward, deniedLinks: [c/a], hits: [f/l]"),
+        (TRIANGLE, direct, "via: [b], ", "verdict: forward"),
+        (TRIANGLE, both, "", "verdict: hold, by: f/l, deniedLinks: [a/b, a/c]"),
+        (TRIANGLE, both, "via: [b], ", "verdict: hold, by: f/l"),
+        // Whatever way there is was not the one that is denied.
+        (&line, direct, "", "verdict: forward"),
+        (&TRIANGLE.replace("links: [", "links: [] # ["), both, "", "verdict: forward"),
+        (TRIANGLE, "", "", "verdict: forward, deniedLinks: []"),
+    ] {
+        let outcome = over_links(federation, rules, more, expect);
+        let case = &outcome.cases[0];
+        assert!(case.is_good(), "{rules} {more} {expect}: {:?} {:?}", case.mismatches, case.error);
+    }
+    let wrong = over_links(TRIANGLE, direct, "", "verdict: forward, deniedLinks: [a/b]");
+    let mismatch = &wrong.cases[0].mismatches[0];
+    assert_eq!((&*mismatch.what, &*mismatch.expected, &*mismatch.came), ("deniedLinks", "a/b", "a/c"));
+}
+
+#[test]
+fn a_rule_about_links_is_covered_by_a_case_that_tells_its_links() {
+    let rule = "    - {name: l, match: {topics: [\"o.**\"], links: [a/c]}, deny: {}}\n";
+    let told = over_links(TRIANGLE, rule, "", "verdict: forward, deniedLinks: [a/c]");
+    assert!(told.never_decisive.is_empty(), "{:?}", told.never_decisive);
+    assert!(told.survivors.iter().all(|one| one.rule != "f/l"), "{:?}", told.survivors);
+    let not_told = over_links(TRIANGLE, rule, "", "verdict: forward");
+    assert!(not_told.survivors.iter().any(|one| one.rule == "f/l"), "{:?}", not_told.survivors);
+}

@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use super::propose::Place;
 use crate::diagnostics::Span;
+use crate::federation::ZoneIndex;
 use crate::model::{Action, Context, Disposition, Match, Mode, OnViolation, Rule, Selector};
 use crate::program::{Documents, Program};
+use crate::testing::Case;
 
 /// A change that the owner of a layer can make.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -82,13 +84,9 @@ impl Place<'_> {
                 kind: AmendmentKind::Permit { topic, from, to, at },
             }];
         }
-        if let Some(rule) = self.rule(id) {
-            return vec![Amendment {
-                layer: rule.layer.name().to_string(),
-                owner: rule.owner.as_deref().map(str::to_owned),
-                span: Some(rule.span.clone()),
-                kind: AmendmentKind::Except { rule: id.to_owned(), topic, from, to },
-            }];
+        let ends = (self.leg.from, self.leg.to);
+        if let Some(except) = Amendment::except(self.program, self.case, ends, id) {
+            return vec![except];
         }
         let mut amendments = Vec::new();
         for name in crate::model::CLASSIFYING {
@@ -111,6 +109,24 @@ impl Place<'_> {
 }
 
 impl Amendment {
+    /// An exception of a rule for the topic between two zones; `None` where there is no such rule.
+    pub(super) fn except(
+        program: &Program,
+        case: &Case,
+        (from, to): (ZoneIndex, ZoneIndex),
+        id: &str,
+    ) -> Option<Amendment> {
+        let rule = program.rules.iter().find(|rule| *rule.id == *id)?;
+        let name = |zone| program.federation.zone_name(zone).to_owned();
+        let (topic, from, to) = (case.topic.as_str().to_owned(), name(from), name(to));
+        Some(Amendment {
+            layer: rule.layer.name().to_string(),
+            owner: rule.owner.as_deref().map(str::to_owned),
+            span: Some(rule.span.clone()),
+            kind: AmendmentKind::Except { rule: id.to_owned(), topic, from, to },
+        })
+    }
+
     /// The program after the change; `None` where it cannot be made.
     pub(super) fn apply(&self, program: &Program) -> Option<Program> {
         let mut documents = Documents {

@@ -294,3 +294,27 @@ fn case_of(program: &Program, topic: &str, event: Event) -> Case {
         event,
     }
 }
+
+#[test]
+fn a_denied_link_is_avoided_or_excepted() {
+    let rules = "    - {name: l, match: {topics: [\"a.**\"], links: [cn-1/us-1, eu-1/us-1]}, deny: {}}\n";
+    let federation = FEDERATION
+        .replace("  bridges:", "  links: [{from: a, to: b}, {from: a, to: c}, {from: c, to: b}]\n  bridges:");
+    let file = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.to_owned() };
+    let federation = Federation::parse(&file("federation.yaml", &federation)).expect("a valid document");
+    let base = format!(
+        "apiVersion: meshbridge/v1\nkind: Policy\nmetadata: {{name: base, layer: federation}}\nspec:\n  rules:\n{BASE}{rules}"
+    );
+    let program = compile(&[file("base.yaml", &base)], &federation, None).expect("valid").program;
+    let keys = TestKeys::of(program.federation());
+    let direct = case(&program, "a.b", event(&[], "{}"));
+    let found = why_not(&program, &direct, &keys);
+    assert_eq!((found.verdict, found.at), ("hold", Some("egress")), "{found}");
+    assert_eq!(found.stopped_by, ["base/l"], "{found}");
+    let told: Vec<String> = found.policy.iter().map(ToString::to_string).collect();
+    assert!(told.len() == 1 && told[0].contains("let base/l not apply"), "{found}");
+    let one = rules.replace("cn-1/us-1, ", "");
+    let base = base.replace(rules, &one);
+    let program = compile(&[file("base.yaml", &base)], &federation, None).expect("valid").program;
+    assert!(why_not(&program, &direct, &keys).passes(), "there is another way");
+}

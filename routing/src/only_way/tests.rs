@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::OnlyWays;
 use crate::limits::DEMAND_KEPT;
-use crate::paths::tests::{Costs, SIZE, bridges, carriers, costs, graph};
+use crate::paths::tests::{Costs, PASSAGES, SIZE, bridges, costs, graph, passage};
 use crate::paths::{Paths, shortest};
-use crate::{BridgeIndex, CarrierSet, DestinationSet};
+use crate::{BridgeIndex, CarrierSet, DestinationSet, Passage};
 
 fn set(bits: u8) -> DestinationSet {
     (0..SIZE).filter(|at| bits >> at & 1 == 1).map(BridgeIndex).collect()
@@ -32,15 +32,10 @@ fn link(a: BridgeIndex, b: BridgeIndex) -> (u16, u16) {
 }
 
 /// Who is reached from `own`, with one more link.
-fn reached(
-    own: BridgeIndex,
-    costs: &Costs,
-    with: Option<BridgeIndex>,
-    carriers: &CarrierSet,
-) -> DestinationSet {
+fn reached(own: BridgeIndex, costs: &Costs, with: Option<BridgeIndex>, passage: &Passage) -> DestinationSet {
     let mut costs = costs.clone();
     costs.extend(with.map(|to| (link(own, to), 1)));
-    let table = shortest(own, &bridges(), &graph(&costs), carriers);
+    let table = shortest(own, &bridges(), &graph(&costs), passage);
     others(own).filter(|to| table.way(*to).is_some()).collect()
 }
 
@@ -53,19 +48,19 @@ proptest! {
     #[test]
     fn a_link_is_needed_if_it_alone_leads_where_something_goes(
         costs in costs(),
-        events in prop::collection::vec((0..8_usize, 0..1_u8 << SIZE), 0..4),
+        events in prop::collection::vec((0..PASSAGES, 0..1_u8 << SIZE), 0..4),
     ) {
         for own in (0..SIZE).map(BridgeIndex) {
             let mut ways = OnlyWays::new(start());
             let paths = paths(&mut ways, own, &costs, start());
-            for (zones, to) in &events {
-                paths.with_class(&carriers(*zones), &set(*to), |_| ());
+            for (bits, to) in &events {
+                paths.with_class(&passage(*bits), &set(*to), |_| ());
             }
             let held = held(own, &costs);
-            let needs = |neighbour: &BridgeIndex, (zones, to): &(usize, u8)| {
-                let carriers = carriers(*zones);
-                let [without, with] = [None, Some(*neighbour)].map(|with| reached(own, &costs, with, &carriers));
-                let carries = carriers.contains(paths.zone(own));
+            let needs = |neighbour: &BridgeIndex, (bits, to): &(usize, u8)| {
+                let passage = passage(*bits);
+                let [without, with] = [None, Some(*neighbour)].map(|with| reached(own, &costs, with, &passage));
+                let carries = passage.carriers.contains(paths.zone(own));
                 carries && set(*to).iter().any(|to| with.contains(to) && !without.contains(to))
             };
             let expected: DestinationSet =
@@ -79,9 +74,9 @@ proptest! {
     #[test]
     fn where_all_may_carry_a_link_to_who_is_reached_leads_nowhere_else(costs in costs()) {
         for own in (0..SIZE).map(BridgeIndex) {
-            let without = reached(own, &costs, None, &CarrierSet::All);
+            let without = reached(own, &costs, None, &Passage::ANY);
             for neighbour in without.iter() {
-                let with = reached(own, &costs, Some(neighbour), &CarrierSet::All);
+                let with = reached(own, &costs, Some(neighbour), &Passage::ANY);
                 prop_assert_eq!(&with, &without);
             }
         }
@@ -98,7 +93,7 @@ fn nothing_is_judged_twice() {
     let (mut ways, now) = (OnlyWays::new(start()), start());
     let paths = paths(&mut ways, BridgeIndex(0), &square(), now);
     let held = vec![BridgeIndex(1)];
-    let alone = carriers(0b011);
+    let alone = passage(0b011);
     paths.with_class(&alone, &set(0b1000), |_| ());
     assert_eq!(ways.among(held.clone(), &paths), [BridgeIndex(1)]);
     // Had it been judged again it would be right.
@@ -116,12 +111,27 @@ fn nothing_is_judged_twice() {
     assert_eq!(ways.among(vec![BridgeIndex(1), BridgeIndex(3)], &after), [BridgeIndex(1), BridgeIndex(3)]);
 }
 
+/// R43: over a link that no event may cross nothing waits for.
+#[test]
+fn a_denied_link_is_needed_by_nobody_and_makes_others_needed() {
+    let (mut ways, now) = (OnlyWays::new(start()), start());
+    // 0 is of p, 1 and 4 of q, 2 and 5 of r, 3 of p.
+    let paths = paths(&mut ways, BridgeIndex(0), &square(), now);
+    let held = vec![BridgeIndex(1)];
+    let without = |pair: usize| passage(0b111 | 0b1000 << pair);
+    // Without q - r the only way to 1 and 3 is the one that is held back; without p - q it is of no use.
+    paths.with_class(&without(0), &set(0b0010), |table| assert!(table.way(BridgeIndex(1)).is_some()));
+    assert_eq!(ways.among(held.clone(), &paths), []);
+    paths.with_class(&without(1), &set(0b0010), |table| assert!(table.way(BridgeIndex(1)).is_none()));
+    assert_eq!(ways.among(held, &paths), [BridgeIndex(1)]);
+}
+
 #[test]
 fn what_was_needed_long_ago_is_forgotten() {
     let start = start();
     let mut ways = OnlyWays::new(start);
     let first = paths(&mut ways, BridgeIndex(0), &square(), start);
-    first.with_class(&carriers(0b011), &set(0b1000), |_| ());
+    first.with_class(&passage(0b011), &set(0b1000), |_| ());
     let mut check = |now: Instant, expected: &[BridgeIndex]| {
         let paths = first.after(graph(&square()), &[], ways.demand(now));
         assert_eq!(ways.among(vec![BridgeIndex(1)], &paths), expected, "after {:?}", now - start);
@@ -138,10 +148,10 @@ fn classes_beyond_those_with_a_place_are_forwarded_and_not_noted() {
     for other in 0..100 {
         let zones = ["p".to_owned(), format!("other-{other}")];
         let zones = zones.map(|zone| crate::ZoneName::parse(&zone).expect("a name"));
-        paths.with_class(&CarrierSet::zones(zones), &set(0b0100), |table| {
+        paths.with_class(&CarrierSet::zones(zones).into(), &set(0b0100), |table| {
             assert!(table.way(BridgeIndex(2)).is_some());
         });
     }
-    paths.with_class(&carriers(0b011), &set(0b1000), |_| ());
+    paths.with_class(&passage(0b011), &set(0b1000), |_| ());
     assert_eq!(ways.among(vec![BridgeIndex(1)], &paths), []);
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{Paths, shortest};
 use crate::graph::{EdgeChange, Graph};
-use crate::{BridgeId, BridgeIndex, CarrierSet, ZoneName};
+use crate::{BridgeId, BridgeIndex, CarrierSet, DeniedLinks, Passage, ZoneName};
 
 /// By (lower end, higher end).
 pub(crate) type Costs = BTreeMap<(u16, u16), u32>;
@@ -34,32 +34,39 @@ pub(crate) fn graph(costs: &Costs) -> Graph {
     Graph::new(&nodes)
 }
 
-/// Some of the three zones, by bits.
-pub(crate) fn carriers(zones: usize) -> CarrierSet {
-    let names = ["p", "q", "r"].into_iter().enumerate().filter(|(i, _)| zones & (1 << i) != 0);
-    CarrierSet::zones(names.map(|(_, name)| ZoneName::parse(name).expect("a name")))
+fn zone(name: &str) -> ZoneName {
+    ZoneName::parse(name).expect("a name")
 }
 
-fn try_every_path(
-    graph: &Graph,
-    carriers: &CarrierSet,
-    path: &mut Best,
-    from: u16,
-    best: &mut [Option<Best>],
-) {
+/// Some of the three zones and pairs of them, by bits: three for who may carry, three for what is denied.
+pub(crate) fn passage(bits: usize) -> Passage {
+    let names = ["p", "q", "r"].into_iter().enumerate().filter(|(i, _)| bits & (1 << i) != 0);
+    let pairs = [("p", "q"), ("q", "r"), ("r", "p")];
+    let denied = pairs.into_iter().enumerate().filter(|(i, _)| bits & (8 << i) != 0);
+    Passage {
+        carriers: CarrierSet::zones(names.map(|(_, name)| zone(name))),
+        denied: DeniedLinks::between(denied.map(|(_, (a, b))| (zone(a), zone(b)))),
+    }
+}
+
+/// How many [`passage`] tells apart.
+pub(crate) const PASSAGES: usize = 64;
+
+fn try_every_path(graph: &Graph, passage: &Passage, path: &mut Best, from: u16, best: &mut [Option<Best>]) {
     let at = path.2.last().copied().unwrap_or(BridgeIndex(from));
     let zone = &bridges()[usize::from(at.0)].1;
     if !path.2.is_empty() && best[usize::from(at.0)].as_ref().is_none_or(|known| *path < *known) {
         best[usize::from(at.0)] = Some(path.clone());
     }
-    if !path.2.is_empty() && !carriers.contains(zone) {
+    if !path.2.is_empty() && !passage.carriers.contains(zone) {
         return;
     }
     for &(to, cost) in graph.of(at) {
-        if to.0 != from && !path.2.contains(&to) {
+        let is_denied = passage.denied.contains(zone, &bridges()[usize::from(to.0)].1);
+        if to.0 != from && !path.2.contains(&to) && !is_denied {
             let mut longer = (path.0 + u64::from(cost), path.1 + 1, path.2.clone());
             longer.2.push(to);
-            try_every_path(graph, carriers, &mut longer, from, best);
+            try_every_path(graph, passage, &mut longer, from, best);
         }
     }
 }
@@ -72,18 +79,35 @@ pub(crate) fn costs() -> impl Strategy<Value = Costs> {
 
 proptest! {
     #[test]
-    fn the_tree_has_the_best_of_all_paths(costs in costs(), zones in 0..8_usize) {
+    fn the_tree_has_the_best_of_all_paths(costs in costs(), bits in 0..PASSAGES) {
         let graph = graph(&costs);
-        let carriers = carriers(zones);
+        let passage = passage(bits);
         for from in 0..SIZE {
-            let table = shortest(BridgeIndex(from), &bridges(), &graph, &carriers);
+            let table = shortest(BridgeIndex(from), &bridges(), &graph, &passage);
             let mut best = vec![None; usize::from(SIZE)];
-            try_every_path(&graph, &carriers, &mut (0, 0, Vec::new()), from, &mut best);
+            try_every_path(&graph, &passage, &mut (0, 0, Vec::new()), from, &mut best);
             for to in (0..SIZE).map(BridgeIndex) {
                 let found = table.way(to).map(|way| (way.cost, usize::from(way.hops), table.path(to)));
                 prop_assert_eq!(&found, &best[usize::from(to.0)], "{} to {}", from, to.0);
                 let next = table.way(to).map(|way| way.next);
                 prop_assert_eq!(next, found.and_then(|(_, _, path)| path.first().copied()));
+            }
+        }
+    }
+
+    /// R43: on the way to a destination and back, whatever else is asked.
+    #[test]
+    fn no_path_crosses_a_denied_link(costs in costs(), bits in 0..PASSAGES) {
+        let (bridges, graph, passage) = (bridges(), graph(&costs), passage(bits));
+        let zone = |at: BridgeIndex| &bridges[usize::from(at.0)].1;
+        for from in (0..SIZE).map(BridgeIndex) {
+            let table = shortest(from, &bridges, &graph, &passage);
+            for to in (0..SIZE).map(BridgeIndex) {
+                let path = table.path(to);
+                let crossed = std::iter::once(&from).chain(&path).zip(&path);
+                for (one, other) in crossed {
+                    prop_assert!(!passage.denied.contains(zone(*one), zone(*other)), "{} {}", one.0, other.0);
+                }
             }
         }
     }
@@ -108,7 +132,7 @@ proptest! {
             let paths = Paths::new(own, bridges(), graph(&before), Arc::default());
             paths.all();
             let paths = paths.after(graph(&now), &changes, Arc::default());
-            prop_assert_eq!(paths.all(), &shortest(own, &bridges(), &graph(&now), &CarrierSet::All));
+            prop_assert_eq!(paths.all(), &shortest(own, &bridges(), &graph(&now), &Passage::ANY));
         }
     }
 }

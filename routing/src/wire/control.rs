@@ -8,7 +8,7 @@ use crate::flood::{Item, Stamp};
 use crate::{Audience, BridgeId, LinkState, Run, Signature, Want, ZoneName};
 
 /// 2: sets of interest have audiences. 3: their messages are bounded by bytes.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// Entries of one digest message.
 pub(crate) const DIGEST_ENTRIES_MAX: usize = 1_024;
 /// Bytes of the entries of one delta or chunk. A head takes 58 KiB at most, so that both fit a message.

@@ -6,6 +6,7 @@
 //!          | run u16 | lane u8 | seq u64 | hop limit u8 | life ms u32 (0: none) | digest [16] | policy u16
 //!          | destinations u16, each bridge u16 and prev u64
 //!          | carriers u16 (0xffff: all zones), each zone u16
+//!          | denied links u8, each zone u16 and zone u16
 //!          | topic text | extensions u16 length, each type u8, version u8, u16 length, value
 //!          | payload: the rest
 //! ```
@@ -19,9 +20,9 @@ use twox_hash::XxHash3_128;
 
 use super::Reader;
 pub use super::{DecodeError, Entry, RecvTable, SendTable, TableAnnounce, TableFull, TableGap};
-use crate::{LANES, limits};
+use crate::{DENIED_LINKS_MAX, LANES, limits};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const ALL_ZONES: u16 = u16::MAX;
 const CARRIERS_MAX: usize = 4_096;
 const HOP_LIMIT_MIN: u8 = 1;
@@ -60,6 +61,8 @@ pub struct Frame {
     pub seq: u64,
     pub destinations: SmallVec<[Target; 4]>,
     pub carriers: Carriers,
+    /// R43: pairs of zones between which it crosses no link, as entries of the link's table.
+    pub denied: SmallVec<[(u16, u16); 4]>,
     pub hop_limit: u8,
     /// What is left of the event's life; zero: it has no end.
     pub life_ms: u32,
@@ -100,6 +103,11 @@ impl Frame {
                 out.put_u16(length(zones.len(), CARRIERS_MAX)?);
                 zones.iter().for_each(|zone| out.put_u16(*zone));
             }
+        }
+        out.put_u8(u8::try_from(length(self.denied.len(), DENIED_LINKS_MAX)?).ok()?);
+        for (one, other) in &self.denied {
+            out.put_u16(*one);
+            out.put_u16(*other);
         }
         put_text(out, self.topic.as_str().as_bytes())?;
         let sizes =
@@ -143,6 +151,14 @@ impl Frame {
                 Carriers::Zones(zones)
             }
         };
+        let count = usize::from(reader.u8()?);
+        if count > DENIED_LINKS_MAX {
+            return Err(DecodeError::TooLong("denied links of a frame"));
+        }
+        let mut denied = SmallVec::new();
+        for _ in 0..count {
+            denied.push((reader.u16()?, reader.u16()?));
+        }
         let topic = reader.topic_like(topic)?;
         let mut section = Reader::new(reader.text()?);
         let mut extensions = SmallVec::new();
@@ -156,6 +172,7 @@ impl Frame {
             seq,
             destinations,
             carriers,
+            denied,
             hop_limit,
             life_ms,
             digest,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{DecodeError, Reader, Writer};
-use crate::{BridgeId, EventKey, LANES};
+use crate::{BridgeId, EventKey, LANES, ZoneName};
 
 pub(super) const KIND: u8 = 33;
 /// Bytes of a rule, disposition, context or reason.
@@ -12,8 +12,20 @@ const TEXT_BYTES_MAX: usize = 512;
 /// What became of the event at `from`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoticeKind {
-    Denied { rule: String, disposition: String, context: String },
-    Dropped { reason: String },
+    Denied {
+        rule: String,
+        disposition: String,
+        context: String,
+    },
+    Dropped {
+        reason: String,
+    },
+    /// R44: the rule denies the links between these zones to the event; it may come over others.
+    DeniedLink {
+        rule: String,
+        context: String,
+        link: (ZoneName, ZoneName),
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +60,11 @@ impl Notice {
                 writer.u8(1);
                 writer.text(cut(reason).as_bytes());
             }
+            NoticeKind::DeniedLink { rule, context, link: (a, b) } => {
+                writer.u8(2);
+                [rule, context].into_iter().for_each(|text| writer.text(cut(text).as_bytes()));
+                [a, b].into_iter().for_each(|zone| writer.name(zone.as_str()));
+            }
         }
         writer.finish()
     }
@@ -72,6 +89,10 @@ impl Notice {
                 context: text(&mut reader)?,
             },
             1 => NoticeKind::Dropped { reason: text(&mut reader)? },
+            2 => {
+                let (rule, context) = (text(&mut reader)?, text(&mut reader)?);
+                NoticeKind::DeniedLink { rule, context, link: (reader.zone()?, reader.zone()?) }
+            }
             _ => return Err(DecodeError::Invalid("a notice")),
         };
         reader.end()?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meshbridge_routing::{BridgeIndex, CarrierSet, DestinationSet, Split, ZoneName};
+use meshbridge_routing::{BridgeIndex, CarrierSet, DestinationSet, Passage, Split, ZoneName};
 
 use crate::flapping::{NOTICED, down, flap, held, up};
 use crate::mesh::Mesh;
@@ -42,18 +42,19 @@ fn wire(mesh: &Mesh, ends: [usize; 2]) -> usize {
 }
 
 /// The zones of these bridges.
-fn zones_of(bridges: &[usize]) -> CarrierSet {
-    CarrierSet::zones(bridges.iter().map(|at| ZoneName::parse(&format!("z{at}")).expect("a name")))
+fn zones_of(bridges: &[usize]) -> Passage {
+    let zone = |at: &usize| ZoneName::parse(&format!("z{at}")).expect("a name");
+    CarrierSet::zones(bridges.iter().map(zone)).into()
 }
 
 /// The way that an event takes, as each bridge on it decides.
-fn send(mesh: &Mesh, from: usize, to: usize, carriers: &CarrierSet) -> Option<Vec<usize>> {
+fn send(mesh: &Mesh, from: usize, to: usize, passage: &Passage) -> Option<Vec<usize>> {
     let destinations: DestinationSet = [BridgeIndex(to as u16)].into_iter().collect();
     let (mut path, mut split) = (vec![from], Split::default());
     while let Some(at) = path.last().copied().filter(|at| *at != to) {
         let before = path.len().checked_sub(2).map(|before| &mesh.nodes[path[before]].id);
         let forwarding = mesh.nodes[at].router.as_ref().expect("all are up").forwarding();
-        forwarding.split(&destinations, carriers, before, &mut split);
+        forwarding.split(&destinations, passage, before, &mut split);
         path.push(usize::from(split.hops.first()?.next.0));
         assert!(path.len() <= mesh.nodes.len(), "in circles: {path:?}");
     }
@@ -133,7 +134,7 @@ fn a_link_that_no_event_needs_is_held_back_whatever_the_zones() {
         mesh.run_for(Duration::from_secs(1));
         assert_eq!(held(&mesh), 2, "after {second} seconds");
     }
-    assert_eq!(send(&mesh, 0, 1, &CarrierSet::All), Some(vec![0, 2, 1]));
+    assert_eq!(send(&mesh, 0, 1, &Passage::ANY), Some(vec![0, 2, 1]));
 }
 
 /// Neither end takes what the other one lists, or does not yet leave out, for a sign that it needs the link.

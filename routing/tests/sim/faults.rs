@@ -208,11 +208,11 @@ impl World {
     fn send_some_frame(&mut self) {
         let origin = self.rng.pick(self.size);
         let topic = Topic::parse(TOPICS[self.rng.pick(TOPICS.len())]).expect("a topic");
-        let carriers = frames::classes().swap_remove(self.rng.pick(4));
+        let passage = frames::some_class(&mut self.rng);
         if let Some(router) = &self.nodes[origin].router {
             let mut set = meshbridge_routing::DestinationSet::default();
             router.forwarding().match_topic(&topic, &mut set, &mut Default::default());
-            self.send_frame(origin, set, carriers);
+            self.send_frame(origin, set, passage);
         }
     }
 }

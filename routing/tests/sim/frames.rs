@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use meshbridge_routing::{BridgeIndex, CarrierSet, DestinationSet, Split, ZoneName};
+use meshbridge_routing::{BridgeIndex, CarrierSet, DeniedLinks, DestinationSet, Passage, Split, ZoneName};
 
+use crate::rng::Rng;
 use crate::world::World;
 
 /// One copy of a frame.
@@ -11,7 +12,7 @@ use crate::world::World;
 pub struct Frame {
     journey: usize,
     destinations: DestinationSet,
-    carriers: CarrierSet,
+    passage: Passage,
     hop_limit: u8,
     /// The nodes it came through, the origin first.
     path: Vec<usize>,
@@ -26,7 +27,7 @@ pub struct Parked(Frame);
 pub struct Journey {
     pub origin: usize,
     pub destinations: DestinationSet,
-    pub carriers: CarrierSet,
+    pub passage: Passage,
     pub hop_limit: u8,
     /// The way to each destination that has it.
     pub arrived: Vec<Vec<usize>>,
@@ -34,41 +35,59 @@ pub struct Journey {
     pub visited: Vec<usize>,
 }
 
-/// The residency classes that are tried.
-pub fn classes() -> Vec<CarrierSet> {
+/// The classes of events that are tried.
+pub fn classes() -> Vec<Passage> {
     let zone = |name: &str| ZoneName::parse(name).expect("a name");
+    let denied = |pairs: &[(&str, &str)]| DeniedLinks::between(pairs.iter().map(|(a, b)| (zone(a), zone(b))));
     vec![
-        CarrierSet::All,
-        CarrierSet::zones([]),
-        CarrierSet::zones([zone("z0"), zone("z2")]),
-        CarrierSet::zones([zone("z1"), zone("z2"), zone("z3")]),
+        Passage::ANY,
+        CarrierSet::zones([]).into(),
+        CarrierSet::zones([zone("z0"), zone("z2")]).into(),
+        CarrierSet::zones([zone("z1"), zone("z2"), zone("z3")]).into(),
+        Passage { carriers: CarrierSet::All, denied: denied(&[("z1", "z0")]) },
+        Passage { carriers: CarrierSet::All, denied: denied(&[("z0", "z1"), ("z1", "z2"), ("z3", "z0")]) },
+        Passage {
+            carriers: CarrierSet::zones([zone("z0"), zone("z1"), zone("z2")]),
+            denied: denied(&[("z0", "z2")]),
+        },
     ]
 }
 
+/// One of them.
+pub fn some_class(rng: &mut Rng) -> Passage {
+    let mut all = classes();
+    let one = rng.pick(all.len());
+    all.swap_remove(one)
+}
+
 impl World {
-    pub fn send_frame(&mut self, origin: usize, destinations: DestinationSet, carriers: CarrierSet) {
+    pub fn send_frame(&mut self, origin: usize, destinations: DestinationSet, passage: Passage) {
         let Some(router) = &self.nodes[origin].router else { return };
         if destinations.is_empty() {
             return;
         }
-        let hop_limit = router.forwarding().default_hop_limit(&destinations);
+        let hop_limit = router.forwarding().default_hop_limit(&destinations, &passage);
         let journey = self.journeys.len();
         self.journeys.push(Journey {
             origin,
             destinations: destinations.clone(),
-            carriers: carriers.clone(),
+            passage: passage.clone(),
             hop_limit,
             arrived: Vec::new(),
             visited: vec![origin],
         });
         self.counts.frames += 1;
         self.log.event(self.elapsed(), || format!("frame {journey} from node {origin} to {destinations:?}"));
-        self.forward(origin, Frame { journey, destinations, carriers, hop_limit, path: vec![origin] });
+        self.forward(origin, Frame { journey, destinations, passage, hop_limit, path: vec![origin] });
     }
 
     pub fn on_frame(&mut self, at: usize, mut frame: Frame) {
         let here = BridgeIndex(self.nodes[at].place as u16);
         self.log.event(self.elapsed(), || format!("frame {} at node {at}: {frame:?}", frame.journey));
+        // R43
+        let (before, zone) = (&self.nodes[frame.path[frame.path.len() - 1]].zone, &self.nodes[at].zone);
+        let is_denied = frame.passage.denied.contains(before, zone);
+        assert!(!is_denied, "invariant_no_denied_link: {before} to {zone}: {frame:?}");
         self.counts.frames_twice_at_a_bridge += u64::from(frame.path.contains(&at));
         frame.path.push(at);
         let Some(journey) = self.journeys.get_mut(frame.journey) else { return };
@@ -90,7 +109,7 @@ impl World {
             return;
         }
         let zone = &self.nodes[at].zone;
-        assert!(frame.carriers.contains(zone), "invariant_carriers: {zone} carries {frame:?}");
+        assert!(frame.passage.carriers.contains(zone), "invariant_carriers: {zone} carries {frame:?}");
         if frame.hop_limit <= 1 {
             self.counts.frames_at_hop_limit += 1;
             return;
@@ -104,7 +123,7 @@ impl World {
         let from = frame.path.len().checked_sub(2).map(|before| self.nodes[frame.path[before]].id.clone());
         let forwarding = router.forwarding();
         let mut split = Split::default();
-        forwarding.split(&frame.destinations, &frame.carriers, from.as_ref(), &mut split);
+        forwarding.split(&frame.destinations, &frame.passage, from.as_ref(), &mut split);
         let from = from.and_then(|from| forwarding.index_of(&from));
         let back = split.hops.iter().any(|hop| Some(hop.next) == from);
         assert!(!back, "invariant_never_back: {frame:?} at {at}: {split:?}");

@@ -94,12 +94,12 @@ impl World {
         for origin in 0..self.size {
             let all: DestinationSet =
                 (0..self.size).filter(|to| *to != origin).map(|to| BridgeIndex(to as u16)).collect();
-            let carriers = frames::classes().swap_remove(self.rng.pick(4));
-            self.send_frame(origin, all, carriers);
+            let passage = frames::some_class(&mut self.rng);
+            self.send_frame(origin, all, passage);
         }
         self.run_for(self.reach());
         for journey in std::mem::take(&mut self.journeys) {
-            let best = reference::best_paths(self, journey.origin, &journey.carriers);
+            let best = reference::best_paths(self, journey.origin, &journey.passage);
             for (to, best) in best.iter().enumerate().filter(|(to, _)| *to != journey.origin) {
                 let arrived = journey.arrived.iter().filter(|path| path.last() == Some(&to)).count();
                 assert_eq!(

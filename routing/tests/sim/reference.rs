@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meshbridge_routing::{Audience, BridgeIndex, CarrierSet, DestinationSet, LinkId, Router, Split};
+use meshbridge_routing::{Audience, BridgeIndex, DestinationSet, LinkId, Passage, Router, Split};
 use meshbridge_topic::Topic;
 
 use crate::faults::TOPICS;
@@ -60,7 +60,7 @@ pub fn invariant_who_is_held_back_is_reached(world: &World) -> usize {
         for neighbour in router(world, at).held_back() {
             let there = living(world).find(|to| world.nodes[*to].id == *neighbour);
             let Some(there) = there.filter(|there| sessions.contains_key(&(at, *there))) else { continue };
-            let reached = best_paths(world, at, &CarrierSet::All)[there].is_some();
+            let reached = best_paths(world, at, &Passage::ANY)[there].is_some();
             assert!(reached, "invariant_who_is_held_back_is_reached: {there} from {at}");
             held += 1;
         }
@@ -77,13 +77,16 @@ pub fn invariant_who_is_held_back_is_reached_in_each_class(world: &World) {
             .filter(|to| sessions.contains_key(&(at, *to)))
             .filter(|to| router(world, at).held_back().any(|held| *held == world.nodes[*to].id))
             .collect();
-        for carriers in classes().into_iter().filter(|carriers| carriers.contains(&world.nodes[at].zone)) {
-            let best = best_paths(world, at, &carriers);
+        let zone = &world.nodes[at].zone;
+        for passage in classes().into_iter().filter(|passage| passage.carriers.contains(zone)) {
+            let best = best_paths(world, at, &passage);
             for there in &held {
-                let reached = best[*there].is_some();
+                // Over a link that is denied to them nothing would go.
+                let reached =
+                    best[*there].is_some() || passage.denied.contains(zone, &world.nodes[*there].zone);
                 assert!(
                     reached,
-                    "invariant_who_is_held_back_is_reached_in_each_class: {there} from {at} in {carriers:?}"
+                    "invariant_who_is_held_back_is_reached_in_each_class: {there} from {at} in {passage:?}"
                 );
             }
         }
@@ -107,16 +110,29 @@ fn links(world: &World) -> BTreeMap<(usize, usize), u64> {
     sessions.iter().map(dearer).collect()
 }
 
+/// R43: the links that are left for a class of events.
+fn links_for(world: &World, passage: &Passage) -> BTreeMap<(usize, usize), u64> {
+    let mut left = links(world);
+    for (a, b) in passage.denied.iter() {
+        let is_between = |one: usize, other: usize| {
+            (&world.nodes[one].zone, &world.nodes[other].zone) == (a, b)
+                || (&world.nodes[one].zone, &world.nodes[other].zone) == (b, a)
+        };
+        left.retain(|(one, other), _| !is_between(*one, *other));
+    }
+    left
+}
+
 /// The best way from a node to every other by (cost, hops, names), by widening all ways until none gets better.
-pub fn best_paths(world: &World, from: usize, carriers: &CarrierSet) -> Vec<Option<Vec<usize>>> {
-    let links = links(world);
+pub fn best_paths(world: &World, from: usize, passage: &Passage) -> Vec<Option<Vec<usize>>> {
+    let links = links_for(world, passage);
     let mut best: Vec<Option<Path>> = vec![None; world.size];
     best[from] = Some((0, 0, vec![from]));
     let mut better = true;
     while better {
         better = false;
         for (&(at, next), cost) in &links {
-            let may_pass = at == from || carriers.contains(&world.nodes[at].zone);
+            let may_pass = at == from || passage.carriers.contains(&world.nodes[at].zone);
             let Some((so_far, hops, path)) = best[at].as_ref().filter(|_| may_pass) else { continue };
             let found = (so_far + cost, hops + 1, [path.as_slice(), &[next]].concat());
             if best[next].as_ref().is_none_or(|known| found < *known) {
@@ -127,8 +143,8 @@ pub fn best_paths(world: &World, from: usize, carriers: &CarrierSet) -> Vec<Opti
     }
     if world.size <= EXHAUSTIVE_MAX {
         let mut every = vec![None; world.size];
-        try_every_path(world, &links, carriers, &mut (0, 0, vec![from]), &mut every);
-        assert_eq!(best, every, "the judges disagree about ways from {from} within {carriers:?}");
+        try_every_path(world, &links, passage, &mut (0, 0, vec![from]), &mut every);
+        assert_eq!(best, every, "the judges disagree about ways from {from} within {passage:?}");
     }
     best.into_iter().map(|path| Some(path?.2)).collect()
 }
@@ -136,7 +152,7 @@ pub fn best_paths(world: &World, from: usize, carriers: &CarrierSet) -> Vec<Opti
 fn try_every_path(
     world: &World,
     links: &BTreeMap<(usize, usize), u64>,
-    carriers: &CarrierSet,
+    passage: &Passage,
     path: &mut Path,
     best: &mut Vec<Option<Path>>,
 ) {
@@ -144,14 +160,14 @@ fn try_every_path(
     if best[at].as_ref().is_none_or(|known| *path < *known) {
         best[at] = Some(path.clone());
     }
-    if path.1 > 0 && !carriers.contains(&world.nodes[at].zone) {
+    if path.1 > 0 && !passage.carriers.contains(&world.nodes[at].zone) {
         return;
     }
     for (&(_, next), cost) in links.range((at, 0)..(at + 1, 0)) {
         if !path.2.contains(&next) {
             path.2.push(next);
             let mut longer = (path.0 + cost, path.1 + 1, path.2.clone());
-            try_every_path(world, links, carriers, &mut longer, best);
+            try_every_path(world, links, passage, &mut longer, best);
             path.2.pop();
         }
     }
@@ -178,7 +194,7 @@ fn follow(
     world: &World,
     origin: usize,
     set: &DestinationSet,
-    carriers: &CarrierSet,
+    passage: &Passage,
 ) -> (Vec<Vec<usize>>, BTreeSet<usize>) {
     let sessions = sessions(world);
     let mut arrived = Vec::new();
@@ -190,7 +206,7 @@ fn follow(
         assert!(!path[..path.len() - 1].contains(&at), "invariant_no_forwarding_loop: {path:?}");
         let forwarding = router(world, at).forwarding();
         let from = (path.len() > 1).then(|| &world.nodes[path[path.len() - 2]].id);
-        forwarding.split(&set, carriers, from, &mut split);
+        forwarding.split(&set, passage, from, &mut split);
         assert!(split.parked.is_empty(), "parked in quiet at {at}: {path:?}");
         unreachable.extend(split.unreachable.iter().map(|index| usize::from(index.0)));
         if split.here {
@@ -211,18 +227,14 @@ pub fn invariant_forwarding_equals_reference(world: &World) {
     for origin in living(world) {
         let all: DestinationSet =
             (0..world.size).filter(|to| *to != origin).map(|to| BridgeIndex(to as u16)).collect();
-        for carriers in classes() {
-            let (arrived, unreachable) = follow(world, origin, &all, &carriers);
-            let best = best_paths(world, origin, &carriers);
+        for passage in classes() {
+            let (arrived, unreachable) = follow(world, origin, &all, &passage);
+            let best = best_paths(world, origin, &passage);
             for to in (0..world.size).filter(|to| *to != origin) {
                 let missing = best[to].is_none();
-                assert_eq!(missing, unreachable.contains(&to), "{origin} to {to} within {carriers:?}");
+                assert_eq!(missing, unreachable.contains(&to), "{origin} to {to} within {passage:?}");
                 let taken: Vec<_> = arrived.iter().filter(|path| path.last() == Some(&to)).collect();
-                assert_eq!(
-                    best[to].iter().collect::<Vec<_>>(),
-                    taken,
-                    "{origin} to {to} within {carriers:?}"
-                );
+                assert_eq!(best[to].iter().collect::<Vec<_>>(), taken, "{origin} to {to} within {passage:?}");
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meshbridge_routing::{BridgeIndex, CarrierSet, DestinationSet};
+use meshbridge_routing::{BridgeIndex, DestinationSet, Passage};
 
 use crate::reference;
 use crate::world::{Node, Weather, World};
@@ -72,7 +72,7 @@ impl World {
                 .collect();
             for _ in 0..TRIES {
                 self.forget_frames();
-                self.send_frame(origin, waiting.clone(), CarrierSet::All);
+                self.send_frame(origin, waiting.clone(), Passage::ANY);
                 self.run_for(Duration::from_secs(2));
                 let arrived = self.journeys.iter().flat_map(|journey| &journey.arrived);
                 for to in arrived.filter_map(|path| path.last()) {

@@ -141,6 +141,14 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// The links that the event must not cross on its way, by name.
+    fn denied(&mut self, pair: (usize, usize), topic: &Topic, event: &Event) -> BTreeSet<String> {
+        self.ask(Context::Egress, pair, topic, event, |program, request, scratch| {
+            let denied = program.denied_links(request, scratch);
+            denied.iter().map(|link| link.name(program.federation())).collect()
+        })
+    }
+
     /// Whether the second zone may carry the event, as it is, for a third.
     fn carries(&mut self, (from, carrier): (usize, usize), topic: &Topic, event: &Event) -> bool {
         let other = (0..ZONES.len()).find(|zone| *zone != from && *zone != carrier).expect("four zones");
@@ -150,8 +158,14 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Whether a change is one of links, which let nothing through.
+fn is_of_links(what: &str) -> bool {
+    what.ends_with("be crossed")
+}
+
 /// A change as it is told, without bounds.
 struct Told {
+    what: String,
     kind: ChangeKind,
     effect: Option<Effect>,
     aspects: Vec<Aspect>,
@@ -162,6 +176,7 @@ struct Told {
 impl Told {
     fn lets_through(&self, is: bool) -> bool {
         match self.kind {
+            _ if is_of_links(&self.what) => false,
             ChangeKind::NewlyAllowed => is,
             ChangeKind::NewlyBlocked => !is,
             ChangeKind::ChangedCheck => {
@@ -191,6 +206,7 @@ fn check(old: &Program, new: &Program) -> Result<(usize, usize), TestCaseError> 
         .groups
         .values()
         .map(|group| Told {
+            what: group.what.clone(),
             kind: group.kind,
             effect: group.effect,
             aspects: group.aspects.clone(),
@@ -246,6 +262,21 @@ fn check(old: &Program, new: &Program) -> Result<(usize, usize), TestCaseError> 
                     prop_assert!(by_form || is_so(&[Aspect::Carried], carried.1), "{}", say("carried"));
                 }
                 let (Some(was), Some(is)) = sent else { continue };
+                let denied = (before.denied(pair, &topic, &event), after.denied(pair, &topic, &event));
+                for (more, less, effect) in
+                    [(&denied.0, &denied.1, Effect::Looser), (&denied.1, &denied.0, Effect::Tighter)]
+                {
+                    for link in more.difference(less) {
+                        seen += 1;
+                        let is_told = told.iter().any(|one| {
+                            is_of_links(&one.what)
+                                && one.what.contains(link)
+                                && one.effect == Some(effect)
+                                && one.is_about(atom(text), &[Aspect::Sent], pair)
+                        });
+                        prop_assert!(is_told, "{}", say(&format!("{effect:?} of {link}")));
+                    }
+                }
                 for class in classes {
                     let (name, field, original) = VALUES[*class];
                     let shows = |event: &Event, program| {
@@ -281,6 +312,14 @@ fn happens(change: &Change, old: &Program, new: &Program) -> Result<(), TestCase
     let topic = Topic::parse(&change.example.topic).expect("a topic");
     let number = |name: &str| ZONES.iter().position(|zone| *zone == name).expect("a zone");
     let pair = (number(&change.example.from), number(&change.example.to));
+    if is_of_links(&change.what) {
+        let denied = |program| Run::new(program).denied(pair, &topic, &event);
+        let (was, is) = (denied(old), denied(new));
+        let gone = was.difference(&is).any(|link| change.what.contains(link));
+        let come = is.difference(&was).any(|link| change.what.contains(link));
+        prop_assert!(if change.effect == Some(Effect::Looser) { gone } else { come }, "{}", change);
+        return Ok(());
+    }
     let contexts: &[Context] = match change.places[0] {
         "published" => &[Context::Publish],
         "sent" => &[Context::Egress],

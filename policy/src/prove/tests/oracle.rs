@@ -138,6 +138,21 @@ fn any_item() -> impl Strategy<Value = String> {
 }
 
 pub(crate) fn any_rule() -> impl Strategy<Value = String> {
+    prop_oneof![8 => any_rule_of_verdicts(), 1 => any_rule_of_links()]
+}
+
+/// What takes links away shows nothing and hides nothing.
+fn any_rule_of_links() -> impl Strategy<Value = String> {
+    let links = prop::sample::select(vec!["z-a/z-b", "z-a/z-c, z-b/z-c, z-c/z-d"]);
+    let except = prop::option::weighted(0.3, any_match(false));
+    (any_match(false), links, except).prop_map(|(matches, links, except)| {
+        let except = except.map(|except| format!(", except: {except}")).unwrap_or_default();
+        let matches = matches.replacen('{', &format!("{{links: [{links}], "), 1);
+        format!("match: {matches}{except}, deny: {{}}")
+    })
+}
+
+fn any_rule_of_verdicts() -> impl Strategy<Value = String> {
     let except = prop::option::weighted(0.3, any_match(false));
     let permit = Just("permit: {}".to_owned());
     let stop = prop::sample::select(vec![
