@@ -95,7 +95,7 @@ impl<V: Vfs + Clone> Log<V> {
         replayer.run(&table, &tail, &fresh)?;
         let index = replayer.index;
         fail_point!("recovery.replayed");
-        unlink_retired(&vfs, &survey, &index)?;
+        unlink_retired(&vfs, &survey, &index, &table)?;
         let newest = survey.checkpoint.and_then(|(begin, _)| survey.segment_of(begin));
         let earlier = survey.earlier_checkpoint.and_then(|(begin, _)| survey.segment_of(begin));
         let recovered = Recovered {
@@ -457,8 +457,8 @@ impl SegmentBytes {
     }
 }
 
-/// Retired and still there: its unlink was not durable.
-fn unlink_retired<V: Vfs>(vfs: &V, survey: &Survey, index: &Index) -> Result<(), OpenError> {
+/// Retired and still there: its unlink was not durable, or its way into quarantine.
+fn unlink_retired<V: Vfs>(vfs: &V, survey: &Survey, index: &Index, table: &Table) -> Result<(), OpenError> {
     let tip = survey.tip().unwrap_or(0);
     let begin = survey.checkpoint.and_then(|(begin, _)| survey.segment_of(begin)).unwrap_or(0);
     let retired = survey.retired();
@@ -468,7 +468,14 @@ fn unlink_retired<V: Vfs>(vfs: &V, survey: &Survey, index: &Index) -> Result<(),
         let gone = id < tip && !index.segments.contains_key(&id) && (retired.contains(&id) || id < begin);
         if gone && survey.damage.iter().all(|damage| damage.segment != id) {
             let name = segment::name(id);
-            vfs.unlink(&name).doing(|| format!("unlink {name}"))?;
+            // What was found damaged once is kept for people (P8), though nothing of it is read here any more.
+            if table.rows.iter().any(|row| row.segment == id && row.rotten) {
+                let to = format!("{QUARANTINE}/{name}");
+                vfs.rename(&name, &to).doing(|| format!("set {name} aside"))?;
+                vfs.sync_dir(QUARANTINE).doing(|| "sync the quarantine directory".to_owned())?;
+            } else {
+                vfs.unlink(&name).doing(|| format!("unlink {name}"))?;
+            }
             any = true;
         }
     }

@@ -124,3 +124,32 @@ fn commits_and_the_end_of_a_segment_may_come_between_two_pieces() {
     let (said, ..) = round(&disk, &mut log);
     assert!(said.iter().all(|(segment, damaged)| *segment > 3 && !damaged), "{said:?}");
 }
+
+/// P8: whenever a process ends while a damaged file is on its way out, the file is there afterwards.
+#[test]
+fn a_damaged_file_is_kept_wherever_a_process_ends_on_its_way_out() {
+    let mut set_aside = 0;
+    for steps in 0..12 {
+        let (disk, mut log) = closed_segments();
+        disk.corrupt(&file(2), |bytes| bytes[3 * 4_096 + 20] ^= 1);
+        round(&disk, &mut log);
+        (1..=12).for_each(|id| log.release(id));
+        for step in 0..steps {
+            if step % 2 == 0 {
+                log.maintain(1 << 20).expect("maintained");
+                log.sync().expect("synced");
+            } else if log.begin_checkpoint(Vec::new()) {
+                while log.checkpoint_under_way() {
+                    log.append(Class::Essential, &[]).expect("appended");
+                    log.sync().expect("synced");
+                }
+            }
+        }
+        drop(log);
+        drop(open(&disk, 2));
+        let aside = disk.contents(&format!("quarantine/{}", file(2))).is_some();
+        assert!(aside || disk.contents(&file(2)).is_some(), "it is gone after {steps} steps");
+        set_aside += u32::from(aside);
+    }
+    assert!(set_aside > 0, "it never left");
+}
