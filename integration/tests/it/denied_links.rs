@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt as _;
-use meshbridge_integration::{Draft, Mesh, Node, Plan, Rigging, Subscriber, Weather, eventually};
+use meshbridge_integration::{Draft, Mesh, Node, Plan, Rigging, Subscriber, Weather, eventually, meshbridge};
 use serde_json::{Value, json};
 
 const WITHIN: Duration = Duration::from_secs(30);
@@ -169,6 +169,17 @@ async fn a_destination_refuses_a_link_that_only_its_own_rules_deny_and_gets_it_b
     );
     let log = mesh.log("east");
     ensure!(log.contains("links-of-zone-east/not-direct"), "the rule is named: {}", mesh.story());
+
+    let data = mesh.path().join("east/data").display().to_string();
+    eventually("it is in the decision log", WITHIN, || async {
+        let log = meshbridge(&["audit", "export", &data], WITHIN)?.stdout;
+        let by_rule = |line: &&str| line.contains("links-of-zone-east/not-direct");
+        let line = log.lines().find(by_rule).with_context(|| log.clone())?;
+        let record: Value = serde_json::from_str(line)?;
+        ensure!(record["context"] == "ingress" && record["verdict"] == "reject", "{record}");
+        Ok(())
+    })
+    .await?;
 
     // Without memory the first is lost, and the hint serves those that follow.
     let first = publish(&mesh.zone("west"), "orders.fast-secret").await?;
