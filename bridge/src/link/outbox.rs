@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
+use meshbridge_policy::RuleRef;
 use meshbridge_routing::wire::{PolicyMark, decode_train};
 use meshbridge_routing::{BridgeIndex, EventKey, Passage, ZoneName};
 use meshbridge_topic::Topic;
@@ -51,7 +52,7 @@ pub(crate) type FrameDestinations = SmallVec<[FrameDestination; 4]>;
 
 /// Zones over whose links a bridge on the way does not pass an event on, each with the rule that says so. `None` where its
 /// policies deny none of its links; an origin says what it denies in the passage.
-pub(crate) type Barred = Option<Arc<[(ZoneName, Arc<str>)]>>;
+pub(crate) type Barred = Option<Arc<[(ZoneName, RuleRef)]>>;
 
 /// One copy of an event, for one next hop.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use meshbridge_event::Event;
-use meshbridge_policy::{Context, ZoneLink};
+use meshbridge_policy::{Context, RuleRef, ZoneLink};
 use meshbridge_routing::wire::NoticeKind;
 use meshbridge_routing::{BridgeIndex, EventKey, Forwarding, ZoneName};
 use smallvec::SmallVec;
@@ -43,13 +43,11 @@ impl Inner {
     /// outcome: another copy may come over another link.
     pub(super) fn takes_here(&self, generation: &Generation, frame: &Outbound, came: Came<'_>) -> bool {
         let barred = self.barred(generation, Context::Ingress, frame, came, &self.parts.own_zone);
-        match by(&barred, came.over) {
-            Some(rule) => {
-                self.refuse_link(Context::Ingress, frame, rule, came.over);
-                false
-            }
-            None => true,
-        }
+        let Some(rule) = by(&barred, came.over) else { return true };
+        let own = &self.parts.own_zone;
+        self.record_refused(generation, Context::Ingress, frame, came, (own, rule));
+        self.refuse_link(Context::Ingress, frame, rule.id(), came.over);
+        false
     }
 
     /// The frame for those of its destinations that it may be carried to from where it came, by the links that it must not
@@ -63,7 +61,7 @@ impl Inner {
     ) -> SmallVec<[Outbound; 1]> {
         let mut zones: SmallVec<[(&ZoneName, Barred); 4]> = SmallVec::new();
         let mut parts: SmallVec<[(Barred, FrameDestinations); 1]> = SmallVec::new();
-        let mut refused: Option<Arc<str>> = None;
+        let mut refused: Option<(&ZoneName, RuleRef)> = None;
         for destination in &frame.destinations {
             let zone = forwarding.bridge(destination.bridge).1;
             let known = zones.iter().find(|(known, _)| *known == zone).map(|(_, barred)| barred.clone());
@@ -73,7 +71,7 @@ impl Inner {
                 barred
             });
             if let Some(rule) = by(&barred, came.over) {
-                refused.get_or_insert_with(|| Arc::clone(rule));
+                refused.get_or_insert_with(|| (zone, rule.clone()));
                 continue;
             }
             match parts.iter_mut().find(|(known, _)| *known == barred) {
@@ -81,8 +79,9 @@ impl Inner {
                 None => parts.push((barred, FrameDestinations::from_iter([*destination]))),
             }
         }
-        if let Some(rule) = &refused {
-            self.refuse_link(Context::Transit, &frame, rule, came.over);
+        if let Some((zone, rule)) = &refused {
+            self.record_refused(generation, Context::Transit, &frame, came, (zone, rule));
+            self.refuse_link(Context::Transit, &frame, rule.id(), came.over);
         }
         let part = |(barred, destinations)| Outbound { barred, destinations, ..frame.clone() };
         parts.into_iter().map(part).collect()
@@ -96,7 +95,7 @@ impl Inner {
         let zone = forwarding.bridge(next).1;
         let rule = by(&frame.barred, zone);
         if let Some(rule) = rule {
-            self.refuse_link(Context::Transit, frame, rule, zone);
+            self.refuse_link(Context::Transit, frame, rule.id(), zone);
         }
         rule.is_some()
     }
@@ -120,10 +119,27 @@ impl Inner {
             let far = if one == own { other } else { one };
             let zone = ZoneName::parse(program.federation().zone_name(far)).ok()?;
             let rule = program.denied_by(&denied, link)?;
-            (one == own || other == own).then(|| (zone, Arc::from(rule.id())))
+            (one == own || other == own).then_some((zone, rule))
         };
-        let barred: Arc<[(ZoneName, Arc<str>)]> = denied.iter().filter_map(at_here).collect();
+        let barred: Arc<[(ZoneName, RuleRef)]> = denied.iter().filter_map(at_here).collect();
         (!barred.is_empty()).then_some(barred)
+    }
+
+    /// Puts it on record that the event went no further here on its way to a zone.
+    fn record_refused(
+        &self,
+        generation: &Generation,
+        context: Context,
+        frame: &Outbound,
+        came: Came<'_>,
+        (destination, rule): (&ZoneName, &RuleRef),
+    ) {
+        let program = &generation.program;
+        let zones = (program.zone(came.origin.as_str()), program.zone(destination.as_str()));
+        let (Some(from), Some(to)) = zones else { return };
+        let (topic, event) = (&frame.body.topic, came.event);
+        let asked = Asked { context, from, to, topic, event, publisher: None, subscriber: None, hops: 0 };
+        self.record_denied_link(generation, &asked, rule);
     }
 
     /// The frame does not go over the link. The origin hears of it, which settles nothing (RELIABILITY D8).
@@ -141,6 +157,6 @@ impl Inner {
     }
 }
 
-fn by<'b>(barred: &'b Barred, zone: &ZoneName) -> Option<&'b Arc<str>> {
+fn by<'b>(barred: &'b Barred, zone: &ZoneName) -> Option<&'b RuleRef> {
     barred.as_deref()?.iter().find(|(known, _)| known == zone).map(|(_, rule)| rule)
 }

@@ -106,6 +106,13 @@ impl Inner {
         self.parts.audit.record(&Record { verdict: Verdict::Reject, by, ..record });
     }
 
+    /// An event that a rule about links kept from coming further.
+    pub(super) fn record_denied_link(&self, generation: &Generation, asked: &Asked<'_>, by: &RuleRef) {
+        let record =
+            blank(generation, asked.context, asked.from, asked.to, asked.topic.as_str()).about(asked);
+        self.parts.audit.record(&Record { verdict: Verdict::Reject, by: Some(rule(by)), ..record });
+    }
+
     /// What a person said of a held event, or that nobody said anything in time.
     pub(super) fn record_ruling_of(
         &self,
