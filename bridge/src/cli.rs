@@ -106,7 +106,27 @@ impl From<crate::config::ConfigProblem> for Failure {
 
 type Outcome = Result<(), Failure>;
 
+/// As a shell says of a command that SIGPIPE has ended.
+const EXIT_NO_READER: i32 = 141;
+
+/// Who reads what a command prints may have enough and close the pipe, as `head` does: that is no fault of the command.
+fn end_without_a_reader() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
+        if text.starts_with("failed printing to stdout") && text.contains("Broken pipe") {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "nothing is left to be said, and nobody to hear it"
+            )]
+            std::process::exit(EXIT_NO_READER);
+        }
+        usual(panic);
+    }));
+}
+
 pub(crate) fn main() -> ExitCode {
+    end_without_a_reader();
     let arguments = Arguments::parse();
     #[cfg(feature = "fail-points")]
     crate::fail_points::arm();

@@ -65,7 +65,7 @@ fn run_acknowledge(arguments: &AcknowledgeArguments) -> Outcome {
     }
     let done = DamageList::of(directory).acknowledge();
     match done.map_err(|problem| Failure::Input(anyhow!(problem).context("cannot put the list away")))? {
-        Some((lines, kept)) => print!("{lines}acknowledged; kept as {}\n", kept.display()),
+        Some((lines, kept)) => println!("{lines}acknowledged; kept as {}", kept.display()),
         None => println!("nothing was found damaged, or all of it is acknowledged"),
     }
     Ok(())

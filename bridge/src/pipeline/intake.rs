@@ -47,9 +47,9 @@ pub(crate) enum RejectReason {
 #[derive(Debug)]
 pub(super) enum Stopped {
     /// Kept here as it may be.
-    Kept(usize, Planned),
+    Kept(usize, Box<Planned>),
     /// Answered for, and not kept.
-    Answered(usize, Publication, Refusal),
+    Answered(usize, Box<(Publication, Refusal)>),
 }
 
 impl Rejection {
@@ -117,9 +117,9 @@ impl Inner {
                 Some(event) => {
                     let here = (forwarding.own(), &self.parts.own);
                     let kept = Publication { topic: publication.topic, event };
-                    Stopped::Kept(index, Planned::kept_back(kept, here, refusal))
+                    Stopped::Kept(index, Box::new(Planned::kept_back(kept, here, refusal)))
                 }
-                None => Stopped::Answered(index, publication, refusal),
+                None => Stopped::Answered(index, Box::new((publication, refusal))),
             }
         };
         let mut stopped: Vec<Stopped> = stopped.into_iter().rev().map(take_out).collect();

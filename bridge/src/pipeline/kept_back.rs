@@ -36,8 +36,9 @@ impl Inner {
     /// From the driver's turn, now and then: what was released, or is held no longer for other reasons.
     pub(super) fn look_at_kept_back(&self) {
         let bodies: Vec<u64> = self.durable.view(|core| core.kept_back().take(TURN).collect());
-        for body in bodies {
-            self.judge_kept_back(body);
+        if !bodies.is_empty() {
+            // Reading a body may wait for the disk.
+            tokio::task::block_in_place(|| bodies.into_iter().for_each(|body| self.judge_kept_back(body)));
         }
     }
 

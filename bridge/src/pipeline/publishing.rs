@@ -57,8 +57,11 @@ impl Pipeline {
         for stopped in stopped {
             match stopped {
                 // In order, and by their places among all.
-                Stopped::Kept(index, kept) => planned.insert(index - unkept.len(), kept),
-                Stopped::Answered(index, publication, refusal) => unkept.push((index, publication, refusal)),
+                Stopped::Kept(index, kept) => planned.insert(index - unkept.len(), *kept),
+                Stopped::Answered(index, stopped) => {
+                    let (publication, refusal) = *stopped;
+                    unkept.push((index, publication, refusal));
+                }
             }
         }
         let admission = if planned.is_empty() {

@@ -1,10 +1,11 @@
 //! The command line: data on stdout, everything else on stderr, exit codes as documented.
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use meshbridge_integration::{Federation, Output, meshbridge, meshbridge_with_input, repository};
+use meshbridge_integration::{Federation, Output, binary, meshbridge, meshbridge_with_input, repository};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -42,6 +43,19 @@ fn help_is_there_for_every_command() -> Result<()> {
         let help = run(&[command, &["--help"]].concat())?;
         ensure!(help.code == 0 && help.stdout.contains("Usage"), "{command:?}: {help:?}");
     }
+    Ok(())
+}
+
+/// `meshbridge config schema | head`
+#[test]
+fn a_reader_that_has_enough_is_no_fault() -> Result<()> {
+    let mut command = std::process::Command::new(binary());
+    command.args(["config", "schema"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    drop(child.stdout.take());
+    let ended = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&ended.stderr);
+    ensure!(said.is_empty() && ended.status.code() == Some(141), "{:?}: {said}", ended.status);
     Ok(())
 }
 

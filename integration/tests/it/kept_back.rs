@@ -9,6 +9,7 @@ use meshbridge_integration::{Draft, Mesh, Node, Plan, eventually, http, meshbrid
 use serde_json::{Value, json};
 
 use crate::delivery::make;
+use crate::letters::letters;
 use crate::quarantine::{held, mark, policies, publish, read_until, ruled, until_held};
 
 const WITHIN: Duration = Duration::from_secs(30);
@@ -44,15 +45,6 @@ async fn mesh(seed: u64) -> Result<Mesh> {
 async fn again(mesh: &Mesh) -> Result<()> {
     mesh.restart("west").await?;
     mesh.connected().await
-}
-
-async fn letters(node: &Node, count: usize) -> Result<Vec<Value>> {
-    eventually(&format!("{count} dead letters"), WITHIN, || async {
-        let all = node.admin().json("/v1/dlq").await?;
-        ensure!(all["total"] == count, "{all}");
-        Ok(all["entries"].as_array().context("entries")?.clone())
-    })
-    .await
 }
 
 fn replayed(node: &Node) -> Result<u64> {

@@ -36,7 +36,7 @@ async fn permit(federation: &Federation, zones: &[&str]) -> Result<()> {
     Ok(())
 }
 
-async fn letters(node: &Node, count: usize) -> Result<Vec<Value>> {
+pub(crate) async fn letters(node: &Node, count: usize) -> Result<Vec<Value>> {
     eventually(&format!("{count} dead letters"), WITHIN, || async {
         let all = node.admin().json("/v1/dlq").await?;
         ensure!(all["total"] == count, "{all}");
