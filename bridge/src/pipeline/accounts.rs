@@ -14,6 +14,8 @@ use super::{Inner, Pipeline, lock};
 
 /// Why a pair is pending that waits for a person.
 const QUARANTINED: &str = "quarantined";
+/// There is a way to the destination, and none that the event may take.
+const NO_LAWFUL_PATH: &str = "no-lawful-path";
 /// Ends of pairs that `trace` can still tell.
 const ENDS_MAX: usize = 50_000;
 
@@ -183,7 +185,8 @@ impl Pipeline {
     pub(crate) fn trace(&self, key: &EventKey) -> Option<EventView> {
         let ended = self.inner.ends.of(key);
         let further = self.inner.ends.further(key);
-        self.inner.durable.view(|core| {
+        let mut waiting: Vec<(usize, u64, BridgeId)> = Vec::new();
+        let mut view = self.inner.durable.view(|core| {
             let state = core.state();
             let role = if key.origin == state.own { "origin" } else { "destination" };
             let kept = state.events.values().find(|event| event.key == *key);
@@ -194,11 +197,13 @@ impl Pipeline {
                     let stored = awaited.is_some_and(|set| set.contains(key.seq));
                     let pending = destination.pending(key.run, key.lane, key.seq);
                     let held = pending.is_some_and(|pending| core.is_held(pending.body, bridge));
-                    let pending = pending.is_some();
                     let local = *bridge == state.own && kept.is_some_and(|event| event.local_open);
-                    if stored || pending || local {
-                        let word = if pending { "pending" } else { "stored" };
+                    if stored || pending.is_some() || local {
+                        let word = if pending.is_some() { "pending" } else { "stored" };
                         let why = held.then(|| QUARANTINED.to_owned());
+                        if let Some(pending) = pending.filter(|_| !held) {
+                            waiting.push((pairs.len(), pending.body, bridge.clone()));
+                        }
                         pairs.push(PairView { destination: bridge.to_string(), state: word, why });
                     }
                 }
@@ -237,7 +242,15 @@ impl Pipeline {
                 continues_as: further.iter().map(ToString::to_string).collect(),
                 subscriptions,
             })
-        })
+        })?;
+        for (at, body, bridge) in waiting {
+            if let Some(pair) = view.destinations.get_mut(at)
+                && self.inner.has_no_lawful_path(body, &bridge)
+            {
+                pair.why = Some(NO_LAWFUL_PATH.to_owned());
+            }
+        }
+        Some(view)
     }
 
     /// Accounts that do not balance; anything but zero is a fault of the bridge.

@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use meshbridge_policy::Context;
-use meshbridge_routing::{BridgeId, Forwarding, Passage};
+use meshbridge_policy::{Context, Request, Verdict as Said};
+use meshbridge_routing::{BridgeId, Forwarding, Passage, ZoneName};
 
 use super::Inner;
 use super::judge::{Asked, Refusal, Verdict};
@@ -98,5 +98,35 @@ impl Inner {
                 None
             }
         }
+    }
+
+    /// Whether the destination is reached, and not over zones and links that the event may take under the rules in force
+    /// (POLICY §3). Nothing is recorded of this: nobody decides by it.
+    pub(super) fn has_no_lawful_path(&self, body: u64, bridge: &BridgeId) -> bool {
+        let generation = self.parts.policies.active();
+        let forwarding = self.parts.forwarding.load();
+        let reached = forwarding.index_of(bridge).filter(|index| forwarding.cost_to(*index).is_some());
+        let Some(index) = reached else { return false };
+        let Ok(stored) = tokio::task::block_in_place(|| self.durable.stored(body)) else { return false };
+        let passage = self.lawful_passage(&generation, &stored, forwarding.bridge(index).1);
+        passage.is_some_and(|passage| !forwarding.reaches(index, &passage))
+    }
+
+    /// `None` where the event may not go to the zone at all.
+    fn lawful_passage(&self, generation: &Generation, stored: &Stored, zone: &ZoneName) -> Option<Passage> {
+        let (topic, publisher) = (&stored.topic, stored.publisher.as_deref());
+        if *zone == self.parts.own_zone {
+            return Some(self.home_passage(generation, topic, &stored.event, publisher));
+        }
+        let (context, from) = (Context::Egress, self.parts.own_zone_index);
+        let to = generation.program.zone(zone.as_str())?;
+        let event = &stored.event;
+        let asked = Asked { context, from, to, topic, event, publisher, subscriber: None, hops: 0 };
+        let said = self.with_request(&asked, |request, scratch| {
+            generation.program.decide(&Request { buckets: None, ..*request }, scratch).verdict
+        });
+        let Said::Forward { event: edited } = said else { return None };
+        let form = edited.unwrap_or_else(|| event.clone());
+        Some(self.passage(generation, &asked, &form))
     }
 }

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use crate::quarantine::percent;
 use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt as _;
 use meshbridge_integration::{Draft, Mesh, Node, Plan, Rigging, Subscriber, Weather, eventually, meshbridge};
@@ -116,7 +117,9 @@ async fn a_denied_link_carries_the_other_topics_and_these_take_the_long_way_or_w
         Ok(())
     })
     .await?;
-    let waits = publish(&mesh.zone("west"), "orders.secret").await?;
+    let event = Draft::new(json!({"step": 1}));
+    let waiting = mesh.zone("west").publisher().publish("orders.secret", &event).await?;
+    let waits = event.id;
     publish(&mesh.zone("west"), "orders.fast-secret").await?;
     ensure!(cross(&mesh, &reader, "orders.plain").await?.0, "the link is there");
     settled(&mesh, 1).await?;
@@ -124,6 +127,9 @@ async fn a_denied_link_carries_the_other_topics_and_these_take_the_long_way_or_w
     // Longer than a frame waits for a way, so it was dropped and sent again meanwhile.
     tokio::time::sleep(Duration::from_secs(7)).await;
     ensure!(pending(&mesh, "west").await? == 1, "it is pending: {}", mesh.story());
+    let trace = west.json(&format!("/v1/events/{}", percent(&waiting.key))).await?;
+    let why = json!([{"destination": "east-1", "state": "pending", "why": "no-lawful-path"}]);
+    ensure!(trace["destinations"] == why, "{trace}");
     let came = reader.received();
     ensure!(came.iter().all(|one| one.id() != waits), "it crossed the denied link: {}", mesh.story());
     ensure!(sent(&mesh, "west", "east").await? == before, "nothing crossed it: {}", mesh.story());

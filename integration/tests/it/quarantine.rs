@@ -485,6 +485,6 @@ pub(crate) fn policies(config: &Path) -> std::path::PathBuf {
     config.with_file_name("policies")
 }
 
-fn percent(text: &str) -> String {
+pub(crate) fn percent(text: &str) -> String {
     text.replace(':', "%3A")
 }
