@@ -8,11 +8,12 @@
 
 use std::time::Duration;
 
-use crate::quarantine::percent;
 use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt as _;
 use meshbridge_integration::{Draft, Mesh, Node, Plan, Rigging, Subscriber, Weather, eventually, meshbridge};
 use serde_json::{Value, json};
+
+use crate::quarantine::percent;
 
 const WITHIN: Duration = Duration::from_secs(30);
 
