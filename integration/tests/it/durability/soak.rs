@@ -8,12 +8,14 @@ use std::env;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use meshbridge_integration::{Fault, Mesh, Plan, Schedule, Way, Weather};
+use meshbridge_integration::{Fault, Mesh, Plan, Schedule, Way, Weather, eventually};
 
 use super::memory::{descriptors, resident_mib};
 use super::{SETTLED_WITHIN, Scene};
 
 const QUICK_SECS: u64 = 40;
+/// Until memory has been given back: the allocator keeps it for ten seconds.
+const WITHIN: Duration = Duration::from_secs(40);
 /// The longest soak whose faults come as fast as in the quick form.
 const FAST_SECS: u64 = 600;
 /// Allocators and caches settle within a run; what is left of a leak after it is above this.
@@ -77,12 +79,16 @@ async fn a_soak_loses_nothing_repeats_nothing_and_grows_nothing() -> Result<()> 
     let count = usize::try_from(secs * 1_000 / mean_ms)?.max(3);
     let schedule = Schedule::random(scene.seed, &menu(), count, calm, lasts);
     schedule.strike(&scene.mesh, &scene.ledger).await.with_context(|| schedule.to_string())?;
-    let after = usage(&scene.mesh).await?;
+    // What a backlog took for a moment goes back to the system within seconds; a leak stays.
+    let after = eventually("it uses what it used before", WITHIN, || async {
+        let after = usage(&scene.mesh).await?;
+        ensure!(after.resident_mib <= before.resident_mib + GROWTH_MAX_MIB, "{before:?}, then {after:?}");
+        ensure!(after.descriptors <= before.descriptors + DESCRIPTORS_MAX, "{before:?}, then {after:?}");
+        ensure!(after.tasks <= before.tasks + TASKS_MAX, "{before:?}, then {after:?}");
+        Ok(after)
+    });
+    let after = after.await.with_context(|| scene.mesh.story())?;
     eprintln!("{count} faults; {before:?}, then {after:?}");
-    let story = || format!("{before:?}, then {after:?}: {}", scene.mesh.story());
-    ensure!(after.resident_mib <= before.resident_mib + GROWTH_MAX_MIB, "{}", story());
-    ensure!(after.descriptors <= before.descriptors + DESCRIPTORS_MAX, "{}", story());
-    ensure!(after.tasks <= before.tasks + TASKS_MAX, "{}", story());
     let totals = scene.judge(&[], 500).await?;
     eprintln!("{totals:?}");
     Ok(())
