@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::attribute::{AttributeKind, AttributeValue, check_name, check_value};
+use crate::encoding;
 use crate::encoding::{
     ATTRIBUTE_HEADER_BYTES, ENCODED_ATTRIBUTES_MAX, HEADER_BYTES, Spans, VERSION, is_of_kind, read_value,
     spans, write_attribute,
@@ -179,7 +180,10 @@ impl EventBuilder {
             if !slot.kind.is_text() && wants_text() {
                 return Err(attribute(name_of(slot), "the value must be a string"));
             }
-            if slots.iter().take(at).any(|earlier| part(&earlier.name) == name) {
+            // Those of one event have names of their own.
+            let is_news = |earlier: &Slot| !(slot.is_checked && earlier.is_checked);
+            let mut earlier = slots.iter().take(at);
+            if earlier.any(|earlier| is_news(earlier) && part(&earlier.name) == name) {
                 return Err(InvalidEvent::Duplicate(name_of(slot).to_owned()));
             }
             bytes_of_attributes += name.len() + text_length(slot.kind, part(&slot.value));
@@ -242,7 +246,7 @@ pub fn data_kind(content_type: Option<&str>, bytes: &[u8]) -> DataKind {
         return if is_json { DataKind::Json } else { DataKind::Binary };
     }
     let is_text = content_type.is_some_and(|t| t.get(..5).is_some_and(|t| t.eq_ignore_ascii_case("text/")));
-    if is_text && std::str::from_utf8(bytes).is_ok() { DataKind::Text } else { DataKind::Binary }
+    if is_text && encoding::is_text(bytes) { DataKind::Text } else { DataKind::Binary }
 }
 
 /// The length of a value as text, by which attributes are measured.

@@ -136,9 +136,14 @@ pub(crate) fn write_attribute(buffer: &mut Vec<u8>, name: &[u8], kind: Attribute
 pub(crate) fn is_of_kind(kind: DataKind, data: &[u8]) -> bool {
     match kind {
         DataKind::None => data.is_empty(),
-        DataKind::Json | DataKind::Text => std::str::from_utf8(data).is_ok(),
+        DataKind::Json | DataKind::Text => is_text(data),
         DataKind::Binary => true,
     }
+}
+
+/// Data are kilobytes, and looked at wherever an event is read or made: a vector at a time.
+pub(crate) fn is_text(data: &[u8]) -> bool {
+    simdutf8::basic::from_utf8(data).is_ok()
 }
 
 /// Checks a whole event and finds its parts.

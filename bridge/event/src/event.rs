@@ -118,7 +118,7 @@ impl Event {
     /// The data as text, where it is JSON or text.
     pub fn data_text(&self) -> Option<&str> {
         match self.layout.data_kind {
-            DataKind::Json | DataKind::Text => std::str::from_utf8(self.data_bytes()).ok(),
+            DataKind::Json | DataKind::Text => simdutf8::basic::from_utf8(self.data_bytes()).ok(),
             DataKind::None | DataKind::Binary => None,
         }
     }

@@ -16,11 +16,13 @@
 //!   id, data
 //! ```
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use crate::attribute::{AttributeKind, AttributeValue, check_value};
 use crate::encoding::{self, DecodeError, Head, VERSION, write_attribute};
-use crate::event::{DataKind, Event};
+use crate::event::{DataKind, Event, Layout};
 use crate::limits::{
     ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, EVENT_BYTES_HARD_MAX, TRAIN_BYTES_MAX, TRAIN_EVENTS_MAX,
 };
@@ -41,7 +43,17 @@ pub struct EventTrain {
     attributes: usize,
     /// Where the first event begins.
     items: usize,
+    /// Attributes that an event finds again when it is made whole.
+    named: Named,
     len: usize,
+}
+
+/// Where the values of these lie.
+#[derive(Clone, Debug)]
+struct Named {
+    source: Range<usize>,
+    ty: Range<usize>,
+    content_type: Option<Range<usize>>,
 }
 
 /// One event of a train, as far as it differs from the others.
@@ -69,7 +81,7 @@ impl EventTrain {
             return Err(DecodeError::TooLong);
         }
         let head = Head::read(&bytes, HEADER_BYTES, attributes)?;
-        if head.id.is_some() || head.source.is_none() || head.ty.is_none() {
+        if head.id.is_some() {
             return Err(DecodeError::Required);
         }
         if !has_room_for_id(attributes, head.end) {
@@ -78,7 +90,9 @@ impl EventTrain {
         if repeats_too_much(head.end, len) {
             return Err(DecodeError::TooLong);
         }
-        let train = EventTrain { bytes, data_kind, attributes, items: head.end, len };
+        let items = head.end;
+        let named = Named::of(head).ok_or(DecodeError::Required)?;
+        let train = EventTrain { bytes, data_kind, attributes, items, named, len };
         train.check_items()?;
         Ok(train)
     }
@@ -96,7 +110,7 @@ impl EventTrain {
                 || match self.data_kind {
                     DataKind::None => false,
                     DataKind::Binary => true,
-                    DataKind::Json | DataKind::Text => std::str::from_utf8(data).is_ok(),
+                    DataKind::Json | DataKind::Text => encoding::is_text(data),
                 };
             if !fits {
                 return Err(DecodeError::Data);
@@ -195,9 +209,29 @@ impl EventTrain {
         buffer.extend_from_slice(&[VERSION, kind as u8]);
         buffer.extend_from_slice(&count.to_be_bytes());
         write_attribute(&mut buffer, b"id", AttributeKind::String, item.id.as_bytes());
+        let (id, moved) = (buffer.len() - item.id.len()..buffer.len(), buffer.len());
         buffer.extend_from_slice(attributes);
+        let data_start = buffer.len();
         buffer.extend_from_slice(item.data);
-        Event::decode(Bytes::from(buffer)).expect("every part was checked when the train was read or written")
+        // Every part was checked when the train was read or written.
+        let behind =
+            |range: &Range<usize>| range.start - HEADER_BYTES + moved..range.end - HEADER_BYTES + moved;
+        let layout = Layout {
+            data_kind: kind,
+            count: self.attributes + 1,
+            id,
+            source: behind(&self.named.source),
+            ty: behind(&self.named.ty),
+            content_type: self.named.content_type.as_ref().map(behind),
+            data_start,
+        };
+        Event::checked(Bytes::from(buffer), layout)
+    }
+}
+
+impl Named {
+    fn of(head: Head) -> Option<Named> {
+        Some(Named { source: head.source?, ty: head.ty?, content_type: head.content_type })
     }
 }
 
@@ -325,10 +359,11 @@ impl TrainWriter {
         let count = u32::try_from(self.len).ok().filter(|count| *count > 0)?;
         self.buffer.get_mut(4..8)?.copy_from_slice(&count.to_be_bytes());
         let TrainWriter { mut buffer, data_kind, attributes, items, len } = self;
+        let named = Named::of(Head::read(&buffer, HEADER_BYTES, attributes).ok()?)?;
         // A train waits in queues that count its bytes, not the room they were written into.
         if buffer.capacity() > 2 * buffer.len() {
             buffer.shrink_to_fit();
         }
-        Some(EventTrain { bytes: Bytes::from(buffer), data_kind, attributes, items, len })
+        Some(EventTrain { bytes: Bytes::from(buffer), data_kind, attributes, items, named, len })
     }
 }

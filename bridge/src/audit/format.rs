@@ -15,7 +15,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use aws_lc_rs::digest::{Context, SHA256};
+use sha2::{Digest as _, Sha256};
 
 pub(super) const HASH_BYTES: usize = 32;
 pub(super) const CHAIN_BYTES: usize = 16;
@@ -37,9 +37,9 @@ pub(super) type Hash = [u8; HASH_BYTES];
 pub(super) type ChainId = [u8; CHAIN_BYTES];
 
 pub(super) fn sha256(parts: &[&[u8]]) -> Hash {
-    let mut context = Context::new(&SHA256);
+    let mut context = Sha256::new();
     parts.iter().for_each(|part| context.update(part));
-    context.finish().as_ref().try_into().expect("SHA-256 gives 32 bytes")
+    context.finalize().into()
 }
 
 /// The hash before the first record of a chain.

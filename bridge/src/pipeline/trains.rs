@@ -51,7 +51,7 @@ pub(super) struct Part {
 struct OfClass {
     class: ClassId,
     zones: SmallVec<[ZoneIndex; 4]>,
-    /// What was said, of each event or of one for all: the records of every further zone.
+    /// What was said, of each event or of one for all: the records of every further zone, where there may be one.
     verdicts: Vec<(Event, Verdict, Editors)>,
 }
 
@@ -251,6 +251,7 @@ impl Inner {
         let mut refused: Vec<Refused> = Vec::new();
         let mut classes: SmallVec<[OfClass; 4]> = SmallVec::new();
         let whole = |passage| Piece { start: 0, train: asked.train.clone(), passage };
+        let is_for_several = wanted.iter().nth(1).is_some();
         for bridge in wanted.iter() {
             let to = program.zone(forwarding.bridge(bridge).1.as_str())?;
             let class = class(program, Context::Egress, from, to, asked.topic);
@@ -301,7 +302,9 @@ impl Inner {
                         }
                         _ => Passage::ANY,
                     };
-                    verdicts.push((event.clone(), verdict.clone(), editors));
+                    if is_for_several {
+                        verdicts.push((event.clone(), verdict.clone(), editors));
+                    }
                     (verdict, passage)
                 };
                 self.sift(asked.train, judged, stays)

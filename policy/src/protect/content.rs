@@ -21,7 +21,7 @@ pub(crate) fn content(event: &Event) -> Content<'_> {
     if event.data_kind() == DataKind::None || bytes.is_empty() {
         return Content::None;
     }
-    let Ok(text) = std::str::from_utf8(bytes) else { return Content::Opaque };
+    let Ok(text) = simdutf8::basic::from_utf8(bytes) else { return Content::Opaque };
     let content_type = event.datacontenttype();
     if !is_utf8_charset(content_type) {
         return Content::Opaque;
