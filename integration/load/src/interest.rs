@@ -1,4 +1,5 @@
-//! Many subscriptions: how long until the other end knows of all of them, and what they cost in memory at both.
+//! Many subscriptions: how long until the other end knows of all of them, and what they cost in memory at both. Before
+//! them single ones: how long from a subscription to the first event.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,6 +20,10 @@ use crate::wire::{Arrival, Form, Protocol, nats};
 const SAMPLES: usize = 64;
 const PROBE_EVERY: Duration = Duration::from_millis(5);
 const SUBSCRIBE_BYTES: usize = 256 << 10;
+/// Subscriptions of which the first event is timed, one after the other.
+const FIRST_EVENTS: usize = 200;
+/// An event is published so often until one comes.
+const FIRST_EVERY: Duration = Duration::from_micros(100);
 
 /// What is to be found out, and with what.
 #[derive(Debug)]
@@ -48,6 +53,8 @@ pub(crate) struct Live {
     pub(crate) taken_seconds: f64,
     /// Until an event published at A reaches every one that is tried.
     pub(crate) live_seconds: f64,
+    /// From a subscription at B to the first of the events published at A all the time, p50 and p99, in milliseconds.
+    pub(crate) first_event_ms: [f64; 2],
     /// Resident memory that A and B have more than before, in MiB.
     pub(crate) grown_mib: [f64; 2],
 }
@@ -105,6 +112,7 @@ fn measure(pair: &Pair, subscriptions: usize, deadline: Instant, interrupt: &Int
     };
     let mut subscriber = Connection::open(&pair.subscribe_at, "meshbridge-load-subscriber")?;
     let mut publisher = Connection::open(&pair.publish_at, "meshbridge-load-publisher")?;
+    let first_event_ms = first_events(&mut subscriber, &mut publisher, deadline, interrupt)?;
     let before = resident()?;
     let begin = Instant::now();
     let mut out = Vec::with_capacity(SUBSCRIBE_BYTES + 128);
@@ -151,7 +159,62 @@ fn measure(pair: &Pair, subscriptions: usize, deadline: Instant, interrupt: &Int
     }
     let live_seconds = begin.elapsed().as_secs_f64();
     let after = resident()?;
-    Ok(Live { taken_seconds, live_seconds, grown_mib: [after[0] - before[0], after[1] - before[1]] })
+    Ok(Live {
+        taken_seconds,
+        live_seconds,
+        first_event_ms,
+        grown_mib: [after[0] - before[0], after[1] - before[1]],
+    })
+}
+
+/// p50 and p99 in milliseconds.
+fn first_events(
+    subscriber: &mut Connection,
+    publisher: &mut Connection,
+    deadline: Instant,
+    interrupt: &Interrupt,
+) -> Result<[f64; 2]> {
+    let mut times = Vec::with_capacity(FIRST_EVENTS);
+    for number in 0..FIRST_EVENTS {
+        interrupt.check()?;
+        let topic = format!("bench.fast.first.{number}");
+        let form = Form { topic: &topic, bytes: BYTES_MIN, attributes: false, acknowledged: false };
+        let mut out = Vec::new();
+        // Behind those of `measure`.
+        nats::subscribe_quietly(&topic, u64::from(u32::MAX) + number as u64, &mut out);
+        let begin = Instant::now();
+        subscriber.send_all(&out, deadline)?;
+        while !has_come(subscriber, number)? {
+            if Instant::now() > deadline {
+                bail!("no event comes for {topic}");
+            }
+            let probed = Instant::now();
+            let mut batch = Batch::new(Protocol::Nats.frame(form), 0);
+            publisher.send_all(batch.stamp(number as u64, 1, 0), deadline)?;
+            answer_pings(publisher, deadline)?;
+            while probed.elapsed() < FIRST_EVERY && subscriber.fill()? == 0 {}
+        }
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
+    Ok([at(0.5), at(0.99)])
+}
+
+/// Whether an event of this number is among those that have come. Further ones of an earlier number may be.
+fn has_come(subscriber: &mut Connection, number: usize) -> Result<bool> {
+    subscriber.fill()?;
+    let mut has_come = false;
+    while let Some((arrival, bytes)) = subscriber.next()? {
+        match &arrival {
+            Arrival::Refused(reason) => bail!("refused: {reason}"),
+            Arrival::Event { payload, .. } => {
+                has_come |= stamps(&bytes[payload.clone()]).is_some_and(|(index, _)| index == number as u64);
+            }
+            _ => {}
+        }
+    }
+    Ok(has_come)
 }
 
 fn answer_pings(connection: &mut Connection, deadline: Instant) -> Result<()> {
@@ -177,16 +240,21 @@ impl Findings {
     /// A table for a README.
     pub(crate) fn markdown(&self) -> String {
         let mut out = String::from(
-            "| system | subscriptions at B | taken by B, s | live at A, s | memory A / B, MiB |\n|---|---|---|---|---|\n",
+            "| system | subscriptions at B | taken by B, s | live at A, s | memory A / B, MiB | first event, ms, p50 / p99 |\n|---|---|---|---|---|---|\n",
         );
         for Outcome { system, subscriptions, measured, problem } in &self.outcomes {
             let figures = match measured {
                 Some(live) => format!(
-                    "{:.2} | {:.2} | +{:.0} / +{:.0}",
-                    live.taken_seconds, live.live_seconds, live.grown_mib[0], live.grown_mib[1]
+                    "{:.2} | {:.2} | +{:.0} / +{:.0} | {:.2} / {:.2}",
+                    live.taken_seconds,
+                    live.live_seconds,
+                    live.grown_mib[0],
+                    live.grown_mib[1],
+                    live.first_event_ms[0],
+                    live.first_event_ms[1]
                 ),
                 None => {
-                    format!("– | – | {}", problem.as_deref().unwrap_or("not measured").replace('\n', " "))
+                    format!("– | – | – | {}", problem.as_deref().unwrap_or("not measured").replace('\n', " "))
                 }
             };
             out.push_str(&format!("| {system} | {subscriptions} | {figures} |\n"));
