@@ -22,6 +22,8 @@ const PROBE_EVERY: Duration = Duration::from_millis(5);
 const SUBSCRIBE_BYTES: usize = 256 << 10;
 /// Subscriptions of which the first event is timed, one after the other.
 const FIRST_EVENTS: usize = 200;
+/// Between them, so that none is told along with the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// An event is published so often until one comes.
 const FIRST_EVERY: Duration = Duration::from_micros(100);
 
@@ -176,7 +178,7 @@ fn first_events(
 ) -> Result<[f64; 2]> {
     let mut times = Vec::with_capacity(FIRST_EVENTS);
     for number in 0..FIRST_EVENTS {
-        interrupt.check()?;
+        interrupt.sleep(FIRST_PAUSE)?;
         let topic = format!("bench.fast.first.{number}");
         let form = Form { topic: &topic, bytes: BYTES_MIN, attributes: false, acknowledged: false };
         let mut out = Vec::new();
