@@ -35,6 +35,7 @@ pub(crate) struct Metrics {
     out_of_order: IntCounter,
     group_moves: IntCounter,
     delivery_refused: IntCounterVec,
+    pub(crate) best_effort_gaps: IntGauge,
     pub(crate) spool_segments: IntGauge,
     pub(crate) spool_live_bytes: IntGauge,
     pub(crate) spool_queued_bytes: IntGauge,
@@ -182,6 +183,10 @@ impl Metrics {
                 "meshbridge_delivery_refused_total",
                 "Receipts, exchanges and fences that were not believed, or had no key to be sent with; `unproven` and `no_key` move when a bridge starts.",
                 &["reason"],
+            ),
+            best_effort_gaps: gauge(
+                "meshbridge_best_effort_gaps",
+                "Gaps in the numbers of best-effort events that came here since the start; each is at least one that was lost on the way or is still on it.",
             ),
             spool_segments: gauge(
                 "meshbridge_spool_segments",

@@ -414,6 +414,11 @@ impl Pipeline {
         self.inner.subscriptions.len()
     }
 
+    /// Gaps in the numbers of best-effort events that came here.
+    pub(crate) fn best_effort_gaps(&self) -> usize {
+        lock(&self.inner.dedup).gaps()
+    }
+
     pub(crate) fn parked_bytes(&self) -> usize {
         lock(&self.inner.parking).bytes()
     }

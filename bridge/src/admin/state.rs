@@ -61,6 +61,8 @@ impl AdminState {
         let subscriptions = self.pipeline.subscriptions();
         self.metrics.subscriptions.set(i64::try_from(subscriptions).unwrap_or(i64::MAX));
         self.metrics.parked_bytes.set(i64::try_from(self.pipeline.parked_bytes()).unwrap_or(i64::MAX));
+        let gaps = i64::try_from(self.pipeline.best_effort_gaps()).unwrap_or(i64::MAX);
+        self.metrics.best_effort_gaps.set(gaps);
         let spool = self.pipeline.spool_figures();
         let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
         self.metrics.tasks.set(i64::try_from(tasks).unwrap_or(i64::MAX));

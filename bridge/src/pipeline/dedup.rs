@@ -9,6 +9,9 @@
 //!                       frame seq 9,  prev 7   →  [1..=12]
 //! ```
 //!
+//! What lies between two ranges is a gap: at least one event that was lost on its way, or is still on it. No bridge that
+//! an event did not reach can count it, and a link that broke does not know what it had under way, so they are counted here.
+//!
 //! Bound: [`RANGES_MAX`] ranges a lane and [`RUNS_MAX`] runs. A frame lost in memory leaves a hole that nobody
 //! fills; when there are too many, the oldest hole is closed, and what arrives for it later counts as a duplicate.
 
@@ -37,7 +40,8 @@ impl Lane {
         self.ranges.range(..=to).next_back().is_none_or(|(_, end)| *end < from)
     }
 
-    fn insert(&mut self, from: u64, to: u64) {
+    /// Tells how many gaps were closed for want of room.
+    fn insert(&mut self, from: u64, to: u64) -> usize {
         let mut start = from;
         let mut end = to;
         if let Some((s, e)) = self.ranges.range(..=from).next_back()
@@ -52,11 +56,18 @@ impl Lane {
             self.ranges.remove(&s);
         }
         self.ranges.insert(start, end);
+        let mut given_up = 0;
         while self.ranges.len() > RANGES_MAX {
+            given_up += 1;
             let first = self.ranges.pop_first().expect("more than RANGES_MAX ranges");
             let second = self.ranges.pop_first().expect("more than RANGES_MAX ranges");
             self.ranges.insert(first.0, second.1);
         }
+        given_up
+    }
+
+    fn gaps(&self) -> usize {
+        self.ranges.len().saturating_sub(1)
     }
 }
 
@@ -82,6 +93,10 @@ pub(crate) enum Taken {
 pub(crate) struct Dedup {
     runs: HashMap<(BridgeId, Run), RunState>,
     clock: u64,
+    /// Open ones of all lanes.
+    gaps: usize,
+    /// Those that nobody can fill any more.
+    gaps_given_up: usize,
 }
 
 impl Dedup {
@@ -109,14 +124,23 @@ impl Dedup {
             return if all { Taken::None } else { Taken::Partly };
         }
         let from = if prev < key.seq { prev + 1 } else { key.seq };
-        lane.insert(from, last);
+        self.gaps -= lane.gaps();
+        self.gaps_given_up += lane.insert(from, last);
+        self.gaps += lane.gaps();
         Taken::All
+    }
+
+    /// Gaps in the numbers of all lanes since the start.
+    pub(crate) fn gaps(&self) -> usize {
+        self.gaps + self.gaps_given_up
     }
 
     fn forget_oldest(&mut self) {
         let oldest = self.runs.iter().min_by_key(|(_, run)| run.used).map(|(id, _)| id.clone());
-        if let Some(id) = oldest {
-            self.runs.remove(&id);
+        if let Some(run) = oldest.and_then(|id| self.runs.remove(&id)) {
+            let gaps: usize = run.lanes.iter().map(Lane::gaps).sum();
+            self.gaps -= gaps;
+            self.gaps_given_up += gaps;
         }
     }
 }
@@ -161,6 +185,37 @@ mod tests {
             }
             let lane = &dedup.runs.values().next().expect("one run").lanes[3];
             assert_eq!(lane.ranges.len(), 1, "everything arrived, so the ranges have collapsed");
+            assert_eq!(dedup.gaps(), 0, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn what_never_comes_leaves_a_gap_however_many_lanes_and_runs_are_forgotten() {
+        for seed in 0..50 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let mut dedup = Dedup::default();
+            // Never two in a row, never the last: each is a gap of its own.
+            let (mut lost, mut was_lost) = (0, true);
+            let mut frames = Vec::new();
+            for seq in 1..3_000 {
+                was_lost = !was_lost && rng.random_bool(0.4);
+                if !was_lost {
+                    frames.push(seq);
+                }
+                lost += usize::from(was_lost);
+            }
+            frames.push(3_000);
+            for chunk in frames.chunks_mut(8) {
+                chunk.shuffle(&mut rng);
+            }
+            frames.iter().for_each(|seq| assert!(dedup.take(&key(*seq), seq - 1)));
+            assert_eq!(dedup.gaps(), lost, "seed {seed}");
+            for nonce in 0..RUNS_MAX as u64 {
+                let mut other = key(1);
+                other.run.nonce = 1_000 + nonce;
+                dedup.take(&other, 0);
+            }
+            assert_eq!((dedup.gaps(), dedup.runs.len()), (lost, RUNS_MAX), "seed {seed}");
         }
     }
 

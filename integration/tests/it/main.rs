@@ -2,6 +2,7 @@
 mod admin;
 mod audit;
 mod bench;
+mod best_effort;
 mod borders;
 mod bundles;
 mod cli;
