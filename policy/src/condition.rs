@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 
 use meshbridge_cel::{
     Attribute, Expression, Facts as CelFacts, Json, JsonKind, Limits, ProblemKind, Scope, Side, Steps,
-    ZoneAttribute,
+    Unreadable, ZoneAttribute,
 };
 use meshbridge_detect::tape::{Kind, Tape};
 use meshbridge_event::{AttributeValue, Event};
@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::diagnostics::{Diagnostic, Diagnostics, Span};
-use crate::engine::Request;
+use crate::engine::{Data, Request};
 use crate::federation::{Federation, Zone};
 use crate::model::{Facts, Truth};
 use crate::yaml::Node;
@@ -83,8 +83,8 @@ pub(crate) struct EventFacts<'a> {
     request: &'a Request<'a>,
     from: &'a Zone,
     to: &'a Zone,
-    /// The data, where some condition reads them and they are JSON.
-    tape: Option<Tape<'a>>,
+    /// Where some condition reads them.
+    data: Data<'a>,
     is_ambiguous: OnceCell<bool>,
 }
 
@@ -92,20 +92,27 @@ impl<'a> EventFacts<'a> {
     pub(crate) fn new(
         request: &'a Request<'a>,
         federation: &'a Federation,
-        tape: Option<Tape<'a>>,
+        data: Data<'a>,
     ) -> EventFacts<'a> {
         let (from, to) = (federation.zone_at(request.from), federation.zone_at(request.to));
-        EventFacts { request, from, to, tape, is_ambiguous: OnceCell::new() }
+        EventFacts { request, from, to, data, is_ambiguous: OnceCell::new() }
     }
 
     /// Whether some object has a key twice: then readers may differ in what they see, and nothing is decided by it.
     fn is_ambiguous(&self) -> bool {
-        *self.is_ambiguous.get_or_init(|| self.tape.as_ref().is_some_and(has_duplicates))
+        *self.is_ambiguous.get_or_init(|| self.tape().is_some_and(has_duplicates))
+    }
+
+    fn tape(&self) -> Option<&Tape<'a>> {
+        match &self.data {
+            Data::Json(tape) => Some(tape),
+            Data::None | Data::Unreadable => None,
+        }
     }
 
     /// The data as text, where every reader sees the same in them.
     pub(crate) fn unambiguous_json(&self) -> Option<&'a str> {
-        let tape = self.tape.as_ref()?;
+        let tape = self.tape()?;
         (!self.is_ambiguous()).then(|| tape.text())
     }
 }
@@ -166,8 +173,12 @@ impl CelFacts for EventFacts<'_> {
         })
     }
 
-    fn data(&self) -> Option<JsonView<'_>> {
-        self.tape.as_ref().map(|tape| JsonView { tape: *tape, node: 0 })
+    fn data(&self) -> Result<Option<JsonView<'_>>, Unreadable> {
+        match self.data {
+            Data::None => Ok(None),
+            Data::Json(tape) => Ok(Some(JsonView { tape, node: 0 })),
+            Data::Unreadable => Err(Unreadable),
+        }
     }
 
     fn topic(&self) -> &str {

@@ -16,6 +16,7 @@ mod attributes;
 mod carriers;
 mod certain;
 mod checks;
+mod data;
 mod evaluation;
 mod limit;
 mod links;
@@ -27,7 +28,7 @@ mod view;
 use std::fmt;
 use std::sync::Arc;
 
-use meshbridge_event::{DataKind, Event};
+use meshbridge_event::Event;
 use meshbridge_topic::Topic;
 use time::OffsetDateTime;
 
@@ -44,6 +45,7 @@ use crate::protect::Randomness;
 pub(crate) use attributes::{Ends, is_met};
 pub use carriers::ZoneSet;
 pub(crate) use certain::{Certain, CertainForm, InPart, OnRecord};
+pub(crate) use data::{Data, json_of};
 use evaluation::Evaluation;
 pub(crate) use evaluation::is_protect;
 pub use scratch::Scratch;
@@ -86,18 +88,16 @@ impl Program {
             return Decision::pass();
         }
         let Scratch { surveyor, tape, .. } = scratch;
-        let data = plan.reads_data.then(|| json_of(request.event)).flatten();
-        let tape = data.and_then(|text| tape.parse(text).ok());
-        Evaluation::new(self, &plan, request, tape).decide(surveyor)
+        let data = Data::for_plan(&plan, request.event, tape);
+        Evaluation::new(self, &plan, request, data).decide(surveyor)
     }
 
     /// The enforced rules that would edit the event, each by itself. For those who explain a decision.
     pub(crate) fn editing_rules(&self, request: &Request<'_>, scratch: &mut Scratch) -> Vec<RuleRef> {
         let plan = scratch.plan(self, request);
         let Scratch { surveyor, tape, .. } = scratch;
-        let data = plan.reads_data.then(|| json_of(request.event)).flatten();
-        let tape = data.and_then(|text| tape.parse(text).ok());
-        Evaluation::new(self, &plan, request, tape).editing_rules(surveyor)
+        let data = Data::for_plan(&plan, request.event, tape);
+        Evaluation::new(self, &plan, request, data).editing_rules(surveyor)
     }
 
     /// Destinations of one class get the same verdict and bytes for an event of the topic.
@@ -166,11 +166,6 @@ pub fn personal_class(text: &str) -> Option<Class> {
 /// A text as people may see it: its class where it holds personal data, else without control characters, and cut.
 pub fn shown(text: &str) -> String {
     crate::message::shown(text)
-}
-
-/// The text of data that say they are JSON.
-pub(crate) fn json_of(event: &Event) -> Option<&str> {
-    event.data_text().filter(|_| event.data_kind() == DataKind::Json)
 }
 
 impl fmt::Debug for Request<'_> {

@@ -13,7 +13,7 @@ use meshbridge_topic::Topic;
 
 use crate::condition::EventFacts;
 use crate::decision::Verdict;
-use crate::engine::{Scratch, json_of};
+use crate::engine::{Data, Scratch};
 use crate::federation::ZoneIndex;
 use crate::keys::KeyRing;
 use crate::model::{Action, Context, Rule};
@@ -142,8 +142,7 @@ fn view(
     let editors = program.editing_rules(&asked, &mut Scratch::new());
     let plan = program.plan(leg.context, leg.from, leg.to, &case.topic);
     let mut buffer = TapeBuffer::new();
-    let tape = json_of(&leg.event).and_then(|text| buffer.parse(text).ok());
-    let facts = EventFacts::new(&asked, &program.federation, tape);
+    let facts = EventFacts::new(&asked, &program.federation, Data::read(&leg.event, &mut buffer));
     let is_egress = leg.context == Context::Egress;
     let classes = is_egress.then(|| classes_of(program, leg.from, &case.topic));
     let name = |zone: &ZoneIndex| program.federation.zone_name(*zone).to_owned();

@@ -31,6 +31,7 @@ pub use seal::Randomness;
 #[cfg(test)]
 pub(crate) use apply::Unprotectable;
 pub(crate) use apply::{BINDING, BINDING_ATTRIBUTES, CannotProtect, Protected, apply};
+pub(crate) use content::{Content, content};
 pub(crate) use demand::{Claim, Declared, Demand};
 pub use listed::GOVPROTECTED;
 pub(crate) use numbering::Numbering;

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use crate::code::{Code, Element, LoopKind, Maybe, MaybeOp, Op, TextTest};
 use crate::cost::{ELEMENT, STEP, Steps, TEXT};
-use crate::facts::{Facts, Json, Side, ZoneAttribute};
+use crate::facts::{Facts, Json, Side, Unreadable, ZoneAttribute};
 use crate::failure::{Failure, FailureKind, Place};
 use crate::limits::Limits;
 use crate::times;
@@ -146,7 +146,10 @@ impl<'a, F: Facts> Machine<'a, '_, F> {
             MaybeOp::None => None,
             MaybeOp::Of(code) => Some(self.eval(code, scope)?),
             MaybeOp::Attribute(name) => self.facts.attribute(name).map(Value::of_attribute),
-            MaybeOp::Data => self.facts.data().map(Value::of_json),
+            MaybeOp::Data => {
+                let data = self.facts.data();
+                data.map_err(|Unreadable| Failure::new(FailureKind::Unreadable, place))?.map(Value::of_json)
+            }
             MaybeOp::Zone(side, field) => {
                 self.zone(*side, field).map(|text| Value::Text(Text::Borrowed(text)))
             }

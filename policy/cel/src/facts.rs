@@ -13,8 +13,8 @@ pub trait Facts {
 
     /// An attribute of the event, `None` if the event does not have it. `data` is never asked for here.
     fn attribute(&self, name: &str) -> Option<Attribute<'_>>;
-    /// The event's data, `None` unless they are JSON.
-    fn data(&self) -> Option<Self::Json<'_>>;
+    /// The event's data; `None` where there are none. Data that cannot be read are an error of whatever reads them.
+    fn data(&self) -> Result<Option<Self::Json<'_>>, Unreadable>;
     /// The topic, its tokens separated by `.`.
     fn topic(&self) -> &str;
     /// An attribute of a zone, `None` if the zone does not have it.
@@ -24,6 +24,10 @@ pub trait Facts {
     /// The bridge's clock.
     fn now(&self) -> OffsetDateTime;
 }
+
+/// There are data, and they are not JSON that every reader reads alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreadable;
 
 /// The value of an attribute.
 #[derive(Clone, Copy, Debug, PartialEq)]

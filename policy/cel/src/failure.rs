@@ -11,6 +11,8 @@ pub enum FailureKind {
     Mismatch,
     /// Something that was read is not there: an element beyond the end, an attribute of a zone.
     Missing,
+    /// The event's data are not JSON, or no JSON that can be read in one way only.
+    Unreadable,
     /// Arithmetic or a conversion left the range of its type, or divided by zero.
     Range,
     /// Text that a conversion cannot read.
@@ -26,6 +28,7 @@ impl fmt::Display for FailureKind {
         formatter.write_str(match self {
             FailureKind::Mismatch => "the types do not go together",
             FailureKind::Missing => "a value is not there",
+            FailureKind::Unreadable => "the data cannot be read",
             FailureKind::Range => "a number or a time is out of range",
             FailureKind::Malformed => "a text cannot be converted",
             FailureKind::TooLarge => "a value is larger than conditions may look at",

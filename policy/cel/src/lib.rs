@@ -54,7 +54,7 @@ mod types;
 mod value;
 
 pub use cost::Steps;
-pub use facts::{Attribute, Facts, Json, JsonKind, Side, ZoneAttribute};
+pub use facts::{Attribute, Facts, Json, JsonKind, Side, Unreadable, ZoneAttribute};
 pub use failure::{Failure, FailureKind};
 pub use limits::{Limits, Scope};
 pub use problem::{Problem, ProblemKind};

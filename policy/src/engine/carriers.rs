@@ -5,7 +5,7 @@ use meshbridge_event::Event;
 use smallvec::SmallVec;
 
 use super::evaluation::{Evaluation, Live};
-use super::{Request, Scratch};
+use super::{Data, Request, Scratch};
 use crate::decision::{Report, Verdict};
 use crate::engine::checks::Outcome;
 use crate::federation::ZoneIndex;
@@ -89,10 +89,10 @@ impl Program {
         }
         let destined = scratch.plan(self, request);
         let Scratch { surveyor, tape, .. } = scratch;
-        let data = (plan.reads_data || destined.reads_data).then(|| super::json_of(request.event)).flatten();
-        let tape = data.and_then(|text| tape.parse(text).ok());
-        let destined = Evaluation::new(self, &destined, request, tape);
-        Evaluation::new(self, &plan, &towards, tape).lets_carry(&destined, form, surveyor)
+        let reads = if plan.reads_data { &plan } else { &destined };
+        let data = Data::for_plan(reads, request.event, tape);
+        let destined = Evaluation::new(self, &destined, request, data);
+        Evaluation::new(self, &plan, &towards, data).lets_carry(&destined, form, surveyor)
     }
 }
 

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::checks::{Detail, Outcome};
 use super::evaluation::{Evaluation, Live};
-use super::{Request, Scratch, is_met, is_protect, json_of};
+use super::{Data, Request, Scratch, is_met, is_protect, json_of};
 use crate::capture::Altered;
 use crate::decision::RuleRef;
 use crate::model::{
@@ -104,9 +104,8 @@ impl Program {
         let plan = scratch.plan(self, &part.request);
         let record = record.and_then(|record| Common::of(self, &plan, record, part));
         let json = json_of(part.request.event).and_then(|text| serde_json::from_str(text).ok());
-        let data = plan.reads_data.then(|| json_of(part.request.event)).flatten();
-        let tape = data.and_then(|text| scratch.tape.parse(text).ok());
-        let evaluation = Evaluation::new(self, &plan, &part.request, tape);
+        let data = Data::for_plan(&plan, part.request.event, &mut scratch.tape);
+        let evaluation = Evaluation::new(self, &plan, &part.request, data);
         Asked { part, json, evaluation: &evaluation, plan: &plan, record, stripped: BTreeSet::new() }
             .certain()
     }

@@ -3,14 +3,13 @@
 use std::cell::OnceCell;
 use std::time::Duration;
 
-use meshbridge_detect::tape::Tape;
 use meshbridge_event::{AttributeValue, Event};
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use super::Request;
 use super::attributes::Ends;
 use super::checks::{Detail, Outcome};
+use super::{Data, Request};
 use crate::ClassSet;
 use crate::condition::EventFacts;
 use crate::decision::{Decision, Editors, Found, Report, RuleRef, Stopped, Verdict};
@@ -73,9 +72,9 @@ impl<'a> Evaluation<'a> {
         program: &'a Program,
         plan: &'a Plan,
         request: &'a Request<'a>,
-        tape: Option<Tape<'a>>,
+        data: Data<'a>,
     ) -> Evaluation<'a> {
-        let facts = EventFacts::new(request, &program.federation, tape);
+        let facts = EventFacts::new(request, &program.federation, data);
         Evaluation { program, plan, request, facts, data: OnceCell::new() }
     }
 

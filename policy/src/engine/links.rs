@@ -2,7 +2,7 @@
 //! where no way is left it waits.
 
 use super::evaluation::Evaluation;
-use super::{Request, Scratch, json_of};
+use super::{Data, Request, Scratch};
 use crate::decision::{Report, RuleRef};
 use crate::link::{LinkDenials, ZoneLink};
 use crate::model::Mode;
@@ -20,9 +20,8 @@ impl Program {
             return LinkDenials::default();
         }
         let Scratch { tape, .. } = scratch;
-        let data = plan.reads_data.then(|| json_of(request.event)).flatten();
-        let tape = data.and_then(|text| tape.parse(text).ok());
-        Evaluation::new(self, &plan, request, tape).denied_links(&mut Report::default())
+        let data = Data::for_plan(&plan, request.event, tape);
+        Evaluation::new(self, &plan, request, data).denied_links(&mut Report::default())
     }
 
     /// The outermost rule that denies the link.

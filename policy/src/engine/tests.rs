@@ -3,6 +3,7 @@
 mod carrying;
 mod layers;
 mod links;
+mod readings;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,7 +17,7 @@ use time::OffsetDateTime;
 
 use crate::condition::EventFacts;
 use crate::decision::{RuleRef, Verdict};
-use crate::engine::{Request, Scratch, json_of};
+use crate::engine::{Data, Request, Scratch};
 use crate::keys::KeyRing;
 use crate::model::{Action, Context};
 use crate::protect::Randomness;
@@ -325,8 +326,8 @@ proptest! {
         every_case(&program, |request| {
             let request = &Request { released: &released, ..*request };
             let mut buffer = TapeBuffer::new();
-            let tape = json_of(request.event).and_then(|text| buffer.parse(text).ok());
-            let tape_facts = EventFacts::new(request, program.federation(), tape);
+            let data = Data::read(request.event, &mut buffer);
+            let tape_facts = EventFacts::new(request, program.federation(), data);
             let mut said = reference::said(&program, request, &tape_facts);
             let decision = program.decide(request, &mut scratch);
             let report = decision.report.clone().unwrap_or_default();

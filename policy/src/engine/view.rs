@@ -3,7 +3,7 @@
 use meshbridge_event::{AttributeValue, Event};
 
 use super::evaluation::{Evaluation, GOVWARN};
-use super::{Concern, Request, Scratch, json_of};
+use super::{Concern, Data, Request, Scratch};
 use crate::decision::{Report, Verdict};
 use crate::program::Program;
 
@@ -35,9 +35,8 @@ impl Program {
     fn protected(&self, request: &Request<'_>, scratch: &mut Scratch) -> Option<Event> {
         let plan = scratch.plan(self, request);
         let Scratch { surveyor, tape, .. } = scratch;
-        let data = plan.reads_data.then(|| json_of(request.event)).flatten();
-        let tape = data.and_then(|text| tape.parse(text).ok());
-        let evaluation = Evaluation::new(self, &plan, request, tape);
+        let data = Data::for_plan(&plan, request.event, tape);
+        let evaluation = Evaluation::new(self, &plan, request, data);
         let (live, _) = evaluation.applying(&mut Report::default());
         let stripped = evaluation.strip(&live);
         let event = stripped.as_ref().unwrap_or(request.event);

@@ -1,7 +1,7 @@
 //! What a case expects, and how what came differs from it.
 
 use meshbridge_detect::tape::TapeBuffer;
-use meshbridge_event::{DataKind, Event};
+use meshbridge_event::Event;
 use regex::Regex;
 use serde_json::Value;
 
@@ -10,6 +10,7 @@ use super::run::Mismatch;
 use super::suite::{json, regex};
 use crate::decision::RuleRef;
 use crate::documents;
+use crate::engine::json_of;
 use crate::federation::{Federation, ZoneIndex};
 use crate::link::ZoneLink;
 use crate::lower::Lowering;
@@ -289,10 +290,7 @@ fn values_at(event: &Event, path: &Path) -> Vec<Value> {
         let text = crate::model::attribute_text(event, name);
         return text.map(|text| Value::from(text.into_owned())).into_iter().collect();
     }
-    if event.data_kind() != DataKind::Json {
-        return Vec::new();
-    }
-    let Some(text) = event.data_text() else { return Vec::new() };
+    let Some(text) = json_of(event) else { return Vec::new() };
     let mut buffer = TapeBuffer::new();
     let Ok(tape) = buffer.parse(text) else { return Vec::new() };
     let mut nodes = Vec::new();

@@ -2,8 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use meshbridge_event::{DataKind, Event};
+use meshbridge_event::Event;
 use serde_json::Value;
+
+use crate::engine::json_of;
 
 /// Coats within coats that are taken off.
 const LEVELS: usize = 3;
@@ -21,10 +23,7 @@ pub(super) fn find(event: &Event, text: &str) -> Option<String> {
     if is_in(&raw, text, LEVELS) {
         return Some("the data".to_owned());
     }
-    if event.data_kind() != DataKind::Json {
-        return None;
-    }
-    let value: Value = serde_json::from_slice(event.data_bytes()).ok()?;
+    let value: Value = serde_json::from_str(json_of(event)?).ok()?;
     in_value(&value, text).then(|| "the data, unescaped".to_owned())
 }
 

@@ -8,6 +8,7 @@ use meshbridge_topic::Topic;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::engine::json_of;
 use crate::federation::ZoneIndex;
 use crate::message;
 use crate::testing::Case;
@@ -130,7 +131,7 @@ impl Edit {
 }
 
 fn json(event: &Event) -> Option<Value> {
-    serde_json::from_slice(event.data_bytes()).ok().filter(|_| event.data_kind() == DataKind::Json)
+    json_of(event).and_then(|text| serde_json::from_str(text).ok())
 }
 
 fn with_data(event: &Event, data: &Value) -> Option<Event> {

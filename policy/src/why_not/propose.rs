@@ -1,14 +1,13 @@
 //! Changes that may help, from what the rules say that stopped an event. None of them is believed before the engine has
 //! judged it.
 
-use meshbridge_event::DataKind;
 use serde_json::{Value, json};
 
 use super::edit::Edit;
 use super::sample;
 use crate::condition::EventFacts;
 use crate::decision::{Found, Stopped, Verdict};
-use crate::engine::{Ends, is_met};
+use crate::engine::{Data, Ends, is_met, json_of};
 use crate::federation::Zone;
 use crate::message;
 use crate::model::{Action, Match, Mode, Presence, Rule, Structure, Truth, Validate};
@@ -166,9 +165,7 @@ impl<'a> Place<'a> {
 
     fn validate(&self, validate: &Validate) -> Vec<Edit> {
         let mut edits = Vec::new();
-        let data: Option<Value> = serde_json::from_slice(self.leg.event.data_bytes()).ok();
-        let is_json = self.leg.event.data_kind() == DataKind::Json;
-        let data = data.filter(|_| is_json);
+        let data: Option<Value> = json_of(&self.leg.event).and_then(|text| serde_json::from_str(text).ok());
         if let Some(schema) = &validate.schema {
             match &data {
                 None => edits.push(Edit::SetData { at: String::new(), value: json!({}) }),
@@ -214,7 +211,7 @@ impl<'a> Place<'a> {
         let randomness = Randomness::new([0; 32]);
         let keys = TestKeys::default();
         let asked = request(self.case, self.leg.context, self.leg.to, &self.leg.event, &keys, &randomness);
-        let facts = EventFacts::new(&asked, &self.program.federation, None);
+        let facts = EventFacts::new(&asked, &self.program.federation, Data::None);
         let permits = self.program.rules.iter().filter(|rule| {
             rule.is_permit()
                 && rule.mode == Mode::Enforce

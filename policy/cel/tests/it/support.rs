@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::iter::Map;
 
-use meshbridge_cel::{Attribute, Facts, Json, JsonKind, Side, ZoneAttribute};
+use meshbridge_cel::{Attribute, Facts, Json, JsonKind, Side, Unreadable, ZoneAttribute};
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -61,6 +61,8 @@ impl<'a> Json<'a> for View<'a> {
 pub struct Event {
     pub attributes: BTreeMap<String, String>,
     pub data: Option<Value>,
+    /// There are data, and nobody can read them.
+    pub unreadable: bool,
     pub topic: String,
     pub publisher: Option<String>,
     pub now: OffsetDateTime,
@@ -82,6 +84,7 @@ impl Event {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
             data: Some(data),
+            unreadable: false,
             topic: "payments.settled.v1".to_owned(),
             publisher: Some("svc-payments".to_owned()),
             now: time::macros::datetime!(2026-11-21 10:00 UTC),
@@ -102,8 +105,8 @@ impl Facts for Event {
         self.attributes.get(name).map(|text| Attribute::Text(text))
     }
 
-    fn data(&self) -> Option<View<'_>> {
-        self.data.as_ref().map(View)
+    fn data(&self) -> Result<Option<View<'_>>, Unreadable> {
+        if self.unreadable { Err(Unreadable) } else { Ok(self.data.as_ref().map(View)) }
     }
 
     fn topic(&self) -> &str {

@@ -159,6 +159,23 @@ fn data_are_read_as_optionals_or_behind_guards() {
 }
 
 #[test]
+fn data_that_nobody_can_read_are_an_error_of_what_reads_them() {
+    let event = Event { unreadable: true, ..Event::payment(data()) };
+    for source in [
+        "event.data.?amount.orValue(0) == 0",
+        "event.data.?amount.orValue(0) != 0",
+        "has(event.data)",
+        "!has(event.data.amount)",
+        "event.data.?amount.or(event.data.?rate).orValue(1) == 1",
+        "topic != \"x\" && event.data.?lines.orValue([]).all(l, false)",
+    ] {
+        assert_eq!(evaluate(source, &event), Err(FailureKind::Unreadable), "{source}");
+    }
+    assert_eq!(evaluate("topic == \"x\" && event.data.?amount.orValue(0) == 0", &event), Ok(false));
+    assert_eq!(evaluate("event.data.?amount.orValue(0) == 0 || topic != \"x\"", &event), Ok(true));
+}
+
+#[test]
 fn loops_bind_elements_and_keys() {
     for source in [
         "event.data.?lines.orValue([]).all(l, l.?sku.orValue(\"\") != \"\")",
