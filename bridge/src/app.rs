@@ -28,6 +28,7 @@ use meshbridge_delivery::Core;
 use meshbridge_policy::personal_class;
 use meshbridge_routing::{BridgeId, Members, Router, RouterConfig, Run, ZoneName};
 use rand::RngExt;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(8);
 
 /// Runs the bridge until `stop` is cancelled. Errors are those of starting; a running bridge logs instead.
 pub(crate) async fn run(mut node: Node, accept_missing: bool, stop: CancellationToken) -> anyhow::Result<()> {
+    // From the first moment: by default this signal ends a process.
+    let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be received")?;
     let bridge = node.bridge.clone();
     let zone = node.zone.clone();
     let metrics = Arc::new(Metrics::new());
@@ -315,7 +318,7 @@ pub(crate) async fn run(mut node: Node, accept_missing: bool, stop: Cancellation
         metrics: Arc::clone(&metrics),
         listeners: listener_certificates,
     };
-    tasks.spawn(until(late.clone(), reload_on_hangup(reload, kick)));
+    tasks.spawn(until(late.clone(), reload_on_hangup(hangup, reload, kick)));
     tokio::select! {
         () = policies.opened() => {}
         () = stop.cancelled() => {}
@@ -463,12 +466,7 @@ struct Reload {
 
 /// SIGHUP: policies, certificates, roots and deny-list are read again. Each keeps its running state when the new one
 /// has an error.
-async fn reload_on_hangup(reload: Reload, kick: mpsc::Sender<()>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut hangup = match signal(SignalKind::hangup()) {
-        Ok(hangup) => hangup,
-        Err(problem) => return error!(%problem, "SIGHUP cannot be received"),
-    };
+async fn reload_on_hangup(mut hangup: Signal, reload: Reload, kick: mpsc::Sender<()>) {
     while hangup.recv().await.is_some() {
         info!("Reloading policies and certificates");
         let _ = kick.try_send(());

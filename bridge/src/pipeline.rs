@@ -140,6 +140,8 @@ pub(crate) struct Accepted {
     pub(crate) left_out: Vec<(BridgeId, LeftOut)>,
     /// The publisher has said this before; the key is that of the first time.
     pub(crate) duplicate: bool,
+    /// Its `expirytime` was over when it was published, so it goes nowhere.
+    pub(crate) expired: bool,
     /// How far it has come, where more than `stored` was asked for.
     pub(crate) reached: Option<Reached>,
 }
@@ -153,6 +155,7 @@ impl Accepted {
             held: Vec::new(),
             left_out: Vec::new(),
             duplicate: false,
+            expired: false,
             reached: None,
         }
     }

@@ -60,7 +60,11 @@ fn lower_all(files: &[SourceFile], federation: &Federation, problems: &mut Diagn
     let mut all = Documents { other_files: schemas.canonical(), ..Documents::default() };
     let mut names: HashMap<(Kind, String), Span> = HashMap::new();
     for file in files.iter().filter(|file| !is_schema(file)) {
-        for document in yaml_documents(file, problems) {
+        let documents = yaml_documents(file, problems);
+        if documents.is_empty() && !problems.has_errors() {
+            problems.push(nothing_in(file));
+        }
+        for document in documents {
             // Documents of these kinds may lie beside policies; they are somebody else's to read.
             if matches!(document.get("kind").and_then(Node::text), Some("Federation" | "Bridge")) {
                 continue;
@@ -84,6 +88,20 @@ fn lower_all(files: &[SourceFile], federation: &Federation, problems: &mut Diagn
         }
     }
     all
+}
+
+/// A file that was cut off before it was written would otherwise be rules that are gone (RELIABILITY G7).
+fn nothing_in(file: &SourceFile) -> Diagnostic {
+    let place = Span {
+        file: file.name.as_str().into(),
+        line: 1,
+        column: 1,
+        end_line: 1,
+        end_column: 2,
+        source: file.text.lines().next().unwrap_or_default().into(),
+    };
+    Diagnostic::error("P0101", &place, "the file has no document in it")
+        .help("remove the file, or write its documents; what a reload finds empty it does not take")
 }
 
 fn unique(

@@ -24,6 +24,7 @@ mod removal;
 mod repeats;
 mod sender;
 mod start;
+mod whereabouts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -43,6 +44,7 @@ use receiver::Lanes;
 pub use receiver::{Arrival, Arrived};
 pub use removal::{LateNews, Removal};
 use sender::Sender;
+pub use whereabouts::Whereabouts;
 
 /// Messages of routing in one record, at most: a record is within one segment of the log, which may have 8 MiB.
 const INTEREST_RECORD_BYTES: usize = 1 << 20;

@@ -21,7 +21,7 @@ pub use bugs::{Bug, seed_bug};
 
 pub use crate::core::{
     Action, Admitted, Alarm, Append, Arrival, Arrived, Choice, Config, Core, LateNews, Logged, NewEvent,
-    Removal, Ticket,
+    Removal, Ticket, Whereabouts,
 };
 pub use clock::{ClockDoubt, Reading, STEP_MAX, WallClock};
 pub use codec::DecodeError;

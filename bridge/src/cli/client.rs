@@ -299,8 +299,17 @@ pub(super) fn fetch(arguments: &AdminArguments, path: &str) -> Result<Value, Fai
         let request = client.get(url).timeout(Duration::from_secs(10));
         let request = arguments.credentials.authorise(request).map_err(Failure::Input)?;
         let failed = |problem| unreachable(&arguments.admin, problem);
-        let reply = request.send().await.map_err(failed)?.error_for_status().map_err(failed)?;
-        reply.json().await.map_err(failed)
+        let reply = request.send().await.map_err(failed)?;
+        let status = reply.status();
+        if status.is_success() {
+            return reply.json().await.map_err(failed);
+        }
+        let answer: Value = reply.json().await.unwrap_or_default();
+        match answer["error"]["message"].as_str() {
+            Some(message) => eprintln!("{message}"),
+            None => eprintln!("{} answers {status}", arguments.admin),
+        }
+        Err(Failure::No)
     })?
 }
 

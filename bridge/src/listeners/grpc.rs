@@ -153,6 +153,7 @@ fn reply(accepted: &Accepted) -> PublishReply {
             })
             .collect(),
         duplicate: accepted.duplicate,
+        expired: accepted.expired,
         held: accepted
             .held
             .iter()

@@ -5,6 +5,8 @@ use std::time::Duration;
 use meshbridge_event::json::StructuredError;
 use meshbridge_event::{Event, is_reserved_name};
 use meshbridge_topic::Topic;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::pipeline::{
     Accepted, AckLevel, FilterDenied, Publication, PublishRefused, RejectReason, Rejection, Wish,
@@ -129,6 +131,20 @@ pub(super) fn check_names(event: &Event) -> Result<(), StructuredError> {
     }
 }
 
+/// Whether an `expirytime` is a time: what never ends because of a spelling error must not be taken.
+fn check_end(event: &Event) -> Result<(), StructuredError> {
+    let Some(end) = event.attribute("expirytime").map(|value| value.to_text().into_owned()) else {
+        return Ok(());
+    };
+    match OffsetDateTime::parse(&end, &Rfc3339) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(StructuredError::about(
+            "expirytime",
+            "attribute `expirytime` is no time as RFC 3339 writes it, such as 2026-11-21T10:00:00Z",
+        )),
+    }
+}
+
 /// An event with its topic: the one it was sent to, or else its type.
 pub(super) fn publication(
     topic: Option<&Topic>,
@@ -141,6 +157,7 @@ pub(super) fn publication(
         return Err(Refused::too_large(message));
     }
     check_names(&event).map_err(Refused::of_event)?;
+    check_end(&event).map_err(Refused::of_event)?;
     let topic = match topic {
         Some(topic) => topic.clone(),
         None => Topic::parse(event.ty()).map_err(|problem| Refused {
@@ -183,6 +200,9 @@ pub(super) fn reply(accepted: &Accepted) -> serde_json::Value {
     }
     if accepted.duplicate {
         reply["duplicate"] = true.into();
+    }
+    if accepted.expired {
+        reply["expired"] = true.into();
     }
     if let Some(reached) = &accepted.reached {
         let outcomes = reached.outcomes.iter().map(|(destination, outcome)| {

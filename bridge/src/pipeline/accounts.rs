@@ -60,7 +60,7 @@ impl Ends {
         table.evict();
     }
 
-    fn of(&self, key: &EventKey) -> Vec<(BridgeId, Outcome)> {
+    pub(super) fn of(&self, key: &EventKey) -> Vec<(BridgeId, Outcome)> {
         lock(&self.0).by_key.get(key).cloned().unwrap_or_default()
     }
 }

@@ -3,20 +3,21 @@
 //! Numbers are given and records queued for the log in one step, under the lock of the delivery core, so the order of a
 //! lane is the order in which its events were accepted. Nothing leaves before the flush; the core sees to that.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meshbridge_delivery::{Core, LeftOut, NewEvent, Outcome, Reading, Ticket};
+use meshbridge_delivery::{Core, LeftOut, NewEvent, Outcome, Reading, Ticket, Whereabouts};
 use meshbridge_event::{AttributeValue, Event};
 use meshbridge_policy::{DeliveryClass, Retain, TopicDelivery};
-use meshbridge_routing::{BridgeId, DestinationSet, Forwarding, lane_of};
+use meshbridge_routing::{BridgeId, DestinationSet, EventKey, Forwarding, lane_of};
 use smallvec::SmallVec;
 
 use super::plan::Planned;
 use super::quotas::Full;
 use super::replies::is_reply;
 use super::stored::Stored;
-use super::waiters::{AckLevel, Waiting};
+use super::waiters::{AckLevel, Before, Waiting};
 use super::{Accepted, Held, Inner, Principal, PublishRefused, lock};
 use crate::link::FrameDestinations;
 use crate::metrics::DropReason;
@@ -79,15 +80,15 @@ impl Inner {
                         && plan.denied.is_empty()
                         && waiting(plan) == 0,
                 );
-                if event.expires > 0 && event.destinations.is_empty() && !event.local {
-                    self.parts.metrics.on_dropped(DropReason::Expired, 1);
-                }
                 event
             })
             .collect();
+        let is_over =
+            |plan: &Planned| end_of_life(&plan.event).is_some_and(|end| clock.remaining(end).is_zero());
         let lives: Vec<u64> = new.iter().map(|event| event.expires).collect();
         let wall = clock.logged();
         let mut waiters = Vec::new();
+        let mut repeated: HashMap<usize, Whereabouts> = HashMap::new();
         let (admitted, ticket, targets, left_out) = self.durable.with(|core| {
             let left_out: Vec<_> = new.iter_mut().map(|event| leave_out(core, event, &gone)).collect();
             let unchosen =
@@ -102,7 +103,17 @@ impl Inner {
             let (admitted, ticket) = core.accept(new, wall);
             let fresh = admitted.iter().zip(&targets).zip(planned.iter().zip(&lives)).enumerate();
             for (at, ((one, (remote, local, unchosen)), (plan, expires))) in fresh {
-                let Some(body) = one.body else { continue };
+                let Some(body) = one.body else {
+                    // Of the event as it was taken: what a new one would be for is another matter.
+                    let known = core.whereabouts(&one.key, level > AckLevel::Stored);
+                    if level > AckLevel::Stored {
+                        let (pending, stored) = (&*known.pending, &*known.stored);
+                        let before = Before { body: known.body, pending, stored, groups: known.unchosen };
+                        waiters.push((at, self.durable.waiters.add(&one.key, before)));
+                    }
+                    repeated.insert(at, known);
+                    continue;
+                };
                 // In memory before anybody can ask for it.
                 let stored = Stored {
                     key: one.key.clone(),
@@ -117,8 +128,9 @@ impl Inner {
                     lock(&self.durable.cache).insert(body, Arc::new(stored));
                 }
                 if level > AckLevel::Stored {
-                    let own = local.then(|| self.parts.own.clone());
-                    waiters.push((at, self.durable.waiters.add(&one.key, body, remote, own, *unchosen)));
+                    let stored = if *local { std::slice::from_ref(&self.parts.own) } else { &[] };
+                    let before = Before { body: Some(body), pending: remote, stored, groups: *unchosen };
+                    waiters.push((at, self.durable.waiters.add(&one.key, before)));
                 }
                 for (bridge, _) in &plan.held {
                     core.hold(body, forwarding.bridge(*bridge).0, std::time::Instant::now());
@@ -141,37 +153,63 @@ impl Inner {
             (admitted, ticket, targets, left_out)
         });
         let results = admitted.into_iter().zip(planned).zip(targets.into_iter().zip(left_out));
-        let accepted = results.map(|((one, plan), ((remote, local, unchosen), left_out))| {
-            let held = held_of(forwarding, &plan, &remote);
-            if let Some(body) = one.body {
-                if !held.is_empty() {
-                    self.list_held(generation, forwarding, (body, &one.key), &plan);
+        let accepted =
+            results.enumerate().map(|(at, ((one, plan), ((remote, local, unchosen), left_out)))| {
+                if let Some(known) = repeated.remove(&at) {
+                    return self.as_taken_before(one.key, known);
                 }
-                if unchosen > 0 {
-                    // A member may have come while it was admitted.
-                    self.unchosen.changed();
+                let held = held_of(forwarding, &plan, &remote);
+                if let Some(body) = one.body {
+                    if !held.is_empty() {
+                        self.list_held(generation, forwarding, (body, &one.key), &plan);
+                    }
+                    if unchosen > 0 {
+                        // A member may have come while it was admitted.
+                        self.unchosen.changed();
+                    }
+                    for (bridge, refusal) in &plan.refused {
+                        let destination = forwarding.bridge(*bridge).0;
+                        self.on_refused_here(
+                            &one.key,
+                            &plan.topic,
+                            &plan.event,
+                            destination.as_str(),
+                            refusal,
+                        );
+                    }
+                    if !plan.variants.is_empty() || !held.is_empty() {
+                        lock(&self.recent).insert(one.key.clone(), plan.topic.clone(), plan.event.clone());
+                    }
                 }
-                for (bridge, refusal) in &plan.refused {
-                    let destination = forwarding.bridge(*bridge).0;
-                    self.on_refused_here(&one.key, &plan.topic, &plan.event, destination.as_str(), refusal);
+                let own = local.then(|| self.parts.own.clone());
+                let left_out = named_ones(left_out);
+                let expired = is_over(&plan);
+                if expired {
+                    self.parts.metrics.on_dropped(DropReason::Expired, 1);
                 }
-                if !plan.variants.is_empty() || !held.is_empty() {
-                    lock(&self.recent).insert(one.key.clone(), plan.topic.clone(), plan.event.clone());
+                Accepted {
+                    held,
+                    left_out,
+                    expired,
+                    ..Accepted::new(one.key, own.into_iter().chain(remote).collect(), plan.denied)
                 }
-            }
-            let own = local.then(|| self.parts.own.clone());
-            let duplicate = one.is_duplicate();
-            let left_out = named_ones(left_out);
-            Accepted {
-                held,
-                duplicate,
-                left_out,
-                ..Accepted::new(one.key, own.into_iter().chain(remote).collect(), plan.denied)
-            }
-        });
+            });
         let accepted = accepted.collect();
         self.parts.metrics.on_published(events, unrouted);
         Ok(Admission { accepted, ticket, waiters })
+    }
+}
+
+impl Inner {
+    /// The answer to who says an event again: where it still goes, and who has had it of those that are remembered.
+    fn as_taken_before(&self, key: EventKey, known: Whereabouts) -> Accepted {
+        let ended = self.ends.of(&key).into_iter();
+        let had = ended.filter(|(_, outcome)| *outcome == Outcome::Delivered).map(|(bridge, _)| bridge);
+        let mut destinations: Vec<BridgeId> =
+            known.pending.into_iter().chain(known.stored).chain(had).collect();
+        destinations.sort_unstable();
+        destinations.dedup();
+        Accepted { duplicate: true, ..Accepted::new(key, destinations, Vec::new()) }
     }
 }
 

@@ -138,7 +138,8 @@ impl Inner {
             };
             let mut destinations = Vec::new();
             let life = end_of_life(&plan.event).map(|end| clock.remaining(end));
-            if life == Some(Duration::ZERO) {
+            let expired = life == Some(Duration::ZERO);
+            if expired {
                 self.parts.metrics.on_dropped(DropReason::Expired, 1);
             } else {
                 if plan.local {
@@ -182,7 +183,7 @@ impl Inner {
                 self.on_refused_here(&key, &plan.topic, &plan.event, destination.as_str(), refusal);
             }
             let left_out = named_ones(left_out);
-            accepted.push(Accepted { left_out, ..Accepted::new(key, destinations, plan.denied) });
+            accepted.push(Accepted { left_out, expired, ..Accepted::new(key, destinations, plan.denied) });
         }
         // Still under the lock, so that two batches of one lane reach a subscriber in the order of their numbers.
         local.iter().for_each(|delivery| {

@@ -84,8 +84,13 @@ impl Pipeline {
 
 impl Inner {
     fn execute_all(&self) {
-        // What the core wanted when it was made.
-        self.durable.with(|_| ());
+        // What the core wanted when it was made. What has had its time while nobody ran is handed to nobody.
+        let clock = self.durable.clock();
+        self.durable.with(|core| {
+            if let Some(wall) = clock.for_expiry() {
+                core.expire(wall, Instant::now());
+            }
+        });
         loop {
             let actions = self.durable.todo.take(ACTIONS_PER_TURN);
             if actions.is_empty() {

@@ -2,6 +2,7 @@
 //! (RELIABILITY D2, M39). The rules are in the delivery core; here is what the admin port asks for.
 
 use meshbridge_delivery::{LeftOut, NewEvent, Removal, Standing};
+use meshbridge_event::AttributeValue;
 use meshbridge_routing::{BridgeId, KeptInterest, Router, Run, lane_of};
 use serde::Serialize;
 use smallvec::smallvec;
@@ -12,6 +13,9 @@ use super::{Inner, NamedRefused, Pipeline};
 
 /// Whose publications those are that come from the dead letters of this bridge.
 pub(super) const REPLAYED: &str = "meshbridge-replay";
+
+/// On an event that comes from the dead letters of its origin: the key that it had before.
+const REPLAY: &str = "meshbridgereplay";
 
 /// A bridge as a destination of this one's events.
 #[derive(Clone, Debug, Serialize)]
@@ -176,11 +180,15 @@ impl Pipeline {
             return inner.replay_kept_back(body);
         }
         let Ok(stored) = tokio::task::block_in_place(|| inner.durable.stored(body)) else { return false };
+        // Its destination may have had it: who gets it again can see that.
+        let former = stored.key.to_string();
+        let marked = stored.event.to_builder().set_attribute(REPLAY, AttributeValue::String(&former)).build();
+        let marked = marked.unwrap_or_else(|_| stored.event.clone());
         let event = NewEvent {
             producer: producer(REPLAYED, bridge.as_str(), &stored.key.to_string()),
             lane: lane_of(stored.topic.as_str(), partition(&stored.event)),
             topic: stored.topic.as_str().into(),
-            payload: stored.event.encoded().clone(),
+            payload: marked.encoded().clone(),
             expires: stored.expires,
             retain_delivered: false,
             destinations: smallvec![bridge.clone()],

@@ -105,7 +105,28 @@ impl Waiter {
 #[derive(Debug, Default)]
 struct Table {
     by_body: HashMap<u64, EventKey>,
-    by_key: HashMap<EventKey, (u64, Arc<Waiter>)>,
+    by_key: HashMap<EventKey, Entry>,
+}
+
+/// A publisher that says an event again waits with the one that said it first.
+#[derive(Clone, Debug)]
+struct Entry {
+    /// Nobody has to be told of its record any more where there is none.
+    body: Option<u64>,
+    waiter: Arc<Waiter>,
+    publishers: usize,
+}
+
+/// What an event still has to reach.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before<'a> {
+    pub(super) body: Option<u64>,
+    /// Destinations that may not have it yet.
+    pub(super) pending: &'a [BridgeId],
+    /// Those that have it, and have not said how it ended.
+    pub(super) stored: &'a [BridgeId],
+    /// Consumer groups that wait for a bridge with a member.
+    pub(super) groups: usize,
 }
 
 /// All of them. Bounded by the requests in flight.
@@ -131,7 +152,13 @@ impl std::ops::Deref for Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let mut table = lock(&self.table.0);
-        if let Some((body, _)) = table.by_key.remove(&self.key) {
+        if let Some(entry) = table.by_key.get_mut(&self.key) {
+            entry.publishers -= 1;
+            if entry.publishers > 0 {
+                return;
+            }
+        }
+        if let Some(Entry { body: Some(body), .. }) = table.by_key.remove(&self.key) {
             table.by_body.remove(&body);
         }
         for (key, body) in lock(&self.waiter.further).drain(..) {
@@ -142,24 +169,23 @@ impl Drop for Waiting {
 }
 
 impl Waiters {
-    /// To be called before the event can have any effect.
-    pub(super) fn add(
-        self: &Arc<Waiters>,
-        key: &EventKey,
-        body: u64,
-        remote: &[BridgeId],
-        own: Option<BridgeId>,
-        groups: usize,
-    ) -> Waiting {
-        let under_key = |bridge: BridgeId| (key.clone(), bridge);
-        let unsettled: BTreeSet<_> = remote.iter().cloned().map(under_key).collect();
-        let open = unsettled.iter().cloned().chain(own.map(under_key)).collect();
+    /// To be called under the lock of the core, before what is seen there can change.
+    pub(super) fn add(self: &Arc<Waiters>, key: &EventKey, before: Before<'_>) -> Waiting {
+        let Before { body, pending, stored, groups } = before;
+        let mut table = lock(&self.0);
+        if let Some(entry) = table.by_key.get_mut(key) {
+            entry.publishers += 1;
+            let waiter = Arc::clone(&entry.waiter);
+            return Waiting { table: Arc::clone(self), key: key.clone(), waiter };
+        }
+        let under_key = |bridge: &BridgeId| (key.clone(), bridge.clone());
+        let unsettled: BTreeSet<_> = pending.iter().map(under_key).collect();
+        let open = unsettled.iter().cloned().chain(stored.iter().map(under_key)).collect();
         let progress = Progress { unsettled, open, groups, ended: BTreeMap::new() };
         let (changed, further) = (Notify::new(), Mutex::default());
         let waiter = Arc::new(Waiter { progress: Mutex::new(progress), changed, further });
-        let mut table = lock(&self.0);
-        table.by_body.insert(body, key.clone());
-        table.by_key.insert(key.clone(), (body, Arc::clone(&waiter)));
+        table.by_body.extend(body.map(|body| (body, key.clone())));
+        table.by_key.insert(key.clone(), Entry { body, waiter: Arc::clone(&waiter), publishers: 1 });
         drop(table);
         Waiting { table: Arc::clone(self), key: key.clone(), waiter }
     }
@@ -170,9 +196,10 @@ impl Waiters {
             return;
         }
         if let Effect::Moved { from, to, body, destination } = effect {
-            let Some((_, waiter)) = table.by_key.get(from).cloned() else { return };
+            let Some(Entry { waiter, .. }) = table.by_key.get(from).cloned() else { return };
             table.by_body.insert(*body, to.clone());
-            table.by_key.insert(to.clone(), (*body, Arc::clone(&waiter)));
+            let further = Entry { body: Some(*body), waiter: Arc::clone(&waiter), publishers: 1 };
+            table.by_key.insert(to.clone(), further);
             lock(&waiter.further).push((to.clone(), *body));
             let mut progress = lock(&waiter.progress);
             progress.groups = progress.groups.saturating_sub(1);
@@ -188,14 +215,14 @@ impl Waiters {
             Effect::Ended { key, destination, outcome } => (key, destination, Some(outcome)),
             Effect::Unchosen { body, .. } => {
                 let waiter = table.by_body.get(body).and_then(|key| table.by_key.get(key));
-                if let Some((_, waiter)) = waiter {
+                if let Some(Entry { waiter, .. }) = waiter {
                     lock(&waiter.progress).groups += 1;
                 }
                 return;
             }
             Effect::Released(_) | Effect::Moved { .. } => return,
         };
-        let Some((_, waiter)) = table.by_key.get(key) else { return };
+        let Some(Entry { waiter, .. }) = table.by_key.get(key) else { return };
         let mut progress = lock(&waiter.progress);
         let pair = (key.clone(), destination.clone());
         progress.unsettled.remove(&pair);

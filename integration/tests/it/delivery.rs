@@ -1,5 +1,7 @@
 //! What publishers, subscribers and operators see of durable delivery while nothing is broken, and after a restart.
 
+mod again;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};

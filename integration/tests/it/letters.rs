@@ -90,9 +90,12 @@ async fn an_event_that_a_rule_stopped_outlives_its_bridge_and_goes_when_the_rule
     permit(&federation, &["internal", "cloud-us"]).await?;
     let stream = format!("{}/v1/stream?subscription=ledger&ack=manual", far.http);
     let mut stream = http().get(stream).send().await?;
+    let former = letters(&node, 1).await?[0]["key"].clone();
     let done = replay(&node)?;
     ensure!(done.contains("\"done\":1"), "{done}");
     let (token, came) = next(&mut stream, &mut String::new()).await?;
+    // D5: a new key, the same id, and what it was before.
+    ensure!(came["meshbridgereplay"] == former, "{came}, not {former}");
     ensure!(came["id"] == event.id.as_str() && came["data"] == event.data, "{came}");
     settle(&far, "ledger", "ack", &token).await?;
     letters(&node, 0).await?;

@@ -113,9 +113,13 @@ async fn a_rule_against_its_publisher_stops_what_waits_after_a_crash() -> Result
     mesh.restart("east").await?;
     account(&mesh, json!({"sent": 1, "denied": 1, "delivered": 0, "deadLettered": 0})).await?;
     let key = reply["key"].as_str().context("a key")?.replace('/', "%2F");
-    let trace = west.admin().json(&format!("/v1/events/{key}")).await?;
-    ensure!(trace.to_string().contains("clients/gone"), "{trace}");
-    Ok(())
+    // It is counted before it is remembered.
+    eventually("how it ended is remembered", WITHIN, || async {
+        let trace = west.admin().json(&format!("/v1/events/{key}")).await?;
+        ensure!(trace.to_string().contains("clients/gone"), "{trace}");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -180,3 +180,16 @@ fn no_event_is_kept_from_more_links_than_a_frame_can_say() {
     assert!(found[0].starts_with("P0223") && found[0].contains("70 links"), "{found:?}");
     assert_eq!(about_many_links(&[("a", 0..65)]).len(), 1);
 }
+
+#[test]
+fn a_file_that_has_been_emptied_is_no_policy() {
+    let source = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.to_owned() };
+    let federation = Federation::parse(&source("federation.yaml", FEDERATION)).expect("valid");
+    let permits = source("permits.yaml", &policy("f", "federation", STRIP));
+    for text in ["", "\n", "   \n\n", "# what was here is gone\n"] {
+        let files = [permits.clone(), source("denies.yaml", text)];
+        let problems = compile(&files, &federation, None).expect_err(text);
+        let said: Vec<_> = problems.iter().map(|one| (one.code, &*one.span.file)).collect();
+        assert_eq!(said, [("P0101", "denies.yaml")], "{text:?}");
+    }
+}
