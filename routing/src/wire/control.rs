@@ -130,6 +130,17 @@ impl Message {
         writer.finish()
     }
 
+    /// As [`Message::encode`], of a step that stays where it is.
+    pub(crate) fn encode_delta(head: &Head, from: u64, added: &[Want], removed: &[Want]) -> Bytes {
+        let bytes: usize = added.iter().chain(removed).map(Want::encoded_bytes).sum();
+        let mut writer = Writer::of_entries(DELTA, bytes);
+        head.encode(&mut writer);
+        writer.u64(from);
+        put_filters(&mut writer, added);
+        put_filters(&mut writer, removed);
+        writer.finish()
+    }
+
     pub(crate) fn encode(&self) -> Bytes {
         let mut writer;
         match self {
@@ -167,15 +178,12 @@ impl Message {
                     writer.u64(have.version);
                 }
             }
-            Message::Delta(delta) => {
-                writer = Writer::of_kind(DELTA);
-                delta.head.encode(&mut writer);
-                writer.u64(delta.from);
-                put_filters(&mut writer, &delta.added);
-                put_filters(&mut writer, &delta.removed);
+            Message::Delta(Delta { head, from, added, removed }) => {
+                return Message::encode_delta(head, *from, added, removed);
             }
             Message::Snapshot(chunk) => {
-                writer = Writer::of_kind(SNAPSHOT);
+                let bytes: usize = chunk.filters.iter().map(Want::encoded_bytes).sum();
+                writer = Writer::of_entries(SNAPSHOT, bytes);
                 chunk.head.encode(&mut writer);
                 writer.u32(chunk.index);
                 writer.u8(u8::from(chunk.last));

@@ -1,7 +1,7 @@
 //! A bridge that wants very much tells of it in proportion to what changes.
 
 use meshbridge_routing::wire::MESSAGE_BYTES_MAX;
-use meshbridge_routing::{InterestFull, LinkId, Router};
+use meshbridge_routing::{InterestFull, LinkId, Router, RouterEvent};
 use meshbridge_topic::TopicFilter;
 
 use crate::limits;
@@ -72,6 +72,29 @@ fn who_was_away_for_a_while_is_told_what_changed_meanwhile() {
     let (_, bytes) = told(&mut pair);
     assert_eq!(wanted(&pair.a, &pair), MANY + 300);
     assert!(bytes < 300 * 32 + 4_096, "{bytes} bytes");
+}
+
+// R12, R14
+#[test]
+fn who_comes_while_a_change_waits_to_be_told_gets_a_whole_set() {
+    let mut pair = Pair::new(Setup::default());
+    pair.subscribe("a").expect("room");
+    pair.connect();
+    pair.subscribe("b").expect("room");
+    pair.run(ms(5));
+    pair.restart_a();
+    pair.subscribe("c").expect("room");
+    pair.subscribe("d").expect("room");
+    pair.unsubscribe("b");
+    pair.links += 1;
+    let link = LinkId(pair.links);
+    pair.a.handle_link_up(link, pair.b.id().clone(), 10, pair.now);
+    pair.b.handle_link_up(link, pair.a.id().clone(), 10, pair.now);
+    pair.exchange();
+    pair.check_seen(&["a", "b", "c"]);
+    pair.run(ms(500));
+    pair.check_seen(&["a", "c", "d"]);
+    assert!(!pair.events.iter().any(|event| matches!(event, RouterEvent::Refused { .. })));
 }
 
 // R16
