@@ -5,6 +5,8 @@
 //! unsubscribe a.**   own filters {a.b}            advertised {a.b}        one version: + a.b  - a.**
 //! ```
 
+mod step;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,33 +24,7 @@ use crate::want::{GroupInterest, Want};
 use crate::wire::{Delta, Head, SnapshotChunk};
 use crate::wire::{ENTRIES_BYTES_MAX, Message};
 use crate::{Audience, Refusal, Run};
-
-/// One step between two versions, in the words of its owner: fits one message.
-#[derive(Debug)]
-struct Step {
-    from: u64,
-    head: Head,
-    added: Vec<Want>,
-    removed: Vec<Want>,
-}
-
-impl Step {
-    fn changes(&self) -> usize {
-        self.added.len() + self.removed.len()
-    }
-
-    fn bytes(&self) -> usize {
-        encoded_bytes(&self.added) + encoded_bytes(&self.removed)
-    }
-
-    fn encode(&self) -> Bytes {
-        Message::encode_delta(&self.head, self.from, &self.added, &self.removed)
-    }
-}
-
-fn encoded_bytes(wants: &[Want]) -> usize {
-    wants.iter().map(Want::encoded_bytes).sum()
-}
+use step::{Step, encoded_bytes};
 
 /// What one bridge wants, of one of its sets or of all.
 pub(crate) type InterestTrie = FilterTrie<Option<Arc<GroupInterest>>>;
@@ -168,15 +144,18 @@ impl OwnerSets {
         let set = self.sets.get_mut(&delta.head.audience.id()).ok_or(Refusal::WrongDigest)?;
         // Such a set is not part of what was put by: a step would find nothing there.
         let was_left_out = set.is_end();
-        let step = set.apply(delta, now)?;
+        let (added, removed) = set.apply(delta, now)?;
         if let Some(merged) = &mut self.merged {
-            step.added.iter().for_each(|want| merged.insert(&want.filter, want.group.clone()));
-            for want in &step.removed {
+            added.iter().for_each(|want| merged.insert(&want.filter, want.group.clone()));
+            for want in &removed {
                 merged.remove(&want.filter, &want.group);
             }
         }
         if self.is_matched && !self.news.is_whole_due {
-            let messages = if was_left_out { set.snapshot(set.wants()) } else { vec![step.encode()] };
+            let messages = match set.history.back() {
+                Some(step) if !was_left_out => vec![step.encode()],
+                _ => set.snapshot(set.wants()),
+            };
             self.news.kept_bytes += messages.iter().map(Bytes::len).sum::<usize>();
             self.news.more.extend(messages);
         }
@@ -196,7 +175,7 @@ impl OwnerSets {
         let hash = set.hash_after(&added, &removed);
         let from = set.head.version;
         let head = sign(from + 1, hash.digest(), set.len() + added.len() - removed.len());
-        set.take_step(Step { from, head, added, removed }, hash, now);
+        set.take_step(Step::new(from, head, &added, &removed), (&added, &removed), hash, now);
     }
 
     pub(crate) fn remove(&mut self, audience: AudienceId) {
@@ -326,10 +305,10 @@ impl InterestSet {
         self.head.stamp()
     }
 
-    /// R11: moves the set to the version of `delta`, or leaves it untouched; gives the step.
+    /// R11: moves the set to the version of `delta`, or leaves it untouched; gives what is new and what is gone.
     ///
     /// A repeated delta may start before the version held; what is known already is left out, and digest and number decide.
-    fn apply(&mut self, delta: Delta, now: Instant) -> Result<&Step, Refusal> {
+    fn apply(&mut self, delta: Delta, now: Instant) -> Result<(Vec<Want>, Vec<Want>), Refusal> {
         let Delta { head, from: _, mut added, mut removed } = delta;
         for wants in [&mut added, &mut removed] {
             wants.sort_unstable();
@@ -344,7 +323,9 @@ impl InterestSet {
             return Err(Refusal::WrongDigest);
         }
         let head = head.detached(Some(&self.head));
-        Ok(self.take_step(Step { from: self.head.version, head, added, removed }, hash, now))
+        let step = Step::new(self.head.version, head, &added, &removed);
+        self.take_step(step, (&added, &removed), hash, now);
+        Ok((added, removed))
     }
 
     fn hash_after(&self, added: &[Want], removed: &[Want]) -> LtHash {
@@ -354,19 +335,19 @@ impl InterestSet {
         hash
     }
 
-    fn take_step(&mut self, step: Step, hash: LtHash, now: Instant) -> &Step {
+    fn take_step(&mut self, step: Step, (added, removed): (&[Want], &[Want]), hash: LtHash, now: Instant) {
         self.hash = hash;
         if let Some(entries) = &mut self.entries {
-            step.added.iter().for_each(|want| entries.insert(&want.filter, want.group.clone()));
-            for want in &step.removed {
+            added.iter().for_each(|want| entries.insert(&want.filter, want.group.clone()));
+            for want in removed {
                 entries.remove(&want.filter, &want.group);
             }
         }
-        self.len = self.len + step.added.len() - step.removed.len();
-        self.bytes = self.bytes + encoded_bytes(&step.added) - encoded_bytes(&step.removed);
+        self.len = self.len + added.len() - removed.len();
+        self.bytes = self.bytes + encoded_bytes(added) - encoded_bytes(removed);
         self.lease_end = now + INTEREST_LEASE;
         self.head = step.head.clone();
-        self.history_changes += step.changes();
+        self.history_changes += step.changes;
         self.history.push_back(step);
         // More than half of the set is not worth remembering: then the whole is sent.
         let changes_max = HISTORY_CHANGES_MIN + self.len() / 2;
@@ -374,9 +355,8 @@ impl InterestSet {
             && (self.history_changes > changes_max || self.history.len() > HISTORY_VERSIONS_MAX)
         {
             let Some(oldest) = self.history.pop_front() else { break };
-            self.history_changes -= oldest.changes();
+            self.history_changes -= oldest.changes;
         }
-        self.history.back().expect("pushed above")
     }
 
     /// What takes a neighbour from what it holds to the current version, as messages: steps, or everything, which `wants`
@@ -398,7 +378,7 @@ impl InterestSet {
                 bytes += next.bytes();
                 together.push(next);
             }
-            deltas.push(merged(&together)?);
+            deltas.push(step::merged(&together)?);
         }
         Some(deltas)
     }
@@ -417,29 +397,6 @@ impl InterestSet {
         });
         chunks.collect()
     }
-}
-
-/// What leads from the start of the first of these steps to the end of the last one.
-fn merged(steps: &[&Step]) -> Option<Bytes> {
-    let (first, last) = (steps.first()?, steps.last()?);
-    if let [only] = steps {
-        return Some(only.encode());
-    }
-    // True: added since, false: removed since. A filter that came and went again is in neither list.
-    let mut net: BTreeMap<&Want, bool> = BTreeMap::new();
-    for step in steps {
-        for (wants, added) in [(&step.added, true), (&step.removed, false)] {
-            for want in wants {
-                if net.remove(want).is_none() {
-                    net.insert(want, added);
-                }
-            }
-        }
-    }
-    let pick =
-        |wanted| net.iter().filter(move |(_, added)| **added == wanted).map(|(want, _)| (*want).clone());
-    let [added, removed] = [true, false].map(|wanted| pick(wanted).collect::<Vec<_>>());
-    Some(Message::encode_delta(&last.head, first.from, &added, &removed))
 }
 
 /// Cuts entries into lists that each fit one message.

@@ -158,9 +158,14 @@ impl Writer {
         writer
     }
 
+    /// With room for that many.
+    pub(crate) fn of_bytes(bytes: usize) -> Writer {
+        Writer(BytesMut::with_capacity(bytes))
+    }
+
     /// With room for so many bytes of entries and an ordinary head.
     pub(crate) fn of_entries(kind: u8, bytes: usize) -> Writer {
-        let mut writer = Writer(BytesMut::with_capacity(bytes.saturating_add(HEAD_BYTES)));
+        let mut writer = Writer::of_bytes(bytes.saturating_add(HEAD_BYTES));
         writer.u8(kind);
         writer
     }
