@@ -14,6 +14,9 @@ use crate::router_task::Command;
 /// Filters of one command: a connection that ends may have held a million.
 const WITHDRAWN_TOGETHER: usize = 1_024;
 
+/// Subscriptions that are entered at a time: events do not get to their readers meanwhile.
+const HELD_TOGETHER: usize = 512;
+
 /// One subscription of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Tagged {
@@ -50,8 +53,11 @@ impl Client {
             wanted.iter().filter(|one| !one.is_private).map(|one| one.filter.clone()).collect();
         inner.may_ask_for(&self.principal, &filters).map_err(SubscribeRefused::Denied)?;
         // Local first: an event that arrives because of the interest must find its subscriber.
-        inner.subscriptions.hold(self.id, wanted.iter().map(named))?;
-        let held = Held { client: self, wanted };
+        let mut held = Held { client: self, wanted: &[] };
+        for part in wanted.chunks(HELD_TOGETHER) {
+            inner.subscriptions.hold(self.id, part.iter().map(named))?;
+            held.wanted = &wanted[..held.wanted.len() + part.len()];
+        }
         if !filters.is_empty() {
             inner.parts.router.announce(filters).await?.keep();
         }

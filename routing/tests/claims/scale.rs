@@ -1,11 +1,11 @@
 //! A bridge that wants very much tells of it in proportion to what changes.
 
 use meshbridge_routing::wire::MESSAGE_BYTES_MAX;
-use meshbridge_routing::{InterestFull, LinkId, Router, RouterEvent};
+use meshbridge_routing::{DestinationSet, InterestFull, LinkId, Router, RouterEvent};
 use meshbridge_topic::TopicFilter;
 
 use crate::limits;
-use crate::pair::{Pair, Setup, filter, ms};
+use crate::pair::{Pair, Setup, filter, ms, topic};
 
 const MANY: usize = 20_000;
 
@@ -72,6 +72,24 @@ fn who_was_away_for_a_while_is_told_what_changed_meanwhile() {
     let (_, bytes) = told(&mut pair);
     assert_eq!(wanted(&pair.a, &pair), MANY + 300);
     assert!(bytes < 300 * 32 + 4_096, "{bytes} bytes");
+}
+
+/// Each table that is handed out makes the next change copy what it changes.
+#[test]
+fn what_is_learned_in_one_turn_makes_one_table() {
+    let mut pair = Pair::connected(Setup::default());
+    pair.run(ms(5));
+    let before = pair.a.forwarding().generation();
+    pair.b.subscribe_all(&many(), pair.now).expect("room");
+    pair.a.begin_turn();
+    let (messages, _) = told(&mut pair);
+    assert!(messages > 2 && pair.a.forwarding().generation() == before, "{messages} messages");
+    pair.a.end_turn(pair.now);
+    assert_eq!(pair.a.forwarding().generation(), before + 1);
+    let mut found = DestinationSet::default();
+    let last = topic(many().last().expect("some").as_str());
+    pair.a.forwarding().match_topic(&last, &mut found, &mut Default::default());
+    assert_eq!(found.len(), 1);
 }
 
 // R12, R14

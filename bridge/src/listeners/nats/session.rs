@@ -25,9 +25,10 @@ use tokio::time::Instant;
 use super::acks::Acked;
 use super::batch::{Held, Trains};
 use super::connect::Connect;
-use super::outgoing::{Subscribed, Subscriptions};
+
 use super::parser::{Command, Malformed, Parsed, parse};
 use super::subject;
+use super::subscriptions::{Subscribed, Subscriptions};
 use crate::pipeline::{Client, SubscribeRefused, Tagged, is_inbox};
 
 /// A read buffer begins so small, and grows with what comes.
@@ -39,8 +40,8 @@ const WAITING_MAX: usize = 64;
 const PING_EVERY: Duration = Duration::from_secs(120);
 /// Subscriptions of one connection.
 const SUBSCRIPTIONS_MAX: usize = 2_000_000;
-/// Subscriptions announced together.
-const SUBSCRIBE_BATCH: usize = 1_024;
+/// Subscriptions announced together: each batch is signed here, and verified and made a table of at every other bridge.
+const SUBSCRIBE_BATCH: usize = 4_096;
 
 /// Why a connection ended; the text is the last thing its client is told, where there is one.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl Shared {
     /// Everything it is subscribed to, which it is no more. What nobody was told of is private: withdrawing it would
     /// take away the interest of somebody else.
     pub(super) fn take_all(&self) -> Vec<Tagged> {
-        let all = std::mem::take(&mut *self.table()).into_iter();
+        let all = std::mem::take(&mut *self.table()).into_all();
         all.map(|(sid, known)| {
             let is_announced = known.is_announced;
             let tagged = known.into_tagged(sid);
@@ -87,7 +88,7 @@ impl Shared {
     fn on_announced(&self, all: &[Tagged]) {
         let mut table = self.table();
         for one in all {
-            if let Some(known) = table.get_mut(&one.tag) {
+            if let Some(known) = table.get_mut(one.tag) {
                 known.is_announced = true;
             }
         }
@@ -254,12 +255,10 @@ impl Session {
             return self.say("-ERR 'maximum subscriptions exceeded'\r\n");
         }
         // A sid in use stays with its first subscription, as servers of NATS have it.
-        if table.contains_key(&sid) {
-            return;
+        if table.insert(sid, Subscribed::new(&tagged)) {
+            drop(table);
+            self.wanted.push(tagged);
         }
-        table.insert(sid, Subscribed::new(&tagged));
-        drop(table);
-        self.wanted.push(tagged);
     }
 
     /// Tells the pipeline of new subscriptions; each that is refused is answered for.
@@ -276,7 +275,7 @@ impl Session {
                 self.shared.on_announced(std::slice::from_ref(&one));
                 continue;
             };
-            self.shared.table().remove(&one.tag);
+            self.shared.table().remove(one.tag);
             let subject = one.filter.as_str();
             match refused {
                 SubscribeRefused::Denied(_) => {
@@ -289,12 +288,12 @@ impl Session {
 
     fn unsubscribe(&mut self, sid: u64, max: Option<u64>) {
         let mut table = self.shared.table();
-        let Some(known) = table.get_mut(&sid) else { return };
+        let Some(known) = table.get_mut(sid) else { return };
         known.end_after(max);
         if max.is_some_and(|max| known.sent < max) {
             return;
         }
-        let gone = table.remove(&sid);
+        let gone = table.remove(sid);
         drop(table);
         if let Some(gone) = gone {
             self.client().unsubscribe(&[gone.into_tagged(sid)]);
