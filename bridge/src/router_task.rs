@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-pub(crate) use announce::{AnnounceRefused, Announced};
+pub(crate) use announce::{AnnounceRefused, Announced, Announcing};
 
 use crate::learners::PolicyLearners;
 use crate::link::{CloseCode, Links};
