@@ -72,7 +72,7 @@ use meshbridge_policy::{Buckets, MapKeyRing, ZoneIndex};
 use meshbridge_routing::{BridgeId, EventKey, Forwarding, LinkId, Run, ZoneName};
 use meshbridge_topic::{Topic, TopicFilter};
 
-pub(crate) use client::{Client, Tagged};
+pub(crate) use client::{Client, Subscribing, Tagged};
 pub(crate) use principal::Principal;
 pub(crate) use publishing::Taken;
 pub(crate) use push::Webhooks;

@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-pub(crate) use announce::{AnnounceRefused, Announced};
+pub(crate) use announce::{AnnounceRefused, Announced, Announcing};
 
 use crate::learners::PolicyLearners;
 use crate::link::{CloseCode, Links};
@@ -166,9 +166,11 @@ impl RouterTask {
                 () = sleep_until(deadline) => self.router.handle_timeout(now()),
             }
             let mut stopped = Vec::new();
+            self.router.begin_turn();
             for command in turn {
                 self.handle(command, &mut stopped);
             }
+            self.router.end_turn(now());
             // Events before messages, because an epoch must be on disk before anything of it leaves. One forwarding table a
             // turn, however much has changed it, and also before the messages: what is acknowledged is acted upon.
             if self.carry_out_events() {

@@ -5,6 +5,8 @@
 //! unsubscribe a.**   own filters {a.b}            advertised {a.b}        one version: + a.b  - a.**
 //! ```
 
+mod step;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,25 +24,7 @@ use crate::want::{GroupInterest, Want};
 use crate::wire::{Delta, Head, SnapshotChunk};
 use crate::wire::{ENTRIES_BYTES_MAX, Message};
 use crate::{Audience, Refusal, Run};
-
-/// One step between two versions, in the words of its owner: fits one message.
-#[derive(Clone, Debug)]
-struct Step {
-    from: u64,
-    head: Head,
-    added: Vec<Want>,
-    removed: Vec<Want>,
-}
-
-impl Step {
-    fn changes(&self) -> usize {
-        self.added.len() + self.removed.len()
-    }
-
-    fn bytes(&self) -> usize {
-        self.added.iter().chain(&self.removed).map(Want::encoded_bytes).sum()
-    }
-}
+use step::{Step, encoded_bytes};
 
 /// What one bridge wants, of one of its sets or of all.
 pub(crate) type InterestTrie = FilterTrie<Option<Arc<GroupInterest>>>;
@@ -64,9 +48,8 @@ pub(crate) struct OwnerSets {
 struct News {
     /// Steps, as messages.
     more: Vec<Bytes>,
-    /// Bytes of steps since everything was put by, and of everything at that time.
-    more_bytes: usize,
-    whole_bytes: usize,
+    /// Bytes of everything as it was put by at some time, and of the steps since.
+    kept_bytes: usize,
     is_whole_due: bool,
 }
 
@@ -85,27 +68,25 @@ impl OwnerSets {
         OwnerSets { is_matched: true, ..OwnerSets::default() }
     }
 
-    /// What changed since the last call. Steps cost what they changed; everything is said again where they have become
-    /// more than it.
+    /// What changed since the last call. Steps cost what they changed; everything is said again where what was said has
+    /// become more than twice of it. What only grows never does.
     pub(crate) fn take_news(&mut self) -> KeptInterest {
         let news = &mut self.news;
         let more = std::mem::take(&mut news.more);
-        if !news.is_whole_due && news.more_bytes <= news.whole_bytes.max(KEPT_BYTES_MIN) {
+        let bytes: usize = self.sets.values().map(|set| set.bytes).sum();
+        if !news.is_whole_due && news.kept_bytes <= (2 * bytes).max(KEPT_BYTES_MIN) {
             return KeptInterest::More(more);
         }
         // What tells of an end only is learned again from those that remember more.
         let kept = self.sets.values().filter(|set| !set.is_end());
-        let whole: Vec<Bytes> =
-            kept.flat_map(InterestSet::snapshot).map(|chunk| Message::Snapshot(chunk).encode()).collect();
-        let whole_bytes = whole.iter().map(Bytes::len).sum();
-        self.news = News { whole_bytes, ..News::default() };
+        let whole: Vec<Bytes> = kept.flat_map(|set| set.snapshot(set.wants())).collect();
+        self.news = News { kept_bytes: whole.iter().map(Bytes::len).sum(), ..News::default() };
         KeptInterest::Whole(whole)
     }
 
-    /// All of it came from where it would be put by, so many bytes of it as steps: they count against the next ones.
-    pub(crate) fn on_put_by(&mut self, more_bytes: usize) {
-        let bytes = self.sets.values().flat_map(InterestSet::wants).map(|want| want.encoded_bytes()).sum();
-        self.news = News { whole_bytes: bytes, more_bytes, ..News::default() };
+    /// All of it came from where it would be put by, in so many bytes.
+    pub(crate) fn on_put_by(&mut self, bytes: usize) {
+        self.news = News { kept_bytes: bytes, ..News::default() };
     }
 
     pub(crate) fn get(&self, audience: AudienceId) -> Option<&InterestSet> {
@@ -118,7 +99,7 @@ impl OwnerSets {
 
     /// What events are matched with; nothing where nothing is wanted.
     pub(crate) fn trie(&self) -> Option<&InterestTrie> {
-        let only = || self.sets.values().map(|set| &set.entries).find(|entries| !entries.is_empty());
+        let only = || self.sets.values().filter_map(|set| set.entries.as_ref()).find(|trie| !trie.is_empty());
         self.merged.as_ref().or_else(only).filter(|trie| self.is_matched && !trie.is_empty())
     }
 
@@ -163,23 +144,20 @@ impl OwnerSets {
         let set = self.sets.get_mut(&delta.head.audience.id()).ok_or(Refusal::WrongDigest)?;
         // Such a set is not part of what was put by: a step would find nothing there.
         let was_left_out = set.is_end();
-        let step = set.apply(delta, now)?;
+        let (added, removed) = set.apply(delta, now)?;
         if let Some(merged) = &mut self.merged {
-            step.added.iter().for_each(|want| merged.insert(&want.filter, want.group.clone()));
-            for want in &step.removed {
+            added.iter().for_each(|want| merged.insert(&want.filter, want.group.clone()));
+            for want in &removed {
                 merged.remove(&want.filter, &want.group);
             }
         }
         if self.is_matched && !self.news.is_whole_due {
-            let messages: Vec<Message> = if was_left_out {
-                set.snapshot().into_iter().map(Message::Snapshot).collect()
-            } else {
-                let Step { from, head, added, removed } = step.clone();
-                vec![Message::Delta(Delta { head, from, added, removed })]
+            let messages = match set.history.back() {
+                Some(step) if !was_left_out => vec![step.encode()],
+                _ => set.snapshot(set.wants()),
             };
-            let messages = messages.iter().map(Message::encode);
-            let news = &mut self.news;
-            news.more.extend(messages.inspect(|message| news.more_bytes += message.len()));
+            self.news.kept_bytes += messages.iter().map(Bytes::len).sum::<usize>();
+            self.news.more.extend(messages);
         }
         self.merge();
         Ok(())
@@ -197,7 +175,7 @@ impl OwnerSets {
         let hash = set.hash_after(&added, &removed);
         let from = set.head.version;
         let head = sign(from + 1, hash.digest(), set.len() + added.len() - removed.len());
-        set.take_step(Step { from, head, added, removed }, hash, now);
+        set.take_step(Step::new(from, head, &added, &removed), (&added, &removed), hash, now);
     }
 
     pub(crate) fn remove(&mut self, audience: AudienceId) {
@@ -233,8 +211,8 @@ impl OwnerSets {
         let are_several = self.sets.values().filter(|set| !set.is_empty()).nth(1).is_some();
         if are_several && self.is_matched && self.merged.is_none() {
             let mut merged = InterestTrie::default();
-            for set in self.sets.values() {
-                set.entries.for_each(|filter, group| merged.insert(filter, group.clone()));
+            for entries in self.sets.values().filter_map(|set| set.entries.as_ref()) {
+                entries.for_each(|filter, group| merged.insert(filter, group.clone()));
             }
             self.merged = Some(merged);
         }
@@ -245,8 +223,11 @@ impl OwnerSets {
 #[derive(Debug)]
 pub(crate) struct InterestSet {
     pub(crate) head: Head,
-    /// Each once.
-    entries: InterestTrie,
+    /// Each once. Its owner has them elsewhere, with what nobody is told of: `None`.
+    entries: Option<InterestTrie>,
+    /// How many they are, and bytes of them in messages.
+    len: usize,
+    bytes: usize,
     pub(crate) lease_end: Instant,
     hash: LtHash,
     /// The steps to the current version, without a gap.
@@ -254,19 +235,15 @@ pub(crate) struct InterestSet {
     history_changes: usize,
 }
 
-/// What a neighbour that holds an older version is sent.
-pub(crate) enum Update {
-    Deltas(Vec<Delta>),
-    Snapshot(Vec<SnapshotChunk>),
-}
-
 impl InterestSet {
     /// The set behind `head`, if its entries are those that the owner signed.
     pub(crate) fn new(head: Head, wants: Vec<Want>, now: Instant) -> Result<InterestSet, Refusal> {
         let (mut hash, mut entries) = (LtHash::default(), InterestTrie::default());
+        let mut bytes = 0;
         for want in wants {
             if !entries.contains(&want.filter, &want.group) {
                 hash.add(&want.digest_bytes());
+                bytes += want.encoded_bytes();
                 entries.insert(&want.filter, want.group);
             }
         }
@@ -274,16 +251,35 @@ impl InterestSet {
         if hash.digest() != head.digest || entries.len() != head.count as usize {
             return Err(Refusal::WrongDigest);
         }
-        let (head, lease_end) = (head.detached(None), now + INTEREST_LEASE);
-        Ok(InterestSet { head, entries, lease_end, hash, history: VecDeque::new(), history_changes: 0 })
+        let len = entries.len();
+        Ok(InterestSet {
+            entries: Some(entries),
+            ..InterestSet::bare(head.detached(None), len, bytes, hash, now)
+        })
+    }
+
+    /// The first version of a set of this bridge, with the head that `sign` makes for a digest and a count.
+    pub(crate) fn of_owner(
+        wants: &[Want],
+        sign: impl FnOnce([u8; 32], usize) -> Head,
+        now: Instant,
+    ) -> InterestSet {
+        let mut hash = LtHash::default();
+        wants.iter().for_each(|want| hash.add(&want.digest_bytes()));
+        InterestSet::bare(sign(hash.digest(), wants.len()), wants.len(), encoded_bytes(wants), hash, now)
+    }
+
+    fn bare(head: Head, len: usize, bytes: usize, hash: LtHash, now: Instant) -> InterestSet {
+        let (lease_end, history) = (now + INTEREST_LEASE, VecDeque::new());
+        InterestSet { head, entries: None, len, bytes, lease_end, hash, history, history_changes: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.len
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len == 0
     }
 
     /// R41: it tells of an end only.
@@ -291,16 +287,17 @@ impl InterestSet {
         self.is_empty() && self.head.audience != Audience::All
     }
 
-    pub(crate) fn contains(&self, want: &Want) -> bool {
-        self.entries.contains(&want.filter, &want.group)
+    fn contains(&self, want: &Want) -> bool {
+        self.entries.as_ref().is_some_and(|entries| entries.contains(&want.filter, &want.group))
     }
 
-    /// All entries, in their order.
+    /// All entries of a set of another bridge.
     pub(crate) fn wants(&self) -> Vec<Want> {
-        let mut wants = Vec::with_capacity(self.entries.len());
-        self.entries
-            .for_each(|filter, group| wants.push(Want { filter: filter.clone(), group: group.clone() }));
-        wants.sort_unstable();
+        let mut wants = Vec::with_capacity(self.len);
+        if let Some(entries) = &self.entries {
+            entries
+                .for_each(|filter, group| wants.push(Want { filter: filter.clone(), group: group.clone() }));
+        }
         wants
     }
 
@@ -308,10 +305,10 @@ impl InterestSet {
         self.head.stamp()
     }
 
-    /// R11: moves the set to the version of `delta`, or leaves it untouched; gives the step.
+    /// R11: moves the set to the version of `delta`, or leaves it untouched; gives what is new and what is gone.
     ///
     /// A repeated delta may start before the version held; what is known already is left out, and digest and number decide.
-    fn apply(&mut self, delta: Delta, now: Instant) -> Result<&Step, Refusal> {
+    fn apply(&mut self, delta: Delta, now: Instant) -> Result<(Vec<Want>, Vec<Want>), Refusal> {
         let Delta { head, from: _, mut added, mut removed } = delta;
         for wants in [&mut added, &mut removed] {
             wants.sort_unstable();
@@ -326,7 +323,9 @@ impl InterestSet {
             return Err(Refusal::WrongDigest);
         }
         let head = head.detached(Some(&self.head));
-        Ok(self.take_step(Step { from: self.head.version, head, added, removed }, hash, now))
+        let step = Step::new(self.head.version, head, &added, &removed);
+        self.take_step(step, (&added, &removed), hash, now);
+        Ok((added, removed))
     }
 
     fn hash_after(&self, added: &[Want], removed: &[Want]) -> LtHash {
@@ -336,15 +335,19 @@ impl InterestSet {
         hash
     }
 
-    fn take_step(&mut self, step: Step, hash: LtHash, now: Instant) -> &Step {
+    fn take_step(&mut self, step: Step, (added, removed): (&[Want], &[Want]), hash: LtHash, now: Instant) {
         self.hash = hash;
-        step.added.iter().for_each(|want| self.entries.insert(&want.filter, want.group.clone()));
-        for want in &step.removed {
-            self.entries.remove(&want.filter, &want.group);
+        if let Some(entries) = &mut self.entries {
+            added.iter().for_each(|want| entries.insert(&want.filter, want.group.clone()));
+            for want in removed {
+                entries.remove(&want.filter, &want.group);
+            }
         }
+        self.len = self.len + added.len() - removed.len();
+        self.bytes = self.bytes + encoded_bytes(added) - encoded_bytes(removed);
         self.lease_end = now + INTEREST_LEASE;
         self.head = step.head.clone();
-        self.history_changes += step.changes();
+        self.history_changes += step.changes;
         self.history.push_back(step);
         // More than half of the set is not worth remembering: then the whole is sent.
         let changes_max = HISTORY_CHANGES_MIN + self.len() / 2;
@@ -352,21 +355,19 @@ impl InterestSet {
             && (self.history_changes > changes_max || self.history.len() > HISTORY_VERSIONS_MAX)
         {
             let Some(oldest) = self.history.pop_front() else { break };
-            self.history_changes -= oldest.changes();
+            self.history_changes -= oldest.changes;
         }
-        self.history.back().expect("pushed above")
     }
 
-    /// From what the neighbour holds to the current version.
-    pub(crate) fn update_from(&self, have: Option<Stamp>) -> Update {
-        match have.filter(|have| have.run == self.head.run).and_then(|have| self.deltas_from(have.version)) {
-            Some(deltas) => Update::Deltas(deltas),
-            None => Update::Snapshot(self.snapshot()),
-        }
+    /// What takes a neighbour from what it holds to the current version, as messages: steps, or everything, which `wants`
+    /// gives.
+    pub(crate) fn update_from(&self, have: Option<Stamp>, wants: impl FnOnce() -> Vec<Want>) -> Vec<Bytes> {
+        let have = have.filter(|have| have.run == self.head.run);
+        have.and_then(|have| self.deltas_from(have.version)).unwrap_or_else(|| self.snapshot(wants()))
     }
 
     /// Steps that follow each other are put together as long as they fit one message.
-    fn deltas_from(&self, from: u64) -> Option<Vec<Delta>> {
+    fn deltas_from(&self, from: u64) -> Option<Vec<Bytes>> {
         let start = self.history.binary_search_by_key(&from, |step| step.from).ok()?;
         let mut deltas = Vec::new();
         let mut steps = self.history.range(start..).peekable();
@@ -377,53 +378,25 @@ impl InterestSet {
                 bytes += next.bytes();
                 together.push(next);
             }
-            deltas.push(merged(&together)?);
+            deltas.push(step::merged(&together)?);
         }
         Some(deltas)
     }
 
-    pub(crate) fn snapshot(&self) -> Vec<SnapshotChunk> {
-        let mut chunks: Vec<SnapshotChunk> = Vec::new();
-        for filters in pieces(self.wants()) {
-            let index = u32::try_from(chunks.len()).expect("a set has 2 million filters at most");
-            chunks.push(SnapshotChunk { head: self.head.clone(), index, last: false, filters });
+    /// All of it, whose entries these are, in their order.
+    fn snapshot(&self, mut wants: Vec<Want>) -> Vec<Bytes> {
+        wants.sort_unstable();
+        let mut pieces = pieces(wants);
+        if pieces.is_empty() {
+            pieces.push(Vec::new());
         }
-        if chunks.is_empty() {
-            chunks.push(SnapshotChunk {
-                head: self.head.clone(),
-                index: 0,
-                last: false,
-                filters: Vec::new(),
-            });
-        }
-        if let Some(last) = chunks.last_mut() {
-            last.last = true;
-        }
-        chunks
+        let parts = pieces.len();
+        let chunks = pieces.into_iter().zip(0..).map(|(filters, index)| {
+            let last = index as usize + 1 == parts;
+            Message::Snapshot(SnapshotChunk { head: self.head.clone(), index, last, filters }).encode()
+        });
+        chunks.collect()
     }
-}
-
-/// What leads from the start of the first of these steps to the end of the last one.
-fn merged(steps: &[&Step]) -> Option<Delta> {
-    let (first, last) = (steps.first()?, steps.last()?);
-    if let [only] = steps {
-        let Step { from, head, added, removed } = (*only).clone();
-        return Some(Delta { head, from, added, removed });
-    }
-    // True: added since, false: removed since. A filter that came and went again is in neither list.
-    let mut net: BTreeMap<&Want, bool> = BTreeMap::new();
-    for step in steps {
-        for (wants, added) in [(&step.added, true), (&step.removed, false)] {
-            for want in wants {
-                if net.remove(want).is_none() {
-                    net.insert(want, added);
-                }
-            }
-        }
-    }
-    let pick =
-        |wanted| net.iter().filter(|(_, added)| **added == wanted).map(|(want, _)| (*want).clone()).collect();
-    Some(Delta { head: last.head.clone(), from: first.from, added: pick(true), removed: pick(false) })
 }
 
 /// Cuts entries into lists that each fit one message.

@@ -66,7 +66,8 @@ pub(crate) const EPOCH_MAX: u64 = 1 << 48;
 /// Changes kept per set to answer with deltas, beside half as many as the set has entries; beyond them a snapshot is sent.
 pub(crate) const HISTORY_CHANGES_MIN: usize = 10_000;
 pub(crate) const HISTORY_VERSIONS_MAX: usize = 1_024;
-/// Steps that are put by one after the other before everything is, at least: a small set does not need a small file.
+/// What is put by of a set and the steps after it, before everything is anew, at least: a small set does not need a small
+/// file.
 pub(crate) const KEPT_BYTES_MIN: usize = 256 << 10;
 /// Links a record lists, and its encoded size.
 pub(crate) const RECORD_LINKS_MAX: usize = 64;

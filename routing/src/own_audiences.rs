@@ -18,7 +18,7 @@ use meshbridge_topic::TopicFilter;
 use crate::audience::{Audience, Everyone, Learners};
 use crate::limits::{MOVED_LINGER, SETS_PER_OWNER_MAX};
 use crate::own_interest::{Moving, OwnInterest};
-use crate::want::GroupName;
+use crate::want::{GroupName, Want};
 use crate::{InterestFull, ZoneName};
 
 /// What is wanted here, by audience. An audience stays when nothing is left in it, so that its end is told.
@@ -67,6 +67,11 @@ impl OwnAudiences {
 
     pub(crate) fn get_mut(&mut self, audience: &Audience) -> Option<&mut OwnInterest> {
         self.sets.get_mut(audience)
+    }
+
+    /// What the members of an audience have been told last.
+    pub(crate) fn told(&self, audience: &Audience) -> Vec<Want> {
+        self.sets.get(audience).map(OwnInterest::told).unwrap_or_default()
     }
 
     /// Filters that nobody but the own zone is told of, for want of room.

@@ -1,16 +1,15 @@
 //! What this bridge wants: counted filters, those that are covered kept to itself, and the consumer groups here.
 
-mod by_token;
+mod shelf;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
 
 use meshbridge_topic::{FilterTrie, TopicFilter};
 
 use crate::want::{GroupInterest, GroupName, Want};
-use by_token::ByToken;
+use shelf::Shelf;
 
 /// Filters that end in one go: some 10 ms.
 const EXPIRED_TOGETHER: usize = 4_096;
@@ -27,19 +26,15 @@ struct Held {
 /// Counted filters and the part of them that is advertised: no advertised filter covers another.
 #[derive(Debug, Default)]
 pub(crate) struct OwnInterest {
-    held: HashMap<TopicFilter, Held>,
-    /// The same ones, in the order of their texts, so that those with the same beginning follow each other. The search in it
-    /// is long, and so is each comparison on the way, for filters of one system begin alike: it is asked for order only.
-    in_order: BTreeSet<TopicFilter>,
-    /// The same ones.
-    by_token: ByToken,
+    held: Shelf<Held>,
     /// The filters with wildcards that are advertised. Only they cover others; literals may be many, and are never compared
     /// with each other.
     covers: FilterTrie<TopicFilter>,
     /// By filter and name: whether a member is connected. All of them are advertised.
     groups: BTreeMap<(TopicFilter, GroupName), bool>,
-    /// What entered or left the advertised set since it was last asked for, some of it perhaps more than once.
-    touched: Vec<Want>,
+    /// What entered or left the advertised set since it was last asked for, some of it perhaps more than once, and whether
+    /// it was in it before.
+    touched: Vec<(Want, bool)>,
     /// When lingering filters end.
     lingering: HashMap<TopicFilter, Instant>,
     ends: BTreeSet<(Instant, TopicFilter)>,
@@ -71,11 +66,12 @@ impl OwnInterest {
     }
 
     pub(crate) fn contains(&self, filter: &TopicFilter) -> bool {
-        self.held.contains_key(filter)
+        self.held.get(filter).is_some()
     }
 
     pub(crate) fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
-        self.in_order.iter().chain(self.groups.keys().map(|(filter, _)| filter))
+        let held = self.held.iter().map(|(filter, _)| filter);
+        held.chain(self.groups.keys().map(|(filter, _)| filter))
     }
 
     /// Whether it has a subscriber.
@@ -95,11 +91,11 @@ impl OwnInterest {
     /// Everything that others are told.
     pub(crate) fn advertised(&self) -> impl Iterator<Item = Want> {
         let groups = self.groups.iter().map(|((filter, name), live)| group_want(filter, name, *live));
-        let filters = self.in_order.iter().filter(|filter| self.is_advertised(filter));
-        filters.map(|filter| Want::from(filter.clone())).chain(groups)
+        let filters = self.held.iter().filter(|(_, held)| held.is_advertised);
+        filters.map(|(filter, _)| Want::from(filter.clone())).chain(groups)
     }
 
-    pub(crate) fn advertises(&self, want: &Want) -> bool {
+    fn advertises(&self, want: &Want) -> bool {
         match &want.group {
             None => self.is_advertised(&want.filter),
             Some(group) => self.groups.get(&(want.filter.clone(), group.name.clone())) == Some(&group.live),
@@ -128,8 +124,9 @@ impl OwnInterest {
             None => self.groups.remove(&key),
         };
         if before != live {
-            let both = [before, live].into_iter().flatten();
-            self.touched.extend(both.map(|live| group_want(filter, name, live)));
+            let both = [(before, true), (live, false)].into_iter();
+            let both = both.filter_map(|(live, was_in)| Some((group_want(filter, name, live?), was_in)));
+            self.touched.extend(both);
         }
     }
 
@@ -143,8 +140,9 @@ impl OwnInterest {
     /// left alone.
     pub(crate) fn moving(&mut self, end: Instant, belongs: impl Fn(&TopicFilter) -> bool) -> Vec<Moving> {
         let mut moving = Vec::new();
-        let leaving: Vec<TopicFilter> =
-            self.in_order.iter().filter(|filter| !belongs(filter)).cloned().collect();
+        let mut leaving: Vec<TopicFilter> =
+            self.held.iter().map(|(filter, _)| filter).filter(|filter| !belongs(filter)).cloned().collect();
+        leaving.sort_unstable();
         for filter in leaving {
             let Some(held) = self.held.get_mut(&filter) else { continue };
             match std::mem::take(&mut held.count) {
@@ -242,12 +240,32 @@ impl OwnInterest {
         any
     }
 
-    /// What changed in the advertised set since the last call, each once and in order.
-    pub(crate) fn take_touched(&mut self) -> Vec<Want> {
-        let mut touched = std::mem::take(&mut self.touched);
-        touched.sort_unstable();
-        touched.dedup();
-        touched
+    /// What entered the advertised set since the last call, and what left it: each once and in order.
+    pub(crate) fn take_changes(&mut self) -> (Vec<Want>, Vec<Want>) {
+        let touched = std::mem::take(&mut self.touched);
+        self.changes(touched)
+    }
+
+    /// The advertised set as it was when its changes were taken last.
+    pub(crate) fn told(&self) -> Vec<Want> {
+        let (entered, left) = self.changes(self.touched.clone());
+        let since = |want: &Want| entered.binary_search(want).is_ok();
+        self.advertised().filter(|want| !since(want)).chain(left.iter().cloned()).collect()
+    }
+
+    fn changes(&self, mut touched: Vec<(Want, bool)>) -> (Vec<Want>, Vec<Want>) {
+        // Where one was touched more than once, it is the first time that tells whether others know it.
+        touched.sort_by(|(a, _), (b, _)| a.cmp(b));
+        touched.dedup_by(|(later, _), (first, _)| later == first);
+        let (mut entered, mut left) = (Vec::with_capacity(touched.len()), Vec::new());
+        for (want, was_in) in touched {
+            match (was_in, self.advertises(&want)) {
+                (false, true) => entered.push(want),
+                (true, false) => left.push(want),
+                (false, false) | (true, true) => {}
+            }
+        }
+        (entered, left)
     }
 
     pub(crate) fn is_touched(&self) -> bool {
@@ -257,7 +275,7 @@ impl OwnInterest {
     /// The bridge goes: what does not last ends at once, and no group has a member any more.
     pub(crate) fn leave(&mut self, lasts: impl Fn(&TopicFilter) -> bool) {
         let ending: Vec<TopicFilter> =
-            self.in_order.iter().filter(|filter| !lasts(filter)).cloned().collect();
+            self.held.iter().map(|(filter, _)| filter).filter(|filter| !lasts(filter)).cloned().collect();
         ending.iter().for_each(|filter| self.drop_filter(filter));
         self.ends.clear();
         self.lingering.clear();
@@ -275,9 +293,7 @@ impl OwnInterest {
 
     fn insert(&mut self, filter: &TopicFilter, count: u32) {
         let is_covered = self.is_covered(filter);
-        self.held.insert(filter.clone(), Held { count, is_advertised: !is_covered });
-        self.in_order.insert(filter.clone());
-        self.by_token.insert(filter);
+        self.held.insert(filter, Held { count, is_advertised: !is_covered });
         if !is_covered {
             self.on_advertised(filter);
         }
@@ -304,7 +320,7 @@ impl OwnInterest {
             below.iter().for_each(|other| self.put_away(other));
             self.covers.insert(filter, filter.clone());
         }
-        self.touched.push(filter.clone().into());
+        self.touched.push((filter.clone().into(), false));
     }
 
     fn put_away(&mut self, filter: &TopicFilter) {
@@ -312,12 +328,10 @@ impl OwnInterest {
             held.is_advertised = false;
         }
         self.covers.remove(filter, filter);
-        self.touched.push(filter.clone().into());
+        self.touched.push((filter.clone().into(), true));
     }
 
     fn drop_filter(&mut self, filter: &TopicFilter) {
-        self.by_token.remove(filter);
-        self.in_order.remove(filter);
         if !self.is_advertised(filter) {
             self.held.remove(filter);
             return;
@@ -336,27 +350,19 @@ impl OwnInterest {
         }
     }
 
-    /// What a filter covers, itself left out, in the order of texts. Looked for among those that begin as it does before its
-    /// first wildcard, or those that share its rarest token, whichever are fewer. Only filters of wildcards alone are compared
-    /// with all, and there are few.
+    /// What a filter covers, itself left out, in the order of texts. Looked for among those that have its literal tokens. Only
+    /// filters of wildcards alone are compared with all, and there are few.
     fn covered_by(&self, filter: &TopicFilter) -> Vec<TopicFilter> {
         if filter.is_literal() {
             return Vec::new();
         }
-        let start = filter.literal_prefix();
-        let same_start = || {
-            let from = self.in_order.range::<str, _>((Bound::Included(start), Bound::Unbounded));
-            from.take_while(|other| other.as_str().starts_with(start))
-        };
         let is_covered = |other: &&TopicFilter| *other != filter && filter.covers(other);
-        match self.by_token.rarest(filter) {
-            Some(sharing) if same_start().nth(sharing.len()).is_some() => {
-                let mut covered: Vec<TopicFilter> = sharing.iter().filter(is_covered).cloned().collect();
-                covered.sort_unstable();
-                covered
-            }
-            _ => same_start().filter(is_covered).cloned().collect(),
-        }
+        let mut covered: Vec<TopicFilter> = match self.held.sharing_tokens(filter) {
+            Some(sharing) => sharing.map(|(other, _)| other).filter(is_covered).cloned().collect(),
+            None => self.held.iter().map(|(other, _)| other).filter(is_covered).cloned().collect(),
+        };
+        covered.sort_unstable();
+        covered
     }
 }
 
@@ -377,7 +383,8 @@ mod tests {
 
     #[track_caller]
     fn check(own: &OwnInterest, advertised: &[&str]) {
-        let texts: Vec<String> = own.advertised().map(|want| want.filter.as_str().to_owned()).collect();
+        let mut texts: Vec<String> = own.advertised().map(|want| want.filter.as_str().to_owned()).collect();
+        texts.sort();
         assert_eq!(texts, advertised);
     }
 
@@ -418,18 +425,45 @@ mod tests {
         own.add(&filter("**"));
         own.set_group(&filter("a.b"), &name, Some(false));
         check(&own, &["**", "a.b"]);
-        own.take_touched();
+        own.take_changes();
         own.set_group(&filter("a.b"), &name, Some(false));
         assert!(!own.is_touched());
         own.set_group(&filter("a.b"), &name, Some(true));
-        let (now, gone): (Vec<_>, Vec<_>) =
-            own.take_touched().into_iter().partition(|want| own.advertises(want));
+        let (now, gone) = own.take_changes();
         let live = |wants: &[Want]| {
             wants.iter().flat_map(|want| want.group.as_ref()).map(|g| g.live).collect::<Vec<_>>()
         };
         assert_eq!((live(&now), live(&gone)), (vec![true], vec![false]));
         own.set_group(&filter("a.b"), &name, None);
         check(&own, &["**"]);
+    }
+
+    #[test]
+    fn what_others_were_told_is_known_while_changes_of_it_wait() {
+        let start = Instant::now();
+        let mut own = OwnInterest::default();
+        ["a.b", "c"].iter().for_each(|text| own.add(&filter(text)));
+        own.take_changes();
+        let told = |own: &OwnInterest| {
+            let mut texts: Vec<String> =
+                own.told().iter().map(|want| want.filter.as_str().to_owned()).collect();
+            texts.sort();
+            texts
+        };
+        assert_eq!(told(&own), ["a.b", "c"]);
+        own.add(&filter("a.*"));
+        own.release(&filter("c"), start);
+        own.expire(start);
+        own.add(&filter("c"));
+        own.add(&filter("d"));
+        assert_eq!(told(&own), ["a.b", "c"]);
+        let texts = |wants: Vec<Want>| wants.iter().map(|want| want.filter.to_string()).collect::<Vec<_>>();
+        let (entered, left) = own.take_changes();
+        assert_eq!(
+            (texts(entered), texts(left)),
+            (vec!["a.*".to_owned(), "d".to_owned()], vec!["a.b".to_owned()])
+        );
+        assert_eq!(told(&own), ["a.*", "c", "d"]);
     }
 
     /// Over all filters of up to three of these tokens, in an order that mixes what covers and what is covered.

@@ -139,6 +139,8 @@ pub struct Router {
 
     /// The sets of others are not those of the snapshot any more.
     interest_changed: bool,
+    /// More inputs follow before the snapshot is asked for.
+    in_turn: bool,
     /// Neither are the links, or the runs of others.
     forwarding_changed: bool,
     /// R23: no lease of others ends before this: the least of all that were ever given, until it has passed.
@@ -188,6 +190,10 @@ impl Router {
 
     fn publish(&mut self, now: Instant) {
         let topology = self.topology.take_changes();
+        // A set that changes while a snapshot has it is copied where it changes: once for each snapshot.
+        if self.in_turn && topology.is_none() && !self.forwarding_changed {
+            return;
+        }
         let interest = std::mem::take(&mut self.interest_changed);
         if !std::mem::take(&mut self.forwarding_changed) && !interest && topology.is_none() {
             return;

@@ -23,7 +23,9 @@ mod train;
 pub use after::{AFTER_EXTENSION, decode_after, encode_after};
 pub use bundles::{BUNDLE_PART_BYTES_MAX, BUNDLES_MAX, BundleMessage, BundleName};
 pub(crate) use codec::{Reader, Writer};
-pub(crate) use control::{Delta, ENTRIES_BYTES_MAX, Head, Message, SnapshotChunk};
+pub(crate) use control::{
+    Delta, ENTRIES_BYTES_MAX, Head, Message, SnapshotChunk, decode_changes, encode_changes,
+};
 pub use groups::{FRAME_GROUPS_MAX, GROUPS_EXTENSION, GroupTarget, decode_groups, encode_groups};
 pub use hops::{HOPS_EXTENSION, encode_hops, hops_crossed};
 pub use notice::{Notice, NoticeKind};

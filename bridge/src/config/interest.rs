@@ -4,8 +4,8 @@
 use meshbridge_policy::{Key, Node as Yaml, Shape};
 use meshbridge_routing::Limits;
 
-/// `./integration/bench interest` measures what a filter costs: some 350 bytes where a client of NATS holds it, some 210 at a
-/// neighbour (a million of them, 2026-11).
+/// `./integration/bench interest` measures what a filter costs: some 300 bytes where a client of NATS holds it, some 190 to
+/// 260 at a neighbour (a million of them, 2026-11).
 pub(super) static SHAPE: Shape = Shape::Map(&[
     Key::optional(
         "filtersPerBridge",

@@ -12,6 +12,7 @@ mod outgoing;
 mod parser;
 mod session;
 mod subject;
+mod subscriptions;
 
 use std::collections::VecDeque;
 use std::io;

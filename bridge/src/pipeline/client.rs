@@ -9,10 +9,13 @@ use meshbridge_topic::TopicFilter;
 
 use super::queue::{Entry, Queue, Queued, Tags};
 use super::{Pipeline, Principal, SubscribeRefused, SubscriptionEnd};
-use crate::router_task::Command;
+use crate::router_task::{Announcing, Command};
 
 /// Filters of one command: a connection that ends may have held a million.
 const WITHDRAWN_TOGETHER: usize = 1_024;
+
+/// Subscriptions that are entered at a time: events do not get to their readers meanwhile.
+const HELD_TOGETHER: usize = 512;
 
 /// One subscription of a connection.
 #[derive(Clone, Debug)]
@@ -43,20 +46,30 @@ impl Pipeline {
 }
 
 impl Client {
-    /// Takes all of these or none. Cancel-safe: nothing is held or announced for a caller that has gone.
-    pub(crate) async fn subscribe(&self, wanted: &[Tagged]) -> Result<(), SubscribeRefused> {
+    /// Takes all of these or none, and tells the federation of them; the answer comes later. Cancel-safe: nothing is held or
+    /// announced for a caller that has gone.
+    pub(crate) async fn begin_subscribe(
+        &self,
+        wanted: Vec<Tagged>,
+    ) -> Result<Subscribing, (SubscribeRefused, Vec<Tagged>)> {
         let inner = &self.pipeline.inner;
         let filters: Vec<TopicFilter> =
             wanted.iter().filter(|one| !one.is_private).map(|one| one.filter.clone()).collect();
-        inner.may_ask_for(&self.principal, &filters).map_err(SubscribeRefused::Denied)?;
-        // Local first: an event that arrives because of the interest must find its subscriber.
-        inner.subscriptions.hold(self.id, wanted.iter().map(named))?;
-        let held = Held { client: self, wanted };
-        if !filters.is_empty() {
-            inner.parts.router.announce(filters).await?.keep();
+        if let Err(denied) = inner.may_ask_for(&self.principal, &filters) {
+            return Err((SubscribeRefused::Denied(denied), wanted));
         }
-        std::mem::forget(held);
-        Ok(())
+        let mut subscribing = Subscribing { client: self.clone(), wanted, held: 0, announcing: None };
+        // Local first: an event that arrives because of the interest must find its subscriber.
+        for part in subscribing.wanted.chunks(HELD_TOGETHER) {
+            if let Err(full) = inner.subscriptions.hold(self.id, part.iter().map(named)) {
+                return Err((full, subscribing.give_back()));
+            }
+            subscribing.held += part.len();
+        }
+        if !filters.is_empty() {
+            subscribing.announcing = Some(inner.parts.router.begin_announce(filters).await);
+        }
+        Ok(subscribing)
     }
 
     pub(crate) fn unsubscribe(&self, gone: &[Tagged]) {
@@ -108,15 +121,49 @@ impl Client {
     }
 }
 
-/// Subscriptions of which the federation is not told yet: given back where it never is.
-struct Held<'a> {
-    client: &'a Client,
-    wanted: &'a [Tagged],
+/// Subscriptions of which the federation is being told: given back where it never is.
+#[derive(Debug)]
+pub(crate) struct Subscribing {
+    client: Client,
+    wanted: Vec<Tagged>,
+    /// So many of them have been entered.
+    held: usize,
+    /// Nothing where nobody is told.
+    announcing: Option<Announcing>,
 }
 
-impl Drop for Held<'_> {
+impl Subscribing {
+    /// To be asked until it has answered, once. Cancel-safe.
+    pub(crate) async fn outcome(&mut self) -> Result<(), SubscribeRefused> {
+        if let Some(announcing) = &mut self.announcing {
+            announcing.outcome().await?.keep();
+        }
+        Ok(())
+    }
+
+    /// They stay; gives them.
+    pub(crate) fn keep(mut self) -> Vec<Tagged> {
+        self.held = 0;
+        std::mem::take(&mut self.wanted)
+    }
+
+    /// They are held no more; gives them.
+    pub(crate) fn give_back(mut self) -> Vec<Tagged> {
+        self.release();
+        std::mem::take(&mut self.wanted)
+    }
+
+    fn release(&mut self) {
+        let held = self.wanted.iter().take(std::mem::take(&mut self.held));
+        self.client.pipeline.inner.subscriptions.release(self.client.id, held.map(named));
+    }
+}
+
+impl Drop for Subscribing {
     fn drop(&mut self) {
-        self.client.pipeline.inner.subscriptions.release(self.client.id, self.wanted.iter().map(named));
+        if self.held > 0 {
+            self.release();
+        }
     }
 }
 

@@ -58,10 +58,26 @@ pub(crate) enum AnnounceRefused {
 impl RouterHandle {
     /// Announces all of these or none. Cancel-safe: interest whose caller has gone is withdrawn.
     pub(crate) async fn announce(&self, filters: Vec<TopicFilter>) -> Result<Announced, AnnounceRefused> {
+        self.begin_announce(filters).await.outcome().await
+    }
+
+    /// The same, for who has other things to do until the answer comes.
+    pub(crate) async fn begin_announce(&self, filters: Vec<TopicFilter>) -> Announcing {
         let interest = Announced { router: self.clone(), filters, is_counted: false };
         let (reply, outcome) = oneshot::channel();
         self.send(Command::Subscribe { interest, reply }).await;
-        match outcome.await {
+        Announcing(outcome)
+    }
+}
+
+/// Interest that the core has been told of. Dropping this withdraws it.
+#[derive(Debug)]
+pub(crate) struct Announcing(oneshot::Receiver<Result<Announced, InterestFull>>);
+
+impl Announcing {
+    /// To be asked until it has answered, once. Cancel-safe.
+    pub(crate) async fn outcome(&mut self) -> Result<Announced, AnnounceRefused> {
+        match (&mut self.0).await {
             Ok(Ok(interest)) => Ok(interest),
             Ok(Err(full)) => Err(AnnounceRefused::Full(full)),
             Err(_) => Err(AnnounceRefused::Stopped),

@@ -75,6 +75,7 @@ impl Router {
             flush_at: None,
             shut_down: false,
             interest_changed: false,
+            in_turn: false,
             forwarding_changed: true,
             lease_end: None,
             forwarding,
@@ -121,6 +122,17 @@ impl Router {
             }
             self.refresh(now);
         }
+    }
+
+    /// Until [`Router::end_turn`] what others want may be newer than [`Router::forwarding`]: one new snapshot comes of many
+    /// inputs. Drain nothing before that.
+    pub fn begin_turn(&mut self) {
+        self.in_turn = true;
+    }
+
+    pub fn end_turn(&mut self, now: Instant) {
+        self.in_turn = false;
+        self.refresh(now);
     }
 
     /// One control message, its length prefix taken off. After an error the link is to be closed.

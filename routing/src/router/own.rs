@@ -7,7 +7,6 @@ use super::Router;
 use crate::flood::{Item, Stamp};
 use crate::interest::{InterestSet, OwnerSets, pieces};
 use crate::limits::INTEREST_RENEWAL;
-use crate::lthash::LtHash;
 use crate::want::Want;
 use crate::wire::{ENTRIES_BYTES_MAX, Head};
 use crate::{Audience, BridgeId, Signature};
@@ -42,8 +41,7 @@ impl Router {
     /// The next version of one set; tells whether there is one.
     fn sign_set(&mut self, audience: &Audience, even_unchanged: bool, now: Instant) -> bool {
         let Some(own) = self.own_interest.get_mut(audience) else { return false };
-        let touched = own.take_touched();
-        let own = &*own;
+        let (added, removed) = own.take_changes();
         let sign = |version: u64, digest: [u8; 32], count: usize| {
             let mut head = Head {
                 owner: self.id.clone(),
@@ -57,29 +55,19 @@ impl Router {
             head.signature = self.keyring.sign(&head.signed_bytes(&self.federation));
             head
         };
-        match self.interest.get(&self.id).and_then(|sets| sets.get(audience.id())) {
-            None => {
-                let mut hash = LtHash::default();
-                let advertised: Vec<Want> = own.advertised().collect();
-                advertised.iter().for_each(|want| hash.add(&want.digest_bytes()));
-                let head = sign(self.version_floor + 1, hash.digest(), advertised.len());
-                let set = InterestSet::new(head, advertised, now).expect("the digest is of these filters");
-                self.interest.entry(self.id.clone()).or_default().insert(set);
-            }
-            Some(set) => {
-                let (now_in, now_out): (Vec<_>, Vec<_>) =
-                    touched.into_iter().partition(|want| own.advertises(want));
-                let added = now_in.into_iter().filter(|want| !set.contains(want));
-                let removed = now_out.into_iter().filter(|want| set.contains(want));
-                let steps = steps(added.collect(), removed.collect(), even_unchanged);
-                if steps.is_empty() {
-                    return false;
-                }
-                let sets = self.interest.get_mut(&self.id).expect("found above");
-                for step in steps {
-                    sets.advance(audience.id(), step, sign, now);
-                }
-            }
+        let sets = self.interest.entry(self.id.clone()).or_default();
+        if sets.get(audience.id()).is_none() {
+            let advertised: Vec<Want> = own.advertised().collect();
+            let sign = |digest, count| sign(self.version_floor + 1, digest, count);
+            sets.insert(InterestSet::of_owner(&advertised, sign, now));
+            return true;
+        }
+        let steps = steps(added, removed, even_unchanged);
+        if steps.is_empty() {
+            return false;
+        }
+        for step in steps {
+            sets.advance(audience.id(), step, sign, now);
         }
         true
     }

@@ -9,9 +9,10 @@ use smallvec::SmallVec;
 use super::Router;
 use crate::audience::AudienceId;
 use crate::flood::{Item, Need, Stamp};
-use crate::interest::{Assembly, InterestSet, KeptInterest, OwnerSets, Update};
+use crate::interest::{Assembly, InterestSet, KeptInterest, OwnerSets};
 use crate::limits::{ORIGINATE_INTERVAL, RECORD_LINKS_MAX};
 use crate::topology::{Held, LinkState, ListedLink};
+use crate::want::Want;
 use crate::wire::Message;
 use crate::{BridgeId, LinkId, Signature};
 
@@ -37,6 +38,11 @@ impl Router {
 
     pub(super) fn set(&self, owner: &BridgeId, audience: AudienceId) -> Option<&InterestSet> {
         self.interest.get(owner)?.get(audience)
+    }
+
+    /// The entries of a set that is held here, in no order.
+    pub(super) fn wants_of(&self, set: &InterestSet) -> Vec<Want> {
+        if set.head.owner == self.id { self.own_interest.told(&set.head.audience) } else { set.wants() }
     }
 
     /// R40: whether a neighbour may be told of a thing, or may have told us of it. Whatever is said of a set, its name
@@ -125,9 +131,8 @@ impl Router {
         let own_zone = self.zone_of(&self.id).cloned().expect("checked when the router was made");
         let mut assemblies: BTreeMap<AudienceId, Assembly> = BTreeMap::new();
         let mut recalled: BTreeSet<BridgeId> = BTreeSet::new();
-        let mut more_bytes = 0;
+        let bytes = messages.iter().map(Bytes::len).sum();
         for message in messages {
-            let bytes = message.len();
             let (head, chunk) = match Message::decode(message)? {
                 Message::Snapshot(chunk) => (chunk.head.clone(), Ok(chunk)),
                 Message::Delta(delta) => (delta.head.clone(), Err(delta)),
@@ -157,7 +162,6 @@ impl Router {
                 }
                 // A step that does not fit leaves the set as it was before: its owner tells more.
                 Err(delta) => {
-                    more_bytes += bytes;
                     let held = self.set(&head.owner, id).map(InterestSet::stamp);
                     let follows = held.is_some_and(|held| {
                         held.run == head.run && delta.from <= held.version && held.version < head.version
@@ -171,7 +175,7 @@ impl Router {
         }
         // What was put by is not put by again.
         for owner in recalled {
-            self.sets_of(owner).on_put_by(more_bytes);
+            self.sets_of(owner).on_put_by(bytes);
         }
         self.refresh(now);
         Ok(())
@@ -224,15 +228,9 @@ impl Router {
                 self.topology.get(bridge).map(|held| held.message.clone()).into_iter().collect()
             }
             Item::Interest(owner, audience) => {
-                match self.set(owner, *audience).map(|set| set.update_from(base)) {
-                    Some(Update::Deltas(deltas)) => {
-                        deltas.into_iter().map(|delta| Message::Delta(delta).encode()).collect()
-                    }
-                    Some(Update::Snapshot(chunks)) => {
-                        chunks.into_iter().map(|chunk| Message::Snapshot(chunk).encode()).collect()
-                    }
-                    None => SmallVec::new(),
-                }
+                let set = self.set(owner, *audience);
+                let payloads = set.map(|set| set.update_from(base, || self.wants_of(set)));
+                payloads.unwrap_or_default().into()
             }
         };
         let bytes = payloads.iter().map(|payload| payload.len()).sum();

@@ -54,8 +54,9 @@ impl Router {
     pub fn interest_sets(&self) -> impl Iterator<Item = InterestView> + '_ {
         let sets = self.interest.iter().flat_map(|(owner, sets)| sets.iter().map(move |set| (owner, set)));
         sets.filter_map(|(owner, set)| {
-            let (groups, plain): (Vec<_>, Vec<_>) =
-                set.wants().into_iter().partition(|want| want.group.is_some());
+            let mut wants = self.wants_of(set);
+            wants.sort_unstable();
+            let (groups, plain): (Vec<_>, Vec<_>) = wants.into_iter().partition(|want| want.group.is_some());
             let groups = groups.into_iter().filter_map(|want| Some((want.filter, (*want.group?).clone())));
             Some(InterestView {
                 bridge: owner.clone(),

@@ -10,6 +10,8 @@ use crate::{BridgeId, Run, Signature, ZoneName};
 const CHAIN_MAX: usize = 4;
 const CERTIFICATE_BYTES_MAX: usize = 8 * 1024;
 const SIGNATURE_BYTES_MAX: usize = 1024;
+/// What an ordinary message has beside its entries.
+const HEAD_BYTES: usize = 1_024;
 
 /// Takes a message apart without copying it.
 #[derive(Debug)]
@@ -152,6 +154,18 @@ impl Writer {
 
     pub(crate) fn of_kind(kind: u8) -> Writer {
         let mut writer = Writer::new();
+        writer.u8(kind);
+        writer
+    }
+
+    /// With room for that many.
+    pub(crate) fn of_bytes(bytes: usize) -> Writer {
+        Writer(BytesMut::with_capacity(bytes))
+    }
+
+    /// With room for so many bytes of entries and an ordinary head.
+    pub(crate) fn of_entries(kind: u8, bytes: usize) -> Writer {
+        let mut writer = Writer::of_bytes(bytes.saturating_add(HEAD_BYTES));
         writer.u8(kind);
         writer
     }

@@ -130,6 +130,15 @@ impl Message {
         writer.finish()
     }
 
+    /// As [`Message::encode`], of changes that are encoded already.
+    pub(crate) fn encode_delta(head: &Head, from: u64, changes: &[u8]) -> Bytes {
+        let mut writer = Writer::of_entries(DELTA, changes.len());
+        head.encode(&mut writer);
+        writer.u64(from);
+        writer.raw(changes);
+        writer.finish()
+    }
+
     pub(crate) fn encode(&self) -> Bytes {
         let mut writer;
         match self {
@@ -167,15 +176,12 @@ impl Message {
                     writer.u64(have.version);
                 }
             }
-            Message::Delta(delta) => {
-                writer = Writer::of_kind(DELTA);
-                delta.head.encode(&mut writer);
-                writer.u64(delta.from);
-                put_filters(&mut writer, &delta.added);
-                put_filters(&mut writer, &delta.removed);
+            Message::Delta(Delta { head, from, added, removed }) => {
+                return Message::encode_delta(head, *from, &encode_changes(added, removed));
             }
             Message::Snapshot(chunk) => {
-                writer = Writer::of_kind(SNAPSHOT);
+                let bytes: usize = chunk.filters.iter().map(Want::encoded_bytes).sum();
+                writer = Writer::of_entries(SNAPSHOT, bytes);
                 chunk.head.encode(&mut writer);
                 writer.u32(chunk.index);
                 writer.u8(u8::from(chunk.last));
@@ -252,6 +258,21 @@ impl Message {
         reader.end()?;
         Ok(message)
     }
+}
+
+/// What is added and removed, as a [`Delta`] has it, and nothing else.
+pub(crate) fn encode_changes(added: &[Want], removed: &[Want]) -> Box<[u8]> {
+    let bytes: usize = added.iter().chain(removed).map(Want::encoded_bytes).sum();
+    // With their two counts.
+    let mut writer = Writer::of_bytes(bytes.saturating_add(4));
+    put_filters(&mut writer, added);
+    put_filters(&mut writer, removed);
+    writer.finish().as_ref().into()
+}
+
+pub(crate) fn decode_changes(changes: &[u8]) -> Result<(Vec<Want>, Vec<Want>), DecodeError> {
+    let mut reader = Reader::new(Bytes::copy_from_slice(changes));
+    Ok((take_filters(&mut reader)?, take_filters(&mut reader)?))
 }
 
 fn put_entry(writer: &mut Writer, item: &Item, stamp: Stamp) {

@@ -1,11 +1,11 @@
 //! A bridge that wants very much tells of it in proportion to what changes.
 
 use meshbridge_routing::wire::MESSAGE_BYTES_MAX;
-use meshbridge_routing::{InterestFull, LinkId, Router};
+use meshbridge_routing::{DestinationSet, InterestFull, LinkId, Router, RouterEvent};
 use meshbridge_topic::TopicFilter;
 
 use crate::limits;
-use crate::pair::{Pair, Setup, filter, ms};
+use crate::pair::{Pair, Setup, filter, ms, topic};
 
 const MANY: usize = 20_000;
 
@@ -72,6 +72,47 @@ fn who_was_away_for_a_while_is_told_what_changed_meanwhile() {
     let (_, bytes) = told(&mut pair);
     assert_eq!(wanted(&pair.a, &pair), MANY + 300);
     assert!(bytes < 300 * 32 + 4_096, "{bytes} bytes");
+}
+
+/// Each table that is handed out makes the next change copy what it changes.
+#[test]
+fn what_is_learned_in_one_turn_makes_one_table() {
+    let mut pair = Pair::connected(Setup::default());
+    pair.run(ms(5));
+    let before = pair.a.forwarding().generation();
+    pair.b.subscribe_all(&many(), pair.now).expect("room");
+    pair.a.begin_turn();
+    let (messages, _) = told(&mut pair);
+    assert!(messages > 2 && pair.a.forwarding().generation() == before, "{messages} messages");
+    pair.a.end_turn(pair.now);
+    assert_eq!(pair.a.forwarding().generation(), before + 1);
+    let mut found = DestinationSet::default();
+    let last = topic(many().last().expect("some").as_str());
+    pair.a.forwarding().match_topic(&last, &mut found, &mut Default::default());
+    assert_eq!(found.len(), 1);
+}
+
+// R12, R14
+#[test]
+fn who_comes_while_a_change_waits_to_be_told_gets_a_whole_set() {
+    let mut pair = Pair::new(Setup::default());
+    pair.subscribe("a").expect("room");
+    pair.connect();
+    pair.subscribe("b").expect("room");
+    pair.run(ms(5));
+    pair.restart_a();
+    pair.subscribe("c").expect("room");
+    pair.subscribe("d").expect("room");
+    pair.unsubscribe("b");
+    pair.links += 1;
+    let link = LinkId(pair.links);
+    pair.a.handle_link_up(link, pair.b.id().clone(), 10, pair.now);
+    pair.b.handle_link_up(link, pair.a.id().clone(), 10, pair.now);
+    pair.exchange();
+    pair.check_seen(&["a", "b", "c"]);
+    pair.run(ms(500));
+    pair.check_seen(&["a", "c", "d"]);
+    assert!(!pair.events.iter().any(|event| matches!(event, RouterEvent::Refused { .. })));
 }
 
 // R16

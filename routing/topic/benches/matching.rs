@@ -22,7 +22,7 @@ fn trie(count: usize) -> FilterTrie<usize> {
 fn matching(c: &mut Criterion) {
     let mut group = c.benchmark_group("match");
     group.throughput(Throughput::Elements(1));
-    for count in [100, 10_000, 100_000] {
+    for count in [100, 10_000, 100_000, 1_000_000] {
         let trie = trie(count);
         let topics =
             [("wanted", "plant-3.line-3.sensor-3.temperature"), ("unwanted", "hr.payroll.eu.closed")];

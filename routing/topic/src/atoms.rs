@@ -142,15 +142,35 @@ impl Atoms {
         AtomSet::full(self.len())
     }
 
-    /// The automaton and the filter read the same tokens, in step; layer by layer, for a topic's tokens are bounded.
+    /// The automaton and the filter read the same tokens, in step; layer by layer, for a topic's tokens are bounded. Up to the
+    /// first wildcard there is one way, and most filters have no other.
     fn walk(&self, filter: &TopicFilter) -> AtomSet {
+        let mut found = self.none();
+        let (mut at, mut read) = (0_u32, 0);
+        for token in filter.tokens().take_while(|token| !matches!(*token, "*" | "**")) {
+            let Some(state) = self.states.get(at as usize) else { return found };
+            at = state.after(self.tokens.get(token).copied());
+            read += 1;
+        }
+        let Some(state) = self.states.get(at as usize) else { return found };
+        let reached = filter.skip_multi(1 << read);
+        if read > 0 && reached & (1 << filter.tokens().count()) != 0 {
+            found.insert(state.atom as usize);
+        }
+        if reached != 1 << filter.tokens().count() {
+            self.walk_on(filter, (at, reached), read, &mut found);
+        }
+        found
+    }
+
+    /// From where `read` tokens have led.
+    fn walk_on(&self, filter: &TopicFilter, from: (u32, u32), read: usize, found: &mut AtomSet) {
         let named: Vec<Option<u32>> = filter.tokens().map(|token| self.tokens.get(token).copied()).collect();
         let wanted: Vec<&str> = filter.tokens().collect();
         let end = 1_u32 << wanted.len();
-        let mut found = self.none();
         let mut seen: std::collections::HashSet<(u32, u32)> = std::collections::HashSet::new();
-        let mut layer = vec![(0_u32, filter.skip_multi(1))];
-        for _ in 0..crate::TOKENS_MAX {
+        let mut layer = vec![from];
+        for _ in read..crate::TOKENS_MAX {
             let mut next = Vec::new();
             for (at, positions) in layer {
                 let Some(state) = self.states.get(at as usize) else { continue };
@@ -189,7 +209,6 @@ impl Atoms {
             }
             layer = next;
         }
-        found
     }
 }
 

@@ -26,6 +26,11 @@ impl TopicFilter {
         Ok(TopicFilter(Arc::from(text)))
     }
 
+    /// Of the text of a filter that was parsed.
+    pub(crate) fn checked_before(text: &str) -> TopicFilter {
+        TopicFilter(Arc::from(text))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

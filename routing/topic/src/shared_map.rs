@@ -1,16 +1,17 @@
-//! A hash map whose copies share what they have in common: a hash array mapped trie (Bagwell, "Ideal Hash Trees",
+//! A hash map by text whose copies share what they have in common: a hash array mapped trie (Bagwell, "Ideal Hash Trees",
 //! 2001), with leaves of several entries.
 //!
 //! ```text
 //!            branch, 16 ways by 4 bits of the hash
 //!          ┌────┴──────┐
-//!        branch       leaf   up to 32 entries, looked through
+//!        branch       leaf   up to 32 entries, looked through, and their texts one behind the other
 //!      ┌───┴───┐
 //!     leaf    leaf
 //! ```
 //!
 //! A copy is one reference. A change to a map that has copies copies the way to one leaf, and nothing where the way is
-//! its own already. The caller hashes, and says which entry of a hash is meant.
+//! its own already. A leaf is copied as two pieces of memory: nothing in it is counted or lies elsewhere, so that a copy
+//! costs the same however large the map. The caller hashes.
 
 use std::sync::Arc;
 
@@ -28,8 +29,23 @@ pub(crate) struct SharedMap<E> {
 
 #[derive(Clone, Debug)]
 enum Node<E> {
-    Leaf(Vec<(u64, E)>),
+    Leaf(Leaf<E>),
     Branch(Box<[Option<Arc<Node<E>>>; WAYS]>),
+}
+
+#[derive(Debug)]
+struct Leaf<E> {
+    slots: Vec<Slot<E>>,
+    texts: String,
+}
+
+#[derive(Clone, Debug)]
+struct Slot<E> {
+    /// As much of it as is looked at.
+    hash: u32,
+    /// Where its text ends; it begins where the one before ends.
+    end: u32,
+    entry: E,
 }
 
 impl<E> Default for SharedMap<E> {
@@ -44,25 +60,86 @@ impl<E> Clone for SharedMap<E> {
     }
 }
 
-fn way(hash: u64, depth: u32) -> usize {
+impl<E> Default for Leaf<E> {
+    fn default() -> Leaf<E> {
+        Leaf { slots: Vec::new(), texts: String::new() }
+    }
+}
+
+/// With room for one more: a leaf is copied to be changed.
+impl<E: Clone> Clone for Leaf<E> {
+    fn clone(&self) -> Leaf<E> {
+        let mut slots = Vec::with_capacity((self.slots.len() + 1).next_multiple_of(LEAF_STEP));
+        slots.extend(self.slots.iter().cloned());
+        let mut texts = String::with_capacity(self.texts.len() + 2 * self.texts.len() / slots.len().max(1));
+        texts.push_str(&self.texts);
+        Leaf { slots, texts }
+    }
+}
+
+fn way(hash: u32, depth: u32) -> usize {
     (hash >> (depth * WAY_BITS)) as usize % WAYS
 }
 
 /// Beyond it no bits are left, and a leaf takes whatever has the same hash.
-const DEPTH_MAX: u32 = u64::BITS / WAY_BITS;
+const DEPTH_MAX: u32 = u32::BITS / WAY_BITS;
+
+impl<E> Leaf<E> {
+    fn position(&self, hash: u32, text: &[u8]) -> Option<usize> {
+        let is_meant = |at: &usize| self.slots[*at].hash == hash && self.text(*at) == text;
+        (0..self.slots.len()).find(is_meant)
+    }
+
+    fn start(&self, at: usize) -> usize {
+        at.checked_sub(1).map_or(0, |before| self.slots[before].end as usize)
+    }
+
+    fn text(&self, at: usize) -> &[u8] {
+        &self.texts.as_bytes()[self.start(at)..self.slots[at].end as usize]
+    }
+
+    fn push(&mut self, hash: u32, text: &str, entry: E) {
+        if self.slots.len() == self.slots.capacity() {
+            self.slots.reserve_exact(LEAF_STEP);
+        }
+        if self.texts.capacity() - self.texts.len() < text.len() {
+            self.texts.reserve_exact(LEAF_STEP * text.len());
+        }
+        self.texts.push_str(text);
+        let end =
+            u32::try_from(self.texts.len()).expect("texts have 256 bytes at most, and few the same hash");
+        self.slots.push(Slot { hash, end, entry });
+    }
+
+    fn remove(&mut self, at: usize) -> E {
+        let (start, end) = (self.start(at), self.slots[at].end);
+        self.texts.replace_range(start..end as usize, "");
+        let removed = self.slots.remove(at);
+        self.slots[at..].iter_mut().for_each(|slot| slot.end -= end - start as u32);
+        removed.entry
+    }
+
+    fn divided(self, depth: u32) -> Node<E> {
+        let mut parts: [Leaf<E>; WAYS] = Default::default();
+        let mut start = 0;
+        for Slot { hash, end, entry } in self.slots {
+            parts[way(hash, depth)].push(hash, &self.texts[start..end as usize], entry);
+            start = end as usize;
+        }
+        let node = |leaf: Leaf<E>| (!leaf.slots.is_empty()).then(|| Arc::new(Node::Leaf(leaf)));
+        Node::Branch(Box::new(parts.map(node)))
+    }
+}
 
 impl<E> SharedMap<E> {
-    /// The entry with this hash for which `is_meant` holds.
-    pub(crate) fn get(&self, hash: u64, is_meant: impl Fn(&E) -> bool) -> Option<&E> {
+    pub(crate) fn get(&self, hash: u64, text: &[u8]) -> Option<&E> {
+        let hash = hash as u32;
         let mut node = self.root.as_deref()?;
         let mut depth = 0;
         loop {
             match node {
                 Node::Branch(ways) => node = ways[way(hash, depth)].as_deref()?,
-                Node::Leaf(entries) => {
-                    let found = entries.iter().find(|(of, entry)| *of == hash && is_meant(entry));
-                    return found.map(|(_, entry)| entry);
-                }
+                Node::Leaf(leaf) => return leaf.position(hash, text).map(|at| &leaf.slots[at].entry),
             }
             depth += 1;
         }
@@ -73,53 +150,51 @@ impl<E> SharedMap<E> {
     }
 
     /// In no order.
-    pub(crate) fn for_each(&self, each: &mut impl FnMut(&E)) {
+    pub(crate) fn for_each(&self, each: &mut impl FnMut(&str, &E)) {
         if let Some(root) = &self.root {
             for_each(root, each);
         }
     }
 }
 
-fn for_each<E>(node: &Node<E>, each: &mut impl FnMut(&E)) {
+fn for_each<E>(node: &Node<E>, each: &mut impl FnMut(&str, &E)) {
     match node {
-        Node::Leaf(entries) => entries.iter().for_each(|(_, entry)| each(entry)),
+        Node::Leaf(Leaf { slots, texts }) => {
+            let mut start = 0;
+            for Slot { end, entry, .. } in slots {
+                each(&texts[start..*end as usize], entry);
+                start = *end as usize;
+            }
+        }
         Node::Branch(ways) => ways.iter().flatten().for_each(|node| for_each(node, each)),
     }
 }
 
-impl<E: Clone> SharedMap<E> {
-    /// The entry with this hash for which `is_meant` holds, to be changed; made by `new` where there is none.
-    pub(crate) fn entry(
-        &mut self,
-        hash: u64,
-        is_meant: impl Fn(&E) -> bool,
-        new: impl FnOnce() -> E,
-    ) -> &mut E {
-        let mut node = Arc::make_mut(self.root.get_or_insert_with(|| Arc::new(Node::Leaf(Vec::new()))));
+impl<E: Clone + Default> SharedMap<E> {
+    /// The entry of a text, to be changed; a new one where there is none.
+    pub(crate) fn entry(&mut self, hash: u64, text: &str) -> &mut E {
+        let hash = hash as u32;
+        let new = || Arc::new(Node::Leaf(Leaf::default()));
+        let mut node = Arc::make_mut(self.root.get_or_insert_with(new));
         let mut depth = 0;
         loop {
-            if let Node::Leaf(entries) = node
-                && entries.len() >= LEAF_MAX
+            if let Node::Leaf(leaf) = node
+                && leaf.slots.len() >= LEAF_MAX
                 && depth < DEPTH_MAX
-                && !entries.iter().any(|(of, entry)| *of == hash && is_meant(entry))
+                && leaf.position(hash, text.as_bytes()).is_none()
             {
-                *node = divided(std::mem::take(entries), depth);
+                *node = std::mem::take(leaf).divided(depth);
             }
             match node {
                 Node::Branch(ways) => {
-                    let slot = &mut ways[way(hash, depth)];
-                    node = Arc::make_mut(slot.get_or_insert_with(|| Arc::new(Node::Leaf(Vec::new()))));
+                    node = Arc::make_mut(ways[way(hash, depth)].get_or_insert_with(new));
                 }
-                Node::Leaf(entries) => {
-                    let at = entries.iter().position(|(of, entry)| *of == hash && is_meant(entry));
-                    let at = at.unwrap_or_else(|| {
-                        if entries.len() == entries.capacity() {
-                            entries.reserve_exact(LEAF_STEP);
-                        }
-                        entries.push((hash, new()));
-                        entries.len() - 1
+                Node::Leaf(leaf) => {
+                    let at = leaf.position(hash, text.as_bytes()).unwrap_or_else(|| {
+                        leaf.push(hash, text, E::default());
+                        leaf.slots.len() - 1
                     });
-                    return &mut entries[at].1;
+                    return &mut leaf.slots[at].entry;
                 }
             }
             depth += 1;
@@ -127,39 +202,21 @@ impl<E: Clone> SharedMap<E> {
     }
 
     /// Takes an entry out; copies nothing where there is none. Nodes left empty go too.
-    pub(crate) fn remove(&mut self, hash: u64, is_meant: impl Fn(&E) -> bool) -> Option<E> {
-        self.get(hash, &is_meant)?;
-        remove(&mut self.root, hash, 0, &is_meant)
+    pub(crate) fn remove(&mut self, hash: u64, text: &str) -> Option<E> {
+        self.get(hash, text.as_bytes())?;
+        remove(&mut self.root, hash as u32, 0, text)
     }
 }
 
-fn divided<E>(entries: Vec<(u64, E)>, depth: u32) -> Node<E> {
-    let mut parts: [Vec<(u64, E)>; WAYS] = Default::default();
-    for (hash, entry) in entries {
-        let part = &mut parts[way(hash, depth)];
-        if part.len() == part.capacity() {
-            part.reserve_exact(LEAF_STEP);
-        }
-        part.push((hash, entry));
-    }
-    Node::Branch(Box::new(parts.map(|part| (!part.is_empty()).then(|| Arc::new(Node::Leaf(part))))))
-}
-
-fn remove<E: Clone>(
-    slot: &mut Option<Arc<Node<E>>>,
-    hash: u64,
-    depth: u32,
-    is_meant: &impl Fn(&E) -> bool,
-) -> Option<E> {
+fn remove<E: Clone>(slot: &mut Option<Arc<Node<E>>>, hash: u32, depth: u32, text: &str) -> Option<E> {
     let node = Arc::make_mut(slot.as_mut()?);
     let (removed, is_left_empty) = match node {
-        Node::Leaf(entries) => {
-            let at = entries.iter().position(|(of, entry)| *of == hash && is_meant(entry))?;
-            let (_, removed) = entries.swap_remove(at);
-            (removed, entries.is_empty())
+        Node::Leaf(leaf) => {
+            let removed = leaf.remove(leaf.position(hash, text.as_bytes())?);
+            (removed, leaf.slots.is_empty())
         }
         Node::Branch(ways) => {
-            let removed = remove(&mut ways[way(hash, depth)], hash, depth + 1, is_meant)?;
+            let removed = remove(&mut ways[way(hash, depth)], hash, depth + 1, text)?;
             (removed, ways.iter().all(Option::is_none))
         }
     };
@@ -197,13 +254,21 @@ mod tests {
         u64::from(key % 7).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
+    /// Of many lengths, none at all among them.
+    fn text(key: u16) -> String {
+        "é".repeat(usize::from(key))
+    }
+
     #[track_caller]
-    fn check(map: &SharedMap<(u16, u32)>, expected: &BTreeMap<u16, u32>) {
+    fn check(map: &SharedMap<u32>, expected: &BTreeMap<u16, u32>) {
         for key in 0..400 {
-            let found = map.get(hash(key), |entry| entry.0 == key).map(|entry| entry.1);
+            let found = map.get(hash(key), text(key).as_bytes()).copied();
             assert_eq!(found, expected.get(&key).copied(), "{key}");
         }
         assert_eq!(map.is_empty(), expected.is_empty());
+        let mut all = BTreeMap::new();
+        map.for_each(&mut |text, value| assert_eq!(all.insert(text.chars().count() as u16, *value), None));
+        assert_eq!(all, *expected);
     }
 
     proptest! {
@@ -214,11 +279,11 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Put(key, value) => {
-                        now.0.entry(hash(key), |entry: &(u16, u32)| entry.0 == key, || (key, 0)).1 = value;
+                        *now.0.entry(hash(key), &text(key)) = value;
                         now.1.insert(key, value);
                     }
                     Step::Remove(key) => {
-                        let removed = now.0.remove(hash(key), |entry| entry.0 == key).map(|entry| entry.1);
+                        let removed = now.0.remove(hash(key), &text(key));
                         prop_assert_eq!(removed, now.1.remove(&key));
                     }
                     Step::Copy => copies.push(now.clone()),

@@ -24,8 +24,9 @@ use crate::{BYTES_MAX, TOKENS_MAX, Topic, TopicFilter};
 /// Values stored under filters. The same value may stand under several filters, and several values under one.
 #[derive(Clone, Debug)]
 pub struct FilterTrie<V> {
-    literals: SharedMap<Literal<V>>,
-    /// Every prefix of a filter with wildcards, the empty one left out.
+    /// By the texts of filters without wildcards.
+    literals: SharedMap<Values<V>>,
+    /// By every prefix of a filter with wildcards, the empty one left out.
     nodes: SharedMap<Node<V>>,
     root: Below,
     /// Keyed by chance: nobody outside can find filters that meet in one place.
@@ -33,20 +34,16 @@ pub struct FilterTrie<V> {
     len: usize,
 }
 
-/// A filter without wildcards.
 #[derive(Clone, Debug)]
-struct Literal<V> {
-    filter: TopicFilter,
+struct Node<V> {
+    below: Below,
     values: Values<V>,
 }
 
-#[derive(Clone, Debug)]
-struct Node<V> {
-    /// Any filter that begins with the prefix, and the bytes of that; where there are values, their filter.
-    of: TopicFilter,
-    bytes: u16,
-    below: Below,
-    values: Values<V>,
+impl<V> Default for Node<V> {
+    fn default() -> Node<V> {
+        Node { below: Below::default(), values: Values::None }
+    }
 }
 
 /// Values stored below a node, by the kind of the next token.
@@ -58,8 +55,9 @@ struct Below {
 }
 
 /// Most filters have one value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 enum Values<V> {
+    #[default]
     None,
     One(V),
     Many(Box<Many<V>>),
@@ -120,12 +118,6 @@ impl Below {
     }
 }
 
-impl<V> Node<V> {
-    fn is_at(&self, path: &[u8]) -> bool {
-        usize::from(self.bytes) == path.len() && self.of.as_str().as_bytes().starts_with(path)
-    }
-}
-
 impl<V> Default for FilterTrie<V> {
     fn default() -> FilterTrie<V> {
         FilterTrie {
@@ -144,8 +136,8 @@ impl<V> FilterTrie<V> {
     pub fn for_each_match(&self, topic: &Topic, mut found: impl FnMut(&V)) {
         if !self.literals.is_empty() {
             let text = topic.as_str();
-            let literal = self.literals.get(self.hash(text), |one| one.filter.as_str() == text);
-            literal.iter().flat_map(|one| one.values.as_slice()).for_each(&mut found);
+            let literal = self.literals.get(self.hash(text), text.as_bytes());
+            literal.into_iter().flat_map(Values::as_slice).for_each(&mut found);
         }
         self.walk(topic.tokens(), found);
     }
@@ -156,12 +148,16 @@ impl<V> FilterTrie<V> {
         self.walk(filter.tokens().map(|token| if is_wildcard(token) { FRESH } else { token }), found);
     }
 
-    /// Calls `each` with everything stored, in no order.
+    /// Calls `each` with everything stored, in no order. The trie has texts only: each filter is made for the call.
     pub fn for_each(&self, mut each: impl FnMut(&TopicFilter, &V)) {
-        self.literals
-            .for_each(&mut |one| one.values.as_slice().iter().for_each(|value| each(&one.filter, value)));
-        self.nodes
-            .for_each(&mut |node| node.values.as_slice().iter().for_each(|value| each(&node.of, value)));
+        let mut all = |text: &str, values: &Values<V>| {
+            if !values.as_slice().is_empty() {
+                let filter = TopicFilter::checked_before(text);
+                values.as_slice().iter().for_each(|value| each(&filter, value));
+            }
+        };
+        self.literals.for_each(&mut all);
+        self.nodes.for_each(&mut |text, node| all(text, &node.values));
     }
 
     fn walk<'t>(&self, topic: impl Iterator<Item = &'t str>, found: impl FnMut(&V)) {
@@ -195,11 +191,10 @@ impl<V> FilterTrie<V> {
 
     fn values_of(&self, filter: &TopicFilter) -> &[V] {
         let values = if filter.is_literal() {
-            let hash = self.hash(filter.as_str());
-            self.literals.get(hash, |one| one.filter == *filter).map(|one| &one.values)
+            self.literals.get(self.hash(filter.as_str()), filter.as_str().as_bytes())
         } else {
             let node = prefixes(&self.hashes, filter).last();
-            let node = node.and_then(|(path, hash)| self.nodes.get(hash, |node| node.is_at(path)));
+            let node = node.and_then(|(path, hash)| self.nodes.get(hash, path.as_bytes()));
             node.map(|node| &node.values)
         };
         values.map_or(&[], Values::as_slice)
@@ -211,30 +206,15 @@ impl<V: Clone> FilterTrie<V> {
     pub fn insert(&mut self, filter: &TopicFilter, value: V) {
         self.len += 1;
         if filter.is_literal() {
-            let new = || Literal { filter: filter.clone(), values: Values::None };
-            let hash = self.hash(filter.as_str());
-            self.literals.entry(hash, |one| one.filter == *filter, new).values.push(value);
-            return;
+            return self.literals.entry(self.hash(filter.as_str()), filter.as_str()).push(value);
         }
         let mut next = filter.tokens();
         *self.root.of(next.next().unwrap_or_default()) += 1;
         for (prefix, hash) in prefixes(&self.hashes, filter) {
-            let node = self.nodes.entry(
-                hash,
-                |node| node.is_at(prefix),
-                || Node {
-                    of: filter.clone(),
-                    bytes: u16::try_from(prefix.len()).expect("a filter has 256 bytes at most"),
-                    below: Below::default(),
-                    values: Values::None,
-                },
-            );
+            let node = self.nodes.entry(hash, prefix);
             match next.next() {
                 Some(next) => *node.below.of(next) += 1,
-                None => {
-                    node.of = filter.clone();
-                    return node.values.push(value);
-                }
+                None => return node.values.push(value),
             }
         }
     }
@@ -242,13 +222,13 @@ impl<V: Clone> FilterTrie<V> {
 
 /// The texts from the root to each node of a filter, with their hashes. Hashed piece by piece as a walk does: a hasher
 /// need not give the same for the same bytes in other pieces.
-fn prefixes<'a>(hashes: &RandomState, filter: &'a TopicFilter) -> impl Iterator<Item = (&'a [u8], u64)> {
-    let text = filter.as_str().as_bytes();
+fn prefixes<'a>(hashes: &RandomState, filter: &'a TopicFilter) -> impl Iterator<Item = (&'a str, u64)> {
+    let text = filter.as_str();
     let mut hasher = hashes.build_hasher();
     let mut start = 0;
     filter.tokens().enumerate().map(move |(at, token)| {
         let end = start + token.len() + usize::from(at > 0);
-        hasher.write(&text[start..end]);
+        hasher.write(&text.as_bytes()[start..end]);
         start = end;
         (&text[..end], hasher.clone().finish())
     })
@@ -267,30 +247,25 @@ impl<V: Clone + PartialEq> FilterTrie<V> {
         }
         self.len -= 1;
         if filter.is_literal() {
-            let hash = self.hash(filter.as_str());
-            let is_meant = |one: &Literal<V>| one.filter == *filter;
+            let (hash, text) = (self.hash(filter.as_str()), filter.as_str());
             if self.values_of(filter).len() == 1 {
-                self.literals.remove(hash, is_meant);
+                self.literals.remove(hash, text);
             } else {
-                let new = || Literal { filter: filter.clone(), values: Values::None };
-                self.literals.entry(hash, is_meant, new).values.remove(value);
+                self.literals.entry(hash, text).remove(value);
             }
             return true;
         }
         let mut next = filter.tokens();
         *self.root.of(next.next().unwrap_or_default()) -= 1;
         for (prefix, hash) in prefixes(&self.hashes, filter) {
-            let node = self.nodes.entry(
-                hash,
-                |node| node.is_at(prefix),
-                || unreachable!("a filter that is stored has all of its nodes"),
-            );
+            // A filter that is stored has all of its nodes.
+            let node = self.nodes.entry(hash, prefix);
             match next.next() {
                 Some(next) => *node.below.of(next) -= 1,
                 None => node.values.remove(value),
             }
             if node.below.is_empty() && node.values.as_slice().is_empty() {
-                self.nodes.remove(hash, |node| node.is_at(prefix));
+                self.nodes.remove(hash, prefix);
             }
         }
         true
@@ -360,8 +335,7 @@ impl<'a, V, F: FnMut(&V)> Walk<'a, V, F> {
         piece[dot..].copy_from_slice(token.as_bytes());
         let mut hasher = at.hasher.clone();
         hasher.write(piece);
-        let path = &self.path[..end];
-        let node = self.trie.nodes.get(hasher.finish(), |node| node.is_at(path))?;
+        let node = self.trie.nodes.get(hasher.finish(), &self.path[..end])?;
         Some((node, At { bytes: end, hasher }))
     }
 }

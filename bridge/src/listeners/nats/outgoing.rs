@@ -1,61 +1,15 @@
 //! What a client is sent: messages for its subscriptions, written from the queue of its connection in large pieces.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 
 use meshbridge_event::{AttributeValue, http::encode_value};
-use meshbridge_topic::TopicFilter;
 
 use super::message::{Headers, MESSAGE_ID, reply_to, write_headers};
 use super::subject::of_topic;
+use super::subscriptions::{Subscribed, Subscriptions};
 use crate::chunks::{CHUNK_BYTES, Chunks};
 use crate::pipeline::{Delivery, Entry, Queued, Tagged, TrainDelivery, is_reply};
-
-/// A subscription, and how much of it the client has had. A client may have a million: what few of them have is apart.
-#[derive(Debug)]
-pub(super) struct Subscribed {
-    filter: TopicFilter,
-    is_private: bool,
-    /// The federation was told of its interest.
-    pub(super) is_announced: bool,
-    pub(super) sent: u64,
-    rare: Option<Box<Rare>>,
-}
-
-#[derive(Debug, Default)]
-struct Rare {
-    group: Option<Arc<str>>,
-    /// It ends after so many.
-    max: Option<u64>,
-}
-
-impl Subscribed {
-    /// One that nobody was told of yet.
-    pub(super) fn new(tagged: &Tagged) -> Subscribed {
-        let rare = tagged.group.clone().map(|group| Box::new(Rare { group: Some(group), max: None }));
-        let (filter, is_private) = (tagged.filter.clone(), tagged.is_private);
-        Subscribed { filter, is_private, is_announced: false, sent: 0, rare }
-    }
-
-    pub(super) fn end_after(&mut self, max: Option<u64>) {
-        if max.is_some() || self.rare.is_some() {
-            self.rare.get_or_insert_default().max = max;
-        }
-    }
-
-    fn max(&self) -> Option<u64> {
-        self.rare.as_ref()?.max
-    }
-
-    pub(super) fn into_tagged(self, tag: u64) -> Tagged {
-        let group = self.rare.and_then(|rare| rare.group);
-        Tagged { tag, filter: self.filter, group, is_private: self.is_private }
-    }
-}
-
-/// Subscriptions of a connection by their ids.
-pub(super) type Subscriptions = HashMap<u64, Subscribed>;
 
 /// Writes entries as the client reads them.
 pub(super) struct Outgoing {
@@ -87,7 +41,7 @@ impl Outgoing {
                 Queued::Note(text) => out.copy(text),
                 Queued::One(delivery) => {
                     for sid in &entry.tags {
-                        if let Some(subscribed) = table.get_mut(sid)
+                        if let Some(subscribed) = table.get_mut(*sid)
                             && take(subscribed, 1) == 1
                         {
                             self.one(delivery, *sid, out);
@@ -97,7 +51,7 @@ impl Outgoing {
                 }
                 Queued::Train(delivery) => {
                     for sid in &entry.tags {
-                        let Some(subscribed) = table.get_mut(sid) else { continue };
+                        let Some(subscribed) = table.get_mut(*sid) else { continue };
                         let events = take(subscribed, delivery.train.len() as u64);
                         self.train(delivery, *sid, events, out);
                         end(table, *sid, ended);
@@ -213,8 +167,10 @@ fn take(subscribed: &mut Subscribed, offered: u64) -> u64 {
 }
 
 fn end(table: &mut Subscriptions, sid: u64, ended: &mut Vec<Tagged>) {
-    let is_over = table.get(&sid).is_some_and(|known| known.max().is_some_and(|max| known.sent >= max));
-    if is_over && let Some(gone) = table.remove(&sid) {
+    let is_over = |known: &mut Subscribed| known.max().is_some_and(|max| known.sent >= max);
+    if table.get_mut(sid).is_some_and(is_over)
+        && let Some(gone) = table.remove(sid)
+    {
         ended.push(gone.into_tagged(sid));
     }
 }

@@ -25,10 +25,11 @@ use tokio::time::Instant;
 use super::acks::Acked;
 use super::batch::{Held, Trains};
 use super::connect::Connect;
-use super::outgoing::{Subscribed, Subscriptions};
+
 use super::parser::{Command, Malformed, Parsed, parse};
 use super::subject;
-use crate::pipeline::{Client, SubscribeRefused, Tagged, is_inbox};
+use super::subscriptions::{Subscribed, Subscriptions};
+use crate::pipeline::{Client, SubscribeRefused, Subscribing, Tagged, is_inbox};
 
 /// A read buffer begins so small, and grows with what comes.
 const READ_BYTES_MIN: usize = 4 << 10;
@@ -39,8 +40,8 @@ const WAITING_MAX: usize = 64;
 const PING_EVERY: Duration = Duration::from_secs(120);
 /// Subscriptions of one connection.
 const SUBSCRIPTIONS_MAX: usize = 2_000_000;
-/// Subscriptions announced together.
-const SUBSCRIBE_BATCH: usize = 1_024;
+/// Subscriptions announced together: each batch is signed here, and verified and made a table of at every other bridge.
+const SUBSCRIBE_BATCH: usize = 4_096;
 
 /// Why a connection ended; the text is the last thing its client is told, where there is one.
 #[derive(Debug)]
@@ -75,7 +76,7 @@ impl Shared {
     /// Everything it is subscribed to, which it is no more. What nobody was told of is private: withdrawing it would
     /// take away the interest of somebody else.
     pub(super) fn take_all(&self) -> Vec<Tagged> {
-        let all = std::mem::take(&mut *self.table()).into_iter();
+        let all = std::mem::take(&mut *self.table()).into_all();
         all.map(|(sid, known)| {
             let is_announced = known.is_announced;
             let tagged = known.into_tagged(sid);
@@ -87,7 +88,7 @@ impl Shared {
     fn on_announced(&self, all: &[Tagged]) {
         let mut table = self.table();
         for one in all {
-            if let Some(known) = table.get_mut(&one.tag) {
+            if let Some(known) = table.get_mut(one.tag) {
                 known.is_announced = true;
             }
         }
@@ -107,6 +108,8 @@ pub(super) struct Session {
     waiting: FuturesUnordered<Acked>,
     /// Subscriptions that are not announced yet.
     wanted: Vec<Tagged>,
+    /// Those that the core is counting, while more are read.
+    announcing: Option<Subscribing>,
     /// Questions without an answer.
     pings: u32,
     topics: HashMap<Box<str>, Topic>,
@@ -123,6 +126,7 @@ impl Session {
             held: Held::default(),
             waiting: FuturesUnordered::new(),
             wanted: Vec::new(),
+            announcing: None,
             pings: 0,
             topics: HashMap::new(),
         }
@@ -158,6 +162,7 @@ impl Session {
             tokio::select! {
                 biased;
                 Some(()) = self.waiting.next(), if !self.waiting.is_empty() => {}
+                Some(outcome) = counted(&mut self.announcing) => self.on_counted(outcome).await,
                 read = reader.read_buf(&mut buffer), if self.waiting.len() < WAITING_MAX => match read {
                     Ok(0) | Err(_) => return Ended::Gone,
                     Ok(read) => {
@@ -204,8 +209,9 @@ impl Session {
     }
 
     async fn handle(&mut self, command: Command<'_>) -> Result<(), Ended> {
-        if !self.wanted.is_empty() && !matches!(command, Command::Subscribe { .. }) {
+        if !matches!(command, Command::Subscribe { .. }) {
             self.announce().await;
+            self.settle().await;
         }
         match command {
             Command::Publish(publish) => return self.publish(publish).await,
@@ -254,30 +260,58 @@ impl Session {
             return self.say("-ERR 'maximum subscriptions exceeded'\r\n");
         }
         // A sid in use stays with its first subscription, as servers of NATS have it.
-        if table.contains_key(&sid) {
-            return;
+        if table.insert(sid, Subscribed::new(&tagged)) {
+            drop(table);
+            self.wanted.push(tagged);
         }
-        table.insert(sid, Subscribed::new(&tagged));
-        drop(table);
-        self.wanted.push(tagged);
     }
 
-    /// Tells the pipeline of new subscriptions; each that is refused is answered for.
+    /// Tells the pipeline of new subscriptions, once it has counted those before. Reading goes on meanwhile.
     async fn announce(&mut self) {
         if self.wanted.is_empty() {
             return;
         }
+        self.settle().await;
         let wanted = std::mem::take(&mut self.wanted);
-        if self.client().subscribe(&wanted).await.is_ok() {
-            return self.shared.on_announced(&wanted);
+        match self.client().begin_subscribe(wanted).await {
+            Ok(begun) => self.announcing = Some(begun),
+            Err((_, wanted)) => self.announce_each(wanted).await,
         }
+    }
+
+    /// Until everything that was announced has been counted.
+    async fn settle(&mut self) {
+        if let Some(outcome) = counted(&mut self.announcing).await {
+            self.on_counted(outcome).await;
+        }
+    }
+
+    async fn on_counted(&mut self, outcome: Result<(), SubscribeRefused>) {
+        let Some(counted) = self.announcing.take() else { return };
+        match outcome {
+            Ok(()) => self.shared.on_announced(&counted.keep()),
+            Err(_) => self.announce_each(counted.give_back()).await,
+        }
+    }
+
+    /// One by one, where together they were refused; each that is refused is answered for.
+    async fn announce_each(&mut self, wanted: Vec<Tagged>) {
         for one in wanted {
-            let Err(refused) = self.client().subscribe(std::slice::from_ref(&one)).await else {
-                self.shared.on_announced(std::slice::from_ref(&one));
-                continue;
+            let (tag, filter) = (one.tag, one.filter.clone());
+            let begun = self.client().begin_subscribe(vec![one]).await;
+            let outcome = match begun {
+                Ok(mut begun) => begun.outcome().await.map(|()| begun.keep()),
+                Err((refused, _)) => Err(refused),
             };
-            self.shared.table().remove(&one.tag);
-            let subject = one.filter.as_str();
+            let refused = match outcome {
+                Ok(kept) => {
+                    self.shared.on_announced(&kept);
+                    continue;
+                }
+                Err(refused) => refused,
+            };
+            self.shared.table().remove(tag);
+            let subject = filter.as_str();
             match refused {
                 SubscribeRefused::Denied(_) => {
                     self.say(&format!("-ERR 'Permissions Violation for Subscription to \"{subject}\"'\r\n"));
@@ -289,16 +323,24 @@ impl Session {
 
     fn unsubscribe(&mut self, sid: u64, max: Option<u64>) {
         let mut table = self.shared.table();
-        let Some(known) = table.get_mut(&sid) else { return };
+        let Some(known) = table.get_mut(sid) else { return };
         known.end_after(max);
         if max.is_some_and(|max| known.sent < max) {
             return;
         }
-        let gone = table.remove(&sid);
+        let gone = table.remove(sid);
         drop(table);
         if let Some(gone) = gone {
             self.client().unsubscribe(&[gone.into_tagged(sid)]);
         }
+    }
+}
+
+/// The answer for what is announced; nothing where nothing is. Cancel-safe.
+async fn counted(announcing: &mut Option<Subscribing>) -> Option<Result<(), SubscribeRefused>> {
+    match announcing {
+        Some(announcing) => Some(announcing.outcome().await),
+        None => None,
     }
 }
 
