@@ -13,6 +13,7 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 
 use crate::class::{Class, ClassSet};
+use crate::fold;
 
 pub(crate) use cache::KeyCache;
 #[cfg(test)]
@@ -94,6 +95,7 @@ impl Hint {
     /// What a field named `key` says, by the name alone.
     pub(crate) fn of(key: &str) -> Hint {
         let mut hint = Hint::default();
+        let mut is_personal = false;
         let dictionary = &*DICTIONARY;
         with_words(key, |words, whole| {
             let joined = &whole[1..whole.len() - 1];
@@ -112,8 +114,11 @@ impl Hint {
             if NOT_PHONES.iter().any(|name| joined.ends_with(name)) {
                 hint.classes = hint.classes.minus(PHONES);
             }
+            is_personal = hint.has(Hint::THING)
+                && hint.says(Class::NAME)
+                && PERSONAL.iter().any(|name| memchr::memmem::find(joined, name).is_some());
             if joined == b"run" {
-                hint.flags |= Hint::RUN;
+                hint.flags |= Hint::RUN | Hint::BENIGN;
             }
             // Only these names as a whole: a `customerName` describes nothing.
             if DESCRIBING.contains(&joined) {
@@ -126,7 +131,11 @@ impl Hint {
                 hint.flags |= Hint::DESCRIBED;
             }
         });
-        hint.settled()
+        let mut hint = hint.settled();
+        if is_personal {
+            hint.classes.insert(Class::NAME);
+        }
+        hint
     }
 
     /// What a text that describes the value beside it says: never that the value is something benign.
@@ -255,6 +264,13 @@ impl Hint {
 
 const PHONES: ClassSet = ClassSet::just(Class::PHONE).union(ClassSet::just(Class::CN_MOBILE));
 
+/// Names of people, whatever else the name of the field speaks of: `appFirstName`, `hotelGuestName`.
+#[rustfmt::skip]
+const PERSONAL: [&[u8]; 14] = [
+    b"accountholder", b"cardholder", b"contactname", b"customername", b"drivername", b"employeename", b"familyname",
+    b"firstname", b"givenname", b"guestname", b"lastname", b"ownername", b"passengername", b"patientname",
+];
+
 /// Names of calls, cells of a network and devices that end like this.
 const NOT_PHONES: [&[u8]; 6] = [b"callid", b"cellid", b"smsid", b"phoneid", b"mobileid", b"callids"];
 
@@ -262,61 +278,29 @@ const NOT_PHONES: [&[u8]; 6] = [b"callid", b"cellid", b"smsid", b"phoneid", b"mo
 const IS: [&str; 6] = ["is", "was", "are", "ist", "est", "es"];
 
 /// Names of members that say what another member is.
-const DESCRIBING: [&[u8]; 23] = [
-    b"name",
-    b"path",
-    b"key",
-    b"field",
-    b"fieldname",
-    b"label",
-    b"question",
-    b"attribute",
-    b"attributename",
-    b"attr",
-    b"property",
-    b"propertyname",
-    b"parameter",
-    b"param",
-    b"column",
-    b"header",
-    b"system",
-    b"type",
-    b"kind",
-    b"id",
-    b"prompt",
-    b"code",
-    b"title",
+#[rustfmt::skip]
+const DESCRIBING: [&[u8]; 46] = [
+    b"name", b"path", b"key", b"field", b"fieldname", b"label", b"question", b"attribute", b"attributename",
+    b"attr", b"property", b"propertyname", b"parameter", b"param", b"column", b"header", b"system", b"type",
+    b"kind", b"id", b"prompt", b"code", b"title", b"k", b"fieldid", b"fieldlabel", b"attributekey",
+    b"attributeid", b"prop", b"propname", b"parametername", b"paramname", b"columnname", b"headername",
+    b"keyname", b"labelname", b"variable", b"variablename", b"var", b"slot", b"slotname", b"term", b"tag",
+    b"tagname", b"fielddisplayname", b"inputname",
 ];
 
 /// Names of types that stand around a value, as unions of Avro and the items of DynamoDB have them.
 const WRAPPERS: [&[u8]; 8] = [b"string", b"long", b"int", b"s", b"n", b"ss", b"m", b"l"];
 
 /// And of those others.
-const DESCRIBED: [&[u8]; 24] = [
-    b"value",
-    b"values",
-    b"val",
-    b"text",
-    b"answer",
-    b"response",
-    b"content",
-    b"newvalue",
-    b"oldvalue",
-    b"stringvalue",
-    b"valuestring",
-    b"fieldvalue",
-    b"attributevalue",
-    b"input",
-    b"new",
-    b"old",
-    b"before",
-    b"after",
-    b"previous",
-    b"current",
-    b"from",
-    b"to",
-    b"fromstring",
-    b"tostring",
+#[rustfmt::skip]
+const DESCRIBED: [&[u8]; 47] = [
+    b"value", b"values", b"val", b"text", b"answer", b"response", b"content", b"newvalue", b"oldvalue",
+    b"stringvalue", b"valuestring", b"fieldvalue", b"attributevalue", b"input", b"new", b"old", b"before",
+    b"after", b"previous", b"current", b"from", b"to", b"fromstring", b"tostring", b"v", b"arg",
+    b"definition", b"newval", b"oldval", b"propertyvalue", b"propvalue", b"parametervalue", b"paramvalue",
+    b"columnvalue", b"headervalue", b"variablevalue", b"slotvalue", b"inputvalue", b"currentvalue",
+    b"previousvalue", b"rawvalue", b"textvalue", b"displayvalue", b"valuetext", b"valuedata",
+    b"attributedata", b"fielddata",
 ];
 
 struct Dictionary {
@@ -363,7 +347,7 @@ fn with_words(text: &str, then: impl FnOnce(&[u8], &[u8])) {
     let (mut w, mut j) = (1, 1);
     (words[0], joined[0]) = (b'_', b'_');
     let mut before = ' ';
-    let mut characters = text.chars().peekable();
+    let mut characters = text.chars().filter_map(fold::folded).peekable();
     while let Some(c) = characters.next() {
         if j + 8 > KEY_BYTES_MAX {
             break;
@@ -371,7 +355,7 @@ fn with_words(text: &str, then: impl FnOnce(&[u8], &[u8])) {
         if is_accent(c) {
             continue;
         }
-        let is_word = c.is_alphanumeric() || (!c.is_ascii() && !c.is_whitespace());
+        let is_word = c.is_alphanumeric() || (!c.is_ascii() && !c.is_whitespace() && !is_punctuation(c));
         let starts = c.is_uppercase()
             && (before.is_lowercase()
                 || before.is_uppercase() && characters.peek().is_some_and(|next| next.is_lowercase()))
@@ -427,6 +411,12 @@ fn end_word(words: &mut [u8], mut end: usize) -> usize {
 /// Written behind its letter, as it is in decomposed text.
 fn is_accent(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36f}')
+}
+
+/// Of Latin and of East Asian texts. The vowel signs of other scripts are no letters by themselves either, and are parts
+/// of words.
+fn is_punctuation(c: char) -> bool {
+    matches!(u32::from(c), 0xa1..=0xbf | 0x2010..=0x2bff | 0x3001..=0x303f | 0x30fb)
 }
 
 fn is_cjk(c: char) -> bool {
