@@ -29,7 +29,7 @@ pub(crate) use runs::Run;
 
 use crate::block::{BLOCK, Block};
 use crate::class::{Class, ClassSet};
-use crate::keys::Hint;
+use crate::keys::{Hint, PHONES};
 
 /// Something found, by bytes of the flat text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -392,7 +392,10 @@ impl<'a> View<'a> {
         if before.says(class) {
             return WORDS_SAY;
         }
-        let others = self.hint.classes.union(before.classes).minus(NOT_NUMBERS);
+        let mut others = self.hint.classes.union(before.classes).minus(NOT_NUMBERS);
+        if PHONES.contains(class) {
+            others = others.minus(PHONES);
+        }
         let mut said = 0;
         // What is no more likely than this is a number of many things.
         if base < 24 && self.kind == Kind::Number && self.hint.has(Hint::NUMBERED) {
@@ -402,7 +405,8 @@ impl<'a> View<'a> {
             said += OTHER_SAID;
         }
         // The name of a field is about its value, not about everything that a text says behind other words.
-        let is_benign = self.hint.has(Hint::BENIGN) && !self.is_behind_words(start);
+        let is_job = self.hint.has(Hint::BENIGN) && !(class == Class::CL_RUT && self.hint.has(Hint::RUN));
+        let is_benign = is_job && !self.is_behind_words(start);
         let is_likely = || self.hint.has(Hint::LIKELY_BENIGN) || before.has(Hint::BENIGN);
         if is_benign {
             said += BENIGN_SAID;

@@ -262,7 +262,8 @@ impl Hint {
     }
 }
 
-const PHONES: ClassSet = ClassSet::just(Class::PHONE).union(ClassSet::just(Class::CN_MOBILE));
+/// Numbers that somebody dials, in China or elsewhere.
+pub(crate) const PHONES: ClassSet = ClassSet::just(Class::PHONE).union(ClassSet::just(Class::CN_MOBILE));
 
 /// Names of people, whatever else the name of the field speaks of: `appFirstName`, `hotelGuestName`.
 #[rustfmt::skip]

@@ -157,6 +157,9 @@ fn members_that_name_each_other_have_many_names() {
     clean(r#"{"k":"phone.model","v":"X 15 Pro"}"#);
     // What a customer has is not called like one.
     clean(r#"{"customer":{"attributes":[{"name":"address","value":"0x1f"},{"name":"vip","value":"yes"}]}}"#);
+    clean(r#"{"customer":{"attributes":[{"attributeName":"status","attributeValue":"open"}]}}"#);
+    clean(r#"{"customer":{"body":"{\"name\": \"retry-count\", \"value\": \"3\"}"}}"#);
+    covered("network.ip", r#"{"k":"ip_addr","v":"104.33.132.166"}"#, "104.33.132.166");
     covered("person.name", r#"{"customers":[{"name":"Anna","value":120}]}"#, "Anna");
     covered("person.name", r#"{"customer":{"attributes":{"name":"Anna"}}}"#, "Anna");
     covered("person.name", r#"{"appFirstName":"Anna"}"#, "Anna");
@@ -247,5 +250,6 @@ fn numbers_of_things_that_only_look_like_those_of_people() {
     clean(r#"{"id":16411843884,"workflow_run":{"id":52998224725},"run":"52998224725"}"#);
     covered("gov-id.br.cpf", r#"{"id":"52998224725"}"#, "52998224725");
     covered("gov-id.cl.rut", r#"{"run":"12.345.678-5"}"#, "12.345.678-5");
+    covered("gov-id.cl.rut", r#"{"run":"22510543-K"}"#, "22510543-K");
     clean(r#"{"image_tag":"26.34.28.171","sscc":"340123450000000018"}"#);
 }

@@ -122,6 +122,7 @@ fn texts_name_their_values() {
         "<customer><firstName>⟦Anna⟧</firstName></customer>",
         "<c:firstName xmlns:c=\"urn:x\">⟦Anna⟧</c:firstName>",
         "<firstName><![CDATA[⟦Anna⟧]]></firstName>",
+        "<tr><th>фамилия</th><td>⟦Иванова⟧</td></tr>",
         "<dt>First name</dt> <dd>⟦Anna⟧</dd>",
         "<field name=\"firstName\">⟦Anna⟧</field>",
         "<input name=\"firstName\" type=\"text\" value=\"⟦Anna⟧\"/>",
@@ -135,6 +136,7 @@ fn texts_name_their_values() {
     ] {
         finds("person.name", text);
     }
+    finds("contact.address", "Address%20Line%201=⟦12%20Main+Street⟧&n=3");
     finds("contact.address", "a=1&street=⟦12%20Main+Street%2C%20Leeds⟧&n=3");
     clean("<product><name>Anna</name></product> class=\"a\" title=\"First\" fileName=\"Anna\"");
     clean("at 12:00: retry: first: x => y, a == b, {} [] {\"n\": 1} [{\"m\": 2}]");

@@ -20,7 +20,9 @@ impl Scanner {
                 said
             }
         };
-        Hint { classes: hint.classes.union(said.classes), flags: hint.flags | said.flags }
+        // `v` stands for the value then, and not for its version.
+        let own = if said.is_silent() { hint.flags } else { hint.flags & !Hint::VERSION };
+        Hint { classes: hint.classes.union(said.classes), flags: own | said.flags }
     }
 
     /// Whether a `name` is a person's because of what else the object has: `{"nom": "…", "prénom": "…"}`.
@@ -46,7 +48,7 @@ impl Scanner {
         const MEMBERS_MAX: usize = 4;
         let object = tape.node(key).parent;
         let array = tape.node(object).parent;
-        if array == object || tape.node(array).kind != Kind::Array {
+        if array != object && tape.node(array).kind != Kind::Array {
             return false;
         }
         // A list of people is one, whatever they are worth.
@@ -56,7 +58,9 @@ impl Scanner {
         let mut members = tape.members(object);
         let mut has_value = false;
         for (sibling, _) in members.by_ref().take(MEMBERS_MAX) {
-            has_value |= matches!(tape.inner(sibling), "value" | "val" | "v" | "values" | "Value");
+            let name = tape.inner(sibling);
+            has_value |=
+                matches!(name, "val" | "v" | "values") || name.ends_with("value") || name.ends_with("Value");
         }
         has_value && !is_of_people && members.next().is_none()
     }

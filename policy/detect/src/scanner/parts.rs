@@ -85,7 +85,9 @@ impl Scanner {
                     Some(name) => ([name, 0..0, 0..0], value_of_line(bytes, at)),
                     None => continue,
                 },
-                _ => (names_of_attribute(bytes, sign), attribute(bytes, at, value.level > 0)),
+                _ => {
+                    (names_of_attribute(bytes, sign, value.level > 0), attribute(bytes, at, value.level > 0))
+                }
             };
             if range.len() < 2 {
                 continue;
@@ -189,9 +191,12 @@ fn names_of_element(bytes: &[u8], tag: Range<usize>) -> [Range<usize>; 3] {
 }
 
 /// The name before `=`, and of a `value` the one that the same tag gives.
-fn names_of_attribute(bytes: &[u8], sign: usize) -> [Range<usize>; 3] {
+fn names_of_attribute(bytes: &[u8], sign: usize, is_decoded: bool) -> [Range<usize>; 3] {
     let is_name = |byte: &&u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':') || !byte.is_ascii()
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'_' | b'-' | b'.' | b':')
+            || !byte.is_ascii()
+            || is_decoded && **byte == b' '
     };
     let head = bytes[..sign].trim_ascii_end();
     let length = head.iter().rev().take(NAME_MAX + 1).take_while(is_name).count();

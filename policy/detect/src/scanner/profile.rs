@@ -116,7 +116,7 @@ impl Profile {
         if self.digits >= DIGITS_MIN || self.has_sign || self.braces || self.is_written {
             return true;
         }
-        self.has_mark && (self.digits > 0 || self.has_upper)
+        self.has_mark && (self.digits > 0 || self.has_upper || !self.is_ascii)
             || self.length >= 12 && self.has_upper && self.has_long_word(text)
     }
 
@@ -282,7 +282,7 @@ mod tests {
             && (digits >= 4
                 || has(b"@%&")
                 || has_braces(bytes)
-                || has(b":<") && (digits > 0 || upper)
+                || has(b":<") && (digits > 0 || upper || !text.is_ascii())
                 || bytes.len() >= 12 && upper && (has_long_word(bytes) || has_spaced_code(bytes)));
         let kinds = u32::from(upper) + u32::from(lower) + u32::from(digits > 0);
         let is_time_or_uuid = match bytes.len() {
