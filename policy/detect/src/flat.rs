@@ -343,6 +343,9 @@ impl<'a> View<'a> {
             }
         };
         let of = |(text, is_own): (&str, bool)| {
+            if !text.bytes().any(|byte| marks(byte) & (UPPER | LOWER) != 0 || byte >= 0x80) {
+                return Hint::NONE;
+            }
             let hint = Hint::beside(text);
             if is_own { hint } else { Hint { flags: 0, ..hint } }
         };

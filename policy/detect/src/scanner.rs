@@ -258,7 +258,10 @@ impl Scanner {
                     if node.kind == Kind::Array {
                         let outside = self.above.get(floor..).and_then(<[Above]>::last);
                         title = outside.and_then(|above| above.titles.first(index));
-                        titles = self.titles(tape, index);
+                        let first = tape.nodes().get(index as usize + 1);
+                        if node.next > index + 1 && first.is_some_and(|first| first.kind == Kind::Array) {
+                            titles = self.titles(tape, index);
+                        }
                     }
                     let (said, longitude, is_person) = (None, None, None);
                     self.above.push(Above {

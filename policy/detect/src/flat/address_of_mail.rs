@@ -122,13 +122,12 @@ impl View<'_> {
     /// Whether the local part stands behind `://name:`, alone or as the end of a password.
     fn is_password(&self, start: usize) -> bool {
         let head = &self.bytes[start.saturating_sub(80)..start];
-        let Some(authority) = memchr::memmem::rfind(head, b"://").map(|at| &head[at + 3..]) else {
-            return false;
-        };
-        memchr::memchr(b':', authority).is_some()
-            && !authority
-                .iter()
-                .any(|byte| matches!(byte, b'/' | b'?' | b'#' | b' ' | b'"' | b',' | b';' | b'='))
+        let Some(slash) = memchr::memrchr(b'/', head) else { return false };
+        let authority = &head[slash + 1..];
+        let is_end = |byte: &u8| matches!(byte, b'?' | b'#' | b' ' | b'"' | b',' | b';' | b'=');
+        head[..=slash].ends_with(b"://")
+            && memchr::memchr(b':', authority).is_some()
+            && !authority.iter().any(is_end)
     }
 
     /// `@a@b.example` is a name at a social network, and `a@b@c.example` no address at all.

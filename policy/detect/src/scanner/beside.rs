@@ -8,6 +8,7 @@ use crate::tape::{Kind, Tape};
 impl Scanner {
     /// What holds for the value of a member whose name says nothing, where a member beside it says what it is:
     /// `{"name": "iban", "value": "…"}`, `{"question": "date of birth", "answer": "…"}`.
+    #[inline(never)]
     pub(super) fn described(&mut self, tape: &Tape<'_>, key: u32, hint: Hint) -> Hint {
         // The innermost open object is the one that the member is of.
         let said = match self.above.last().and_then(|above| above.said) {
@@ -26,6 +27,7 @@ impl Scanner {
     }
 
     /// Whether a `name` is a person's because of what else the object has: `{"nom": "…", "prénom": "…"}`.
+    #[inline(never)]
     pub(super) fn is_of_a_person(&mut self, tape: &Tape<'_>, key: u32) -> bool {
         if let Some(is_person) = self.above.last().and_then(|above| above.is_person) {
             return is_person;
@@ -44,6 +46,7 @@ impl Scanner {
     }
 
     /// Whether a `name` is that of the value beside it, in a list of such pairs: `[{"name": "size", "value": "XL"}]`.
+    #[inline(never)]
     pub(super) fn is_of_a_pair(&mut self, tape: &Tape<'_>, key: u32) -> bool {
         const MEMBERS_MAX: usize = 4;
         let object = tape.node(key).parent;

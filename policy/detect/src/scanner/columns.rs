@@ -68,11 +68,9 @@ pub(super) fn is_of_person(hint: Hint) -> bool {
 
 impl Scanner {
     /// The titles of the rows of `array`, by a member beside it or by its first row.
+    #[inline(never)]
     pub(super) fn titles(&mut self, tape: &Tape<'_>, array: u32) -> Titles {
         let first = array + 1;
-        if tape.node(array).next == first || tape.node(first).kind != Kind::Array {
-            return Titles::default();
-        }
         let beside = tape.key_of(array).and_then(|key| {
             let object = tape.node(key).parent;
             let mut members = tape.members(object).take(DESCRIBED_MAX);
@@ -95,6 +93,7 @@ impl Scanner {
     }
 
     /// What the name of the next cell says, and the one behind it.
+    #[inline(never)]
     pub(super) fn next_cell(&mut self, tape: &Tape<'_>, around: Hint) -> Hint {
         let Some(above) = self.above.last_mut() else { return around };
         let Some(title) = above.title else { return around };
