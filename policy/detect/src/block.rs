@@ -47,6 +47,11 @@ impl Block {
     }
 
     #[inline(always)]
+    pub(crate) fn is(self, byte: u8) -> u32 {
+        self.0.simd_eq(u8x16::splat(byte)).to_bitmask()
+    }
+
+    #[inline(always)]
     pub(crate) fn is_either(self, one: u8, other: u8) -> u32 {
         (self.0.simd_eq(u8x16::splat(one)) | self.0.simd_eq(u8x16::splat(other))).to_bitmask()
     }
@@ -92,6 +97,7 @@ mod tests {
                 }
             };
             check(block.stops_of_string(), &|byte| byte < 0x20 || matches!(byte, b'"' | b'\\'));
+            check(block.is(b'@'), &|byte| byte == b'@');
             check(block.is_either(b'@', b'%'), &|byte| matches!(byte, b'@' | b'%'));
             check(block.is_within(b'0', b'9'), &|byte| byte.is_ascii_digit());
             check(block.is_high(), &|byte| !byte.is_ascii());

@@ -13,6 +13,7 @@ mod address_of_mail;
 mod card;
 mod crypto;
 mod keyed;
+mod markup;
 mod mrz;
 mod network;
 mod phone;
@@ -28,7 +29,7 @@ pub(crate) use runs::Run;
 
 use crate::block::{BLOCK, Block};
 use crate::class::{Class, ClassSet};
-use crate::keys::Hint;
+use crate::keys::{Hint, PHONES};
 
 /// Something found, by bytes of the flat text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ const WORDS_SAY: i16 = 22;
 /// Lowered where they speak of another class of numbers, or of orders, hashes, times.
 const OTHER_SAID: i16 = -10;
 const BENIGN_SAID: i16 = -15;
+/// `{"id": 52998224725}`
+const NUMBER_OF_A_THING: i16 = -5;
 
 /// Classes whose names say nothing against a number being something else.
 const NOT_NUMBERS: ClassSet = ClassSet::just(Class::ADDRESS)
@@ -267,7 +270,7 @@ impl<'a> View<'a> {
                 return self.digits(word, run);
             }
         }
-        self.letters(word)
+        self.letters(word, run)
     }
 
     fn special(&mut self, at: usize) -> usize {
@@ -321,12 +324,13 @@ impl<'a> View<'a> {
         if place == start as u32 {
             return known;
         }
+        let end = markup::behind_tags(self.bytes, start);
         let before = |length: usize| {
-            let mut from = start.saturating_sub(length);
+            let mut from = end.saturating_sub(length);
             while !self.text.is_char_boundary(from) {
                 from += 1;
             }
-            let window = own_row(&self.text[from..start]);
+            let window = own_row(&self.text[from..end]);
             // What stands in another clause or column is not about this value, unless nothing else is.
             let is_cut = |byte: &u8| matches!(byte, b';' | b'\n' | b'|' | b',' | b'{' | b'}' | b'\t');
             match window.as_bytes().iter().rposition(is_cut) {
@@ -339,6 +343,9 @@ impl<'a> View<'a> {
             }
         };
         let of = |(text, is_own): (&str, bool)| {
+            if !text.bytes().any(|byte| marks(byte) & (UPPER | LOWER) != 0 || byte >= 0x80) {
+                return Hint::NONE;
+            }
             let hint = Hint::beside(text);
             if is_own { hint } else { Hint { flags: 0, ..hint } }
         };
@@ -347,11 +354,11 @@ impl<'a> View<'a> {
             hint = of(before(FAR_BYTES));
         }
         if hint.has(Hint::BENIGN) {
-            let mut from = start.saturating_sub(FAR_BYTES);
+            let mut from = end.saturating_sub(FAR_BYTES);
             while !self.text.is_char_boundary(from) {
                 from += 1;
             }
-            if !Hint::is_benign_straight_before(&self.text[from..start]) {
+            if !Hint::is_benign_straight_before(&self.text[from..end]) {
                 hint.flags &= !Hint::BENIGN;
             }
         }
@@ -388,13 +395,21 @@ impl<'a> View<'a> {
         if before.says(class) {
             return WORDS_SAY;
         }
-        let others = self.hint.classes.union(before.classes).minus(NOT_NUMBERS);
+        let mut others = self.hint.classes.union(before.classes).minus(NOT_NUMBERS);
+        if PHONES.contains(class) {
+            others = others.minus(PHONES);
+        }
         let mut said = 0;
+        // What is no more likely than this is a number of many things.
+        if base < 24 && self.kind == Kind::Number && self.hint.has(Hint::NUMBERED) {
+            said += NUMBER_OF_A_THING;
+        }
         if !others.is_empty() && base < 40 {
             said += OTHER_SAID;
         }
         // The name of a field is about its value, not about everything that a text says behind other words.
-        let is_benign = self.hint.has(Hint::BENIGN) && !self.is_behind_words(start);
+        let is_job = self.hint.has(Hint::BENIGN) && !(class == Class::CL_RUT && self.hint.has(Hint::RUN));
+        let is_benign = is_job && !self.is_behind_words(start);
         let is_likely = || self.hint.has(Hint::LIKELY_BENIGN) || before.has(Hint::BENIGN);
         if is_benign {
             said += BENIGN_SAID;

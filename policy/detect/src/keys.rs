@@ -6,6 +6,7 @@
 //! is also how languages without spaces are read.
 
 mod cache;
+mod split;
 mod words;
 
 use std::sync::LazyLock;
@@ -17,6 +18,7 @@ use crate::class::{Class, ClassSet};
 pub(crate) use cache::KeyCache;
 #[cfg(test)]
 pub(crate) use cache::Name;
+use split::with_words;
 
 /// What a text suggests about values that stand under or behind it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,6 +96,7 @@ impl Hint {
     /// What a field named `key` says, by the name alone.
     pub(crate) fn of(key: &str) -> Hint {
         let mut hint = Hint::default();
+        let mut is_personal = false;
         let dictionary = &*DICTIONARY;
         with_words(key, |words, whole| {
             let joined = &whole[1..whole.len() - 1];
@@ -112,8 +115,11 @@ impl Hint {
             if NOT_PHONES.iter().any(|name| joined.ends_with(name)) {
                 hint.classes = hint.classes.minus(PHONES);
             }
+            is_personal = hint.has(Hint::THING)
+                && hint.says(Class::NAME)
+                && PERSONAL.iter().any(|name| memchr::memmem::find(joined, name).is_some());
             if joined == b"run" {
-                hint.flags |= Hint::RUN;
+                hint.flags |= Hint::RUN | Hint::BENIGN;
             }
             // Only these names as a whole: a `customerName` describes nothing.
             if DESCRIBING.contains(&joined) {
@@ -126,7 +132,11 @@ impl Hint {
                 hint.flags |= Hint::DESCRIBED;
             }
         });
-        hint.settled()
+        let mut hint = hint.settled();
+        if is_personal {
+            hint.classes.insert(Class::NAME);
+        }
+        hint
     }
 
     /// What a text that describes the value beside it says: never that the value is something benign.
@@ -253,7 +263,15 @@ impl Hint {
     }
 }
 
-const PHONES: ClassSet = ClassSet::just(Class::PHONE).union(ClassSet::just(Class::CN_MOBILE));
+/// Numbers that somebody dials, in China or elsewhere.
+pub(crate) const PHONES: ClassSet = ClassSet::just(Class::PHONE).union(ClassSet::just(Class::CN_MOBILE));
+
+/// Names of people, whatever else the name of the field speaks of: `appFirstName`, `hotelGuestName`.
+#[rustfmt::skip]
+const PERSONAL: [&[u8]; 14] = [
+    b"accountholder", b"cardholder", b"contactname", b"customername", b"drivername", b"employeename", b"familyname",
+    b"firstname", b"givenname", b"guestname", b"lastname", b"ownername", b"passengername", b"patientname",
+];
 
 /// Names of calls, cells of a network and devices that end like this.
 const NOT_PHONES: [&[u8]; 6] = [b"callid", b"cellid", b"smsid", b"phoneid", b"mobileid", b"callids"];
@@ -262,61 +280,29 @@ const NOT_PHONES: [&[u8]; 6] = [b"callid", b"cellid", b"smsid", b"phoneid", b"mo
 const IS: [&str; 6] = ["is", "was", "are", "ist", "est", "es"];
 
 /// Names of members that say what another member is.
-const DESCRIBING: [&[u8]; 23] = [
-    b"name",
-    b"path",
-    b"key",
-    b"field",
-    b"fieldname",
-    b"label",
-    b"question",
-    b"attribute",
-    b"attributename",
-    b"attr",
-    b"property",
-    b"propertyname",
-    b"parameter",
-    b"param",
-    b"column",
-    b"header",
-    b"system",
-    b"type",
-    b"kind",
-    b"id",
-    b"prompt",
-    b"code",
-    b"title",
+#[rustfmt::skip]
+const DESCRIBING: [&[u8]; 46] = [
+    b"name", b"path", b"key", b"field", b"fieldname", b"label", b"question", b"attribute", b"attributename",
+    b"attr", b"property", b"propertyname", b"parameter", b"param", b"column", b"header", b"system", b"type",
+    b"kind", b"id", b"prompt", b"code", b"title", b"k", b"fieldid", b"fieldlabel", b"attributekey",
+    b"attributeid", b"prop", b"propname", b"parametername", b"paramname", b"columnname", b"headername",
+    b"keyname", b"labelname", b"variable", b"variablename", b"var", b"slot", b"slotname", b"term", b"tag",
+    b"tagname", b"fielddisplayname", b"inputname",
 ];
 
 /// Names of types that stand around a value, as unions of Avro and the items of DynamoDB have them.
 const WRAPPERS: [&[u8]; 8] = [b"string", b"long", b"int", b"s", b"n", b"ss", b"m", b"l"];
 
 /// And of those others.
-const DESCRIBED: [&[u8]; 24] = [
-    b"value",
-    b"values",
-    b"val",
-    b"text",
-    b"answer",
-    b"response",
-    b"content",
-    b"newvalue",
-    b"oldvalue",
-    b"stringvalue",
-    b"valuestring",
-    b"fieldvalue",
-    b"attributevalue",
-    b"input",
-    b"new",
-    b"old",
-    b"before",
-    b"after",
-    b"previous",
-    b"current",
-    b"from",
-    b"to",
-    b"fromstring",
-    b"tostring",
+#[rustfmt::skip]
+const DESCRIBED: [&[u8]; 47] = [
+    b"value", b"values", b"val", b"text", b"answer", b"response", b"content", b"newvalue", b"oldvalue",
+    b"stringvalue", b"valuestring", b"fieldvalue", b"attributevalue", b"input", b"new", b"old", b"before",
+    b"after", b"previous", b"current", b"from", b"to", b"fromstring", b"tostring", b"v", b"arg",
+    b"definition", b"newval", b"oldval", b"propertyvalue", b"propvalue", b"parametervalue", b"paramvalue",
+    b"columnvalue", b"headervalue", b"variablevalue", b"slotvalue", b"inputvalue", b"currentvalue",
+    b"previousvalue", b"rawvalue", b"textvalue", b"displayvalue", b"valuetext", b"valuedata",
+    b"attributedata", b"fielddata",
 ];
 
 struct Dictionary {
@@ -350,120 +336,6 @@ static DICTIONARY: LazyLock<Dictionary> = LazyLock::new(|| {
 /// A name is looked for as one word where it has so many letters: two that happen to make a shorter one are nothing.
 const WHOLE_BYTES_MIN: usize = 5;
 const WHOLE_BYTES_MAX: usize = 24;
-
-/// Longer names are cut; what matters stands within it.
-const KEY_BYTES_MAX: usize = 192;
-
-/// Calls `then` with `_words_of_the_text_` and `_wordsofthetext_`, in lower case. A word that ends in one or two digits
-/// is there twice, with them and without: `_phone2_phone_`.
-fn with_words(text: &str, then: impl FnOnce(&[u8], &[u8])) {
-    // On the stack: names are looked up on the path of events.
-    let mut words = [0_u8; 4 * KEY_BYTES_MAX + 16];
-    let mut joined = [0_u8; KEY_BYTES_MAX + 16];
-    let (mut w, mut j) = (1, 1);
-    (words[0], joined[0]) = (b'_', b'_');
-    let mut before = ' ';
-    let mut characters = text.chars().peekable();
-    while let Some(c) = characters.next() {
-        if j + 8 > KEY_BYTES_MAX {
-            break;
-        }
-        if is_accent(c) {
-            continue;
-        }
-        let is_word = c.is_alphanumeric() || (!c.is_ascii() && !c.is_whitespace());
-        let starts = c.is_uppercase()
-            && (before.is_lowercase()
-                || before.is_uppercase() && characters.peek().is_some_and(|next| next.is_lowercase()))
-            || c.is_ascii() != before.is_ascii() && (is_cjk(c) || is_cjk(before));
-        if !is_word || starts {
-            w = end_word(&mut words, w);
-        }
-        if is_word && c.is_ascii() {
-            let lower = c.to_ascii_lowercase() as u8;
-            (words[w], joined[j]) = (lower, lower);
-            w += 1;
-            j += 1;
-        } else if is_word {
-            for lower in plain_letter(c).to_lowercase() {
-                let length = lower.encode_utf8(&mut joined[j..]).len();
-                words[w..w + length].copy_from_slice(&joined[j..j + length]);
-                j += length;
-                w += length;
-                if j > KEY_BYTES_MAX {
-                    break;
-                }
-            }
-        }
-        before = c;
-    }
-    w = end_word(&mut words, w);
-    joined[j] = b'_';
-    then(&words[..w], &joined[..=j]);
-}
-
-/// Ends the word in front of `end`, if there is one; where the next begins.
-fn end_word(words: &mut [u8], mut end: usize) -> usize {
-    const LETTERS_MIN: usize = 3;
-    if words[end - 1] == b'_' {
-        return end;
-    }
-    let digits = words[..end].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    let bare = end - digits;
-    words[end] = b'_';
-    end += 1;
-    if (1..=2).contains(&digits) {
-        let length = words[..bare].iter().rev().take_while(|byte| **byte != b'_').count();
-        if length >= LETTERS_MIN {
-            words.copy_within(bare - length..bare, end);
-            end += length;
-            words[end] = b'_';
-            end += 1;
-        }
-    }
-    end
-}
-
-/// Written behind its letter, as it is in decomposed text.
-fn is_accent(c: char) -> bool {
-    matches!(c, '\u{300}'..='\u{36f}')
-}
-
-fn is_cjk(c: char) -> bool {
-    matches!(u32::from(c), 0x3040..=0x30ff | 0x3400..=0x9fff | 0xac00..=0xd7a3)
-}
-
-/// Latin letters without their accents, so that `fødselsdato`, `prénom` and `prenom` are one word each.
-fn plain_letter(c: char) -> char {
-    match c {
-        'à'..='å' | 'À'..='Å' | 'ă' | 'Ă' | 'ą' | 'Ą' | 'ā' | '\u{1ea0}'..='\u{1eb7}' => 'a',
-        'ç' | 'Ç' | 'ć' | 'Ć' | 'č' | 'Č' => 'c',
-        'è'..='ë' | 'È'..='Ë' | 'ę' | 'ě' | 'ē' | '\u{1eb8}'..='\u{1ec7}' => 'e',
-        'ì'..='ï' | 'Ì'..='Ï' | 'ı' | 'İ' | 'ī' | 'ĩ' | 'Ĩ' | '\u{1ec8}'..='\u{1ecb}' => 'i',
-        'ñ' | 'Ñ' | 'ń' | 'ň' => 'n',
-        'ò'..='ö' | 'Ò'..='Ö' | 'ø' | 'Ø' | 'ő' | 'ơ' | 'Ơ' | '\u{1ecc}'..='\u{1ee3}' => 'o',
-        'ù'..='ü' | 'Ù'..='Ü' | 'ů' | 'ű' | 'ū' | 'ũ' | 'Ũ' | 'ư' | 'Ư' | '\u{1ee4}'..='\u{1ef1}' => {
-            'u'
-        }
-        'ý' | 'ÿ' | 'Ý' | '\u{1ef2}'..='\u{1ef9}' => 'y',
-        'š' | 'ś' | 'ş' | 'ș' | 'Š' | 'Ś' | 'Ş' | 'Ș' => 's',
-        'ž' | 'ź' | 'ż' | 'Ž' | 'Ź' | 'Ż' => 'z',
-        'ř' | 'Ř' => 'r',
-        'ğ' | 'Ğ' => 'g',
-        'ł' | 'Ł' => 'l',
-        'ț' | 'ţ' | 'ť' | 'Ț' | 'Ť' => 't',
-        'ď' | 'đ' | 'Ď' | 'Đ' => 'd',
-        // Greek with its tonos.
-        'ά' | 'Ά' => 'α',
-        'έ' | 'Έ' => 'ε',
-        'ή' | 'Ή' => 'η',
-        'ί' | 'Ί' => 'ι',
-        'ό' | 'Ό' => 'ο',
-        'ύ' | 'Ύ' => 'υ',
-        'ώ' | 'Ώ' => 'ω',
-        c => c,
-    }
-}
 
 #[cfg(test)]
 mod tests;

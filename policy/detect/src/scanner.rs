@@ -5,7 +5,11 @@
 //! base64, two levels deep, within a budget of decoded bytes. Everything found in one token of the tape is settled
 //! together at its end, by bytes of the scanned text.
 
+mod beside;
+mod columns;
+mod escapes;
 mod layers;
+mod parts;
 mod points;
 mod profile;
 mod settle;
@@ -17,8 +21,9 @@ use crate::fold;
 use crate::keys::{Hint, KeyCache};
 use crate::tape::{self, Kind, Tape, TapeBuffer};
 
+use columns::{Title, Titles};
 use layers::{Layer, Places, has_form};
-use profile::{LENGTH_MIN, Profile, expand, is_candidate, profile, profile_of};
+use profile::{LENGTH_MIN, Profile, Signs, expand, is_candidate, profile, profile_of};
 use settle::Raw;
 
 /// Layers inside layers are looked at this deep (POLICY §6, rule 1).
@@ -60,6 +65,10 @@ struct Above {
     longitude: Option<u32>,
     /// Whether a member says that it is a person, once somebody has asked.
     is_person: Option<bool>,
+    /// Of an array, the names of the columns of the rows in it.
+    titles: Titles,
+    /// Of a row, the name of its next cell.
+    title: Option<Title>,
 }
 
 /// What one scan is asked for.
@@ -180,6 +189,7 @@ impl Scanner {
         // What holds for values here, and the node with which that ends.
         let mut around = outside;
         let mut around_ends = u32::MAX;
+        let mut in_row = false;
         let mut named = None;
         for (index, node) in tape.nodes().iter().enumerate() {
             let index = index as u32;
@@ -187,12 +197,16 @@ impl Scanner {
                 while self.above.len() > floor && self.above[self.above.len() - 1].next <= index {
                     self.above.pop();
                 }
-                (around, around_ends) = match self.above.get(floor..).and_then(<[Above]>::last) {
-                    Some(above) => (above.hint, above.next),
-                    None => (outside, u32::MAX),
+                (around, around_ends, in_row) = match self.above.get(floor..).and_then(<[Above]>::last) {
+                    Some(above) => (above.hint, above.next, above.title.is_some()),
+                    None => (outside, u32::MAX, false),
                 };
             }
-            let hint = named.take().unwrap_or(around);
+            let hint = match named.take() {
+                Some(hint) => hint,
+                None if in_row => self.next_cell(tape, around),
+                None => around,
+            };
             match node.kind {
                 Kind::Key => {
                     let name = if node.escaped {
@@ -204,11 +218,13 @@ impl Scanner {
                     if name.hint.has(Hint::DESCRIBED) && hint.is_silent() {
                         hint = self.described(tape, index, hint);
                     }
-                    if hint.has(Hint::BARE_NAME)
-                        && !hint.says(Class::NAME)
-                        && self.is_of_a_person(tape, index)
-                    {
-                        hint.classes.insert(Class::NAME);
+                    if hint.has(Hint::BARE_NAME) {
+                        let is_own = name.hint.says(Class::NAME);
+                        if hint.says(Class::NAME) && !is_own && self.is_of_a_pair(tape, index) {
+                            hint.classes.remove(Class::NAME);
+                        } else if !hint.says(Class::NAME) && self.is_of_a_person(tape, index) {
+                            hint.classes.insert(Class::NAME);
+                        }
                     }
                     named = Some(hint);
                     if name.is_candidate {
@@ -238,14 +254,26 @@ impl Scanner {
                 Kind::Number if node.end - node.start < NUMBER_BYTES_MIN => continue,
                 Kind::Number => self.number(tape.raw(index), places.behind(node.start), hint, level, asked),
                 Kind::Object | Kind::Array => {
+                    let (mut titles, mut title) = (Titles::default(), None);
+                    if node.kind == Kind::Array {
+                        let outside = self.above.get(floor..).and_then(<[Above]>::last);
+                        title = outside.and_then(|above| above.titles.first(index));
+                        let first = tape.nodes().get(index as usize + 1);
+                        if node.next > index + 1 && first.is_some_and(|first| first.kind == Kind::Array) {
+                            titles = self.titles(tape, index);
+                        }
+                    }
+                    let (said, longitude, is_person) = (None, None, None);
                     self.above.push(Above {
                         next: node.next,
                         hint,
-                        said: None,
-                        longitude: None,
-                        is_person: None,
+                        said,
+                        longitude,
+                        is_person,
+                        titles,
+                        title,
                     });
-                    (around, around_ends) = (hint, node.next);
+                    (around, around_ends, in_row) = (hint, node.next, title.is_some());
                     if node.kind == Kind::Array && hint.says(Class::GEO_POINT) {
                         self.point_array(tape, (index, hint), places, level, asked, out.as_deref_mut());
                     }
@@ -288,7 +316,7 @@ impl Scanner {
 
     /// A text on one level: flat, then its layers.
     fn value(&mut self, value: Value<'_>, asked: Asked) -> Result<(), ScanError> {
-        let profile = profile(value.text.as_bytes());
+        let profile = profile(value.text.as_bytes()).of_written(value.text.as_bytes());
         if profile.is_ascii && value.hint.is_silent() && !profile.is_candidate(value.text.as_bytes()) {
             return Ok(());
         }
@@ -303,7 +331,9 @@ impl Scanner {
         let mut layer = self.layer();
         fold::fold(value.text, &mut layer.text, |place| layer.places.push(value.places.of(place)));
         let folded = Value { text: &layer.text, places: value.places.decoded(&layer.places), ..value };
-        let profile = profile::profile(layer.text.as_bytes());
+        let is_written = profile.is_written;
+        let mut profile = profile::profile(layer.text.as_bytes());
+        profile.is_written = is_written;
         let outcome = self.plain(folded, profile, asked);
         self.give_back(layer);
         outcome
@@ -329,67 +359,28 @@ impl Scanner {
         let mut view = View::new(text, hint, FlatKind::Text, asked.wanted, &mut self.hits);
         view.walk(&mut self.run);
         self.note_hits(value, asked);
+        if profile.is_written {
+            self.table_inside(value, asked);
+        }
+        let signs = Signs::of(bytes);
+        if signs.equals || signs.tag || profile.is_written {
+            self.named_inside(value, asked);
+        }
         if level < LEVELS_MAX {
-            if profile.has_sign || has_form(bytes) {
+            if signs.brace && !profile.braces {
+                self.json_within(value, asked)?;
+            }
+            if profile.has_sign || signs.plus && has_form(bytes) {
                 self.percent_inside(value, asked)?;
+            }
+            if signs.equals || signs.escape {
+                self.escapes_inside(value, asked)?;
             }
             if profile.is_mixed() {
                 self.base64_inside(value, asked)?;
             }
         }
         Ok(())
-    }
-
-    /// What holds for the value of a member whose name says nothing, where a member beside it says what it is:
-    /// `{"name": "iban", "value": "…"}`, `{"question": "date of birth", "answer": "…"}`.
-    fn described(&mut self, tape: &Tape<'_>, key: u32, hint: Hint) -> Hint {
-        // The innermost open object is the one that the member is of.
-        let said = match self.above.last().and_then(|above| above.said) {
-            Some(said) => said,
-            None => {
-                let said = self.description(tape, tape.node(key).parent);
-                if let Some(above) = self.above.last_mut() {
-                    above.said = Some(said);
-                }
-                said
-            }
-        };
-        Hint { classes: hint.classes.union(said.classes), flags: hint.flags | said.flags }
-    }
-
-    /// Whether a `name` is a person's because of what else the object has: `{"nom": "…", "prénom": "…"}`.
-    fn is_of_a_person(&mut self, tape: &Tape<'_>, key: u32) -> bool {
-        if let Some(is_person) = self.above.last().and_then(|above| above.is_person) {
-            return is_person;
-        }
-        let mut members = tape.members(tape.node(key).parent).take(DESCRIBED_MAX);
-        let is_person = members.any(|(sibling, value)| {
-            let is_short = tape.node(sibling).end - tape.node(sibling).start <= DESCRIPTION_BYTES_MAX;
-            is_short
-                && tape.node(value).kind == Kind::String
-                && self.keys.name(tape.inner(sibling), is_candidate).hint.says(Class::NAME)
-        });
-        if let Some(above) = self.above.last_mut() {
-            above.is_person = Some(is_person);
-        }
-        is_person
-    }
-
-    /// What the first members of an object say of those that are described. No name is of both kinds, so it is the same
-    /// for all of these.
-    fn description(&mut self, tape: &Tape<'_>, object: u32) -> Hint {
-        for (sibling, value) in tape.members(object).take(DESCRIBED_MAX) {
-            let node = tape.node(value);
-            let is_description =
-                node.kind == Kind::String && (4..=DESCRIPTION_BYTES_MAX).contains(&(node.end - node.start));
-            if is_description && self.keys.name(tape.inner(sibling), is_candidate).hint.has(Hint::DESCRIBES) {
-                let said = self.keys.name(tape.inner(value), is_candidate).hint.of_description();
-                if !said.is_silent() {
-                    return said;
-                }
-            }
-        }
-        Hint::NONE
     }
 
     /// The digits of a number, also where it is written with an exponent or a fraction of zeros.

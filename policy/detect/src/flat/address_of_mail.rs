@@ -99,19 +99,35 @@ impl View<'_> {
         if !is_top || is(&NOT_DOMAINS) || is_repository || in_authority || self.is_left_over(start) {
             return at + 1;
         }
-        let is_none = !self.says(Class::EMAIL, start) && self.has_flag(Hint::NOT_MAIL, start);
+        let is_none = !self.says(Class::EMAIL, start) && self.is_no_mail(start);
         let base = if is_none || is(&NOT_PUBLIC) { 10 } else { 42 };
         self.offer(Class::EMAIL, start, end, base);
         end
     }
 
-    /// Whether the local part stands behind `://name:`.
+    /// Whether the name of the field, or the word straight before, says that it is something else.
+    fn is_no_mail(&self, start: usize) -> bool {
+        const WORD_MAX: usize = 32;
+        if self.hint.has(Hint::NOT_MAIL) {
+            return true;
+        }
+        if !self.words_before(start).has(Hint::NOT_MAIL) {
+            return false;
+        }
+        let head = self.text[..start].trim_end_matches(|c: char| !c.is_alphanumeric());
+        let length = head.bytes().rev().take(WORD_MAX).take_while(|byte| !byte.is_ascii_whitespace()).count();
+        head.get(head.len() - length..).is_none_or(|word| Hint::of(word).has(Hint::NOT_MAIL))
+    }
+
+    /// Whether the local part stands behind `://name:`, alone or as the end of a password.
     fn is_password(&self, start: usize) -> bool {
         let head = &self.bytes[start.saturating_sub(80)..start];
-        head.ends_with(b":")
-            && head.windows(3).rposition(|part| part == b"://").is_some_and(|at| {
-                !head[at + 3..].iter().any(|byte| matches!(byte, b'/' | b' ' | b'"' | b','))
-            })
+        let Some(slash) = memchr::memrchr(b'/', head) else { return false };
+        let authority = &head[slash + 1..];
+        let is_end = |byte: &u8| matches!(byte, b'?' | b'#' | b' ' | b'"' | b',' | b';' | b'=');
+        head[..=slash].ends_with(b"://")
+            && memchr::memchr(b':', authority).is_some()
+            && !authority.iter().any(is_end)
     }
 
     /// `@a@b.example` is a name at a social network, and `a@b@c.example` no address at all.

@@ -24,7 +24,7 @@ pub(super) fn strength(window: &Window<'_>) -> Option<i16> {
         // Digit by digit is how somebody writes who does not want to be found.
         pattern if ones(pattern, d.len()) => Some(base),
         // The usual groups with unusual separators, or the other way round.
-        0x4444 | 0x465 | 0x464 => Some(base + 2),
+        0x4444 | 0x44443 | 0x465 | 0x464 => Some(base + 2),
         _ if matches!(window.separator, b' ' | b'-' | b'.') && base >= 20 => Some(base - 12),
         _ => None,
     }

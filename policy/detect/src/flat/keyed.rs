@@ -198,15 +198,29 @@ fn date_at(text: &str) -> Option<usize> {
     written_date(text)
 }
 
-/// How the names of months begin, in the languages of Europe.
+/// How the names of months begin, in the languages of Europe, beyond those of three letters of ASCII.
 const MONTHS: &[&str] = &[
-    "jan", "feb", "mar", "mär", "apr", "avr", "abr", "may", "mai", "mag", "maj", "jun", "jul", "giu", "lug",
-    "aug", "aoû", "ago", "aou", "sep", "set", "oct", "okt", "ott", "out", "nov", "dec", "dez", "dic", "déc",
-    "fév", "fev", "juin", "juil", "ene", "gen", "mei", "maa", "mrt", "янв", "фев", "мар", "апр", "мая",
-    "июн", "июл", "авг", "сен", "окт", "ноя", "дек",
+    "mär", "aoû", "déc", "fév", "juin", "juil", "янв", "фев", "мар", "апр", "мая", "июн", "июл", "авг",
+    "сен", "окт", "ноя", "дек",
 ];
 
+#[rustfmt::skip]
+fn is_ascii_month([a, b, c]: [u8; 3]) -> bool {
+    matches!(
+        &[a, b, c].map(|byte| byte.to_ascii_lowercase()),
+        b"jan" | b"feb" | b"mar" | b"apr" | b"avr" | b"abr" | b"may" | b"mai" | b"mag" | b"maj" | b"jun" | b"jul" |
+            b"giu" | b"lug" | b"aug" | b"ago" | b"aou" | b"sep" | b"set" | b"oct" | b"okt" | b"ott" | b"out" |
+            b"nov" | b"dec" | b"dez" | b"dic" | b"fev" | b"ene" | b"gen" | b"mei" | b"maa" | b"mrt"
+    )
+}
+
 fn is_month(word: &str) -> bool {
+    if word.as_bytes().first_chunk().is_some_and(|head| is_ascii_month(*head)) {
+        return true;
+    }
+    if word.is_ascii() && !word.starts_with(['j', 'J']) {
+        return false;
+    }
     MONTHS.iter().any(|month| {
         word.get(..month.len()).is_some_and(|head| {
             head.eq_ignore_ascii_case(month) || !head.is_ascii() && head.to_lowercase() == *month

@@ -11,7 +11,7 @@ impl View<'_> {
         let start = at - before;
         let first = line_end(self.bytes, start);
         if !matches!(first - start, 28..=90) || !self.wanted.contains(Class::MRZ) {
-            return first.max(at + 1);
+            return at + 1;
         }
         // The lines of one document have the same length and a line break or a space between them.
         let mut lines = [(start, first); 3];
@@ -57,7 +57,8 @@ impl View<'_> {
         if matches!(first - start, 44 | 36) && is_names {
             self.offer(Class::MRZ, start, first, 36);
         }
-        first.max(at + 1)
+        // What is none may still hold something: `<4111111111111111>`.
+        at + 1
     }
 }
 

@@ -6,6 +6,11 @@ use super::{View, Word, marks};
 use crate::class::Class;
 use crate::flat::{ALNUM, HEX};
 
+/// Versions do not count so far.
+fn is_far_off(octets: &[u32; 4]) -> bool {
+    octets[0] >= 20 && !octets.contains(&0) && octets.iter().filter(|octet| **octet >= 32).count() >= 3
+}
+
 impl View<'_> {
     /// An IPv4 address, where a run of digits is four groups with dots between them. `groups` are their places.
     pub(super) fn dotted(&mut self, groups: impl Iterator<Item = (usize, usize)>) {
@@ -40,7 +45,10 @@ impl View<'_> {
         let before = self.byte_before(start);
         let before_that = start.checked_sub(2).map(|at| self.bytes[at]);
         // `Chrome/120.0.0.0`, `v-1.2.3.4`, `1.2.3.4-rc1`, `1.2.3.4_2`.
+        let is_in_path = before == Some(b'/')
+            && (self.is_below_somebody(start) || is_far_off(octets) && self.is_in_path(start));
         let is_product = matches!(before, Some(b'/' | b'-' | b'_' | b'.'))
+            && !is_in_path
             && before_that.is_some_and(|byte| marks(byte) & ALNUM != 0 || byte == b')');
         let is_suffixed = matches!(self.bytes.get(end), Some(b'-' | b'_' | b'+'))
             && self.bytes.get(end + 1).is_some_and(u8::is_ascii_alphabetic);
@@ -75,6 +83,16 @@ impl View<'_> {
             _ => 36,
         };
         self.offer(Class::IP, start, end, base);
+    }
+
+    /// Whether the word around a place is a path or an address of the web.
+    fn is_in_path(&self, start: usize) -> bool {
+        const PATH_MAX: usize = 256;
+        let from = start.saturating_sub(PATH_MAX);
+        let head = &self.bytes[from..start];
+        let word = head.iter().rposition(|byte| matches!(byte, b' ' | b'"' | b'\'' | b'\n' | b'('));
+        let word = &head[word.map_or(0, |space| space + 1)..];
+        word.starts_with(b"/") || memchr::memmem::find(word, b"://").is_some()
     }
 
     /// A colon: MAC addresses and IPv6 are words of hexadecimal digits around it. Where to go on.

@@ -6,6 +6,7 @@ use crate::checks;
 use crate::class::Class;
 use crate::flat::runs::Window;
 use crate::flat::{ALNUM, Kind};
+use crate::keys::Hint;
 
 /// Country codes with the shortest and longest national number behind them.
 const COUNTRIES: &[(u16, u8, u8)] = &[
@@ -164,7 +165,7 @@ impl View<'_> {
     /// `+` and what follows; where to go on.
     pub(super) fn international_phone(&mut self, plus: usize) -> usize {
         let before = self.byte_before(plus);
-        if before.is_some_and(|byte| marks(byte) & ALNUM != 0) {
+        if before.is_some_and(|byte| marks(byte) & ALNUM != 0) && !self.is_behind_name(plus) {
             return plus + 1;
         }
         let mut digits = [0; DIGITS_MAX];
@@ -220,8 +221,26 @@ impl View<'_> {
             _ if is_nanp => 36,
             _ => 20,
         };
-        self.offer(class, plus, end, base);
+        // `(+44) 20 7946 0958`
+        let is_bracketed = before == Some(b'(') && {
+            let number = &self.bytes[plus..end];
+            memchr::memchr(b')', number).is_some() && memchr::memchr(b'(', number).is_none()
+        };
+        self.offer(class, plus - usize::from(is_bracketed), end, base);
         end
+    }
+
+    /// Whether the letters straight before a place name a telephone: `Tel+49…`.
+    fn is_behind_name(&self, plus: usize) -> bool {
+        const NAME_MAX: usize = 12;
+        let head = &self.bytes[..plus];
+        let letters =
+            head.iter().rev().take_while(|byte| byte.is_ascii_alphabetic()).take(NAME_MAX + 1).count();
+        let start = plus - letters;
+        (2..=NAME_MAX).contains(&letters)
+            && self.bytes.get(plus + 1).is_some_and(u8::is_ascii_digit)
+            && self.byte_before(start).is_none_or(|byte| marks(byte) & ALNUM == 0)
+            && Hint::of(&self.text[start..plus]).says(Class::PHONE)
     }
 
     fn has_trunk_zero(&self, plus: usize) -> bool {
@@ -241,6 +260,10 @@ impl View<'_> {
         for byte in &self.bytes[open + 1..close] {
             digits[count] = byte - b'0';
             count += 1;
+        }
+        // A bracket in the middle of a number is one of something else: `(01)04012345678901(21)23692966`.
+        if self.byte_before(open).is_some_and(|byte| byte.is_ascii_digit()) && !self.is_behind_trunk(open) {
+            return open + 1;
         }
         let mut at = close + 1;
         let mut end = close;
@@ -277,9 +300,28 @@ impl View<'_> {
         } else {
             12
         };
-        let starts = if self.bytes[..open].ends_with(b"+1 ") { open - 3 } else { open };
+        let starts = if self.bytes[..open].ends_with(b"+1 ") {
+            open - 3
+        } else if self.is_behind_trunk(open) {
+            open - 1 - usize::from(self.bytes[open - 1] == b' ')
+        } else {
+            open
+        };
         self.offer(Class::PHONE, starts, end, base);
         end
+    }
+
+    /// Whether `1` or `8` stands before a bracket, which is dialled first: `8 (495) 123-45-67`.
+    fn is_behind_trunk(&self, open: usize) -> bool {
+        let head = self.bytes[..open].strip_suffix(b" ").unwrap_or(&self.bytes[..open]);
+        let starts = || head.len() < 2 || !self.is_part(head.len() - 2);
+        matches!(head.last(), Some(b'1' | b'8')) && starts()
+    }
+
+    /// Whether a number or a word that ends at a place goes on behind it.
+    fn is_part(&self, at: usize) -> bool {
+        let byte = self.bytes[at];
+        marks(byte) & ALNUM != 0 || matches!(byte, b'.' | b'-' | b',' | b')' | b'+')
     }
 
     /// A whole run of digits as a national number.

@@ -15,6 +15,12 @@ use crate::keys::Hint;
 const GROUPS_MAX: usize = 64;
 /// `5443 8658 8124 7732` are no twelve digits.
 const PART_OF_A_SERIES: i16 = -15;
+/// And `3932 2017 0504 39` no card where `1559` stands before it.
+const END_OF_A_SERIES: i16 = -25;
+/// `/v1/4111111111111111`
+const IN_PATH: i16 = -10;
+/// `/v1/536-22-1234`
+const GROUPED_IN_PATH: i16 = -4;
 /// No class has more digits.
 const WINDOW_DIGITS_MAX: usize = 19;
 
@@ -49,6 +55,21 @@ impl Run {
             is_cut: false,
         }
     }
+}
+
+/// What stands between two groups that were taken apart on purpose, or by a form: two spaces or dashes, a dash between
+/// spaces, a tab, an end of a line, `_`.
+pub(super) fn wide_separator(bytes: &[u8]) -> Option<&[u8]> {
+    let length = match bytes {
+        [b' ', b'-', b' ', ..] => 3,
+        [b' ', b' ', ..] | [b'-', b'-', ..] | [b'\r', b'\n', ..] => 2,
+        // Dots in the middle of the line.
+        [0xe2, 0x80, 0xa2, ..] => 3,
+        [0xc2, 0xb7, ..] => 2,
+        [b'_' | b'\t' | b'\n', ..] => 1,
+        _ => return None,
+    };
+    Some(&bytes[..length])
 }
 
 /// Some groups of a run: what a validator sees.
@@ -105,6 +126,9 @@ impl<'a> View<'a> {
             self.windows(run, from..run.count, step);
             return end;
         }
+        if run.count == 1 && wide_separator(&self.bytes[end..]).is_some() {
+            end = self.wide_groups(word).unwrap_or(end);
+        }
         self.trailing_letter(word.start, end);
         let groups = &run.groups[..run.count];
         let total: usize = groups.iter().map(|group| group.length as usize).sum();
@@ -122,6 +146,48 @@ impl<'a> View<'a> {
         }
         self.windows(run, 0..run.count, step);
         end
+    }
+
+    /// Groups with the same wide separator between each two, where nothing more of the kind stands beside them: a row
+    /// of a table has other columns too. The end of what was found for certain.
+    fn wide_groups(&mut self, word: Word<'_>) -> Option<usize> {
+        const GROUPS: std::ops::RangeInclusive<usize> = 3..=5;
+        let separator = wide_separator(&self.bytes[word.end..])?;
+        let is_row = |head: &[u8]| {
+            head.strip_suffix(separator).is_some_and(|head| head.last().is_some_and(u8::is_ascii_digit))
+        };
+        if is_row(&self.bytes[..word.start]) {
+            return None;
+        }
+        let (mut digits, mut used) = ([0; WINDOW_DIGITS_MAX], 0);
+        let (mut count, mut pattern, mut end) = (0, 0_u64, word.start);
+        let mut next = Some(word.start);
+        while let Some(start) = next {
+            let length = self.bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            end = start + length;
+            let room = digits.get_mut(used..used + length).filter(|_| (1..15).contains(&length))?;
+            if count == *GROUPS.end() || self.continues(end) {
+                return None;
+            }
+            for (digit, byte) in room.iter_mut().zip(&self.bytes[start..end]) {
+                *digit = byte - b'0';
+            }
+            used += length;
+            pattern = pattern << 4 | length as u64;
+            count += 1;
+            let behind = self.bytes[end..].strip_prefix(separator);
+            next = behind
+                .is_some_and(|behind| behind.first().is_some_and(u8::is_ascii_digit))
+                .then_some(end + separator.len());
+        }
+        if !GROUPS.contains(&count) {
+            return None;
+        }
+        let known = self.hits.len();
+        let step = self.step_for_left_edge(word.start);
+        let window = Window { digits: &digits[..used], pattern, separator: 1, start: word.start, end };
+        self.window(&window, step, false);
+        self.hits[known..].iter().any(|hit| hit.strength >= HIGH).then_some(end)
     }
 
     /// Offers the windows of a cut run that begin at its groups from `from` on, as far as they end before the last
@@ -171,12 +237,20 @@ impl<'a> View<'a> {
                     continue;
                 }
                 let digits = &run.digits[first.first as usize..first.first as usize + count];
-                // Groups like its own in front or behind: it is a part of a longer series.
+                // Groups like its own in front or behind: it is a part of a longer series, and its last group, where
+                // that is shorter, the end of one.
                 let is_like = |group: &Group| group.length == first.length && first.length == last.length;
-                let is_part = to > from
-                    && (from.checked_sub(1).is_some_and(|at| is_like(&groups[at]))
-                        || groups.get(to + 1).is_some_and(is_like));
-                let part_step = if is_part { PART_OF_A_SERIES } else { 0 };
+                let before = from.checked_sub(1).map(|at| &groups[at]);
+                let part_step = match before {
+                    _ if to == from => 0,
+                    Some(before) if before.length == first.length && last.length < first.length => {
+                        END_OF_A_SERIES
+                    }
+                    _ if before.is_some_and(is_like) || groups.get(to + 1).is_some_and(is_like) => {
+                        PART_OF_A_SERIES
+                    }
+                    _ => 0,
+                };
                 let window = Window {
                     digits,
                     pattern: if to == from { 0 } else { pattern },
@@ -184,7 +258,13 @@ impl<'a> View<'a> {
                     start: first.start as usize,
                     end: last.end as usize,
                 };
-                let left_step = if from == 0 { step } else { 0 };
+                // Behind a slash a number by itself is one of something, and less so where it has groups.
+                let is_grouped_in_path = to > from && step == IN_PATH;
+                let left_step = match from {
+                    0 if is_grouped_in_path => GROUPED_IN_PATH,
+                    0 => step,
+                    _ => 0,
+                };
                 self.window(&window, left_step + part_step, to + 1 - from == groups.len());
             }
         }
@@ -206,7 +286,7 @@ impl<'a> View<'a> {
         }
         let (start, end) = (first.start as usize, last.end as usize);
         let window = Window { digits: &run.digits[..total], pattern, separator, start, end };
-        self.window(&window, step, true);
+        self.window(&window, if step == IN_PATH { GROUPED_IN_PATH } else { step }, true);
     }
 
     /// Reads groups from a word of digits on, as many as fit; the byte after the last one.
@@ -255,7 +335,9 @@ impl<'a> View<'a> {
             .checked_sub(2)
             .is_some_and(|at| marks(self.bytes[at]) & ALNUM != 0 || self.bytes[at] >= 0x80);
         match before {
-            b'-' | b'_' | b'/' | b'.' if behind_word => -10,
+            b'/' if behind_word && self.is_below_somebody(start) => 0,
+            b'/' if behind_word => IN_PATH,
+            b'-' | b'_' | b'.' if behind_word => -10,
             b'_' => -10,
             b'$' => -20,
             b'-' if self.kind == Kind::Text => -5,
@@ -263,6 +345,23 @@ impl<'a> View<'a> {
             0xa3 | 0xa5 | 0xac if self.text[..start].ends_with(['\u{a3}', '\u{a5}', '\u{20ac}']) => -20,
             _ => 0,
         }
+    }
+
+    /// Whether the part of a path before this one is about people: `/customers/4111111111111111`.
+    #[rustfmt::skip]
+    pub(super) fn is_below_somebody(&self, start: usize) -> bool {
+        const NAME_MAX: usize = 12;
+        let head = &self.bytes[..start - 1];
+        let letters = head.iter().rev().take(NAME_MAX + 1).take_while(|byte| byte.is_ascii_lowercase()).count();
+        let is_part = head.len() == letters || !self.continues(head.len() - letters - 1);
+        is_part
+            && matches!(
+                &head[head.len() - letters..],
+                b"account" | b"accounts" | b"card" | b"cards" | b"citizens" | b"client" | b"clients" | b"contact" |
+                    b"contacts" | b"customer" | b"customers" | b"employee" | b"employees" | b"guests" | b"member" |
+                    b"members" | b"patient" | b"patients" | b"people" | b"person" | b"persons" | b"profile" |
+                    b"profiles" | b"subscriber" | b"subscribers" | b"user" | b"users" | b"visitor" | b"visitors"
+            )
     }
 
     pub(super) fn shaped(&mut self, class: Class, window: &Window<'_>, step: i16, base: Option<i16>) {

@@ -1,10 +1,11 @@
 //! Words with letters: identifiers, accounts and securities, chosen by length and first letters.
 
 mod codes;
+mod glued;
 mod iban;
 mod resident;
 
-use super::{DIGIT, LOWER, UPPER, View, Word};
+use super::{DIGIT, LOWER, Run, UPPER, View, Word};
 use crate::checks;
 use crate::class::Class;
 
@@ -33,7 +34,7 @@ fn upper<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
 impl View<'_> {
     /// Looks at a word that is not of digits only; where to go on.
     #[inline]
-    pub(super) fn letters(&mut self, word: Word<'_>) -> usize {
+    pub(super) fn letters(&mut self, word: Word<'_>, run: &mut Run) -> usize {
         let Word { start, end, bytes, .. } = word;
         let after = self.secret(word);
         if after > start {
@@ -64,12 +65,13 @@ impl View<'_> {
         {
             return end;
         }
+        let known = self.hits.len();
         if one_case {
             self.one_case(word);
         }
         self.crypto(word);
         self.broken_by_separators(word);
-        end
+        if self.hits.len() > known { end } else { self.glued(word, run).unwrap_or(end) }
     }
 
     fn one_case(&mut self, word: Word<'_>) {

@@ -163,7 +163,7 @@ const CLASSES: &[(Class, &str)] = &[
 const FLAGS: &[(u32, &str)] = &[
     (
         Hint::BENIGN,
-        "orderid orderno ordernumber invoiceno _tracking_ trackingn _waybill_ _awb_ _sku_ _isbn_ _isbn13_ \
+        "orderid orderno ordernumber invoiceno _tracking_ trackingn _waybill_ _awb_ _sku_ _sscc_ _isbn_ _isbn13_ \
          _isbn10_ _issn_ _ean_ _ean13_ _gtin_ _gtin14_ _gtin13_ _upc_ _asin_ _mpn_ _barcode_ _serial_ serialn \
          _version_ _commit_ _sha_ _sha1_ _sha256_ _md5_ _hash_ _digest_ _checksum_ _etag_ _crc_ _traceid_ \
          _spanid_ _traceparent_ _requestid_ _correlation_ _uuid_ _guid_ _timestamp_ _timestamps_ _ts_ _time_ \
@@ -265,7 +265,7 @@ const FLAGS: &[(u32, &str)] = &[
     ),
     (
         Hint::VERSION,
-        "_version_ _ver_ _versions_ _upgrade_ _upgraded_ _upgrades_ _upgrading_ _downgrade_ _downgraded_ _bump_ _bumped_ _release_ _firmware_ _fw_ _sw_ _build_ _semver_ _software_ _revision_ _useragent_ \
+        "_version_ _ver_ _versions_ imagetag _upgrade_ _upgraded_ _upgrades_ _upgrading_ _downgrade_ _downgraded_ _bump_ _bumped_ _release_ _firmware_ _fw_ _sw_ _build_ _semver_ _software_ _revision_ _useragent_ \
          _user_agent_ _kernel_ _sdk_ _oid_ _patch_ _chapter_ _section_ _clause_ _v_ _rev_ 版本 バージョン 버전 \
          версия",
     ),

@@ -103,7 +103,7 @@ impl<'p> Places<'p> {
 }
 
 impl Scanner {
-    fn spend(&mut self, bytes: usize) -> Result<(), ScanError> {
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), ScanError> {
         self.spent_bytes += bytes;
         if self.spent_bytes > self.budget_bytes {
             return Err(ScanError::Budget { bytes: self.budget_bytes });
@@ -227,16 +227,21 @@ impl Scanner {
         };
         // Random text fails within the first few bytes.
         let (first, mut head) = (&encoded[..BASE64_MIN], [0; 9]);
-        if engine_of(first).decode_slice(first, &mut head).is_err() || !may_go_on(&head) {
+        if engine_of(first).decode_slice(first, &mut head).is_err() {
+            return Ok(false);
+        }
+        let wide = Wide::of(&head);
+        if wide.is_none() && !may_go_on(&head) {
             return Ok(false);
         }
         self.spend(encoded.len())?;
         let engine = engine_of(encoded);
         let Ok(decoded) = engine.decode(encoded) else { return Ok(false) };
-        let Ok(text) = String::from_utf8(decoded) else { return Ok(false) };
-        if !text.bytes().all(is_readable) {
-            return Ok(false);
-        }
+        let text = match wide {
+            Some(wide) => wide.text(&decoded),
+            None => String::from_utf8(decoded).ok(),
+        };
+        let Some(text) = text.filter(|text| text.bytes().all(is_readable)) else { return Ok(false) };
         let places = Places::whole(value.places.range(run));
         self.value(Value { text: &text, places, level: value.level + 1, ..value }, asked)?;
         Ok(true)
@@ -246,6 +251,36 @@ impl Scanner {
 /// Whether a text may be fields of a form: a plus somewhere behind the sign of a field. Base64 has its signs at the end.
 pub(super) fn has_form(bytes: &[u8]) -> bool {
     memchr::memrchr(b'+', bytes).is_some_and(|plus| memchr::memchr(b'=', &bytes[..plus]).is_some())
+}
+
+/// The order of the bytes of UTF-16.
+#[derive(Clone, Copy, Debug)]
+enum Wide {
+    Little,
+    Big,
+}
+
+impl Wide {
+    /// By the mark at the beginning, or by the zeros beside characters of ASCII.
+    fn of(head: &[u8; 9]) -> Option<Wide> {
+        let zeros = |from: usize| head[from..8].iter().step_by(2).all(|byte| *byte == 0);
+        match head {
+            [0xff, 0xfe, ..] => Some(Wide::Little),
+            [0xfe, 0xff, ..] => Some(Wide::Big),
+            _ if zeros(1) && !zeros(0) => Some(Wide::Little),
+            _ if zeros(0) && !zeros(1) => Some(Wide::Big),
+            _ => None,
+        }
+    }
+
+    fn text(self, bytes: &[u8]) -> Option<String> {
+        let units = bytes.as_chunks::<2>().0.iter().map(|unit| match self {
+            Wide::Little => u16::from_le_bytes(*unit),
+            Wide::Big => u16::from_be_bytes(*unit),
+        });
+        let text: Result<String, _> = char::decode_utf16(units).collect();
+        text.ok().map(|text| text.trim_start_matches('\u{feff}').to_owned())
+    }
 }
 
 fn is_base64(byte: u8) -> bool {
@@ -272,7 +307,7 @@ fn is_readable(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t' | 0x80..)
 }
 
-fn hex_pair(bytes: &[u8]) -> Option<u8> {
+pub(super) fn hex_pair(bytes: &[u8]) -> Option<u8> {
     let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
     Some((digit(1)? * 16 + digit(2)?) as u8)
 }
@@ -302,6 +337,11 @@ fn percent_decode(text: &str, layer: &mut Layer, place: impl Fn(usize) -> u32) {
         }
     }
     layer.places.push(place(bytes.len()));
+    finish(decoded, layer);
+}
+
+/// Makes decoded bytes, whose places the layer has, its text.
+pub(super) fn finish(decoded: Vec<u8>, layer: &mut Layer) {
     match String::from_utf8(decoded) {
         Ok(text) => layer.text = text,
         Err(error) => from_latin1(error.as_bytes(), layer),

@@ -25,13 +25,15 @@ pub(super) struct Profile {
     digits: u32,
     has_upper: bool,
     has_lower: bool,
-    /// `@` or `%`.
+    /// `@`, `%` or `&`.
     pub(super) has_sign: bool,
     /// `:` or `<`.
     has_mark: bool,
     pub(super) is_ascii: bool,
     /// It may be JSON as a whole.
     pub(super) braces: bool,
+    /// It has lines, names of values, or signs of escapes. Of strings as they stand this is not asked.
+    pub(super) is_written: bool,
 }
 
 /// Fewer digits are no number of any class.
@@ -68,7 +70,7 @@ pub(super) fn profile_of(bytes: &[u8], start: usize, end: usize) -> Profile {
         profile.digits += digit.count_ones();
         upper_any |= upper;
         lower_any |= lower;
-        sign |= block.is_either(b'@', b'%') & inside;
+        sign |= (block.is(b'@') | block.is_within(b'%', b'&')) & inside;
         mark |= block.is_either(b':', b'<') & inside;
         high |= block.is_high() & inside;
         at += BLOCK;
@@ -98,16 +100,23 @@ fn has_braces(bytes: &[u8]) -> bool {
 }
 
 impl Profile {
+    /// With what a text has that is not a string as it stands.
+    pub(super) fn of_written(self, text: &[u8]) -> Profile {
+        let is_written =
+            memchr::memchr3(b'\n', b'\\', b'"', text).is_some() || memchr::memchr(b'=', text).is_some();
+        Profile { is_written, ..self }
+    }
+
     /// Whether a detector or a layer could begin in the text.
     #[inline(always)]
     pub(super) fn is_candidate(&self, text: &[u8]) -> bool {
         if self.length < LENGTH_MIN {
             return false;
         }
-        if self.digits >= DIGITS_MIN || self.has_sign || self.braces {
+        if self.digits >= DIGITS_MIN || self.has_sign || self.braces || self.is_written {
             return true;
         }
-        self.has_mark && (self.digits > 0 || self.has_upper)
+        self.has_mark && (self.digits > 0 || self.has_upper || !self.is_ascii)
             || self.length >= 12 && self.has_upper && self.has_long_word(text)
     }
 
@@ -153,6 +162,49 @@ impl Profile {
             }
             _ => false,
         }
+    }
+}
+
+/// Signs by which layers and names of values are known. Few texts have any.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Signs {
+    /// `=`
+    pub(super) equals: bool,
+    /// `>`
+    pub(super) tag: bool,
+    /// `&` or a backslash.
+    pub(super) escape: bool,
+    /// `{` or `[`
+    pub(super) brace: bool,
+    /// `+`
+    pub(super) plus: bool,
+}
+
+impl Signs {
+    pub(super) fn of(bytes: &[u8]) -> Signs {
+        let mut signs = Signs::default();
+        let mut add = |block: Block| {
+            let (equals, tag) = (block.is(b'='), block.is(b'>'));
+            let (escape, brace) = (block.is_either(b'&', b'\\'), block.is_either(b'{', b'['));
+            let plus = block.is(b'+');
+            if equals | tag | escape | brace | plus != 0 {
+                signs.equals |= equals != 0;
+                signs.tag |= tag != 0;
+                signs.escape |= escape != 0;
+                signs.brace |= brace != 0;
+                signs.plus |= plus != 0;
+            }
+        };
+        let mut at = 0;
+        while let Some(block) = Block::at(bytes, at) {
+            add(block);
+            at += BLOCK;
+        }
+        match bytes.last_chunk::<BLOCK>() {
+            Some(last) => add(Block::of(last)),
+            None => add(Block::short(bytes)),
+        }
+        signs
     }
 }
 
@@ -228,9 +280,9 @@ mod tests {
         let has = |one: &[u8]| bytes.iter().any(|byte| one.contains(byte));
         let is_candidate = bytes.len() >= LENGTH_MIN
             && (digits >= 4
-                || has(b"@%")
+                || has(b"@%&")
                 || has_braces(bytes)
-                || has(b":<") && (digits > 0 || upper)
+                || has(b":<") && (digits > 0 || upper || !text.is_ascii())
                 || bytes.len() >= 12 && upper && (has_long_word(bytes) || has_spaced_code(bytes)));
         let kinds = u32::from(upper) + u32::from(lower) + u32::from(digits > 0);
         let is_time_or_uuid = match bytes.len() {
@@ -255,7 +307,7 @@ mod tests {
     proptest! {
         #[test]
         fn blocks_say_what_bytes_say(
-            text in "[a-z]{0,20}|[A-Z]{2}[0-9]{2}( [A-Z]{4}){3,5}|[A-Z]{2}.[A-Z]{3}.[A-Z]{3}/[A-Z]{4}-[0-9]{2}|[A-Z0-9]{0,20}|[ -~]{0,90}|[a-zA-Z0-9 é:<@%]{0,80}|\\PC{0,40}| ?[\"{\\[].{0,9}[\"}\\]] ?|\
+            text in "[a-z]{0,20}|[A-Z]{2}[0-9]{2}( [A-Z]{4}){3,5}|[A-Z]{2}.[A-Z]{3}.[A-Z]{3}/[A-Z]{4}-[0-9]{2}|[A-Z0-9]{0,20}|[ -~]{0,90}|[a-zA-Z0-9 é:<@%&]{0,80}|\\PC{0,40}| ?[\"{\\[].{0,9}[\"}\\]] ?|\
                 [0-9a-fA-F]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-fg]{4}-[0-9a-f]{12}|\
                 20[0-9]{2}-[0-9]{2}-[0-9]{2}[Tt x][0-9]{2}:[0-9]{2}:[0-9]{2}[.+:0-9Zz-]{0,18}",
             before in "[ -~]{0,20}",

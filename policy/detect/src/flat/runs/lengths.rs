@@ -134,6 +134,8 @@ impl View<'_> {
             // With a dot before the last two it is an amount.
             let shape = match (window.pattern, window.separator) {
                 (0x92, b'-') => Some(45),
+                // Dots only are how addresses of networks are written.
+                (0x3332, b'.') if is_address(d) => Some(0),
                 _ => window.shape(22, &[0x3332], 45),
             };
             self.shaped(Class::BR_CPF, window, step, shape);
@@ -218,6 +220,11 @@ impl View<'_> {
 fn is_epoch(d: &[u8]) -> bool {
     let first = checks::number(&d[..4]);
     matches!(d.len(), 10 | 13) && (1400..2000).contains(&first)
+}
+
+/// Three groups of three digits and one of two that are octets.
+fn is_address(d: &[u8]) -> bool {
+    d.chunks(3).all(|group| checks::number(group) <= 255 && (group[0] != 0 || group.len() == 1))
 }
 
 /// Year to second, as a time is written without separators.

@@ -3,6 +3,7 @@
 use super::{View, Word};
 use crate::checks;
 use crate::class::Class;
+use crate::flat::runs::wide_separator;
 
 /// Country and structure of its account part: `n` digits, `a` letters, `c` either.
 const COUNTRIES: &[(&[u8; 2], &str)] = &[
@@ -125,9 +126,13 @@ impl View<'_> {
         let mut is_grouped = false;
         for slot in compact {
             let mut byte = *self.bytes.get(at)?;
-            if matches!(byte, b' ' | b'-' | b'.') && at > start {
+            if !byte.is_ascii_alphanumeric() && at > start {
                 is_grouped = true;
-                at += 1;
+                at += match wide_separator(&self.bytes[at..]) {
+                    Some(separator) => separator.len(),
+                    // None, which the next look at the byte tells, where it is no separator.
+                    None => usize::from(matches!(byte, b' ' | b'-' | b'.' | b'/')),
+                };
                 byte = *self.bytes.get(at)?;
             }
             if !byte.is_ascii_alphanumeric() {
