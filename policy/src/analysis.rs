@@ -2,6 +2,7 @@
 
 mod effects;
 mod findings;
+mod keys;
 mod learn;
 #[cfg(test)]
 mod tests;

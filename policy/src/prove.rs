@@ -21,7 +21,7 @@
 //!   nothing says what stands there.
 //! - Data that cannot be read pass a rule that may rely on a layer's word that they do not hold the class; another
 //!   layer's word that they do is then no help.
-//! - What bridges of one zone send each other may be carried as it is by zones that are told what the zone wants.
+//! - What bridges of one zone send each other, where it has several, may be carried as it is by zones that are told what the zone wants.
 //! - What an origin sees of its own values is no answer.
 //! - Asked of subscribers (`at: deliver`), carriers do not count: a bridge on the way has no subscribers for it.
 

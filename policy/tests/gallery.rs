@@ -32,8 +32,9 @@ fn load(directory: &Path) -> (Program, Vec<SourceFile>) {
     let now = datetime!(2026-11-20 10:00 UTC);
     let compiled = compile(&files, &federation, Some(now)).unwrap_or_else(|problems| panic!("{problems}"));
     assert!(compiled.warnings.is_empty(), "{}", compiled.warnings);
-    let unproved = compiled.program.unproved();
-    assert!(unproved.is_empty(), "{}: {unproved}", directory.display());
+    for found in [compiled.program.findings(), compiled.program.unproved()] {
+        assert!(found.is_empty(), "{}: {found}", directory.display());
+    }
     (compiled.program, files)
 }
 
@@ -49,6 +50,34 @@ fn outcome(directory: &Path) -> Vec<(String, testing::Coverage, Outcome)> {
         }
     }
     all
+}
+
+/// The federations that are shown and loaded elsewhere in this repository, with what is right to say of them.
+#[test]
+fn other_examples_are_told_of_nothing_new() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut directories: Vec<_> = fs::read_dir(root.join("topology-examples"))
+        .expect("the examples")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_dir())
+        .collect();
+    directories.push(root.join("integration/load/federation"));
+    assert!(directories.len() > 5);
+    for directory in directories {
+        let text = fs::read_to_string(directory.join("federation.yaml")).expect("a federation");
+        let file = SourceFile { name: "federation.yaml".to_owned(), text };
+        let federation = Federation::parse(&file).unwrap_or_else(|problems| panic!("{problems}"));
+        let places = federation.policies().iter().map(|below| directory.join(below));
+        let files: Vec<SourceFile> = places.flat_map(|place| sources(&place)).collect();
+        let now = datetime!(2026-11-20 10:00 UTC);
+        let compiled =
+            compile(&files, &federation, Some(now)).unwrap_or_else(|problems| panic!("{problems}"));
+        let all = [compiled.warnings, compiled.program.findings(), compiled.program.unproved()];
+        for problem in all.iter().flat_map(|one| one.iter()) {
+            // three-zones shows a hash, and what is to be known of it.
+            assert_eq!(problem.code, "P0405", "{}: {problem}", directory.display());
+        }
+    }
 }
 
 #[test]

@@ -55,7 +55,9 @@ fn federation_and_others() -> (Federation, Vec<Block>) {
 
 fn program(files: &[SourceFile], federation: &Federation) -> Program {
     let compiled = compile(files, federation, Some(NOW)).unwrap_or_else(|problems| panic!("{problems}"));
-    assert!(compiled.warnings.is_empty(), "{}", compiled.warnings);
+    for found in [compiled.warnings, compiled.program.findings(), compiled.program.unproved()] {
+        assert!(found.is_empty(), "{found}");
+    }
     compiled.program
 }
 

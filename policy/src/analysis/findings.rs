@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::effects::{Where, does_at_least, effects, example, forgotten, name};
+use super::keys;
 use crate::diagnostics::{Diagnostic, Diagnostics, Example, Span};
-use crate::model::{Context, Mode, ProtectItem, Rule};
+use crate::model::{Context, Match, Mode, ProtectItem, Rule};
 use crate::program::Program;
 use crate::protection::Protection;
 use crate::prove::{Applied, Borders, Here, Ways, items, zone};
@@ -29,14 +30,14 @@ pub(super) fn findings(program: &Program) -> Diagnostics {
     rules(&borders, &here, &mut problems);
     waivers(&borders, &here, &mut problems);
     zones(&borders, &here, &mut problems);
-    keys(&borders, &here, &mut problems);
+    keys::check(&borders, &here, &mut problems);
     meets(&borders, &here, &mut problems);
     carriers(&borders, &here, &mut problems);
     problems.sort();
     problems
 }
 
-fn shown(program: &Program, place: &Where) -> Example {
+pub(super) fn shown(program: &Program, place: &Where) -> Example {
     Example { topic: place.topic.clone(), from: name(program, place.from), to: name(program, place.to) }
 }
 
@@ -121,44 +122,6 @@ fn zones(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
     }
 }
 
-/// P0409: a zone that would have to make a form and does not hold the key: every such event would be stopped.
-fn keys(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
-    let program = borders.program;
-    let mut told: BTreeSet<(u32, usize)> = BTreeSet::new();
-    for (atom, here) in here.iter().enumerate() {
-        if !items(borders, &here.rules).any(|(_, item)| item.demand.protection.key().is_some()) {
-            continue;
-        }
-        let passing = Ways::new(borders, &here.rules, false).to;
-        for (applied, item) in items(borders, &here.rules) {
-            let Some(key) = item.demand.protection.key() else { continue };
-            for (context, makes_recipient) in [(Context::Egress, false), (Context::Ingress, true)] {
-                let pairs = borders.possible(applied, context).and(&passing);
-                for (from, to) in pairs.iter() {
-                    let maker = if makes_recipient { to } else { from };
-                    if program.keys().holds(maker, key) || !told.insert((applied.rule, usize::from(maker.0)))
-                    {
-                        continue;
-                    }
-                    let topic = borders.atoms.example(atom).as_str().to_owned();
-                    let place = Where { topic, from: usize::from(from.0), to: usize::from(to.0) };
-                    let zone_name = name(program, usize::from(maker.0));
-                    let label = program.keys().label(key);
-                    let message =
-                        format!("{zone_name} would have to use the key {label}, which it does not hold");
-                    let problem = Diagnostic::error("P0409", &item.span, message).related(
-                        &borders.rule(applied).span,
-                        "where this applies, events with such a value are stopped",
-                    );
-                    let help =
-                        format!("add {zone_name} to the zones of the key, or leave it out of the rule");
-                    problems.push(problem.example(shown(program, &place)).help(help));
-                }
-            }
-        }
-    }
-}
-
 /// P0410: two protections of one value that leave nothing but its type.
 fn meets(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
     let program = borders.program;
@@ -198,6 +161,12 @@ fn meets(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
     }
 }
 
+/// Whether a permit is for carriers only, and says for which.
+fn names_carriers(permit: &Rule) -> bool {
+    let Match { at, to, .. } = &permit.matcher;
+    *at == Context::Transit.bit() && (!to.attributes.is_empty() || !to.labels.is_empty())
+}
+
 /// P0221: a zone may carry, and so see, what it may not receive.
 fn carriers(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
     let program = borders.program;
@@ -219,7 +188,10 @@ fn carriers(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
                 let pairs = || borders.possible(applied, Context::Transit);
                 rule.is_permit() && rule.mode == Mode::Enforce && pairs().contains(usize::from(from.0), at)
             });
-            let Some(permit) = permit else { continue };
+            // Who names the carriers means them.
+            let Some(permit) = permit.filter(|permit| !names_carriers(borders.rule(permit))) else {
+                continue;
+            };
             let (carrier, destination) = (name(program, at), name(program, usize::from(zone(towards).0)));
             let message = format!(
                 "{carrier} may carry what it may not receive, and sees it on the way to {destination}"
@@ -232,7 +204,7 @@ fn carriers(borders: &Borders<'_>, here: &[Here], problems: &mut Diagnostics) {
             let problem = Diagnostic::warning("P0221", &borders.rule(permit).span, message)
                 .label(format!("lets {carrier} carry it"))
                 .example(shown(program, &place));
-            problems.push(problem.help("deny it `at: transit` for this zone, if the zone is no go-between"));
+            problems.push(problem.help("name the zones that may carry it, `at: transit` with `to`; or deny it `at: transit` for this zone"));
         }
     }
 }

@@ -100,6 +100,51 @@ fn keys_that_a_sender_lacks_are_errors() {
 }
 
 #[test]
+fn a_recipient_needs_no_key_for_what_the_sender_protects() {
+    let item = "[{classes: [contact], fields: [$.data.note], as: encrypt, key: two}]";
+    let rule = |name: &str, more: &str, item: &str| {
+        format!(
+            "    - {{name: {name}, match: {{topics: [\"a.**\"], from: {{regions: [eu]}}{more}}}, protect: {item}}}\n"
+        )
+    };
+    codes(&format!("{ALL}{}", rule("r", "", item)), &[]);
+    codes(&format!("{ALL}{}", rule("r", ", event: {color: red}", item)), &[]);
+    // Judged on arrival only, or another part of the event: there the value is still as it was.
+    let found = codes(&format!("{ALL}{}", rule("r", ", at: ingress", item)), &["P0409"]);
+    let help = found.iter().next().and_then(|one| one.help.clone()).unwrap_or_default();
+    assert!(help.starts_with("protect it at egress"), "a key is not to be handed out: {help}");
+    let both = |outer: &str| {
+        format!("{ALL}{}{}", rule("e", ", at: egress", outer), rule("i", ", at: ingress", item))
+    };
+    codes(&both(item), &[]);
+    codes(&both("[{classes: [contact], as: redact}, {fields: [$.data], as: drop}]"), &[]);
+    codes(&both("[{classes: [contact.email], fields: [$.data.note], as: redact}]"), &["P0409"]);
+    codes(&both("[{classes: [contact], fields: [$.data.memo], as: redact}]"), &["P0409"]);
+    codes(&both("[{classes: [contact], fields: [$.data.note], confidence: high, as: redact}]"), &["P0409"]);
+    let unless = rule("e", ", at: egress, event: {color: red}", item) + &rule("i", ", at: ingress", item);
+    codes(&format!("{ALL}{unless}"), &["P0409"]);
+}
+
+#[test]
+fn a_layer_that_the_sender_does_not_hear_needs_its_key_on_arrival() {
+    let inner = |item: &str| {
+        format!(
+            "apiVersion: meshbridge/v1\nkind: Policy\nmetadata: {{name: us, layer: region/us}}\nspec:\n  rules:\n    - {{name: r, match: {{topics: [\"a.**\"], from: {{regions: [eu]}}}}, protect: {item}}}\n"
+        )
+    };
+    let item = "[{classes: [contact], as: encrypt, key: two}]";
+    let told = |rules: &str| -> Vec<&str> {
+        let program = try_program(rules, &inner(item)).expect("valid");
+        program.findings().iter().map(|one| one.code).collect()
+    };
+    assert_eq!(told(ALL), ["P0409"]);
+    let outer = format!(
+        "{ALL}    - {{name: o, match: {{topics: [\"**\"], at: egress}}, protect: [{{classes: [contact], as: drop}}]}}\n"
+    );
+    assert!(!told(&outer).contains(&"P0409"));
+}
+
+#[test]
 fn two_keys_for_one_value_are_told_of_with_both_lines() {
     let rules = format!(
         "{ALL}    - {{name: r, match: {{topics: [\"**\"], at: egress, from: {{regions: [eu]}}}}, protect: [{{classes: [contact], as: encrypt, key: two}}]}}
@@ -111,12 +156,16 @@ fn two_keys_for_one_value_are_told_of_with_both_lines() {
 }
 
 #[test]
-fn a_zone_that_only_carries_is_told_of() {
-    let rules =
-        "    - {name: p, match: {topics: [\"a.**\"], at: [egress, ingress], to: {zones: [eu-2]}}, permit: {}}
-    - {name: t, match: {topics: [\"a.**\"], at: transit, to: {zones: [us-1]}}, permit: {}}\n";
-    let found = codes(rules, &["P0221"]);
+fn a_zone_that_only_carries_is_told_of_unless_the_permit_names_it() {
+    let rules = |carriers: &str| {
+        format!(
+            "    - {{name: p, match: {{topics: [\"a.**\"], at: [egress, ingress], to: {{zones: [eu-2]}}}}, permit: {{}}}}
+    - {{name: t, match: {{topics: [\"a.**\"], {carriers}}}, permit: {{}}}}\n"
+        )
+    };
+    let found = codes(&rules("at: transit, from: {zones: [eu-1]}"), &["P0221"]);
     assert_eq!(found.iter().next().map(|one| one.span.line), Some(7));
+    codes(&rules("at: transit, from: {zones: [eu-1]}, to: {zones: [us-1]}"), &[]);
 }
 
 #[test]

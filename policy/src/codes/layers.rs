@@ -149,7 +149,7 @@ pub(super) const PAGES: &[Page] = &[
         "a zone carries what it may not receive",
         "The zone may carry events that it may not consume: its bridges see them in clear, and are told which topics others ask for.",
         "A permit `at: transit` for everybody.",
-        "Deny it `at: transit` for this zone, if the zone is no go-between.",
+        "Name the zones that may carry it, in a permit with `at: transit` and `to`; or deny it `at: transit` for this zone.",
     ),
     Page::new(
         "P0222",

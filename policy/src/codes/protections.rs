@@ -63,9 +63,9 @@ pub(super) const PAGES: &[Page] = &[
     Page::new(
         "P0409",
         "a key is needed where it is not held",
-        "The zone that would have to make the form does not hold the key, so every event with such a value would be stopped there.",
-        "A rule for all zones with a key of some, often together with `at: ingress`.",
-        "Add the zone to the key in the federation document, or leave it out of the rule.",
+        "The zone that would have to make the form does not hold the key, so every event with such a value would be stopped there. The form is made where the event leaves; a zone that receives it needs the key only for what the egress of the sender leaves open, as where a rule says `at: ingress` or its layer does not speak for the sender.",
+        "A permit for all zones of a topic that only some can protect, or a protection on arrival.",
+        "Let such events begin only where the key is held, or protect them at egress. Adding a zone to the key lets it try values until a token fits, and open what is sealed.",
     ),
     Page::new(
         "P0410",

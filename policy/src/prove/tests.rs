@@ -15,7 +15,7 @@ spec:
     eu-2: {region: eu, jurisdiction: EU}
     us-1: {region: us, jurisdiction: US}
     cn-1: {region: cn, jurisdiction: CN}
-  bridges: [{id: a, zone: eu-1}, {id: b, zone: eu-2}, {id: c, zone: us-1}, {id: d, zone: cn-1}]
+  bridges: [{id: a, zone: eu-1}, {id: a-2, zone: eu-1}, {id: b, zone: eu-2}, {id: c, zone: us-1}, {id: d, zone: cn-1}]
   keys:
     tokens: {use: pseudonymise, version: 1, zones: [eu-1, eu-2]}
     seal: {use: encrypt, version: 1, zones: [eu-1, eu-2, cn-1]}
@@ -333,6 +333,23 @@ fn what_bridges_of_one_zone_send_each_other_is_carried_as_it_is() {
     proved(&rules(&format!("{back}{demand}")), never);
     let deny = "    - {name: d, match: {topics: [\"**\"], at: egress, to: {zones: [eu-2]}}, deny: {}}\n";
     proved(&rules(&format!("{back}{deny}")), never);
+}
+
+#[test]
+fn a_bridge_alone_in_its_zone_sends_nothing_to_it() {
+    // Both send nothing but `z` to other zones: eu-1 has two bridges, eu-2 one.
+    for (zone, is_proved) in [("eu-1", false), ("eu-2", true)] {
+        let only = "    - {name: only, match: {topics: [z], at: egress}, permit: {}}\n";
+        let policies = [
+            document("base", "federation", ALL),
+            document("inner", &format!("zone/{zone}"), only),
+            invariant(&format!(
+                "{{classes: [payment.card], discloses: [value], match: {{topics: [orders], from: {{zones: [{zone}]}}, to: {{zones: [us-1]}}}}}}"
+            )),
+        ];
+        let proof = program(&policies.join("---\n"), CLASSES).prove_invariants().remove(0).proof;
+        assert_eq!(proof.is_proved(), is_proved, "{zone}: {proof}");
+    }
 }
 
 #[test]

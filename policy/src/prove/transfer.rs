@@ -9,6 +9,7 @@ use super::borders::{Applied, Borders};
 use super::forms::{Form, Forms, TooManyForms, again, closure};
 use super::subjects::{Concern, Cover, SubjectKey, items};
 use super::zones::{Pairs, Zones, bits};
+use crate::federation::BridgeEntry;
 use crate::model::{Context, Disposition, OnViolation};
 use crate::protection::{Protection, meet};
 
@@ -82,6 +83,7 @@ impl Crossings {
         if !at_deliver {
             let mut others = may_carry(borders, rules);
             others.remove(&to);
+            others.keep_origins(&with_siblings(borders));
             if !others.is_empty() {
                 let learned = learned(borders, rules, carriers.as_ref());
                 let is_told = |(zone, carrier): &(usize, usize)| learned.contains(*carrier, *zone);
@@ -95,6 +97,15 @@ impl Crossings {
     pub(crate) fn is_empty(&self) -> bool {
         self.to.is_empty() && self.home.is_empty()
     }
+}
+
+/// Zones of several bridges: one alone has nobody inside its zone to send to.
+fn with_siblings(borders: &Borders<'_>) -> Zones {
+    let federation = &borders.program.federation;
+    Zones::of(borders.count, |at| {
+        let of_zone = |bridge: &&BridgeEntry| bridge.zone == federation.zones[at].name;
+        federation.bridges().iter().filter(of_zone).nth(1).is_some()
+    })
 }
 
 /// From a zone to those of which it learns what they want: events could pass to them, or be carried by it. Only such a

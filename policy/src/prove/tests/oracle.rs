@@ -34,7 +34,15 @@ spec:
     z-b: {region: r-1, cloud: c-2, jurisdiction: EU}
     z-c: {region: r-2, cloud: c-2, jurisdiction: US, labels: {env: prod}}
     z-d: {region: r-2, cloud: c-1, jurisdiction: US}
-  bridges: [{id: a, zone: z-a}, {id: b, zone: z-b}, {id: c, zone: z-c}, {id: d, zone: z-d}]
+  bridges:
+    - {id: a, zone: z-a}
+    - {id: a-2, zone: z-a}
+    - {id: b, zone: z-b}
+    - {id: b-2, zone: z-b}
+    - {id: c, zone: z-c}
+    - {id: c-2, zone: z-c}
+    - {id: d, zone: z-d}
+    - {id: d-2, zone: z-d}
   keys:
     tokens: {use: pseudonymise, version: 1, zones: [z-a, z-b, z-c, z-d]}
     local: {use: pseudonymise, version: 1, zones: [z-a, z-b]}
