@@ -24,6 +24,7 @@ mod words;
 use std::cell::Cell;
 
 pub(crate) use keyed::{geo_pair, keyed};
+pub(crate) use markup::is_plain;
 pub(crate) use phone::country;
 pub(crate) use runs::Run;
 

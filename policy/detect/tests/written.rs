@@ -138,6 +138,8 @@ fn texts_name_their_values() {
     }
     finds("contact.address", "Address%20Line%201=⟦12%20Main+Street⟧&n=3");
     finds("contact.address", "a=1&street=⟦12%20Main+Street%2C%20Leeds⟧&n=3");
+    clean("<tr><th>Address</th><th>Postal code</th></tr><tr><td>street</td><td>in progress</td></tr>");
+    clean("<line>Main street</line><city>Los Angeles</city><dt>First name</dt><dt>Nobody</dt>");
     clean("<product><name>Anna</name></product> class=\"a\" title=\"First\" fileName=\"Anna\"");
     clean("at 12:00: retry: first: x => y, a == b, {} [] {\"n\": 1} [{\"m\": 2}]");
 }

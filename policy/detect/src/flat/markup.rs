@@ -6,7 +6,7 @@ const TAG_MAX: usize = 96;
 const TAGS_MAX: usize = 4;
 
 /// Elements that say how a text looks, and nothing about it.
-fn is_plain(name: &[u8]) -> bool {
+pub(crate) fn is_plain(name: &[u8]) -> bool {
     matches!(
         name,
         b"a" | b"b"

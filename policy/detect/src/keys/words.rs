@@ -163,7 +163,7 @@ const CLASSES: &[(Class, &str)] = &[
 const FLAGS: &[(u32, &str)] = &[
     (
         Hint::BENIGN,
-        "orderid orderno ordernumber invoiceno _tracking_ trackingn _waybill_ _awb_ _sku_ _sscc_ _isbn_ _isbn13_ \
+        "orderid orderno ordernumber invoiceno authcode chargeid _tracking_ trackingn _waybill_ _awb_ _sku_ _sscc_ _isbn_ _isbn13_ \
          _isbn10_ _issn_ _ean_ _ean13_ _gtin_ _gtin14_ _gtin13_ _upc_ _asin_ _mpn_ _barcode_ _serial_ serialn \
          _version_ _commit_ _sha_ _sha1_ _sha256_ _md5_ _hash_ _digest_ _checksum_ _etag_ _crc_ _traceid_ \
          _spanid_ _traceparent_ _requestid_ _correlation_ _uuid_ _guid_ _timestamp_ _timestamps_ _ts_ _time_ \

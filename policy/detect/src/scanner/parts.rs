@@ -181,13 +181,18 @@ fn tag_before(bytes: &[u8], close: usize) -> Option<Range<usize>> {
 /// Names that the text of an element may have: of its own, of its attribute `name`, and the text of the element before.
 fn names_of_element(bytes: &[u8], tag: Range<usize>) -> [Range<usize>; 3] {
     let length = bytes[tag.clone()].iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
-    let before = bytes[..tag.start - 1].trim_ascii_end();
+    let own = tag.start..tag.start + length;
+    let text = if flat::is_plain(&bytes[own.clone()]) { text_before(bytes, own.clone()) } else { None };
+    [own, name_in(bytes, tag), text.unwrap_or_default()]
+}
+
+/// The text of the element straight before one of another name: `<th>…</th><td>`.
+fn text_before(bytes: &[u8], name: Range<usize>) -> Option<Range<usize>> {
+    let before = bytes[..name.start - 1].trim_ascii_end().strip_suffix(b">")?;
     let from = before.len().saturating_sub(TAG_MAX);
-    let before = memchr::memrchr(b'<', &before[from..])
-        .map(|open| from + open)
-        .filter(|open| before.ends_with(b">") && before[*open..].starts_with(b"</"))
-        .and_then(|end| memchr::memrchr(b'>', &before[from..end]).map(|start| from + start + 1..end));
-    [tag.start..tag.start + length, name_in(bytes, tag), before.unwrap_or_default()]
+    let end = from + memchr::memrchr(b'<', &before[from..])?;
+    let other = before[end + 1..].strip_prefix(b"/").filter(|other| **other != bytes[name.clone()]);
+    other.and_then(|_| memchr::memrchr(b'>', &before[from..end])).map(|start| from + start + 1..end)
 }
 
 /// The name before `=`, and of a `value` the one that the same tag gives.
