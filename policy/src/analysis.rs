@@ -1,5 +1,6 @@
 //! What can be said of policies without an event: rules without effect, and what zones may learn. The same machinery as the proofs: all topics and all pairs of zones at once.
 
+mod dead;
 mod effects;
 mod findings;
 mod keys;

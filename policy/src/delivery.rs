@@ -113,6 +113,15 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    pub(crate) fn filters(&self) -> &[TopicFilter] {
+        &self.filters
+    }
+
+    /// Whether it says something of what crosses a border.
+    pub(crate) fn asks_of_destinations(&self) -> bool {
+        self.said.retain.is_some() || self.said.on_destination_full.is_some()
+    }
+
     pub(crate) fn layer_name(&self) -> String {
         self.layer.name().to_string()
     }

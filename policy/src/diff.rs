@@ -23,7 +23,8 @@
 //!   and decides which bridges see it on the way. Events inside a zone are not looked at for that.
 //! - A check that is removed or eased is a changed check with the effect `looser`, and counts like what is newly allowed.
 //! - Waivers count as conditions: nobody's clock is asked.
-//! - What becomes of an event that is stopped (`onViolation`, messages) is not compared.
+//! - An event that is stopped may be kept (`onViolation`, `onError`), and then released or sent again: what is kept that
+//!   was not is told, and counts like what is newly allowed. Messages are not compared.
 
 mod behind;
 mod checks;
@@ -31,6 +32,7 @@ mod edition;
 mod example;
 mod forms;
 mod group;
+mod kept;
 mod known;
 mod links;
 mod markdown;
@@ -279,6 +281,9 @@ fn compare(old: (&Edition<'_>, &Here), new: (&Edition<'_>, &Here), groups: &mut 
         }
         for part in passing::gained((old.0, &was), (new.0, &is)) {
             groups.passing(ChangeKind::NewlyBlocked, aspect, part.of_new_closing());
+        }
+        for Changed { part, name, what, effect } in kept::changed(old, new, aspect) {
+            groups.kept(aspect, part, &name, &what, effect);
         }
         let both = was.pass.and(&is.pass);
         if both.is_empty() {

@@ -3,6 +3,7 @@
 pub(crate) mod classification;
 pub(crate) mod invariant;
 pub(crate) mod policy;
+mod spelling;
 pub(crate) mod waiver;
 
 use std::sync::Arc;
@@ -94,18 +95,36 @@ pub(crate) fn heading(
 /// A path to an attribute or into the data; one that cannot be read is reported.
 pub(crate) fn path(node: &Node, problems: &mut Diagnostics) -> Option<Path> {
     let text = node.text()?;
-    let parsed = match text.trim_end().len() {
-        // Part of no name that is meant: it would name nothing that is ever there.
-        end if end < text.len() => Err(("white space at the end".to_owned(), end)),
-        _ => Path::parse(text),
+    let parsed = match spelling::unseen(text).or_else(|| spelling::space_beside_a_name(text)) {
+        Some(problem) => Err(problem),
+        None => Path::parse(text),
     };
-    parsed
+    let path = parsed
         .map_err(|(message, at)| {
             let message = format!("this is no path: {message} (byte {at})");
-            let help = "write $.subject, $.data.customer.email, $.data.items[*].card";
+            let help = "write $.subject, $.data.customer.email, $.data.items[*].card; a name of the data that has such a character is quoted, as ['a\\u200b']";
+            let help = if message.contains("U+") || message.contains("white space") {
+                help
+            } else {
+                help.split_once(';').map_or(help, |(short, _)| short)
+            };
             problems.push(Diagnostic::error("P0402", &node.span, message).help(help));
         })
-        .ok()
+        .ok()?;
+    if let Some(name) = path.attribute().filter(|name| !crate::lower::is_attribute_name(name)) {
+        let problem = Diagnostic::error("P0120", &node.span, format!("no event has an attribute `{name}`"));
+        let lower: String = name.to_ascii_lowercase();
+        problems.push(if crate::lower::is_attribute_name(&lower) {
+            problem.help(format!(
+                "attributes have lower-case letters and digits: write $.{lower}, or $.data.{name}"
+            ))
+        } else {
+            problem.help(format!(
+                "attributes have lower-case letters and digits; a field of the data is $.data.{name}"
+            ))
+        });
+    }
+    Some(path)
 }
 
 /// Topic filters of one key; those that cannot be read are reported and left out.
@@ -120,6 +139,11 @@ pub(crate) fn filters(node: &Node, problems: &mut Diagnostics) -> Vec<TopicFilte
         if text.starts_with('!') {
             let message = format!("`{text}` is no topic filter: there is no negation");
             problems.push(Diagnostic::error("P0114", &item.span, message).help("exclude with `except`"));
+            continue;
+        }
+        if let Some((problem, _)) = spelling::unseen(text) {
+            let message = format!("this is no topic filter: it has {problem}");
+            problems.push(Diagnostic::error("P0114", &item.span, message).help("write the words anew"));
             continue;
         }
         match TopicFilter::parse(text) {

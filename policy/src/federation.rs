@@ -157,15 +157,14 @@ impl Federation {
                     end_column: 2,
                     source: "".into(),
                 };
-                problems.push(Diagnostic::error("P0101", &place, "the file is empty"));
+                let problem = Diagnostic::error("P0101", &place, "the file is empty");
+                problems.push(problem.help("begin with apiVersion: meshbridge/v1 and kind: Federation"));
                 None
             }
             [_, second, ..] => {
-                problems.push(Diagnostic::error(
-                    "P0101",
-                    &second.span,
-                    "only one document belongs in this file",
-                ));
+                let message = "only one document belongs in this file";
+                let problem = Diagnostic::error("P0101", &second.span, message);
+                problems.push(problem.help("move the others into the directory of the policies"));
                 None
             }
             [] => None,
@@ -298,7 +297,9 @@ fn lower(document: &Node, problems: &mut Diagnostics) -> Federation {
         if !is_name(name_text) {
             let message =
                 format!("`{name_text}` is not a name: use 1 to 63 characters out of a-z, 0-9 and -");
-            problems.push(Diagnostic::error("P0106", &name.span, message));
+            problems.push(
+                Diagnostic::error("P0106", &name.span, message).help(crate::shape::name_help(name_text)),
+            );
         }
         let attributes = ["region", "cloud", "jurisdiction"]
             .into_iter()
@@ -330,13 +331,15 @@ fn lower(document: &Node, problems: &mut Diagnostics) -> Federation {
                 .is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
         {
             let message = format!("`{address}` is not host:port");
-            problems.push(Diagnostic::error("P0107", span("address"), message));
+            let help = "write a host and a port, such as bridge-1.example.com:7946";
+            problems.push(Diagnostic::error("P0107", span("address"), message).help(help));
         }
         bridges.push(entry);
     }
     if bridges.len() > BRIDGES_MAX {
         let message = format!("a federation has at most {BRIDGES_MAX} bridges");
-        problems.push(Diagnostic::error("P0107", &document.span, message));
+        let help = "make two federations of it";
+        problems.push(Diagnostic::error("P0107", &document.span, message).help(help));
     }
     let mut links: Vec<FederationLink> = Vec::new();
     for node in of_spec("links").map(Node::items).unwrap_or_default() {
@@ -399,6 +402,14 @@ fn lower_layers(node: &Node, problems: &mut Diagnostics) -> Vec<String> {
         let problem = Diagnostic::error("P0107", &node.span, "these layers make no order")
             .help("begin with federation, end with zone; between them region, cloud or jurisdiction");
         problems.push(problem);
+    }
+    for (at, layer) in layers.iter().enumerate() {
+        if layers[..at].contains(layer) {
+            let place = node.items().get(at).unwrap_or(node);
+            let problem =
+                Diagnostic::error("P0107", &place.span, format!("the layer {layer} is listed twice"));
+            problems.push(problem.help("remove one of the two: a layer has one place in the order"));
+        }
     }
     layers
 }

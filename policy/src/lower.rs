@@ -2,6 +2,7 @@
 
 mod action;
 mod links;
+mod literals;
 mod matcher;
 mod protect;
 #[cfg(test)]
@@ -18,6 +19,8 @@ use crate::model::{Action, Disposition, Layer, Mode, OnViolation, Rule};
 use crate::schema::Schemas;
 use crate::yaml::{Node, NodeKind};
 
+pub(crate) use matcher::is_attribute_name;
+
 const ACTIONS: [&str; 9] =
     ["permit", "deny", "residency", "require", "validate", "structure", "forbid", "protect", "limit"];
 
@@ -28,13 +31,24 @@ pub(crate) struct Lowering<'a> {
     pub(crate) problems: &'a mut Diagnostics,
 }
 
+/// The rules of a policy document, as they are written.
+pub(crate) fn rules_of(document: &Node) -> &[Node] {
+    document.get("spec").and_then(|spec| spec.get("rules")).map(Node::items).unwrap_or_default()
+}
+
+/// Whether a document could be of the layer federation: it says so, or what it says is no layer.
+pub(crate) fn may_be_outermost(document: &Node) -> bool {
+    let layer = document.get("metadata").and_then(|metadata| metadata.get("layer")).and_then(Node::text);
+    layer.is_none_or(|layer| !layer.contains('/'))
+}
+
 /// Lowers one policy document; rules with an error in them are left out.
 pub(crate) fn policy(document: &Node, lowering: &mut Lowering<'_>) -> Vec<Rule> {
     let Some(Heading { name, layer }) = heading(document, lowering.federation, lowering.problems) else {
         return Vec::new();
     };
     let owner = document.get("metadata").and_then(|m| m.get("owner")).and_then(Node::text).map(Arc::from);
-    let rules = document.get("spec").and_then(|spec| spec.get("rules")).map(Node::items).unwrap_or_default();
+    let rules = rules_of(document);
     let mut seen: BTreeMap<String, Span> = BTreeMap::new();
     let mut lowered = Vec::new();
     for node in rules {

@@ -137,6 +137,10 @@ impl Program {
         self.learners.get_or_init(|| Learners::new(self))
     }
 
+    pub(crate) fn delivery_entries(&self) -> &[delivery::Entry] {
+        &self.delivery_entries
+    }
+
     pub(crate) fn judges_interest(&self) -> bool {
         self.judges_interest
     }

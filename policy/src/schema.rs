@@ -1,5 +1,7 @@
 //! JSON Schemas that `validate` names: files of the policies, by path or by digest, compiled once. Nothing is fetched.
 
+mod keywords;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +11,8 @@ use sha2::{Digest, Sha256};
 
 use crate::SourceFile;
 
+pub(crate) use keywords::nearest as nearest_keyword;
+
 /// A compiled schema.
 pub(crate) struct Schema {
     /// As the policies name it.
@@ -16,6 +20,8 @@ pub(crate) struct Schema {
     validator: jsonschema::Validator,
     /// SHA-256 of the file.
     digest: [u8; 32],
+    /// Where it has keywords that no draft knows, and which.
+    unknown: Vec<(String, String)>,
 }
 
 impl fmt::Debug for Schema {
@@ -27,6 +33,11 @@ impl fmt::Debug for Schema {
 impl Schema {
     pub(crate) fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+
+    /// JSON pointers of subschemas with keywords that ask nothing, and these.
+    pub(crate) fn unknown(&self) -> &[(String, String)] {
+        &self.unknown
     }
 
     /// Places where the data fail, as JSON pointers, and whether something is missing there; the first few.
@@ -124,6 +135,9 @@ impl Schemas {
         let text = self.files.get(path).ok_or_else(|| format!("there is no file `{shown}` here"))?;
         let value: Value =
             serde_json::from_str(text).map_err(|problem| format!("`{shown}` is no JSON: {problem}"))?;
+        if let Some(key) = keywords::twice(text) {
+            return Err(format!("`{shown}` has the key `{key}` twice in one object"));
+        }
         let options = jsonschema::options()
             .with_base_uri(format!("{SCHEME}:///{}", path.trim_start_matches('/')))
             .with_retriever(Local(self.files.clone()));
@@ -133,6 +147,7 @@ impl Schemas {
             name: shown.to_owned(),
             validator,
             digest: Sha256::digest(text.as_bytes()).into(),
+            unknown: keywords::unknown(&value),
         });
         compiled.insert(path.to_owned(), Arc::clone(&schema));
         Ok(schema)

@@ -74,13 +74,31 @@ impl Key {
 pub fn check(node: &Node, shape: &Shape, problems: &mut Diagnostics) {
     let mut wrong = |expected: &str| {
         let message = format!("expected {expected}, found {}", node.type_name());
-        let mut problem = Diagnostic::error("P0105", &node.span, message);
-        if expected.contains("text")
-            && matches!(node.kind, NodeKind::Integer(_) | NodeKind::Decimal(_) | NodeKind::Bool(_))
-        {
-            problem = problem.help("quote it");
-        }
-        problems.push(problem);
+        let problem = Diagnostic::error("P0105", &node.span, message);
+        problems.push(
+            problem.help(match node.kind {
+                NodeKind::Integer(_) | NodeKind::Decimal(_) | NodeKind::Bool(_)
+                    if expected.contains("text") =>
+                {
+                    "quote it".to_owned()
+                }
+                NodeKind::Text(_) if expected.contains("number") || expected.contains("share") => {
+                    "write the number without quotes".to_owned()
+                }
+                NodeKind::Text(_) if expected.contains("true or false") => {
+                    "write true or false, without quotes".to_owned()
+                }
+                _ if expected.contains("list") => {
+                    "write a list: [one, another], or a line `- one` for each".to_owned()
+                }
+                _ if expected.contains("mapping") => {
+                    "write a mapping: {key: value}, or a line `key: value` for each; look at the indentation"
+                        .to_owned()
+                }
+                NodeKind::Null => format!("write {expected} after the colon, or remove the key"),
+                _ => format!("write {expected}"),
+            }),
+        );
     };
     match (shape, &node.kind) {
         (Shape::Text, NodeKind::Text(_)) | (Shape::Bool, NodeKind::Bool(_)) => {}
@@ -93,7 +111,7 @@ pub fn check(node: &Node, shape: &Shape, problems: &mut Diagnostics) {
         (Shape::Name, NodeKind::Text(text)) if is_name(text) => {}
         (Shape::Name, NodeKind::Text(text)) => {
             let message = format!("`{text}` is not a name: use 1 to 63 characters out of a-z, 0-9 and -");
-            problems.push(Diagnostic::error("P0106", &node.span, message));
+            problems.push(Diagnostic::error("P0106", &node.span, message).help(name_help(text)));
         }
         (Shape::Name, _) => wrong("a name as text"),
         // Whether there are such zones is told by who knows them.
@@ -107,7 +125,11 @@ pub fn check(node: &Node, shape: &Shape, problems: &mut Diagnostics) {
         (Shape::Integer { min, max }, NodeKind::Integer(number)) => {
             if number < min || number > max {
                 let message = format!("`{number}` is not between {min} and {max}");
-                problems.push(Diagnostic::error("P0107", &node.span, message));
+                let near = if number < min { min } else { max };
+                problems.push(
+                    Diagnostic::error("P0107", &node.span, message)
+                        .help(format!("write {near}, or something between")),
+                );
             }
         }
         (Shape::Integer { .. }, _) => wrong("a whole number"),
@@ -119,7 +141,7 @@ pub fn check(node: &Node, shape: &Shape, problems: &mut Diagnostics) {
         (Shape::OneOf(_), _) => wrong("text"),
         (Shape::List { of, non_empty }, NodeKind::List(items)) => {
             if *non_empty && items.is_empty() {
-                problems.push(Diagnostic::error("P0107", &node.span, "the list must not be empty"));
+                problems.push(empty_list(node));
             }
             items.iter().for_each(|item| check(item, of, problems));
         }
@@ -129,7 +151,7 @@ pub fn check(node: &Node, shape: &Shape, problems: &mut Diagnostics) {
         }
         (Shape::AtLeastOne(of), NodeKind::List(items)) => {
             if items.is_empty() {
-                problems.push(Diagnostic::error("P0107", &node.span, "the list must not be empty"));
+                problems.push(empty_list(node));
             }
             items.iter().for_each(|item| check(item, of, problems));
         }
@@ -140,9 +162,26 @@ pub fn check(node: &Node, shape: &Shape, problems: &mut Diagnostics) {
         }
         (Shape::Empty, NodeKind::Map(entries)) if entries.is_empty() => {}
         (Shape::Empty, NodeKind::Map(_)) => {
-            problems.push(Diagnostic::error("P0104", &node.span, "this takes no keys, write {}"));
+            let problem = Diagnostic::error("P0104", &node.span, "this takes no keys");
+            problems.push(problem.help("write {}; what the rule is about stands in `match`"));
         }
         (Shape::Map(_) | Shape::Dict(_) | Shape::Empty, _) => wrong("a mapping"),
+    }
+}
+
+fn empty_list(node: &Node) -> Diagnostic {
+    let problem = Diagnostic::error("P0107", &node.span, "the list must not be empty");
+    problem.help("name at least one, or remove the key")
+}
+
+/// What is like the text and a name.
+pub(crate) fn name_help(text: &str) -> String {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let spelled: String =
+        text.to_lowercase().chars().map(|c| if allowed(c) { c } else { '-' }).take(63).collect();
+    match spelled.trim_matches('-') {
+        "" => "names become parts of ids, metrics and certificates; write one such as eu-west".to_owned(),
+        near => format!("write `{near}`, everywhere it is used"),
     }
 }
 

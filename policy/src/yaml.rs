@@ -94,7 +94,8 @@ pub fn documents(file: &SourceFile, problems: &mut Diagnostics) -> Vec<Node> {
     let mut loader = Loader::new(file, problems);
     if file.text.len() > FILE_BYTES_MAX {
         let span = loader.place(1, 1, 2);
-        loader.problems.push(Diagnostic::error("P0101", &span, "the file has more than 1048576 bytes"));
+        let problem = Diagnostic::error("P0101", &span, "the file has more than 1048576 bytes");
+        loader.problems.push(problem.help("split it: several files may hold one layer"));
         return Vec::new();
     }
     loader.load()
@@ -156,11 +157,9 @@ impl<'a> Loader<'a> {
                 Err(problem) => {
                     let marker = problem.marker();
                     let span = self.place(marker.line(), marker.col() + 1, marker.col() + 2);
-                    self.problems.push(Diagnostic::error(
-                        "P0101",
-                        &span,
-                        format!("this is not YAML: {problem}"),
-                    ));
+                    let problem = Diagnostic::error("P0101", &span, format!("this is not YAML: {problem}"));
+                    let help = "look here and above for a quote or bracket that is not closed, a tab, or an indentation that does not fit";
+                    self.problems.push(problem.help(help));
                     return documents;
                 }
             };
@@ -237,6 +236,14 @@ impl<'a> Loader<'a> {
             let help = format!("write \"{text}\" if text is meant, true or false if not");
             self.refuse(&span, format!("a plain `{text}` is read differently by different programs"), &help);
         }
+        if !is_key && is_read_as_several_numbers(text) {
+            let help = format!("write \"{text}\" if text is meant, or the number in plain digits");
+            self.refuse(
+                &span,
+                format!("a plain `{text}` is read as different numbers by different programs"),
+                &help,
+            );
+        }
         let kind = match text {
             "" | "~" | "null" | "Null" | "NULL" => NodeKind::Null,
             "true" | "True" | "TRUE" => NodeKind::Bool(true),
@@ -269,7 +276,8 @@ impl<'a> Loader<'a> {
                     if let Some((first, _)) = entries.iter().find(|(known, _)| known.text() == Some(text)) {
                         let problem =
                             Diagnostic::error("P0103", &key.span, format!("key `{text}` occurs twice"))
-                                .related(&first.span, "first here");
+                                .related(&first.span, "first here")
+                                .help("remove one of the two: programs differ in which of them they take");
                         self.problems.push(problem);
                     }
                 }
@@ -278,4 +286,19 @@ impl<'a> Loader<'a> {
         }
         Node { kind: NodeKind::Map(entries), span: done.span }
     }
+}
+
+/// Whether programs differ in what the text is: octal or decimal, a number or text (YAML 1.1 and 1.2).
+fn is_read_as_several_numbers(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let all = |text: &str, is: fn(&u8) -> bool| !text.is_empty() && text.bytes().all(|byte| is(&byte));
+    let of_base =
+        |prefix: &str, is: fn(&u8) -> bool| digits.strip_prefix(prefix).is_some_and(|rest| all(rest, is));
+    (digits.len() > 1 && digits.starts_with('0') && all(digits, u8::is_ascii_digit))
+        || of_base("0o", |byte| (b'0'..=b'7').contains(byte))
+        || of_base("0b", |byte| matches!(byte, b'0' | b'1' | b'_'))
+        || of_base("0x", |byte| byte.is_ascii_hexdigit() || *byte == b'_')
+        || (digits.contains('_')
+            && digits.starts_with(|c: char| c.is_ascii_digit())
+            && all(digits, |byte| byte.is_ascii_digit() || *byte == b'_'))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::dead;
 use super::effects::{Where, does_at_least, effects, example, forgotten, name};
 use super::keys;
 use crate::diagnostics::{Diagnostic, Diagnostics, Example, Span};
@@ -12,7 +13,10 @@ use crate::prove::{Applied, Borders, Here, Ways, items, zone};
 
 pub(super) fn findings(program: &Program) -> Diagnostics {
     let mut problems = Diagnostics::default();
-    let borders = match Borders::new(program, &[]) {
+    // Where the filters of questions make too many classes of topics, the rules are looked at without them.
+    let asked = Borders::new(program, &dead::filters(program));
+    let is_whole = asked.is_ok();
+    let borders = match asked.or_else(|_| Borders::new(program, &[])) {
         Ok(borders) => borders,
         Err(problem) => {
             // Blamed filters stand in some rule.
@@ -33,6 +37,9 @@ pub(super) fn findings(program: &Program) -> Diagnostics {
     keys::check(&borders, &here, &mut problems);
     meets(&borders, &here, &mut problems);
     carriers(&borders, &here, &mut problems);
+    if is_whole {
+        dead::check(&borders, &here, &mut problems);
+    }
     problems.sort();
     problems
 }

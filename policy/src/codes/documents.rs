@@ -13,7 +13,7 @@ pub(super) const PAGES: &[Page] = &[
     Page::new(
         "P0102",
         "a part of YAML that policies do not have",
-        "Anchors, aliases, merge keys, tags, nesting deeper than 32 and plain `yes`, `no`, `on`, `off`, `y`, `n` are refused: a reviewer should see what a rule says where it stands, and no reader should take Norway for `false`.",
+        "Anchors, aliases, merge keys, tags, nesting deeper than 32, plain `yes`, `no`, `on`, `off`, `y`, `n`, and numbers that programs read differently, such as `010`, are refused: a reviewer should see what a rule says where it stands, and no reader should take Norway for `false`.",
         "A fragment that was shared with `&` and `*`, or a country code without quotes.",
         "Write the value out, and quote words that YAML 1.1 takes for truth values.",
     )
@@ -177,4 +177,19 @@ pub(super) const PAGES: &[Page] = &[
         "Do what the help says; to stop the event as well, write a second `deny` without `links`.",
     )
     .example("- {name: r, match: {topics: [\"hr.**\"], links: [\"eu-1/us-1\"]}, deny: {}, onViolation: quarantine}"),
+    Page::new(
+        "P0125",
+        "a document that is not read",
+        "Documents are read from files that end in .yaml or .yml, in lower case, and schemas from those that end in .json. What stands in another file is not in force.",
+        "A file that was renamed, or a document written as JSON.",
+        "Let the name of the file end in .yaml, or move the file to where no policies are.",
+    ),
+    Page::new(
+        "P0126",
+        "a keyword that no JSON Schema has",
+        "Validators ignore what they do not know, so a restriction with a spelling error restricts nothing.",
+        "A spelling error, or a keyword of OpenAPI such as `nullable`.",
+        "Take the suggestion; begin the name of a note with `x-`.",
+    )
+    .example("{\"requird\": [\"id\"]}"),
 ];

@@ -165,4 +165,33 @@ pub(super) const PAGES: &[Page] = &[
         "A rule that lists every link of a zone instead of the zone.",
         "Deny `transit` to the zones instead: `match: {at: transit, to: {zones: [...]}}`; or write narrower topics.",
     ),
+    Page::new(
+        "P0224",
+        "an exception that excepts nothing",
+        "What the `except` names is nothing that the rule is about: another topic, zones or labels that never meet the match, a context in which the rule is not judged, or classes that are not looked for. Of a permit this opens more than was meant.",
+        "A spelling error in a topic, a label or its value, or an `at` that was copied.",
+        "Correct the exception, or remove it.",
+    )
+    .example("match: {topics: [\"orders.**\"]}, except: {topics: [\"oders.secret.**\"]}, permit: {}"),
+    Page::new(
+        "P0225",
+        "a topic filter that adds nothing to its rule",
+        "The rule has several filters, and this one is about nothing that may pass, or about nothing that the rule is about. What it was meant for is not ruled.",
+        "A spelling error in one of several topics, or a topic that is permitted no longer.",
+        "Correct the filter, permit what it is about, or remove it.",
+    ),
+    Page::new(
+        "P0226",
+        "an entry about a topic that no rule knows",
+        "No permit opens a border for these topics and no rule names them, so no such event crosses one. What the Classification or the Delivery says was most likely meant for another topic, of which nothing is said then.",
+        "A spelling error, or a topic that was renamed in the rules only.",
+        "Correct the filter, or permit the topic.",
+    ),
+    Page::new(
+        "P0227",
+        "an invariant that asks nothing",
+        "No zones, no topics or nothing but exceptions are left of the question, so it is proved whatever the rules say.",
+        "A spelling error in a topic or a label, or an `except` that covers all of `match`.",
+        "Correct it, until weakening the policies on purpose refutes it.",
+    ),
 ];

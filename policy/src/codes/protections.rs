@@ -89,6 +89,13 @@ pub(super) const PAGES: &[Page] = &[
         "Write what the message asks for; `specversion` may be left out.",
     ),
     Page::new(
+        "P0503",
+        "a test names what the policies do not have",
+        "A case expects something of a rule or a waiver that is not there, so it could never show what it should.",
+        "A rule that was renamed, or a spelling error.",
+        "Write `<policy>/<rule>` as the policies have it.",
+    ),
+    Page::new(
         "P0604",
         "a key of the federation is not whole",
         "A key for data has a `version` and the `zones` that hold it; a key that signs has a `layer` of its own and the public half `ed25519`.",

@@ -3,6 +3,7 @@
 use meshbridge_topic::TopicFilter;
 use time::OffsetDateTime;
 
+use super::Lost;
 use crate::diagnostics::{Diagnostic, Diagnostics, Span};
 use crate::federation::{Federation, Zone};
 use crate::model::{
@@ -23,15 +24,18 @@ const EVENTS: u8 = Context::Publish.bit()
 
 pub(super) fn check(
     documents: &Documents,
+    lost: Lost,
     federation: &Federation,
     now: Option<OffsetDateTime>,
     problems: &mut Diagnostics,
 ) {
-    inner_permits(&documents.rules, federation, problems);
+    if !lost.outermost {
+        inner_permits(&documents.rules, federation, problems);
+    }
     conditional_permits(&documents.rules, problems);
     attributes_others_read(documents, problems);
     what_may_be_gone(documents, problems);
-    waivers(documents, now, problems);
+    waivers(documents, lost, now, problems);
 }
 
 /// P0203: a permit of an inner layer has no effect on topics that the outermost layer never permits, or permits between
@@ -338,9 +342,10 @@ fn may_touch(rule: &Rule, name: &str, classifications: &[Classification]) -> boo
         || edits(rule, classifications).iter().any(|(edited, _)| *edited == name)
 }
 
-fn waivers(documents: &Documents, now: Option<OffsetDateTime>, problems: &mut Diagnostics) {
+fn waivers(documents: &Documents, lost: Lost, now: Option<OffsetDateTime>, problems: &mut Diagnostics) {
     for waiver in &documents.waivers {
         match documents.rules.iter().find(|rule| *rule.id == *waiver.rule) {
+            None if lost.rules => {}
             None => {
                 let near = documents.rules.iter().map(|rule| &*rule.id);
                 let near = near.min_by_key(|id| strsim::damerau_levenshtein(id, &waiver.rule));

@@ -76,6 +76,8 @@ impl Place<'_> {
                 &[(old, new)]
             }
             (ChangeKind::ChangedCheck, _) => &[(new, old), (old, new)],
+            // It passes in neither.
+            (ChangeKind::Kept, _) => return None,
             (ChangeKind::Weaker | ChangeKind::Stronger, _) => {
                 return seeds.iter().find_map(|seed| self.shows_both(old, new, seed));
             }

@@ -108,6 +108,10 @@ impl Groups {
         self.add(ChangeKind::ChangedCheck, what, Some(effect), aspect, part, None);
     }
 
+    pub(super) fn kept(&mut self, aspect: Aspect, part: Part, name: &str, what: &str, effect: Effect) {
+        self.add(ChangeKind::Kept, format!("{name}: {what}"), Some(effect), Some(aspect), part, None);
+    }
+
     fn add(
         &mut self,
         kind: ChangeKind,

@@ -20,6 +20,8 @@ pub enum ChangeKind {
     Weaker,
     /// What events must be or hold was added, removed or rewritten.
     ChangedCheck,
+    /// Of an event that is stopped another copy is kept, or none.
+    Kept,
     /// Passes in the old edition and not in the new.
     NewlyBlocked,
     /// A protection discloses less.
@@ -27,10 +29,11 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
-    pub const ALL: [ChangeKind; 5] = [
+    pub const ALL: [ChangeKind; 6] = [
         ChangeKind::NewlyAllowed,
         ChangeKind::Weaker,
         ChangeKind::ChangedCheck,
+        ChangeKind::Kept,
         ChangeKind::NewlyBlocked,
         ChangeKind::Stronger,
     ];
@@ -40,6 +43,7 @@ impl ChangeKind {
             ChangeKind::NewlyAllowed => "newly allowed",
             ChangeKind::Weaker => "weaker",
             ChangeKind::ChangedCheck => "changed checks",
+            ChangeKind::Kept => "kept otherwise",
             ChangeKind::NewlyBlocked => "newly blocked",
             ChangeKind::Stronger => "stronger",
         }
@@ -81,7 +85,7 @@ pub struct Unknown {
 }
 
 impl Diff {
-    /// Nothing is newly allowed, nothing is weaker, no check lets more through.
+    /// Nothing is newly allowed, nothing is weaker, no check lets more through, and no more is kept.
     pub fn is_no_looser(&self) -> bool {
         self.unknown.is_none() && self.left_off == 0 && !self.changes.iter().any(Change::is_looser)
     }
@@ -98,7 +102,7 @@ pub struct Change {
     pub kind: ChangeKind,
     /// In one line.
     pub what: String,
-    /// Of a check only.
+    /// Of a check, and of what is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
     /// Where it shows: published, sent, carried, arrives, delivered, subscribed, learned.
@@ -126,7 +130,7 @@ impl Change {
     pub fn is_looser(&self) -> bool {
         match self.kind {
             ChangeKind::NewlyAllowed | ChangeKind::Weaker => true,
-            ChangeKind::ChangedCheck => self.effect != Some(Effect::Tighter),
+            ChangeKind::ChangedCheck | ChangeKind::Kept => self.effect != Some(Effect::Tighter),
             ChangeKind::NewlyBlocked | ChangeKind::Stronger => false,
         }
     }

@@ -452,3 +452,42 @@ fn a_link_that_is_denied_or_open_again_is_told() {
     let origin = one.replace("links:", "at: egress, links:");
     assert!(only(&one, &origin, ChangeKind::ChangedCheck).is_looser(), "the others judge it no more");
 }
+
+#[test]
+fn what_is_kept_that_was_not_is_told() {
+    let rule = |action: &str, how: &str| base(&format!("match: {{topics: [a.x]}}, {action}: {how}"));
+    for (action, what, key) in [
+        ("deny", "{}", "onViolation"),
+        ("forbid", "{classes: [payment]}", "onViolation"),
+        ("require", "{attributes: {subject: {}}}", "onViolation"),
+        ("protect", "[{classes: [payment], as: drop}]", "onError"),
+    ] {
+        let ends = |end: &str| rule(action, &format!("{what}, {key}: {end}"));
+        for (before, after) in
+            [("reject", "quarantine"), ("reject", "dead-letter"), ("dead-letter", "quarantine")]
+        {
+            let change = only(&ends(before), &ends(after), ChangeKind::Kept);
+            assert!(change.is_looser() && change.what.contains("a copy is kept"), "{change}");
+            assert_eq!(change.places.first(), Some(&"sent"), "{change}");
+            let change = only(&ends(after), &ends(before), ChangeKind::Kept);
+            assert!(!change.is_looser(), "{change}");
+        }
+    }
+    // A rule that cannot be in error, and what no permit or another rule lets nobody keep.
+    diff(&rule("deny", "{}, onError: reject"), &rule("deny", "{}, onError: quarantine"), &[]);
+    let asks = |end: &str| {
+        base(&format!("match: {{topics: [a.x], at: egress, publisher: [p]}}, deny: {{}}, onError: {end}"))
+    };
+    assert!(only(&asks("reject"), &asks("quarantine"), ChangeKind::Kept).what.contains("cannot judge"));
+    let closed = |end: &str| base(&format!("match: {{topics: [b]}}, deny: {{}}, onViolation: {end}"));
+    diff(&closed("reject"), &closed("quarantine"), &[]);
+    let both = |end: &str| {
+        format!(
+            "{}    - {{name: s, match: {{topics: [a.x]}}, deny: {{}}}}\n",
+            rule("deny", &format!("{{}}, onViolation: {end}"))
+        )
+    };
+    diff(&both("reject"), &both("quarantine"), &[]);
+    // What passed before was in the hands of its recipient.
+    diff(BASE, &rule("deny", "{}, onViolation: quarantine"), &[ChangeKind::NewlyBlocked]);
+}

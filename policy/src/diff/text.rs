@@ -11,7 +11,10 @@ impl fmt::Display for Diff {
             return unknown.filters.iter().try_for_each(|filter| writeln!(f, "  to blame: {filter}"));
         }
         if self.changes.is_empty() {
-            return writeln!(f, "no difference in what passes, what is seen and what is checked");
+            return writeln!(
+                f,
+                "no difference in what passes, what is seen, what is checked and what is kept"
+            );
         }
         let mut is_first = true;
         for kind in ChangeKind::ALL {

@@ -2,8 +2,9 @@
 
 use super::Lowering;
 use super::matcher::is_attribute_name;
-use crate::classes::class_set;
+use crate::classes::{class_set, is_known_class};
 use crate::condition;
+use crate::diagnostics::Diagnostic;
 use crate::duration;
 use crate::message::Template;
 use crate::model::{
@@ -11,7 +12,7 @@ use crate::model::{
     Structure, Validate,
 };
 use crate::pattern::{BadPattern, Pattern, ZONE_ATTRIBUTES};
-use crate::yaml::Node;
+use crate::yaml::{Node, NodeKind};
 use crate::{ClassSet, Confidence};
 
 /// Where an event crosses.
@@ -57,7 +58,9 @@ impl Lowering<'_> {
                 None
             }
             Err(BadPattern::Malformed(problem)) => {
-                self.error("P0116", node, "this is no regular expression", &problem);
+                let message = format!("this is no regular expression: {}", reason(&problem));
+                let help = "write \\ before a sign that means itself, and \"…\" in YAML with two; look-arounds and back-references are not supported";
+                self.error("P0116", node, message, help);
                 None
             }
         }
@@ -75,7 +78,10 @@ impl Lowering<'_> {
         }
         let hops = node.get("hops").and_then(|hops| hops.get("max")).and_then(Node::integer);
         let hops_max = hops.and_then(|max| u8::try_from(max).ok());
-        if attributes.is_empty() && hops_max.is_none() {
+        // What is of a wrong kind is told as that.
+        let is_list =
+            node.get("attributes").is_some_and(|attributes| !matches!(attributes.kind, NodeKind::Map(_)));
+        if attributes.is_empty() && !is_list && node.get("hops").is_none() {
             self.error("P0112", node, "nothing is required", "name attributes, or hops: {max: …}");
         }
         Action::Require { attributes, hops_max }
@@ -119,6 +125,7 @@ impl Lowering<'_> {
             let Some(cel) = check.get("cel") else { continue };
             let message = check.get("message").and_then(Node::text).map(Into::into);
             let expression = condition::lower(cel, condition::Use::Check, self.problems)?;
+            self.values_of_zones(cel);
             checks.push(Check { expression, message });
         }
         if schema.is_none() && checks.is_empty() && node.get("schema").is_none() {
@@ -139,7 +146,19 @@ impl Lowering<'_> {
             }
         };
         match found {
-            Ok(schema) => Some(schema),
+            Ok(schema) => {
+                let place = node.get("file").or_else(|| node.get("ref")).unwrap_or(node);
+                for (at, keyword) in schema.unknown() {
+                    let message =
+                        format!("no JSON Schema has the keyword `{keyword}`, at {at}: it asks nothing");
+                    let problem = Diagnostic::warning("P0126", &place.span, message);
+                    self.problems.push(match crate::schema::nearest_keyword(keyword) {
+                        Some(near) => problem.help(format!("did you mean `{near}`?")),
+                        None => problem.help("remove it, or begin it with `x-` if it is a note"),
+                    });
+                }
+                Some(schema)
+            }
             Err(problem) => {
                 let place = node.get("file").or_else(|| node.get("ref")).unwrap_or(node);
                 let help = "a schema is one of the files of the policies; it is never fetched";
@@ -191,8 +210,22 @@ impl Lowering<'_> {
     /// The classes of `classes` without those of `except`.
     pub(super) fn classes(&mut self, node: &Node) -> ClassSet {
         let wanted = node.get("classes").map(|list| class_set(list, self.problems)).unwrap_or_default();
-        let left_out = node.get("except").map(|list| class_set(list, self.problems)).unwrap_or_default();
-        wanted.minus(left_out)
+        let Some(except) = node.get("except") else { return wanted };
+        let left = wanted.minus(class_set(except, self.problems));
+        if left.is_empty() && !wanted.is_empty() {
+            let help = "leave fewer classes out, or remove what looks for none";
+            self.error("P0112", except, "this `except` takes all of `classes` away", help);
+            return left;
+        }
+        for item in except.items() {
+            let Some(name) = item.text().filter(|name| is_known_class(name)) else { continue };
+            if !wanted.is_empty() && wanted.intersection(ClassSet::of(name)).is_empty() {
+                let message = format!("`{name}` is none of `classes`, so leaving it out changes nothing");
+                let problem = Diagnostic::warning("P0224", &item.span, message);
+                self.problems.push(problem.help("name one of the classes above, or remove it"));
+            }
+        }
+        left
     }
 
     pub(super) fn confidence(node: &Node, default: Confidence) -> Confidence {
@@ -221,7 +254,11 @@ impl Lowering<'_> {
                 (Some(events), None) => Amount::Events(events),
                 (None, Some(bytes)) => Amount::Bytes(bytes),
                 _ => {
-                    self.error("P0112", rate, "a rate counts events or bytes", "give exactly one of them");
+                    let given = ["events", "bytes"].iter().filter(|key| rate.get(key).is_some()).count();
+                    if given != 1 && matches!(rate.kind, NodeKind::Map(_)) {
+                        let help = "give exactly one of them";
+                        self.error("P0112", rate, "a rate counts events or bytes", help);
+                    }
                     return None;
                 }
             };
@@ -237,7 +274,7 @@ impl Lowering<'_> {
         });
         let wait = node.get("wait").and_then(Node::text).and_then(duration::parse).unwrap_or_default();
         let (event_bytes, data_bytes) = (number(node, "eventBytes"), number(node, "dataBytes"));
-        if event_bytes.is_none() && data_bytes.is_none() && node.get("rate").is_none() {
+        if ["eventBytes", "dataBytes", "rate"].iter().all(|key| node.get(key).is_none()) {
             self.error("P0112", node, "nothing is limited", "give eventBytes, dataBytes or rate");
         }
         if let Some(place) = node.get("wait")
@@ -270,4 +307,10 @@ impl Lowering<'_> {
         }
         part
     }
+}
+
+/// What the compiler of patterns says, without the pattern that it repeats.
+fn reason(problem: &str) -> &str {
+    let last = problem.lines().map(str::trim).filter(|line| !line.is_empty()).next_back().unwrap_or(problem);
+    last.strip_prefix("error: ").unwrap_or(last)
 }

@@ -40,7 +40,7 @@ impl Lowering<'_> {
             self.error("P0123", item, format!("`{shown}` names no link"), help);
             return None;
         };
-        let (first, second) = (self.end_of_link(item, one), self.end_of_link(item, other));
+        let (first, second) = (self.end_of_link(item, one, other), self.end_of_link(item, other, one));
         let (first, second) = (first?, second?);
         let link = ZoneLink::between(first, second);
         if link.is_none() {
@@ -50,13 +50,16 @@ impl Lowering<'_> {
         link
     }
 
-    fn end_of_link(&mut self, item: &Node, name: &str) -> Option<ZoneIndex> {
+    fn end_of_link(&mut self, item: &Node, name: &str, other: &str) -> Option<ZoneIndex> {
         let zone = self.federation.zone(name);
         if zone.is_none() {
             let shown: String = name.chars().take(64).collect();
-            let help = match nearest(name, self.federation.zones()) {
+            // A link has two ends, so the zone at the other is not what was meant.
+            let others = || self.federation.zones().filter(|zone| *zone != other);
+            let near = nearest(name, others()).filter(|near| name.len() > 1 || near.len() > 1);
+            let help = match near {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("its zones are {}", self.federation.zones().collect::<Vec<_>>().join(", ")),
+                None => format!("its zones are {}", others().collect::<Vec<_>>().join(", ")),
             };
             self.error("P0110", item, format!("there is no zone `{shown}`"), &help);
         }

@@ -46,6 +46,7 @@ impl Lowering<'_> {
         if let Some(when) = node.get("when") {
             matcher.when = condition::lower(when, condition::Use::When, self.problems)
                 .map(|expression| (expression, when.span.clone()));
+            self.values_of_zones(when);
         }
         matcher
     }
@@ -110,8 +111,8 @@ impl Lowering<'_> {
             for value in values.items() {
                 let Some(text) = value.text() else { continue };
                 if !self.federation.zones.iter().any(|zone| zone.attribute(attribute) == Some(text)) {
-                    let message = format!("no zone has {attribute} `{text}`");
-                    self.error("P0110", value, message, "check the name against the federation document");
+                    let problem = self.no_zone_has(value, attribute, text);
+                    self.problems.push(problem);
                 }
                 accepted.push(text.to_owned());
             }
@@ -124,6 +125,18 @@ impl Lowering<'_> {
             .filter_map(|(key, value)| Some((key.text()?.to_owned(), value.text()?.to_owned())))
             .collect();
         selector
+    }
+
+    /// P0110, with the value that is most like it.
+    pub(super) fn no_zone_has(&self, node: &Node, attribute: &str, text: &str) -> Diagnostic {
+        let values = self.federation.zones.iter().filter_map(|zone| zone.attribute(attribute));
+        let alike = |value: &&str| value.eq_ignore_ascii_case(text);
+        let near = values.clone().find(alike).or_else(|| crate::classes::nearest(text, values));
+        let help = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "check the name against the federation document".to_owned(),
+        };
+        Diagnostic::error("P0110", &node.span, format!("no zone has {attribute} `{text}`")).help(help)
     }
 
     /// A zone without an attribute that is selected by would slip past a `deny`.

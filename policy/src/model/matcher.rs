@@ -37,6 +37,11 @@ impl Glob {
         Glob(text.split('*').map(str::to_owned).collect())
     }
 
+    /// As it is written.
+    pub(crate) fn text(&self) -> String {
+        self.0.join("*")
+    }
+
     /// A text that matches.
     pub(crate) fn sample(&self) -> String {
         let text = self.0.concat();

@@ -9,6 +9,7 @@ use super::keys::TestKeys;
 use super::mutants::{self, Mutant};
 use super::suite::{ProofCase, Suite};
 use crate::decision::RuleRef;
+use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::engine::Scratch;
 use crate::federation::Federation;
 use crate::model::{Mode, OnViolation, Rule};
@@ -178,6 +179,21 @@ fn with_rules(program: &Program, rules: Vec<Rule>) -> Program {
     };
     let federation: Federation = program.federation.clone();
     Program::new(documents, federation)
+}
+
+impl Suite {
+    /// P0503: names of rules and waivers that the policies do not have.
+    pub fn unknown_names(&self, program: &Program) -> Diagnostics {
+        let mut problems = Diagnostics::default();
+        for (origin, _, expected) in &self.cases {
+            if let Some(message) = unknown_names(expected, program) {
+                let help = "write <policy>/<rule> as the policies have it";
+                problems.push(Diagnostic::error("P0503", &origin.span, message).help(help));
+            }
+        }
+        problems.sort();
+        problems
+    }
 }
 
 /// An unknown rule or waiver is an error, not something that happens not to be there.

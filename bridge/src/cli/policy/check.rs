@@ -51,17 +51,22 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
 
 /// The problems of all files, those of tests included.
 fn check(sources: &Sources) -> Vec<Diagnostic> {
-    let mut all = Vec::new();
+    let mut all = vec![sources.not_read()];
+    let tests = || sources.tests().map(|file| (file, testing::suites(file, &sources.federation)));
     match compile(&sources.files, &sources.federation, Some(OffsetDateTime::now_utc())) {
         Ok(compiled) => {
             eprintln!("{} rules in {} files", compiled.program.len(), sources.files.len());
             all.push(compiled.warnings);
             all.push(compiled.program.findings());
             all.push(compiled.program.unproved());
+            for (file, suites) in tests() {
+                let of_these = suites.into_iter().flatten().filter(|suite| sources.are_of(file, suite));
+                all.extend(of_these.map(|suite| suite.unknown_names(&compiled.program)));
+            }
         }
         Err(problems) => all.push(problems),
     }
-    all.extend(sources.tests().filter_map(|file| testing::suites(file, &sources.federation).err()));
+    all.extend(tests().filter_map(|(_, suites)| suites.err()));
     note_revision(sources);
     together(all)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use meshbridge_policy::testing::Suite;
 use meshbridge_policy::{Diagnostic, Diagnostics, Federation, SourceFile};
 
 use super::Failure;
@@ -20,11 +21,46 @@ const FEDERATION: &str = "federation.yaml";
 pub(super) struct Sources {
     pub(super) federation: Federation,
     pub(super) files: Vec<SourceFile>,
+    /// Directories and files that they were read from.
+    pub(super) places: Vec<PathBuf>,
 }
 
 impl Sources {
     pub(super) fn tests(&self) -> impl Iterator<Item = &SourceFile> {
         self.files.iter().filter(|file| is_test(Path::new(&file.name)))
+    }
+
+    /// Files beside these that are named almost like policies, and are not read for it.
+    pub(super) fn not_read(&self) -> Diagnostics {
+        let mut names = Vec::new();
+        let mut places = self.places.clone();
+        while let Some(place) = places.pop() {
+            // What cannot be read was told before.
+            for path in std::fs::read_dir(&place).into_iter().flatten().flatten().map(|entry| entry.path()) {
+                let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+                match path.is_dir() {
+                    _ if is_hidden => {}
+                    true => places.push(path),
+                    false => names.push(plain(&path).display().to_string()),
+                }
+            }
+        }
+        names.sort();
+        names.dedup();
+        meshbridge_policy::misnamed(&names)
+    }
+
+    /// Whether a test is about these policies, and no others.
+    pub(super) fn are_of(&self, file: &SourceFile, suite: &Suite) -> bool {
+        let directory = Path::new(&file.name).parent().unwrap_or(Path::new("."));
+        let mut places: Vec<PathBuf> = suite.policies.iter().map(|below| directory.join(below)).collect();
+        if places.is_empty() {
+            places.push(directory.to_owned());
+        }
+        let whole = |files: &[SourceFile]| -> BTreeSet<PathBuf> {
+            files.iter().filter_map(|file| std::fs::canonicalize(&file.name).ok()).collect()
+        };
+        files(&places).is_ok_and(|files| whole(&files) == whole(&self.files))
     }
 }
 
@@ -62,7 +98,7 @@ pub(super) fn read(directories: &[PathBuf], federation: Option<&Path>) -> Result
             false => all.push(plain(directory)),
         }
     }
-    Ok(Sources { federation, files: files(&all)? })
+    Ok(Sources { federation, files: files(&all)?, places: all })
 }
 
 /// Every policy file below these, each once however many directories lead to it.

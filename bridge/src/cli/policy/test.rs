@@ -113,7 +113,7 @@ fn load(directory: &Path, federation: Option<&str>, policies: &[String]) -> Resu
         NoSources::Failed(Failure::Input(missing))
     })?;
     let federation = crate::config::read_federation(&document)?;
-    Ok(Sources { federation, files: sources::files(&policies)? })
+    Ok(Sources { federation, files: sources::files(&policies)?, places: policies })
 }
 
 /// Runs and prints a suite without mutants or with them; whether it is as it should be.

@@ -182,7 +182,7 @@ impl Told {
             ChangeKind::ChangedCheck => {
                 self.effect != Some(if is { Effect::Tighter } else { Effect::Looser })
             }
-            ChangeKind::Weaker | ChangeKind::Stronger => false,
+            ChangeKind::Weaker | ChangeKind::Stronger | ChangeKind::Kept => false,
         }
     }
 
@@ -347,6 +347,8 @@ fn happens(change: &Change, old: &Program, new: &Program) -> Result<(), TestCase
         (ChangeKind::NewlyAllowed, _) | (ChangeKind::ChangedCheck, Some(Effect::Looser)) => is_opened,
         (ChangeKind::NewlyBlocked, _) | (ChangeKind::ChangedCheck, Some(Effect::Tighter)) => is_closed,
         (ChangeKind::ChangedCheck, _) => is_opened || is_closed,
+        // It passes in neither, so none is judged.
+        (ChangeKind::Kept, _) => false,
         (ChangeKind::Weaker | ChangeKind::Stronger, _) => was.is_some() && is.is_some() && was != is,
     };
     prop_assert!(is_so, "certain, and does not happen: {change}");
