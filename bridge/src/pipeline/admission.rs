@@ -18,7 +18,7 @@ use super::quotas::Full;
 use super::replies::is_reply;
 use super::stored::Stored;
 use super::waiters::{AckLevel, Before, Waiting};
-use super::{Accepted, Held, Inner, Principal, PublishRefused, lock};
+use super::{Accepted, Denied, Held, Inner, Principal, PublishRefused, lock};
 use crate::link::FrameDestinations;
 use crate::metrics::DropReason;
 use crate::policy_store::Generation;
@@ -156,7 +156,8 @@ impl Inner {
         let accepted =
             results.enumerate().map(|(at, ((one, plan), ((remote, local, unchosen), left_out)))| {
                 if let Some(known) = repeated.remove(&at) {
-                    return self.as_taken_before(one.key, known);
+                    let own = local.then(|| self.parts.own.clone());
+                    return self.as_taken_before(one.key, known, own.into_iter().chain(remote), plan.denied);
                 }
                 let held = held_of(forwarding, &plan, &remote);
                 if let Some(body) = one.body {
@@ -201,15 +202,26 @@ impl Inner {
 }
 
 impl Inner {
-    /// The answer to who says an event again: where it still goes, and who has had it of those that are remembered.
-    fn as_taken_before(&self, key: EventKey, known: Whereabouts) -> Accepted {
+    /// The answer to who says an event again: where it still goes, who has had it of those that are remembered, and whom a
+    /// new one would be for. Who had it and is not remembered is among the latter as long as nothing has changed; who
+    /// subscribed since is, too, and does not get it.
+    fn as_taken_before(
+        &self,
+        key: EventKey,
+        known: Whereabouts,
+        now: impl Iterator<Item = BridgeId>,
+        mut denied: Vec<Denied>,
+    ) -> Accepted {
         let ended = self.ends.of(&key).into_iter();
         let had = ended.filter(|(_, outcome)| *outcome == Outcome::Delivered).map(|(bridge, _)| bridge);
         let mut destinations: Vec<BridgeId> =
             known.pending.into_iter().chain(known.stored).chain(had).collect();
+        // What has been sent is not denied by a rule of today.
+        denied.retain(|one| !destinations.contains(&one.destination));
+        destinations.extend(now);
         destinations.sort_unstable();
         destinations.dedup();
-        Accepted { duplicate: true, ..Accepted::new(key, destinations, Vec::new()) }
+        Accepted { duplicate: true, ..Accepted::new(key, destinations, denied) }
     }
 }
 

@@ -35,7 +35,9 @@ fn small(directory: &Path, rules: &str, invariants: &str) -> Result<()> {
             "apiVersion: meshbridge/v1\nkind: Classification\nmetadata: {{name: data, layer: federation}}\nspec: {{topics: [{{match: \"orders.**\", fields: {{\"$.data.card\": payment.card}}}}]}}\n---\napiVersion: meshbridge/v1\nkind: Policy\nmetadata: {{name: base, layer: federation}}\nspec:\n  rules:\n    - {{name: open, match: {{topics: [\"orders.**\"]}}, permit: {{}}}}\n{rules}"
         ),
     )?;
-    fs::write(directory.join("invariants.yaml"), invariants)?;
+    if !invariants.is_empty() {
+        fs::write(directory.join("invariants.yaml"), invariants)?;
+    }
     Ok(())
 }
 
