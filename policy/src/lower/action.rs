@@ -311,6 +311,6 @@ impl Lowering<'_> {
 
 /// What the compiler of patterns says, without the pattern that it repeats.
 fn reason(problem: &str) -> &str {
-    let last = problem.lines().map(str::trim).filter(|line| !line.is_empty()).next_back().unwrap_or(problem);
+    let last = problem.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or(problem);
     last.strip_prefix("error: ").unwrap_or(last)
 }

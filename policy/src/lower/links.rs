@@ -55,11 +55,12 @@ impl Lowering<'_> {
         if zone.is_none() {
             let shown: String = name.chars().take(64).collect();
             // A link has two ends, so the zone at the other is not what was meant.
-            let others = || self.federation.zones().filter(|zone| *zone != other);
-            let near = nearest(name, others()).filter(|near| name.len() > 1 || near.len() > 1);
+            let others = self.federation.zones().filter(|zone| *zone != other);
+            let near = nearest(name, others)
+                .filter(|near| strsim::damerau_levenshtein(near, name) < near.len().max(name.len()));
             let help = match near {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("its zones are {}", others().collect::<Vec<_>>().join(", ")),
+                None => format!("its zones are {}", self.federation.zones().collect::<Vec<_>>().join(", ")),
             };
             self.error("P0110", item, format!("there is no zone `{shown}`"), &help);
         }

@@ -101,7 +101,7 @@ fn links_are_two_zones_of_the_federation() {
         ("eu/somewhere-else", "P0110", "no zone `somewhere-else`", "its zones are eu, us, cn"),
         ("eu/eu", "P0123", "one zone at both ends", "name two zones"),
         ("eu-us", "P0123", "`eu-us` names no link", "write the zones at its ends"),
-        ("eu/", "P0110", "no zone ``", "did you mean `eu`?"),
+        ("eu/", "P0110", "no zone ``", "its zones are"),
         ("eu/us/cn", "P0110", "no zone `us/cn`", "its zones are"),
         ("eu/cn", "P0222", "no link `cn/eu`", "check the zones"),
     ] {
