@@ -24,6 +24,7 @@
 
 mod format;
 mod gather;
+mod ids;
 mod note;
 mod open;
 mod queue;
@@ -43,6 +44,7 @@ use std::time::Duration;
 
 pub(crate) use format::Checkpoint;
 pub(crate) use gather::EventSought;
+pub(crate) use ids::Ids;
 pub(crate) use open::OpenAuditError;
 pub(crate) use queue::{Figures, QUEUE_BYTES_MAX, State};
 pub(crate) use record::{EventName, Finding, Record, Redact, Rule, Ruling, Verdict};
@@ -142,13 +144,32 @@ impl AuditLog {
         let taken = match &record.event {
             Some(event) if must_keep && gather::is_gathered(record) && !self.redact.is_private(event.id) => {
                 let (kind, hash) = (gather::kind_of(record, &self.sampler), gather::hash_of_id(event.id));
-                self.queue.gather(kind, record, event, &hash)
+                self.queue.gather(kind, record, event, [(event.id, hash)]) == 0
             }
             _ => self.queue.push(record.encode(&self.redact), must_keep),
         };
         match taken {
             true => Recorded::Kept,
             false => Recorded::Lost,
+        }
+    }
+
+    /// Decisions that differ in their events' ids only, and have to be kept. `record` is that of any of them, and its cost
+    /// that of all. Never waits.
+    pub(crate) fn record_all(&self, record: &Record<'_>, ids: &Ids) {
+        let Some(event) = &record.event else { return };
+        debug_assert!(record.must_be_kept() && gather::is_gathered(record), "{record:?}");
+        let cost = record.cost / (ids.len() as u64).max(1);
+        let record = Record { cost, ..*record };
+        let (private, plain): (Vec<&str>, Vec<&str>) = ids.iter().partition(|id| self.redact.is_private(id));
+        if self.queue.might_take(true) {
+            let hashed = plain.into_iter().map(|id| (id, gather::hash_of_id(id)));
+            self.queue.gather(gather::kind_of(&record, &self.sampler), &record, event, hashed);
+        } else {
+            plain.iter().for_each(|_| self.queue.count_lost(true));
+        }
+        for id in private {
+            self.record(&Record { event: Some(EventName { id, ..*event }), ..record });
         }
     }
 

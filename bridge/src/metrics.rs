@@ -355,9 +355,10 @@ impl Metrics {
         self.verdicts.with_label_values(&[context, layer, rule, verdict]).inc();
     }
 
-    /// Events that a verdict was given for by that of another one.
-    pub(crate) fn on_forwarded_alike(&self, context: &str, events: u64) {
-        self.verdicts.with_label_values(&[context, "", "", "forward"]).inc_by(events);
+    /// Events that go on, edited or as they are.
+    pub(crate) fn on_forwarded(&self, context: &str, is_edited: bool, events: u64) {
+        let verdict = if is_edited { "protect" } else { "forward" };
+        self.verdicts.with_label_values(&[context, "", "", verdict]).inc_by(events);
     }
 
     /// No rule has anything to ask of the topic in a context inside the zone.
@@ -365,7 +366,7 @@ impl Metrics {
         match context {
             meshbridge_policy::Context::Publish => self.passed_publish.inc_by(events),
             meshbridge_policy::Context::Deliver => self.passed_deliver.inc_by(events),
-            other => self.on_forwarded_alike(other.name(), events),
+            other => self.on_forwarded(other.name(), false, events),
         }
     }
 

@@ -53,6 +53,7 @@ mod replies;
 mod sealed;
 mod settings;
 mod sharing;
+mod sitting;
 mod stored;
 mod subscriptions;
 mod todo;

@@ -23,6 +23,7 @@ mod links;
 mod protecting;
 mod reception;
 mod scratch;
+mod train;
 mod view;
 
 use std::fmt;
@@ -49,6 +50,7 @@ pub(crate) use data::{Data, json_of};
 use evaluation::Evaluation;
 pub(crate) use evaluation::is_protect;
 pub use scratch::Scratch;
+pub use train::Told;
 
 /// An event where it is judged.
 #[derive(Clone, Copy)]

@@ -66,7 +66,7 @@ pub use documents::invariant::shape as invariant_shape;
 pub use documents::policy::shape as policy_shape;
 pub use documents::waiver::shape as waiver_shape;
 pub use duration::parse as parse_duration;
-pub use engine::{Concern, Request, Scratch, ZoneSet, personal_class, shown};
+pub use engine::{Concern, Request, Scratch, Told, ZoneSet, personal_class, shown};
 pub use federation::{
     BridgeEntry, Federation, FederationLink, NotForLayer, SigningKey, ZoneIndex, shape as federation_shape,
 };

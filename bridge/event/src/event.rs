@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::attribute::AttributeValue;
 use crate::builder::EventBuilder;
-use crate::encoding::{self, DecodeError, HEADER_BYTES};
+use crate::encoding::{self, ATTRIBUTE_HEADER_BYTES, DecodeError, HEADER_BYTES};
 
 /// What the data of an event is, as the producer meant it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +130,13 @@ impl Event {
     /// The attributes as they are encoded, and how many there are.
     pub(crate) fn encoded_attributes(&self) -> (&[u8], usize) {
         (self.bytes.get(HEADER_BYTES..self.layout.data_start).unwrap_or_default(), self.layout.count)
+    }
+
+    /// The encoded attributes before and behind `id`.
+    pub(crate) fn attributes_beside_id(&self) -> [&[u8]; 2] {
+        let before = HEADER_BYTES..self.layout.id.start - ATTRIBUTE_HEADER_BYTES - "id".len();
+        let behind = self.layout.id.end..self.layout.data_start;
+        [before, behind].map(|range| self.bytes.get(range).unwrap_or_default())
     }
 
     /// A builder that starts as this event.

@@ -269,21 +269,13 @@ impl TrainWriter {
         let mut buffer = Vec::with_capacity(capacity);
         buffer.extend_from_slice(&[VERSION, data_kind as u8]);
         buffer.extend_from_slice(&[0; 6]);
-        let (encoded, mut at, mut count) = (event.encoded(), encoding::HEADER_BYTES, 0_u16);
-        for _ in event.attributes() {
-            let Some(spans) = encoding::spans(encoded, at) else { break };
-            let (name, whole) = (encoded.get(spans.name), encoded.get(at..spans.value.end));
-            at = spans.value.end;
-            if name != Some(b"id") {
-                buffer.extend_from_slice(whole.unwrap_or_default());
-                count += 1;
-            }
-        }
-        // Of `buffer`, which has at least its header.
+        event.attributes_beside_id().into_iter().for_each(|some| buffer.extend_from_slice(some));
+        // All but `id`, of at most ATTRIBUTES_MAX.
+        let count = event.encoded_attributes().1 - 1;
+        let count_bytes = u16::try_from(count).expect("at most ATTRIBUTES_MAX").to_be_bytes();
         if let Some(place) = buffer.get_mut(2..4) {
-            place.copy_from_slice(&count.to_be_bytes());
+            place.copy_from_slice(&count_bytes);
         }
-        let count = usize::from(count);
         let items = buffer.len();
         TrainWriter { buffer, data_kind, attributes: count, items, len: 0 }
     }
@@ -294,21 +286,9 @@ impl TrainWriter {
         if kind != self.data_kind && kind != DataKind::None {
             return false;
         }
-        let (encoded, mut at) = (event.encoded(), encoding::HEADER_BYTES);
-        let mut rest = self.buffer.get(HEADER_BYTES..self.items).unwrap_or_default();
-        for _ in event.attributes() {
-            let Some(spans) = encoding::spans(encoded, at) else { return false };
-            let whole = encoded.get(at..spans.value.end).unwrap_or_default();
-            at = spans.value.end;
-            if encoded.get(spans.name) == Some(b"id") {
-                continue;
-            }
-            match rest.strip_prefix(whole) {
-                Some(behind) => rest = behind,
-                None => return false,
-            }
-        }
-        rest.is_empty()
+        let own = self.buffer.get(HEADER_BYTES..self.items).unwrap_or_default();
+        let [before, behind] = event.attributes_beside_id();
+        own.len() == before.len() + behind.len() && own.starts_with(before) && own.ends_with(behind)
     }
 
     /// Appends an event; `false` where it does not fit, or its id is none that a train can hold: it was not taken. The

@@ -210,40 +210,64 @@ impl Queue {
         }
     }
 
-    /// Puts a decision that must be kept to others of its kind. `false`, and counted, when there is no room.
-    pub(super) fn gather(
+    /// Puts decisions that must be kept to others of their kind: events by their ids, with the hashes of these. How many
+    /// found no room, which are counted.
+    pub(super) fn gather<'i>(
         &self,
         kind: u64,
         record: &Record<'_>,
         event: &EventName<'_>,
-        hash: &[u8; 32],
-    ) -> bool {
+        ids: impl IntoIterator<Item = (&'i str, [u8; 32])>,
+    ) -> u64 {
+        let mut lost = 0;
         let mut waiting = self.lock();
-        let known = waiting.windows.iter().position(|window| window.takes(kind, record, event));
-        if known.is_none() && waiting.windows.len() >= KINDS_MAX {
+        let mut known = None;
+        for (id, hash) in ids {
+            let window =
+                known.or_else(|| waiting.windows.iter().position(|window| window.takes(kind, record, event)));
+            let Some(at) = window.filter(|_| self.takes(true, 0)).or_else(|| {
+                if window.is_some() {
+                    // It has its room already; but a log that has failed takes nothing.
+                    return None;
+                }
+                self.open(&mut waiting, kind, record, event)
+            }) else {
+                lost += 1;
+                continue;
+            };
+            waiting.windows[at].add(record, id, &hash);
+            known = Some(at);
+            if waiting.windows[at].is_full() {
+                self.close(&mut waiting, at);
+                self.work.notify_one();
+                known = None;
+            }
+        }
+        drop(waiting);
+        (0..lost).for_each(|_| self.count_lost(true));
+        lost
+    }
+
+    /// A new window, where there is room for one.
+    fn open(
+        &self,
+        waiting: &mut Waiting,
+        kind: u64,
+        record: &Record<'_>,
+        event: &EventName<'_>,
+    ) -> Option<usize> {
+        if waiting.windows.len() >= KINDS_MAX {
             // Before the question for room, for it gives some back.
-            self.close(&mut waiting, 0);
+            self.close(waiting, 0);
         }
-        // An open window has its room already; but a log that has failed takes nothing.
-        let has_room = if known.is_some() { self.takes(true, 0) } else { self.takes(true, WINDOW_BYTES) };
-        if !has_room {
-            drop(waiting);
-            self.count_lost(true);
-            return false;
+        if !self.takes(true, WINDOW_BYTES) {
+            return None;
         }
-        let at = known.unwrap_or_else(|| {
-            self.bytes.fetch_add(WINDOW_BYTES, Ordering::Relaxed);
-            waiting.windows.push(Window::new(kind, record, event, Instant::now()));
-            // The thread has to know when it is due.
-            self.work.notify_one();
-            waiting.windows.len() - 1
-        });
-        waiting.windows[at].add(record, event.id, hash);
-        if waiting.windows[at].is_full() {
-            self.close(&mut waiting, at);
-            self.work.notify_one();
-        }
-        true
+        self.bytes.fetch_add(WINDOW_BYTES, Ordering::Relaxed);
+        waiting.windows.push(Window::new(kind, record, event, Instant::now()));
+        // The thread has to know when it is due.
+        self.work.notify_one();
+        Some(waiting.windows.len() - 1)
     }
 
     /// What is decided from here on is of other windows than what was decided before.

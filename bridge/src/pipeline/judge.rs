@@ -346,7 +346,7 @@ impl Inner {
         SCRATCH.with_borrow_mut(|scratch| ask(&request, scratch))
     }
 
-    fn note(&self, context: Context, generation: &Generation, decision: Decision) -> Verdict {
+    pub(super) fn note(&self, context: Context, generation: &Generation, decision: Decision) -> Verdict {
         let name = context.name();
         let metrics = &self.parts.metrics;
         if let Some(report) = &decision.report {
@@ -360,7 +360,7 @@ impl Inner {
         }
         match decision.verdict {
             Said::Forward { event } => {
-                metrics.on_verdict(name, "", "", if event.is_some() { "protect" } else { "forward" });
+                metrics.on_forwarded(name, event.is_some(), 1);
                 Verdict::Pass(event)
             }
             Said::Hold { wait, by } => {

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::Inner;
 use super::judge::{Asked, Refusal, Verdict as Outcome};
 use super::quarantine::HeldPair;
-use crate::audit::{EventName, Finding, Record, Rule, Ruling, Verdict};
+use crate::audit::{EventName, Finding, Ids, Record, Rule, Ruling, Verdict};
 use crate::policy_store::Generation;
 
 type Few<T> = SmallVec<[T; 4]>;
@@ -71,6 +71,24 @@ impl Inner {
             }
             .about(asked),
         );
+    }
+
+    /// Events of one train that went on, edited by the same rules in the same places; `cost` is that of all.
+    pub(super) fn record_edits(
+        &self,
+        generation: &Generation,
+        asked: &Asked<'_>,
+        (editors, protected): (&Editors, &str),
+        ids: &Ids,
+        cost: Duration,
+    ) {
+        let editors = rules(generation, editors);
+        let record =
+            blank(generation, asked.context, asked.from, asked.to, asked.topic.as_str()).about(asked);
+        let cost = u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX);
+        self.parts
+            .audit
+            .record_all(&Record { edited: true, editors: &editors, protected, cost, ..record }, ids);
     }
 
     /// A destination of a class that was judged already: the same outcome, in another zone, by the same rules.
@@ -197,7 +215,7 @@ fn verdict(disposition: Disposition) -> Verdict {
 }
 
 /// The list that bridges keep in an event of what is protected in it.
-fn protected(event: &Event) -> &str {
+pub(super) fn protected(event: &Event) -> &str {
     event.attribute(GOVPROTECTED).and_then(|value| value.as_str()).unwrap_or_default()
 }
 

@@ -14,6 +14,7 @@ use super::dedup::Taken;
 use super::judge::{Refusal, links_alike};
 use super::over_links::Came;
 use super::queue::TrainDelivery;
+use super::sitting::Sitting;
 use super::trains::{Piece, Whole};
 use super::{Inner, lock};
 use crate::link::{FrameBody, FrameDestination, Outbound};
@@ -68,11 +69,11 @@ impl Inner {
                             let key = EventKey { seq: frame.body.key.seq + start, ..frame.body.key.clone() };
                             self.refuse_key(Context::Ingress, &key, &refusal);
                         };
-                        let judged = |event: &Event| {
-                            let asked = asked.at(Context::Ingress, from, own, event);
-                            (self.judge(generation, &asked), Passage::ANY)
-                        };
-                        self.sift(&train, judged, refused)
+                        let place = asked.at(Context::Ingress, from, own, &asked.largest);
+                        let mut sitting = Sitting::new(self, generation, place);
+                        let judged = |event: &Event| sitting.judge(event).0;
+                        let anywhere = |_: &Event, _: &Event| Passage::ANY;
+                        self.sift(&train, judged, (true, anywhere), refused)
                     };
                     for piece in pieces {
                         let key =

@@ -17,9 +17,10 @@ use smallvec::SmallVec;
 
 use super::admission::{RETRY_AFTER, end_of_life, partition, set_of};
 use super::best_effort::EXTENSION;
-use super::judge::{Asked, Refusal, Verdict, carries_alike, class, judges_alike};
+use super::judge::{Asked, Refusal, Verdict, carries_alike, class, judges_alike, links_alike};
 use super::queue::TrainDelivery;
 use super::replies::is_reply;
+use super::sitting::Sitting;
 use super::subscriptions::Offered;
 use super::{Inner, Pipeline, Principal, PublishRefused, lock};
 use crate::link::{FrameBody, FrameDestination, FrameDestinations, Outbound};
@@ -289,25 +290,21 @@ impl Inner {
                 let stays = |start, event, refusal| {
                     refused.push((start, event, SmallVec::from_iter([bridge]), refusal))
                 };
+                let is_carried_alike = carries_alike(program, from, to, asked.topic)
+                    && links_alike(program, Context::Egress, from, to, asked.topic);
+                let mut sitting =
+                    Sitting::new(self, generation, asked.at(Context::Egress, from, to, &asked.largest));
                 let judged = |event: &Event| {
-                    let (verdict, editors) =
-                        self.judge_by_name(generation, &asked.at(Context::Egress, from, to, event), &[]);
-                    let form = match &verdict {
-                        Verdict::Pass(Some(edited)) => edited,
-                        _ => event,
-                    };
-                    let passage = match &verdict {
-                        Verdict::Pass(_) => {
-                            self.passage(generation, &asked.at(Context::Egress, from, to, event), form)
-                        }
-                        _ => Passage::ANY,
-                    };
+                    let (verdict, editors) = sitting.judge(event);
                     if is_for_several {
                         verdicts.push((event.clone(), verdict.clone(), editors));
                     }
-                    (verdict, passage)
+                    verdict
                 };
-                self.sift(asked.train, judged, stays)
+                let way = |event: &Event, form: &Event| {
+                    self.passage(generation, &asked.at(Context::Egress, from, to, event), form)
+                };
+                self.sift(asked.train, judged, (is_carried_alike, way), stays)
             };
             classes.push(OfClass { class, zones: SmallVec::from_iter([to]), verdicts });
             parts.push(Part { destinations: SmallVec::from_iter([bridge]), pieces });
@@ -315,11 +312,13 @@ impl Inner {
         Some((parts, refused))
     }
 
-    /// Judges each event of a train for itself, and puts what may go on together again.
+    /// Judges each event of a train for itself, and puts what may go on together again. `way` says which one an event may
+    /// take in the form that it got, and whether those with equal attributes take the same.
     pub(super) fn sift(
         &self,
         train: &EventTrain,
-        mut judge: impl FnMut(&Event) -> (Verdict, Passage),
+        mut judge: impl FnMut(&Event) -> Verdict,
+        (is_one_way, mut way): (bool, impl FnMut(&Event, &Event) -> Passage),
         mut stays: impl FnMut(u64, Event, Refusal),
     ) -> SmallVec<[Piece; 1]> {
         let mut pieces = SmallVec::new();
@@ -332,9 +331,8 @@ impl Inner {
             }));
         };
         for (start, event) in (0..).zip(train.events()) {
-            let (verdict, passage) = judge(&event);
-            let form = match verdict {
-                Verdict::Pass(edited) => edited.unwrap_or(event),
+            let edited = match judge(&event) {
+                Verdict::Pass(edited) => edited,
                 // Without memory there is nowhere to wait.
                 Verdict::Wait(_) => {
                     self.parts.metrics.on_dropped(DropReason::Waited, 1);
@@ -347,15 +345,18 @@ impl Inner {
                     continue;
                 }
             };
+            let form = edited.as_ref().unwrap_or(&event);
+            let mut passage = None;
             if let Some((_, known, writer)) = &mut current
-                && *known == passage
-                && writer.is_like(&form)
+                && writer.is_like(form)
+                && (is_one_way || known == passage.insert(way(&event, form)))
                 && writer.push(form.id(), form.data_bytes())
             {
                 continue;
             }
             finish(&mut current, &mut pieces);
-            let mut writer = TrainWriter::like(&form, form.data_kind(), train.encoded().len());
+            let passage = passage.unwrap_or_else(|| way(&event, form));
+            let mut writer = TrainWriter::like(form, form.data_kind(), train.encoded().len());
             // An event of a train fits into another one; an edit makes no id longer.
             if writer.push(form.id(), form.data_bytes()) {
                 current = Some((start, passage, writer));
@@ -389,7 +390,7 @@ impl Inner {
             Verdict::Pass(None)
         );
         if passes {
-            self.parts.metrics.on_forwarded_alike(context.name(), asked.train.len() as u64 - 1);
+            self.parts.metrics.on_forwarded(context.name(), false, asked.train.len() as u64 - 1);
         }
         passes
     }

@@ -40,9 +40,15 @@ impl Program {
     /// Whether the rule looks at nothing in which such events differ but their size, and counts none.
     fn is_asked_alike(&self, candidate: &Candidate) -> bool {
         let rule = &self.rules[candidate.rule as usize];
+        asks_alike(&rule.action) && self.applies_alike(candidate)
+    }
+
+    /// Whether the rule applies to all such events where it applies to one.
+    pub(super) fn applies_alike(&self, candidate: &Candidate) -> bool {
+        let rule = &self.rules[candidate.rule as usize];
         let waivers = candidate.waivers.iter().map(|at| &self.waivers[*at as usize].matcher);
         let mut conditions = [Some(&rule.matcher), rule.except.as_ref()].into_iter().flatten().chain(waivers);
-        asks_alike(&rule.action) && conditions.all(holds_alike)
+        conditions.all(holds_alike)
     }
 
     /// Whether such events have the same carriers, too.
@@ -61,7 +67,8 @@ impl Program {
     }
 }
 
-fn asks_alike(action: &Action) -> bool {
+/// Whether it asks the same of all such events; of their size it may ask that of the largest.
+pub(super) fn asks_alike(action: &Action) -> bool {
     match action {
         Action::Permit
         | Action::Deny

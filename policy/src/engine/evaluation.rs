@@ -58,13 +58,24 @@ struct Stop<'a> {
 
 /// What the checks of all rules add up to.
 #[derive(Default)]
-struct Tally<'a> {
+pub(super) struct Tally<'a> {
     stops: Vec<Stop<'a>>,
     report: Report,
     /// The longest wait that some rate asks for.
     hold: Option<(Duration, RuleRef)>,
     debits: SmallVec<[Debit; 4]>,
     annotations: SmallVec<[RuleRef; 2]>,
+}
+
+impl Tally<'_> {
+    /// Nothing stops, holds, counts or is to be said of the event.
+    pub(super) fn is_plain(&self) -> bool {
+        self.stops.is_empty()
+            && self.report.is_empty()
+            && self.hold.is_none()
+            && self.debits.is_empty()
+            && self.annotations.is_empty()
+    }
 }
 
 impl<'a> Evaluation<'a> {
@@ -255,7 +266,13 @@ impl<'a> Evaluation<'a> {
     }
 
     /// Phase 3, for one rule.
-    fn check(&self, one: Live<'a>, event: &Event, sight: Option<&Survey<'_>>, tally: &mut Tally<'a>) {
+    pub(super) fn check(
+        &self,
+        one: Live<'a>,
+        event: &Event,
+        sight: Option<&Survey<'_>>,
+        tally: &mut Tally<'a>,
+    ) {
         let rule = one.rule;
         let outcome = if one.is_error {
             Outcome::Error("its condition cannot be computed for this event".into())

@@ -4,6 +4,7 @@ mod carrying;
 mod layers;
 mod links;
 mod readings;
+mod train;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -196,9 +197,36 @@ impl KeyRing for NoKeys {
     }
 }
 
+/// An event without a publisher that leaves one zone for another.
+fn request<'a>(
+    program: &Program,
+    (from, to): (&str, &str),
+    topic: &'a Topic,
+    event: &'a Event,
+    randomness: &'a Randomness,
+) -> Request<'a> {
+    let zone = |name| program.zone(name).expect("a zone of the federation");
+    Request {
+        context: Context::Egress,
+        from: zone(from),
+        to: zone(to),
+        topic,
+        event,
+        publisher: None,
+        subscriber: None,
+        hops: 0,
+        now: OffsetDateTime::UNIX_EPOCH,
+        tick: 0,
+        buckets: None,
+        keys: &NoKeys,
+        randomness,
+        released: &[],
+        trace: false,
+    }
+}
+
 fn every_case(program: &Program, mut check: impl FnMut(&Request<'_>)) {
     let randomness = Randomness::new([1; 32]);
-    let zone = |name| program.zone(name).expect("a zone of the federation");
     for world in worlds() {
         for context in
             [Context::Publish, Context::Egress, Context::Transit, Context::Ingress, Context::Deliver]
@@ -208,20 +236,9 @@ fn every_case(program: &Program, mut check: impl FnMut(&Request<'_>)) {
                     let topic = Topic::parse(topic).expect("a topic");
                     check(&Request {
                         context,
-                        from: zone(from),
-                        to: zone(to),
-                        topic: &topic,
-                        event: &world.event,
                         publisher: world.publisher,
-                        subscriber: None,
                         hops: world.hops,
-                        now: OffsetDateTime::UNIX_EPOCH,
-                        tick: 0,
-                        buckets: None,
-                        keys: &NoKeys,
-                        randomness: &randomness,
-                        released: &[],
-                        trace: false,
+                        ..request(program, (from, to), &topic, &world.event, &randomness)
                     });
                 }
             }

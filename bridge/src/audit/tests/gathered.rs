@@ -14,6 +14,9 @@ use crate::audit::gather::{EVENTS_MAX, KINDS_MAX, MARK_BYTES, WINDOW_BYTES, hash
 const MASKS: Rule<'_> =
     Rule { rule: "eu-payments/mask-cards", layer: "region/eu", place: Some(("20-region-eu.yaml", 31)) };
 
+/// An id that is itself personal data.
+const PRIVATE: &str = "ana-novak";
+
 /// An event with this id that went on with its card masked.
 fn edited(id: &str) -> Record<'_> {
     Record {
@@ -84,6 +87,38 @@ fn events_of_one_kind_share_a_record_that_says_which_they_are_and_who_edited_the
     });
     assert_eq!(entries[1], expected);
     assert_eq!(["a", "b", "c", "d"].map(|id| records_of(&entries, id)), [1, 1, 1, 0]);
+}
+
+/// What `record_all` writes is what so many calls of `record` would, over several windows and beside ids that are told
+/// of nobody.
+#[test]
+fn many_at_once_are_recorded_as_one_by_one() {
+    let many: Vec<String> =
+        (0..EVENTS_MAX + 7).map(|n| if n == 5 { PRIVATE.to_owned() } else { format!("id-{n}") }).collect();
+    let logs = [true, false].map(|at_once| {
+        let directory = temporary();
+        let class_of = |text: &str| (text == PRIVATE).then(|| "person.name".to_owned());
+        let log = AuditLog::open(directory.path(), options(), Redact::new(class_of)).expect("opens");
+        assert_eq!(log.record(&Record { cost: 3, ..edited("first") }), Recorded::Kept);
+        if at_once {
+            let mut ids = Ids::default();
+            many.iter().for_each(|id| ids.push(id));
+            log.record_all(&Record { cost: 3 * many.len() as u64, ..edited("any") }, &ids);
+        } else {
+            many.iter()
+                .for_each(|id| assert_eq!(log.record(&Record { cost: 3, ..edited(id) }), Recorded::Kept));
+        }
+        log.close();
+        let (report, entries) = walked(directory.path());
+        assert!(report.broken.is_empty(), "{report:?}");
+        let mut all: Vec<Value> = decisions(&entries).into_iter().cloned().collect();
+        // Those that are not gathered stand where they were recorded.
+        all.sort_by_key(|entry| std::cmp::Reverse(count(entry)));
+        all
+    });
+    assert_eq!(total(&logs[0]), u64::from(EVENTS_MAX) + 8);
+    assert_eq!(logs[0].len(), 3);
+    assert_eq!(logs[0], logs[1]);
 }
 
 #[test]
@@ -351,7 +386,7 @@ fn a_closed_window_has_the_room_that_it_needs() {
     let closed = |topic: &str| {
         let record = Record { topic, ..edited("1") };
         let event = record.event.expect("it is about an event");
-        assert!(queue.gather(1, &record, &event, &hash_of_id(event.id)));
+        assert_eq!(queue.gather(1, &record, &event, [(event.id, hash_of_id(event.id))]), 0);
         assert_eq!(queue.figures().queued_bytes, WINDOW_BYTES, "while it is open");
         queue.close_windows();
         let bytes = queue.figures().queued_bytes;

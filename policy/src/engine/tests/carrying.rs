@@ -8,26 +8,9 @@ fn carriers(rules: &[&str]) -> ZoneSet {
     let mut all = vec!["match: {topics: [\"**\"]}, permit: {}".to_owned()];
     all.extend(rules.iter().map(|rule| (*rule).to_owned()));
     let program = program(&[file("p", "federation", &all)]).expect("valid");
-    let zone = |name| program.zone(name).expect("a zone of the federation");
     let (event, topic) = (event(None, None, "/s", "1"), Topic::parse("a.b").expect("a topic"));
     let randomness = Randomness::new([1; 32]);
-    let request = Request {
-        context: Context::Egress,
-        from: zone("z-a"),
-        to: zone("z-c"),
-        topic: &topic,
-        event: &event,
-        publisher: None,
-        subscriber: None,
-        hops: 0,
-        now: OffsetDateTime::UNIX_EPOCH,
-        tick: 0,
-        buckets: None,
-        keys: &NoKeys,
-        randomness: &randomness,
-        released: &[],
-        trace: false,
-    };
+    let request = request(&program, ("z-a", "z-c"), &topic, &event, &randomness);
     let mut scratch = Scratch::new();
     let Verdict::Forward { event: form } = program.decide(&request, &mut scratch).verdict else {
         panic!("it is permitted")
@@ -64,26 +47,9 @@ fn carriers_between(rules: &[&str], from: &str, to: &str) -> Vec<String> {
     let mut all = vec!["match: {topics: [\"**\"]}, permit: {}".to_owned()];
     all.extend(rules.iter().map(|rule| (*rule).to_owned()));
     let program = program(&[file("p", "federation", &all)]).expect("valid");
-    let zone = |name| program.zone(name).expect("a zone of the federation");
     let (event, topic) = (event(None, None, "/s", "1"), Topic::parse("a.b").expect("a topic"));
     let randomness = Randomness::new([1; 32]);
-    let request = Request {
-        context: Context::Egress,
-        from: zone(from),
-        to: zone(to),
-        topic: &topic,
-        event: &event,
-        publisher: None,
-        subscriber: None,
-        hops: 0,
-        now: OffsetDateTime::UNIX_EPOCH,
-        tick: 0,
-        buckets: None,
-        keys: &NoKeys,
-        randomness: &randomness,
-        released: &[],
-        trace: false,
-    };
+    let request = request(&program, (from, to), &topic, &event, &randomness);
     let carriers = program.carriers(&request, &event, &mut Scratch::new());
     for zone in carriers.iter() {
         let filter = meshbridge_topic::TopicFilter::from(&topic);

@@ -23,25 +23,9 @@ fn stopped_by(more: &str, context: Context, event: &Event) -> Option<String> {
     let program =
         compile(&[file], &federation(), None).unwrap_or_else(|problems| panic!("{problems}")).program;
     let mut scratch = Scratch::new();
-    let topic = Topic::parse("a.b").expect("a topic");
+    let (topic, randomness) = (Topic::parse("a.b").expect("a topic"), Randomness::new([1; 32]));
     let decision = program.decide(
-        &Request {
-            context,
-            from: program.zone("z-a").expect("a zone"),
-            to: program.zone("z-c").expect("a zone"),
-            topic: &topic,
-            event,
-            publisher: None,
-            subscriber: None,
-            hops: 0,
-            now: OffsetDateTime::UNIX_EPOCH,
-            tick: 0,
-            buckets: None,
-            keys: &NoKeys,
-            randomness: &Randomness::new([1; 32]),
-            released: &[],
-            trace: false,
-        },
+        &Request { context, ..request(&program, ("z-a", "z-c"), &topic, event, &randomness) },
         &mut scratch,
     );
     decision.stopped().map(|stopped| stopped.by.id().to_owned())

@@ -15,25 +15,12 @@ fn denied_at(
         stack.push((layer, rules.iter().map(|rule| (*rule).to_owned()).collect()));
     }
     let program = program(&files(&stack)).expect("valid");
-    let zone = |name| program.zone(name).expect("a zone of the federation");
     let (event, topic) = (event(color, None, "/s", "1"), Topic::parse("a.b").expect("a topic"));
     let randomness = Randomness::new([1; 32]);
     let request = Request {
         context,
-        from: zone(from),
-        to: zone(to),
-        topic: &topic,
-        event: &event,
         publisher: Some("user:ana"),
-        subscriber: None,
-        hops: 0,
-        now: OffsetDateTime::UNIX_EPOCH,
-        tick: 0,
-        buckets: None,
-        keys: &NoKeys,
-        randomness: &randomness,
-        released: &[],
-        trace: false,
+        ..request(&program, (from, to), &topic, &event, &randomness)
     };
     let mut scratch = Scratch::new();
     let verdict = program.decide(&request, &mut scratch).verdict;

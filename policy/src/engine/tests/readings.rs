@@ -10,25 +10,8 @@ const CARD: &str = "4111111111111111";
 fn decided(rule: &str, event: &Event) -> Verdict {
     let rules = ["match: {topics: [\"**\"]}, permit: {}".to_owned(), rule.to_owned()];
     let program = program(&[file("p", "federation", &rules)]).expect("valid");
-    let zone = |name| program.zone(name).expect("a zone of the federation");
     let (topic, randomness) = (Topic::parse("a.b").expect("a topic"), Randomness::new([1; 32]));
-    let request = Request {
-        context: Context::Egress,
-        from: zone("z-a"),
-        to: zone("z-c"),
-        topic: &topic,
-        event,
-        publisher: None,
-        subscriber: None,
-        hops: 0,
-        now: OffsetDateTime::UNIX_EPOCH,
-        tick: 0,
-        buckets: None,
-        keys: &NoKeys,
-        randomness: &randomness,
-        released: &[],
-        trace: false,
-    };
+    let request = request(&program, ("z-a", "z-c"), &topic, event, &randomness);
     program.decide(&request, &mut Scratch::new()).verdict
 }
 
