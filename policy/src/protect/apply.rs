@@ -249,6 +249,12 @@ fn protect_attributes(
     result: &mut Edited<'_>,
 ) -> Result<(), CannotProtect> {
     let survey = asked.survey;
+    let is_asked = |claim: &Claim<'_>| claim.demand.fields.iter().any(|path| path.attribute().is_some());
+    let declares = || survey.declared.fields.iter().any(|(path, _)| path.attribute().is_some());
+    let nothing_found = survey.attributes.is_empty() && survey.listed.entries.is_empty();
+    if nothing_found && !asked.claims.iter().any(is_asked) && !declares() {
+        return Ok(());
+    }
     for (at, (name, value)) in survey.event.attributes().enumerate() {
         if NAMING.contains(&name) || is_reserved_name(name) {
             continue;

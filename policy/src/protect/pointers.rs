@@ -16,6 +16,8 @@ pub(crate) struct Pointers {
     pub(crate) removed: Vec<u32>,
     /// For an object asked about, the keys with a name that one before them has, and how many had it.
     repeated: BTreeMap<u32, Vec<(u32, u32)>>,
+    /// An object that was found to have a few members, no two with one name.
+    plain: Option<u32>,
     /// For an array the element asked for last and its index, so that a walk over a long array counts it once.
     last: Vec<(u32, u32, u32)>,
     /// Keys with new names, in order.
@@ -57,7 +59,8 @@ impl Pointers {
 
     fn repeated(&mut self, tape: &Tape<'_>, object: u32) -> &[(u32, u32)] {
         let removed = &self.removed;
-        if has_few_plain_names(tape, object) {
+        if self.plain == Some(object) || has_few_plain_names(tape, object) {
+            self.plain = Some(object);
             return &[];
         }
         self.repeated.entry(object).or_insert_with(|| {
