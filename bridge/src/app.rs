@@ -87,7 +87,8 @@ pub(crate) async fn run(mut node: Node, accept_missing: bool, stop: Cancellation
     let credentials = Arc::new(ArcSwap::from_pointee(credentials));
     show_certificate(&metrics, &credentials.load());
 
-    let data = DataDirectory::open(&node.data_dir)?;
+    let owner = format!("bridge `{bridge}` of federation `{}`", node.federation.name());
+    let data = DataDirectory::open(&node.data_dir, &owner)?;
     // What is signed counts more than the document of the configuration.
     let mut keeper = find_bundles(&mut node, &metrics)?;
     let federation = Arc::new(node.federation.clone());

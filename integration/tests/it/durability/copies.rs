@@ -8,7 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use meshbridge_integration::{Admin, Draft, Mesh, Node, Plan, Weather, binary, copy_tree, eventually};
+use meshbridge_integration::{
+    Admin, Draft, Mesh, Node, Plan, Weather, binary, copy_tree, eventually, meshbridge,
+};
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -152,4 +154,37 @@ async fn two_copies_of_a_disk_are_refused_until_one_is_silent_and_lose_nothing()
     }
     ensure!(seen.len() == 3 * EVENTS && seen.values().all(|copies| *copies == 1), "{seen:?}");
     balance(&mesh).await
+}
+
+/// A disk in the wrong place: its bridge would take another's accounts for its own, and the others would end what it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_disk_of_another_bridge_is_refused_and_nothing_is_lost_by_it() -> Result<()> {
+    let mesh = Mesh::start(&Plan::new(&[("west", "east")]), super::seed()).await?;
+    ensure!(make(&mesh.zone("east"), "all", TOPIC).await? == StatusCode::CREATED, "no subscription");
+    mesh.knows("east", TOPIC).await?;
+    mesh.kill("east")?;
+    let published = publish(&mesh.zone("west")).await?;
+    mesh.kill("west")?;
+    let data = |zone: &str| mesh.zone(zone).config.with_file_name("data");
+    let aside = data("west").with_file_name("aside");
+    fs::rename(data("west"), &aside)?;
+    copy_tree(&data("east"), &data("west"))?;
+    let config = mesh.zone("west").config.display().to_string();
+    let refused = meshbridge(&["run", "--config", &config], WITHIN)?;
+    ensure!(refused.code == 3, "{refused:?}");
+    for name in ["west-1", "east-1", "owner"] {
+        ensure!(refused.stderr.contains(name), "{name}: {}", refused.stderr);
+    }
+    fs::remove_dir_all(data("west"))?;
+    fs::rename(&aside, data("west"))?;
+    mesh.restart("west").await?;
+    mesh.restart("east").await?;
+    mesh.connected().await?;
+    let (mut stream, mut rest) = (open(&mesh.zone("east"), "subscription=all").await?, String::new());
+    for id in published {
+        let (_, event) =
+            next_within(&mut stream, &mut rest, RESENT_WITHIN).await.with_context(|| mesh.story())?;
+        ensure!(event["id"] == json!(id), "{event}, not {id}");
+    }
+    Ok(())
 }
