@@ -91,8 +91,8 @@ struct NamedState {
     /// By body, the connection that got it last, and under which lease.
     handed: HashMap<u64, (u64, u64)>,
     /// How often it was noted that an event is overtaken, and how much of that is on the disk.
-    overtakings: u64,
-    overtakings_durable: u64,
+    notes: u64,
+    notes_durable: u64,
     lanes: Lanes,
     /// Of the connections that hold leases which end by the clock.
     progress: HashMap<u64, Progress>,

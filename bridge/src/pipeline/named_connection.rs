@@ -120,7 +120,7 @@ impl NamedConnection {
                 let hand_out = self.named.hand_out(body, self.connection, lease);
                 if let HandOut::OnceNoted(noted) = hand_out {
                     self.pipeline.commit_all().await.map_err(|_| NamedEnd::Stopping)?;
-                    self.named.overtaken_durably(noted);
+                    self.named.noted_durably(noted);
                     continue;
                 }
                 let Some(leased) = self.next.take().filter(|_| hand_out == HandOut::Now) else { continue };
@@ -215,7 +215,7 @@ impl Inner {
                 named.postpone(token.body, token.lease, held.after, Instant::now());
                 if !turn.overtaken && named.group.is_none() {
                     note(Turn { overtaken: true, ..turn });
-                    named.note_overtaking();
+                    named.noted_first();
                 }
                 return None;
             }
@@ -232,8 +232,9 @@ impl Inner {
         self.parts.metrics.on_delivered(1);
         let tries = turn.before.saturating_add(attempts).max(turn.tries);
         if tries != turn.tries {
-            // What is counted goes on counting after a start (P3).
+            // What is counted goes on counting after a start (P3), so it is on the disk before the next count is told.
             note(Turn { tries, ..turn });
+            named.noted_first();
         }
         let count = tries.saturating_add(starts).saturating_add(1);
         Some(Leased { delivery, token, count })

@@ -17,8 +17,8 @@ use crate::pipeline::settings::OnRetry;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::pipeline) enum HandOut {
     Now,
-    /// A subscriber may say that it has seen it, and the next process must know what it overtook: so many notes are to be on
-    /// the disk first.
+    /// The next process must know what it overtook, which its subscriber may say that it has seen, and how often events were
+    /// offered: so many notes are to be on the disk first.
     OnceNoted(u64),
     /// The lease is another's.
     Gone,
@@ -31,8 +31,8 @@ impl Named {
         if state.leases.get(&body).is_none_or(|lease| lease.token != token) {
             return HandOut::Gone;
         }
-        if state.overtakings > state.overtakings_durable {
-            return HandOut::OnceNoted(state.overtakings);
+        if state.notes > state.notes_durable {
+            return HandOut::OnceNoted(state.notes);
         }
         if self.group.is_none() {
             state.handed.insert(body, (connection, token));
@@ -40,15 +40,15 @@ impl Named {
         HandOut::Now
     }
 
-    /// That an event is overtaken is noted, and not yet on the disk.
-    pub(in crate::pipeline) fn note_overtaking(&self) {
-        lock(&self.state).overtakings += 1;
+    /// Something is noted that must be on the disk before anything is handed out.
+    pub(in crate::pipeline) fn noted_first(&self) {
+        lock(&self.state).notes += 1;
     }
 
     /// So many are on the disk.
-    pub(in crate::pipeline) fn overtaken_durably(&self, noted: u64) {
+    pub(in crate::pipeline) fn noted_durably(&self, noted: u64) {
         let mut state = lock(&self.state);
-        state.overtakings_durable = state.overtakings_durable.max(noted);
+        state.notes_durable = state.notes_durable.max(noted);
     }
 
     /// Everything that its reader got up to this body is dealt with, as the subscriber says; gives the bodies.
