@@ -122,13 +122,19 @@ impl From<PublishRefused> for Refused {
 }
 
 /// Whether a publisher may set all attributes that an event has.
-pub(super) fn check_names(event: &Event) -> Result<(), StructuredError> {
+fn check_names(event: &Event) -> Result<(), StructuredError> {
     match event.attributes().find(|(name, _)| is_reserved_name(name)) {
         Some((name, _)) => {
             Err(StructuredError::about(name, &format!("attribute `{name}`: only bridges may set it")))
         }
         None => Ok(()),
     }
+}
+
+/// Whether a publisher may say all that an event says.
+pub(super) fn check_attributes(event: &Event) -> Result<(), StructuredError> {
+    check_names(event)?;
+    check_end(event)
 }
 
 /// Whether an `expirytime` is a time: what never ends because of a spelling error must not be taken.
@@ -156,8 +162,7 @@ pub(super) fn publication(
             format!("the event has {} bytes, at most {event_bytes_max} are taken", event.encoded().len());
         return Err(Refused::too_large(message));
     }
-    check_names(&event).map_err(Refused::of_event)?;
-    check_end(&event).map_err(Refused::of_event)?;
+    check_attributes(&event).map_err(Refused::of_event)?;
     let topic = match topic {
         Some(topic) => topic.clone(),
         None => Topic::parse(event.ty()).map_err(|problem| Refused {

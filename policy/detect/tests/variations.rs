@@ -1,17 +1,10 @@
 //! Values as those who write events vary them: in sentences, in columns, encoded, and under names that say little.
 
-use meshbridge_detect::tape::TapeBuffer;
-use meshbridge_detect::{Class, ClassSet, Confidence, Finding, Scanner};
+mod looking;
 
-fn look(event: &str) -> Vec<Finding> {
-    let mut buffer = TapeBuffer::new();
-    let tape = buffer.parse(event).expect("JSON");
-    let mut found = Vec::new();
-    Scanner::new()
-        .scan_json(&tape, &ClassSet::ALL, Confidence::Medium, &mut found)
-        .expect("no layers to speak of");
-    found
-}
+use meshbridge_detect::{Class, Finding};
+
+use looking::look;
 
 /// `value`, as it is spelled in the event, is covered to its last character, by findings of which one is of the class.
 #[track_caller]

@@ -1,19 +1,13 @@
 //! Values inside texts that write them otherwise, or that have names for them.
 
+mod looking;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use meshbridge_detect::tape::TapeBuffer;
 use meshbridge_detect::{Class, ClassSet, Confidence, Finding, Scanner};
 
-fn look(event: &str) -> Vec<Finding> {
-    let mut buffer = TapeBuffer::new();
-    let tape = buffer.parse(event).expect("JSON");
-    let mut found = Vec::new();
-    Scanner::new()
-        .scan_json(&tape, &ClassSet::ALL, Confidence::Medium, &mut found)
-        .expect("no layers to speak of");
-    found
-}
+use looking::look;
 
 /// In a string of JSON the part between `⟦` and `⟧` is what there is, of this class, and found to its last character.
 #[track_caller]

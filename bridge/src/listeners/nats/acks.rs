@@ -72,12 +72,23 @@ impl Answers {
         };
         client.say(Bytes::from(line));
         if self.is_durable {
-            let body = serde_json::json!({
-                "error": {"code": code, "err_code": 0, "description": text}, "stream": "", "seq": 0,
-            });
-            answer(client, asked, None, &body.to_string());
+            not_stored(client, asked, code, &text);
         }
     }
+}
+
+/// Tells a publisher that its message is no event, or none that may be taken.
+pub(super) fn invalid(client: &Client, problem: &str, is_durable: bool, asked: &Asked) {
+    client.say(Bytes::from(format!("-ERR 'Invalid Event: {}'\r\n", quoted(problem))));
+    if is_durable {
+        not_stored(client, asked, 400, problem);
+    }
+}
+
+/// The answer that publishers to a stream of NATS know for an error.
+fn not_stored(client: &Client, asked: &Asked, code: u16, text: &str) {
+    let error = serde_json::json!({"code": code, "err_code": 0, "description": text});
+    answer(client, asked, None, &serde_json::json!({"error": error, "stream": "", "seq": 0}).to_string());
 }
 
 /// At inboxes alone: any other place is a topic, with rules and with numbers, and what comes there is published.
@@ -99,6 +110,9 @@ fn stored(client: &Client, accepted: &Accepted, asked: &Asked) {
     let mut body = serde_json::json!({"stream": stream, "seq": key.seq});
     if accepted.duplicate {
         body["duplicate"] = true.into();
+    }
+    if accepted.expired {
+        body["expired"] = true.into();
     }
     answer(client, asked, None, &body.to_string());
 }

@@ -13,7 +13,7 @@ use meshbridge_event::{AttributeValue, DataKind, Event, EventBuilder};
 use meshbridge_topic::Topic;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::listeners::publish::check_names;
+use crate::listeners::publish::check_attributes;
 
 /// Type of an event that was made from a plain message.
 pub(super) const PLAIN_TYPE: &str = "io.nats.message";
@@ -72,7 +72,7 @@ pub(super) fn event(
     let content_type = find("content-type").or_else(|| find("ce-datacontenttype"));
     let builder = if content_type.is_some_and(|kind| kind.starts_with(STRUCTURED)) {
         let event = meshbridge_event::json::parse_structured(&payload)?;
-        check_names(&event)?;
+        check_attributes(&event)?;
         event.to_builder()
     } else if find("ce-specversion").is_some() {
         let attributes = lines
@@ -82,7 +82,7 @@ pub(super) fn event(
             .filter(|(name, _)| !name.eq_ignore_ascii_case("ce-datacontenttype"));
         let attributes = attributes.map(|(name, value)| (name, value.as_bytes()));
         let event = parse_binary(attributes, content_type, payload)?;
-        check_names(&event)?;
+        check_attributes(&event)?;
         event.to_builder()
     } else {
         let named = find(MESSAGE_ID);

@@ -134,6 +134,36 @@ async fn what_only_bridges_may_say_is_refused_to_publishers() -> Result<()> {
     Ok(())
 }
 
+/// A life that was asked for is observed, or the publisher is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_life_that_is_no_time_is_refused_and_one_that_is_over_is_called_so() -> Result<()> {
+    let federation = federation().await?;
+    let said = async |topic: &str, end: &str, until: &str| {
+        let headers = format!(
+            "NATS/1.0\r\nce-specversion: 1.0\r\nce-id: {end}\r\nce-source: /s\r\nce-type: t\r\nce-expirytime: {end}\r\n\r\n"
+        );
+        let length = headers.len();
+        let text = format!(
+            "CONNECT {{\"headers\":true}}\r\nSUB _INBOX.me.* 1\r\nHPUB {topic} _INBOX.me.1 {length} {length}\r\n{headers}\r\nPING\r\n"
+        );
+        talk(&federation.bridge("shop-1").nats, text.as_bytes(), until).await
+    };
+    for end in ["never", "2026-13-01T00:00:00Z", "2026-12-01", "1790000000"] {
+        let durable = said("orders.lives", end, "\"seq\"").await?;
+        ensure!(
+            durable.contains("-ERR 'Invalid Event") && durable.contains("\"code\":400"),
+            "{end}: {durable}"
+        );
+        let in_memory = said("prices.lives", end, "PONG").await?;
+        ensure!(in_memory.contains("-ERR 'Invalid Event"), "{end}: {in_memory}");
+    }
+    let over = said("orders.lives", "2020-01-01T00:00:00Z", "\"seq\"").await?;
+    ensure!(over.contains("\"expired\":true") && !over.contains("error"), "{over}");
+    let lives = said("orders.lives", "2099-01-01T00:00:00Z", "\"seq\"").await?;
+    ensure!(!lives.contains("expired") && !lives.contains("error"), "{lives}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn durable_messages_keep_their_order_where_some_of_them_are_refused() -> Result<()> {
     const MESSAGES: usize = 20_000;

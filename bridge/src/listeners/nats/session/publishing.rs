@@ -69,7 +69,8 @@ impl Session {
         let event = match message::event(publish.headers, payload, &defaults) {
             Ok(event) => event,
             Err(problem) => {
-                self.say(&format!("-ERR 'Invalid Event: {}'\r\n", quoted(&problem.message)));
+                let asked = Asked::new(publish.reply, publish.subject);
+                acks::invalid(self.client(), &problem.message, is_durable, &asked);
                 return Ok(());
             }
         };
