@@ -68,6 +68,10 @@ pub(crate) enum Command {
         live: Option<bool>,
         reply: oneshot::Sender<Result<(), InterestFull>>,
     },
+    /// Numbers of this run were used twice: another one begins.
+    BeginRun {
+        nonce: u64,
+    },
     PolicyDigest([u8; 32]),
     /// Other policies are in force: who may learn what is wanted here.
     Learners(Arc<PolicyLearners>),
@@ -236,6 +240,7 @@ impl RouterTask {
             Command::Group { filters, name, live, reply } => {
                 let _ = reply.send(self.set_group(&filters, &name, live));
             }
+            Command::BeginRun { nonce } => self.router.begin_run(nonce, now()),
             Command::PolicyDigest(digest) => self.router.set_policy_digest(digest, now()),
             Command::Learners(learners) => self.router.set_learners(learners, now()),
             Command::Resign => self.router.resign(now()),
@@ -298,7 +303,10 @@ impl RouterTask {
             // The next run must start above it, also after a crash right now.
             tokio::task::block_in_place(|| (self.store_epoch)(epoch));
             self.pipeline.begin_run(self.router.run());
-            info!(epoch, "Epoch raised above one that the federation remembers");
+            info!(
+                epoch,
+                "Epoch raised: the federation remembers another run of this bridge, or this one was in doubt"
+            );
         }
         for owner in wants {
             // On the disk before it is acted upon for long: it must outlive this process while its owner is away (D2).

@@ -17,11 +17,12 @@ pub enum Bug {
     GroupRechosenInDoubt,
     ReturnUntold,
     KeptSaidEarly,
+    NumbersUsedTwice,
 }
 
 #[cfg(feature = "seeded-bugs")]
 impl Bug {
-    pub const ALL: [Bug; 13] = [
+    pub const ALL: [Bug; 14] = [
         Bug::ReceiptBeforeFlush,
         Bug::FrameBeforeFlush,
         Bug::PrevTooLow,
@@ -35,6 +36,7 @@ impl Bug {
         Bug::GroupRechosenInDoubt,
         Bug::ReturnUntold,
         Bug::KeptSaidEarly,
+        Bug::NumbersUsedTwice,
     ];
 }
 

@@ -13,6 +13,7 @@
 
 mod api;
 mod behind;
+mod doubt;
 mod exchange;
 mod groups;
 mod held;
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use meshbridge_routing::{BridgeId, EventKey, LANES, Run};
+use roaring::RoaringTreemap;
 
 use crate::bugs::{Bug, bug};
 use crate::message::{Message, Speaker};
@@ -38,6 +40,7 @@ use crate::record::{Accepted, Destined, Outcome, Record};
 use crate::state::{Effect, Source, State};
 pub use api::{Action, Admitted, Alarm, Append, Config, NewEvent, Ticket};
 use behind::Behind;
+use doubt::Doubt;
 pub use groups::{Choice, Logged};
 use local::Local;
 use receiver::Lanes;
@@ -51,6 +54,7 @@ const INTEREST_RECORD_BYTES: usize = 1 << 20;
 
 /// What happens when a batch has become durable.
 #[derive(Debug)]
+#[cfg_attr(feature = "seeded-bugs", derive(Clone))]
 enum Waiting {
     Accepted(u64),
     Taken {
@@ -94,6 +98,7 @@ enum Waiting {
 
 /// Of another bridge, as long as this process lives.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "seeded-bugs", derive(Clone))]
 struct Peer {
     reachable: bool,
     /// Of its last exchange since it became reachable.
@@ -113,6 +118,7 @@ struct Peer {
 
 /// See the module.
 #[derive(Debug)]
+#[cfg_attr(feature = "seeded-bugs", derive(Clone))]
 pub struct Core {
     pub(crate) state: State,
     config: Config,
@@ -122,6 +128,7 @@ pub struct Core {
     /// What the log had given before it, in its newest run, by lane.
     given_before: Option<(Run, Vec<u64>)>,
     behind: Behind,
+    doubt: Doubt,
     peers: BTreeMap<BridgeId, Peer>,
     local: Local,
     /// Next number of each lane of this run.
@@ -130,6 +137,8 @@ pub struct Core {
     last_for: HashMap<BridgeId, Vec<u64>>,
     /// Bodies from here on belong to this run: what is not among a sender's `touched` never left.
     first_body: u64,
+    /// Bodies before it that never left under the key that they have now, but for what is among a sender's `touched`.
+    never_sent: RoaringTreemap,
     /// Bodies from here on were accepted or taken by this process.
     began_at: u64,
     /// Own events up to this body are durable.
@@ -195,7 +204,10 @@ impl Core {
                         peer.sender.on_settled(*body);
                     }
                 }
-                Effect::Released(body) => self.local.forget(*body),
+                Effect::Released(body) => {
+                    self.local.forget(*body);
+                    self.never_sent.remove(*body);
+                }
                 Effect::Ended { .. } | Effect::Unchosen { .. } | Effect::Moved { .. } => {}
             }
             // Told when it is durable: an answer is as much a promise as a receipt (D3).
@@ -279,8 +291,12 @@ impl Core {
 
     /// The log has made everything up to `ticket` durable.
     pub fn on_committed(&mut self, ticket: Ticket, now: Instant) {
+        let was_gated = self.is_gated();
         self.committed = self.committed.max(ticket);
         let mut fresh: BTreeSet<BridgeId> = BTreeSet::new();
+        if was_gated && !self.is_gated() {
+            fresh.extend(self.peers.keys().cloned());
+        }
         while self.waiting.front().is_some_and(|(at, _)| *at <= ticket) {
             let Some((_, all)) = self.waiting.pop_front() else { break };
             for waiting in all {
@@ -392,6 +408,9 @@ impl Core {
 
     /// A message from the other end of a pair; the caller knows that `from` said it.
     pub fn on_message(&mut self, from: &BridgeId, message: Message, now: Instant) {
+        if self.is_in_doubt() {
+            return;
+        }
         self.count_late(from, &message);
         match message {
             Message::Exchange(exchange) => self.on_exchange(from, exchange, now),

@@ -23,6 +23,7 @@
 //! | `Interest` | origin | what another bridge wants, in the words of routing |
 //! | `InterestMore` | origin | the rest of it, or what changed in it |
 //! | `Started` | both | a run of this bridge began |
+//! | `KeysAnew` | origin | events go on under other keys: their numbers were used twice |
 //! | `Membership` | origin | what an operator decided about another bridge, and what followed |
 
 mod choices;
@@ -404,6 +405,12 @@ pub enum Record {
     },
     Started {
         run: Run,
+    },
+    /// Own events that some destination has not settled go on in this run, each under this number of its lane (M22).
+    /// Bodies ascend.
+    KeysAnew {
+        run: Run,
+        events: Vec<(u64, u64)>,
     },
     Membership(membership::MembershipRecord),
 }

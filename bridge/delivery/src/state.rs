@@ -15,6 +15,7 @@
 mod destination;
 mod events;
 mod groups;
+mod keys_anew;
 mod late;
 mod membership;
 mod origin;
@@ -117,8 +118,8 @@ pub enum Effect {
     Ended { key: EventKey, destination: BridgeId, outcome: Outcome },
     /// A consumer group of an own event waits for a bridge with a member.
     Unchosen { body: u64, name: GroupName },
-    /// An event goes on under another key, for one of its consumer groups.
-    Moved { from: EventKey, to: EventKey, body: u64, destination: BridgeId },
+    /// An event goes on under another key: for one of its consumer groups, or this pair of it, which has not ended.
+    Moved { from: EventKey, to: EventKey, body: u64, destination: BridgeId, group: Option<GroupName> },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -256,6 +257,7 @@ impl State {
                 self.runs.push(*run);
                 self.drop_idle_runs();
             }
+            Record::KeysAnew { run, events } => self.on_keys_anew(*run, events, effects),
             Record::Membership(record) => self.on_membership(record, effects),
         }
     }

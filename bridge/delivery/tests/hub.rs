@@ -117,7 +117,7 @@ impl Star {
                 Action::Append(append) => {
                     self.at(self.now + FLUSH_US, of, Step::Commit { ticket: append.ticket });
                 }
-                Action::Send { body, to } => self.send(of, body, to[0].1),
+                Action::Send { body, to, .. } => self.send(of, body, to[0].1),
                 Action::Message { to, message } => {
                     if matches!(message, Message::Exchange(_)) {
                         let said = &mut self.exchanges[of];
@@ -133,6 +133,7 @@ impl Star {
                 Action::Ready { body, .. } => self.cores[of].on_offered(body, 0),
                 Action::Effect(_) => {}
                 Action::Alarm(alarm) => panic!("{alarm:?}"),
+                Action::BeginRun => panic!("no number is used twice"),
             }
         }
     }

@@ -194,7 +194,7 @@ impl Pair {
 fn carry(from: &End, to: &mut End, action: Action, now: Instant) {
     match action {
         Action::Message { message, .. } => to.core.on_message(&from.id, message, now),
-        Action::Send { body, to: targets } => {
+        Action::Send { body, to: targets, .. } => {
             let event = from.core.state().events.get(&body).expect("what is sent is there");
             let key = event.key.clone();
             if to.core.classify(&key, now) == Arrival::New {

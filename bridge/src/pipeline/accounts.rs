@@ -26,7 +26,7 @@ pub(super) struct Ends(Mutex<EndsTable>);
 #[derive(Debug, Default)]
 struct EndsTable {
     by_key: HashMap<EventKey, Vec<(BridgeId, Outcome)>>,
-    /// Keys under which events went on for a consumer group.
+    /// Keys under which events went on.
     further: HashMap<EventKey, Vec<EventKey>>,
     order: VecDeque<EventKey>,
 }
@@ -45,7 +45,10 @@ impl Ends {
     pub(super) fn note_moved(&self, from: &EventKey, to: &EventKey) {
         let mut table = lock(&self.0);
         table.order.push_back(from.clone());
-        table.further.entry(from.clone()).or_default().push(to.clone());
+        let further = table.further.entry(from.clone()).or_default();
+        if !further.contains(to) {
+            further.push(to.clone());
+        }
         table.evict();
     }
 
@@ -115,7 +118,7 @@ pub(crate) struct EventView {
     /// Consumer groups that wait for a bridge with a member.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waiting_groups: Vec<String>,
-    /// Keys under which it went on for a consumer group.
+    /// Keys under which it went on: for a consumer group, or because numbers were used twice.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     continues_as: Vec<String>,
     /// Subscriptions with memory of this bridge that have not ended it well.

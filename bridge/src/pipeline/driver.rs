@@ -10,8 +10,10 @@ use bytes::Bytes;
 use meshbridge_delivery::{Action, Alarm, Choices, ClockDoubt, Effect, GroupEnd, Outcome};
 use meshbridge_event::Event;
 use meshbridge_routing::wire::{GroupTarget, data::payload_digest, encode_after, encode_groups, encode_hops};
-use meshbridge_routing::{BridgeId, Forwarding};
+use meshbridge_routing::{BridgeId, Forwarding, Run};
 use meshbridge_spool::fail_point;
+use rand::TryRng;
+use rand::rngs::SysRng;
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -25,6 +27,7 @@ use super::subscriptions::Delivery;
 use super::{Inner, Pipeline, lock};
 use crate::link::{FrameBody, FrameDestination, FrameDestinations, Outbound};
 use crate::policy_store::Generation;
+use crate::router_task::Command;
 
 /// Actions carried out before the clock and the log are looked at again.
 const ACTIONS_PER_TURN: usize = 1_024;
@@ -150,11 +153,12 @@ impl Inner {
         let forwarding = self.parts.forwarding.load();
         for action in actions {
             match action {
-                Action::Send { body, to } => self.send(&generation, &forwarding, body, &to),
+                Action::Send { body, run, to } => self.send(&generation, &forwarding, (body, run), &to),
                 Action::Message { to, message } => self.tell(&to, &message),
                 Action::Ready { body, out_of_order } => self.offer(body, out_of_order),
                 Action::Effect(effect) => self.on_effect(&effect),
                 Action::Alarm(alarm) => self.on_alarm(&alarm),
+                Action::BeginRun => self.begin_another_run(),
                 // The log has it already.
                 Action::Append(_) => {}
             }
@@ -171,7 +175,10 @@ impl Inner {
                 self.parts.quarantine.on_ended(key, destination);
             }
             Effect::Unchosen { .. } => self.unchosen.changed(),
-            Effect::Moved { from, to, .. } => self.ends.note_moved(from, to),
+            Effect::Moved { from, to, body, .. } => {
+                self.ends.note_moved(from, to);
+                lock(&self.durable.cache).remove(*body);
+            }
             Effect::Settled { body, destination } => self.parts.quarantine.on_settled(*body, destination),
         }
     }
@@ -198,6 +205,18 @@ impl Inner {
         }
     }
 
+    /// Durable before anything of it leaves, as all runs: the routing core sees to it.
+    fn begin_another_run(&self) {
+        error!(
+            "Numbers of events were used twice: this process goes on from an image of its memory; what no destination has settled gets new keys"
+        );
+        // Not from a generator in memory: that was in the image, too.
+        match SysRng.try_next_u64() {
+            Ok(nonce) => self.parts.router.send_later(Command::BeginRun { nonce }),
+            Err(problem) => error!(%problem, "The system has no randomness for another run; nothing is sent"),
+        }
+    }
+
     fn on_alarm(&self, alarm: &Alarm) {
         match alarm {
             Alarm::EgressLost { destination, events } => {
@@ -220,20 +239,26 @@ impl Inner {
     }
 
     /// Sends an event on its way under the policies in force now (RELIABILITY §2, step 4).
-    fn send(&self, generation: &Generation, forwarding: &Forwarding, body: u64, to: &[(BridgeId, u64)]) {
+    fn send(
+        &self,
+        generation: &Generation,
+        forwarding: &Forwarding,
+        (body, run): (u64, Run),
+        to: &[(BridgeId, u64)],
+    ) {
         let stored = match self.durable.stored(body) {
             Ok(stored) => stored,
             // Settled since it was handed out, and released.
             Err(_) if self.durable.view(|core| !core.state().events.contains_key(&body)) => return,
             Err(problem) => return self.on_unreadable(body, to, &problem),
         };
-        let (choices, attempts, after) = self.durable.view(|core| {
-            let event = core.state().events.get(&body);
-            let choices = event.and_then(|event| event.choices.clone());
+        let known = self.durable.view(|core| {
+            let event = core.state().events.get(&body).filter(|event| event.key.run == run)?;
             let follows = |(bridge, _): &(BridgeId, u64)| Some((bridge.clone(), core.follows(body, bridge)?));
             let after: SmallVec<[(BridgeId, u64); 1]> = to.iter().filter_map(follows).collect();
-            (choices, event.map_or(0, |event| event.attempts), after)
+            Some((event.key.clone(), event.choices.clone(), event.attempts, after))
         });
+        let Some((key, choices, attempts, after)) = known else { return };
         let mut forms: SmallVec<[(Form, FrameDestinations); 2]> = SmallVec::new();
         for (bridge, prev) in to {
             let Some(index) = forwarding.index_of(bridge) else { continue };
@@ -264,7 +289,7 @@ impl Inner {
             let frame = Outbound {
                 hop_limit,
                 body: Arc::new(FrameBody {
-                    key: stored.key.clone(),
+                    key: key.clone(),
                     topic: stored.topic.clone(),
                     digest: payload_digest(&payload),
                     payload,

@@ -79,12 +79,16 @@ impl Durable {
             return Ok(stored);
         }
         let bytes = self.journal.read(body).map_err(|problem| problem.to_string())?;
-        let own = self.view(|core| core.state().own.clone());
+        let (own, goes_on_as) = self.view(|core| {
+            let event = core.state().events.get(&body);
+            (core.state().own.clone(), event.map(|event| event.key.clone()))
+        });
         let (record, payload) = Record::decode(&bytes).map_err(|problem| problem.to_string())?;
         let (key, topic, expires, publisher) = match record {
             Record::Accepted(accepted) => {
                 let (run, lane, seq) = (accepted.run, accepted.lane, accepted.seq);
-                let key = EventKey { origin: own, run, lane, seq };
+                // The log has the key that it was given first.
+                let key = goes_on_as.unwrap_or(EventKey { origin: own, run, lane, seq });
                 (key, accepted.topic, accepted.expires, accepted.publisher)
             }
             Record::Taken(taken) => (taken.key, taken.topic, taken.expires, None),

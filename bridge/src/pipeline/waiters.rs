@@ -68,6 +68,16 @@ impl Progress {
         missing.into_iter().cloned().collect()
     }
 
+    /// A pair goes on under another key.
+    fn rename(&mut self, (from, to): (&EventKey, &EventKey), destination: &BridgeId) {
+        let (before, now) = ((from.clone(), destination.clone()), (to.clone(), destination.clone()));
+        for pairs in [&mut self.unsettled, &mut self.open] {
+            if pairs.remove(&before) {
+                pairs.insert(now.clone());
+            }
+        }
+    }
+
     /// Where one bridge has the event twice, the end that is not `delivered` is told.
     fn end(&mut self, destination: &BridgeId, outcome: &Outcome) {
         let told = self.ended.entry(destination.clone()).or_insert_with(|| outcome.clone());
@@ -195,13 +205,18 @@ impl Waiters {
         if table.by_key.is_empty() {
             return;
         }
-        if let Effect::Moved { from, to, body, destination } = effect {
+        if let Effect::Moved { from, to, body, destination, group } = effect {
             let Some(Entry { waiter, .. }) = table.by_key.get(from).cloned() else { return };
             table.by_body.insert(*body, to.clone());
             let further = Entry { body: Some(*body), waiter: Arc::clone(&waiter), publishers: 1 };
-            table.by_key.insert(to.clone(), further);
-            lock(&waiter.further).push((to.clone(), *body));
+            // Once for all its pairs.
+            if table.by_key.insert(to.clone(), further).is_none() {
+                lock(&waiter.further).push((to.clone(), *body));
+            }
             let mut progress = lock(&waiter.progress);
+            if group.is_none() {
+                return progress.rename((from, to), destination);
+            }
             progress.groups = progress.groups.saturating_sub(1);
             progress.unsettled.insert((to.clone(), destination.clone()));
             progress.open.insert((to.clone(), destination.clone()));
@@ -234,5 +249,47 @@ impl Waiters {
         }
         drop(progress);
         waiter.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meshbridge_routing::Run;
+
+    use super::*;
+
+    fn key(epoch: u64, seq: u64) -> EventKey {
+        let origin = "here".parse().expect("an id");
+        EventKey { origin, run: Run { epoch, nonce: 7 }, lane: 0, seq }
+    }
+
+    #[test]
+    fn who_waits_for_an_event_goes_on_waiting_under_its_other_key() {
+        let waiters = Arc::new(Waiters::default());
+        let (there, far): (BridgeId, BridgeId) =
+            ("there".parse().expect("an id"), "far".parse().expect("an id"));
+        let (from, to) = (key(1, 9), key(2, 1));
+        let pending = [there.clone(), far.clone()];
+        let before = Before { body: Some(5), pending: &pending, stored: &[], groups: 1 };
+        let waiting = waiters.add(&from, before);
+        for destination in [&there, &far] {
+            let (from, to, destination) = (from.clone(), to.clone(), destination.clone());
+            waiters.on_effect(&Effect::Moved { from, to, body: 5, destination, group: None });
+        }
+        assert_eq!(waiting.progress().groups, 1, "no group was chosen");
+        let ended = |key: &EventKey, destination: &BridgeId| {
+            let (key, destination, outcome) = (key.clone(), destination.clone(), Outcome::Delivered);
+            waiters.on_effect(&Effect::Ended { key, destination, outcome });
+        };
+        ended(&from, &there);
+        assert_eq!(waiting.progress().missing(AckLevel::Delivered).len(), 2, "that is another event's end");
+        waiters.on_effect(&Effect::Settled { body: 5, destination: far.clone() });
+        assert_eq!(waiting.progress().missing(AckLevel::Replicated), std::slice::from_ref(&there));
+        ended(&to, &there);
+        ended(&to, &far);
+        assert!(waiting.progress().missing(AckLevel::Delivered).is_empty());
+        drop(waiting);
+        let table = lock(&waiters.0);
+        assert!(table.by_key.is_empty() && table.by_body.is_empty(), "{table:?}");
     }
 }

@@ -135,6 +135,14 @@ impl Router {
         }
     }
 
+    /// Something of this run is in doubt, which its owner knows from elsewhere: starts over in one that nobody has been in.
+    pub fn begin_run(&mut self, nonce: u64, now: Instant) {
+        if self.run.epoch < EPOCH_MAX {
+            self.run.nonce = nonce;
+            self.raise_epoch(self.run.epoch, now);
+        }
+    }
+
     /// R20: starts over above `epoch`.
     fn raise_epoch(&mut self, epoch: u64, now: Instant) {
         if epoch >= EPOCH_MAX {

@@ -204,6 +204,18 @@ fn a_bridge_that_hears_a_later_run_of_itself_continues_above_it() {
 }
 
 #[test]
+fn a_run_in_doubt_is_followed_by_another_one() {
+    let (mut a, _, now) = pair();
+    let before = a.run();
+    a.begin_run(before.nonce + 1, now);
+    assert_eq!(a.run(), Run { epoch: before.epoch + 1, nonce: before.nonce + 1 });
+    let raised = RouterEvent::EpochRaised(before.epoch + 1);
+    assert!(std::iter::from_fn(|| a.poll_event()).any(|event| event == raised));
+    let own = a.records().find(|record| record.bridge == a.id).expect("its own");
+    assert_eq!(own.run, a.run());
+}
+
+#[test]
 fn two_living_copies_do_not_count_up_against_each_other() {
     let (mut a, _, now) = pair();
     let mut raised = 0;

@@ -96,9 +96,10 @@ pub struct Append {
 #[derive(Clone, Debug)]
 pub enum Action {
     Append(Append),
-    /// The event to these destinations, with `prev` of each.
+    /// The event to these destinations, with `prev` of each. Where it has a key of another run by now, this is void.
     Send {
         body: u64,
+        run: Run,
         to: SmallVec<[(BridgeId, u64); 4]>,
     },
     Message {
@@ -112,6 +113,8 @@ pub enum Action {
     },
     Effect(Effect),
     Alarm(Alarm),
+    /// Numbers of this run were used twice: another one is to be begun by [`super::Core::begin_run`].
+    BeginRun,
 }
 
 /// What people should look at.

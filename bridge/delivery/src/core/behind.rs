@@ -15,6 +15,7 @@ const BEHIND_MAX: usize = 65_536;
 
 /// What was said of numbers that this disk does not know, so that it is said once.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "seeded-bugs", derive(Clone))]
 pub(super) struct Behind(BTreeMap<(BridgeId, Run, u8), u64>);
 
 impl Behind {
@@ -38,8 +39,8 @@ impl Core {
         for lane in lanes {
             let upto = lane.above.last().map_or(lane.cumulative, |(_, to)| *to);
             let (run, lane) = (lane.run, lane.lane);
-            let unknown = if run == self.own.run {
-                upto >= self.next_seq[usize::from(lane)]
+            let unknown = if self.begun.contains(&run) {
+                self.never_left(from, run, lane, upto)
             } else {
                 // The copy was made in the middle of the life before.
                 let given = |(last, numbers): &(Run, Vec<u64>)| {

@@ -101,14 +101,17 @@ impl Core {
             }
             return;
         }
+        self.report_unknown_numbers(from, &exchange.lanes);
+        self.report_unknown_runs(from, &exchange.closed);
+        if self.exchange_raises_doubt(from, &exchange, now) {
+            return;
+        }
         // What it told before it was told by another process or disk; what is in flight may never have arrived.
         let known = self.state.destinations.get(from).and_then(|destination| destination.peer);
         let other_disk = known.is_some_and(|(spool, _)| spool != speaker.spool) && !bug(Bug::SpoolIdIgnored);
         if other_disk {
             self.actions.push_back(Action::Alarm(Alarm::OtherDisk { bridge: from.clone() }));
         }
-        self.report_unknown_numbers(from, &exchange.lanes);
-        self.report_unknown_runs(from, &exchange.closed);
         self.report_lost(from, other_disk, &exchange);
         let source = self.state.sources.get(from);
         let mut closed = exchange.open.iter().map(|run| run.epoch).min().unwrap_or(0).saturating_sub(1);
@@ -151,7 +154,10 @@ impl Core {
         if exchange.listener == Some(own) && exchange.delivered.is_some() {
             peer.lanes.resumed.answered();
         }
-        let asks = waits || !peer.lanes.resumed.is_empty();
+        // What it can tell of outcomes depends on which of them are noted here: it has not heard that from this process.
+        let unheard = exchange.listener != Some(own)
+            && self.state.destinations.get(from).is_some_and(|destination| !destination.awaiting.is_empty());
+        let asks = waits || unheard || !peer.lanes.resumed.is_empty();
         peer.ask_at = if asks { Some(now + ASK_FIRST) } else { probe };
         peer.asked = 0;
         peer.sender.fence_now(now);
@@ -167,7 +173,8 @@ impl Core {
         peer.lanes.known_runs = exchange.open.iter().copied().collect();
         if let Some(source) = self.state.sources.get(from) {
             let freed = peer.lanes.forget_closed(source);
-            self.actions.extend(freed.into_iter().map(|body| Action::Ready { body, out_of_order: false }));
+            self.actions
+                .extend(freed.into_iter().map(|(body, late)| Action::Ready { body, out_of_order: late }));
             peer.lanes.say_all(source, now);
         } else {
             peer.lanes.due(now);

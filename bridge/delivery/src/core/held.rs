@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use meshbridge_routing::{BridgeId, Run};
+use roaring::RoaringTreemap;
 
 use super::Core;
 
 /// Those of one destination.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "seeded-bugs", derive(Clone))]
 pub(super) struct Held {
     places: BTreeMap<u64, (Run, u8)>,
     by_lane: BTreeMap<(Run, u8), usize>,
@@ -35,6 +37,13 @@ impl Held {
             }
         }
         true
+    }
+
+    pub(super) fn remove_all(&mut self, bodies: &RoaringTreemap) {
+        let held: Vec<u64> = self.places.keys().copied().filter(|body| bodies.contains(*body)).collect();
+        held.into_iter().for_each(|body| {
+            self.remove(body);
+        });
     }
 
     pub(super) fn contains(&self, body: u64) -> bool {

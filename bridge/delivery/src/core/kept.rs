@@ -22,6 +22,7 @@ type Place = (Run, u8);
 
 /// Of one origin; as many at most as it has outcomes to note.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "seeded-bugs", derive(Clone))]
 pub(super) struct Kept(BTreeSet<(Place, u64)>);
 
 impl Kept {

@@ -18,6 +18,7 @@ struct Living {
 }
 
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "seeded-bugs", derive(Clone))]
 pub(super) struct Local {
     living: HashMap<u64, Living>,
 }

@@ -30,20 +30,16 @@ impl Core {
         let Some(last) = first.checked_add(endings.len() as u64).and_then(|next| next.checked_sub(1)) else {
             return;
         };
-        if endings.is_empty() {
+        // What lies before `base` was noted by us once, on a disk that remembered more: which events those were must be
+        // known before they are passed over, and also where nothing comes behind them.
+        if base > known + 1
+            && let Some(peer) = self.peers.get_mut(from).filter(|peer| !peer.may_skip_outcomes)
+        {
+            peer.ask_at.get_or_insert(now);
             return;
         }
-        if first > known + 1 {
-            // What lies before `base` was noted by us once, on a disk that remembered more: which events those were must
-            // be known before they are passed over.
-            let Some(peer) = self.peers.get_mut(from) else { return };
-            if first != base {
-                return;
-            }
-            if !peer.may_skip_outcomes {
-                peer.ask_at.get_or_insert(now);
-                return;
-            }
+        if endings.is_empty() || first > known + 1 && first != base {
+            return;
         }
         if last > known {
             if let Some(peer) = self.peers.get_mut(from) {

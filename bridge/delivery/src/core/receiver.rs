@@ -57,6 +57,7 @@ pub struct Arrived {
 
 /// An event that waits for its predecessor.
 #[derive(Debug)]
+#[cfg_attr(feature = "seeded-bugs", derive(Clone))]
 struct Held {
     key: EventKey,
     prev: u64,
@@ -66,6 +67,7 @@ struct Held {
 
 /// The volatile side of a source.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "seeded-bugs", derive(Clone))]
 pub(super) struct Lanes {
     /// Durable here; what receipts say.
     durable: BTreeMap<(Run, u8), IntervalSet>,
@@ -171,11 +173,18 @@ impl Lanes {
         self.number
     }
 
-    /// Gives the bodies, in order, of what waited for a number of a run that is closed now: it will never come.
-    pub(super) fn forget_closed(&mut self, source: &Source) -> Vec<u64> {
+    /// Gives what waited for a number of a run that is closed now, which will never come: the bodies in order, and whether
+    /// something that came later has been offered.
+    pub(super) fn forget_closed(&mut self, source: &Source) -> Vec<(u64, bool)> {
         let closed: Vec<_> = self.held.keys().filter(|(run, ..)| source.is_closed(*run)).copied().collect();
-        let held = closed.iter().filter_map(|at| self.held.remove(at)).flatten();
-        let freed = held.filter_map(|held| held.body).collect();
+        let mut held: Vec<Held> = closed.iter().filter_map(|at| self.held.remove(at)).flatten().collect();
+        // Where their origin holds back what lies between, a later one may wait for an earlier number.
+        held.sort_by_key(|held| (held.key.run, held.key.lane, held.key.seq));
+        let offered = &self.offered;
+        let is_late = |key: &EventKey| {
+            offered.get(&(key.run, key.lane)).is_some_and(|offered| offered.contains(key.seq))
+        };
+        let freed = held.iter().filter_map(|held| Some((held.body?, is_late(&held.key)))).collect();
         self.durable.retain(|(run, _), _| !source.is_closed(*run));
         self.offered.retain(|(run, _), _| !source.is_closed(*run));
         self.changed.retain(|(run, _)| !source.is_closed(*run));
@@ -215,8 +224,9 @@ impl Lanes {
         self.due(now);
     }
 
+    /// Those of the newest runs first: where not all can be said, these matter (M22).
     pub(super) fn all_durable(&self) -> impl Iterator<Item = LaneRanges> {
-        self.durable.iter().map(|((run, lane), set)| LaneRanges {
+        self.durable.iter().rev().map(|((run, lane), set)| LaneRanges {
             run: *run,
             lane: *lane,
             cumulative: set.cumulative(),

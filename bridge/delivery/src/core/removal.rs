@@ -68,7 +68,8 @@ impl Core {
     /// Sent in this run, or of an earlier run, of which nobody knows (D7). What is for this bridge itself never leaves.
     pub(super) fn may_have_left(&self, body: u64, bridge: &BridgeId) -> bool {
         let touched = || self.peers.get(bridge).is_some_and(|peer| peer.sender.touched.contains(body));
-        *bridge != self.state.own && (body < self.first_body || touched())
+        let of_before = body < self.first_body && !self.never_sent.contains(body);
+        *bridge != self.state.own && (of_before || touched())
     }
 
     /// The bridge is no destination any more. `heard` is the run of the interest that routing has of it. To be followed

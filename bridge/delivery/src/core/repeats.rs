@@ -34,6 +34,7 @@ const QUESTION_BYTES: usize = MESSAGE_BYTES_MAX / 8;
 
 /// What was delivered and is noted: of a destination at its origin, and of an origin at its destination.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "seeded-bugs", derive(Clone))]
 pub(super) struct Delivered(BTreeMap<Place, RoaringTreemap>);
 
 impl Delivered {
@@ -80,6 +81,7 @@ impl Delivered {
 
 /// As a destination: what was open when this process began, until its origin has been asked about it.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "seeded-bugs", derive(Clone))]
 pub(super) struct Resumed(BTreeMap<Place, IntervalSet>);
 
 impl Resumed {

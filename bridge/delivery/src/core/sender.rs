@@ -30,6 +30,9 @@ const WINDOW_STEP: u64 = 64 << 10;
 /// What a frame costs beside its payload, in the window's terms.
 const FRAME_OVERHEAD: u64 = 256;
 
+/// With `prev` of each.
+type Destinations = SmallVec<[(BridgeId, u64); 4]>;
+
 #[derive(Clone, Copy, Debug)]
 struct Flight {
     at: Instant,
@@ -46,6 +49,7 @@ fn pop_first(bodies: &mut RoaringTreemap) -> Option<u64> {
 
 /// The volatile side of a destination.
 #[derive(Debug)]
+#[cfg_attr(feature = "seeded-bugs", derive(Clone))]
 pub(super) struct Sender {
     /// Durable, and to be sent when the window allows.
     pub(super) unsent: RoaringTreemap,
@@ -62,6 +66,8 @@ pub(super) struct Sender {
     pub(super) held: Held,
     /// Left this process at least once.
     pub(super) touched: RoaringTreemap,
+    /// The highest number of each lane that left, of the runs of this process.
+    sent: BTreeMap<(Run, u8), u64>,
     /// Outcomes noted durably.
     pub(super) outcomes_noted: u64,
     /// Those that were noted, durably or not, before this process of the destination was heard.
@@ -95,6 +101,7 @@ impl Default for Sender {
             is_limited: false,
             held: Held::default(),
             touched: RoaringTreemap::new(),
+            sent: BTreeMap::new(),
             outcomes_noted: 0,
             outcomes_before: 0,
             delivered: Delivered::default(),
@@ -159,6 +166,22 @@ impl Sender {
         }
     }
 
+    pub(super) fn sent_upto(&self, run: Run, lane: u8) -> u64 {
+        self.sent.get(&(run, lane)).copied().unwrap_or(0)
+    }
+
+    fn note_sent(&mut self, run: Run, lane: u8, seq: u64) {
+        let highest = self.sent.entry((run, lane)).or_default();
+        *highest = seq.max(*highest);
+    }
+
+    pub(super) fn take_fences(&mut self, bodies: &RoaringTreemap) -> BTreeMap<u64, Outcome> {
+        let (taken, left) =
+            std::mem::take(&mut self.fenced).into_iter().partition(|(body, _)| bodies.contains(*body));
+        self.fenced = left;
+        taken
+    }
+
     pub(super) fn is_fenced(&self, body: u64) -> bool {
         self.fenced.contains_key(&body)
     }
@@ -193,7 +216,10 @@ impl Core {
     /// Hands out what the windows of these destinations allow, oldest first; one action for an event that several
     /// of them take at the same time.
     pub(super) fn pump(&mut self, bridges: Vec<BridgeId>, now: Instant) {
-        let mut sends: BTreeMap<u64, SmallVec<[(BridgeId, u64); 4]>> = BTreeMap::new();
+        let mut sends: BTreeMap<(u64, Run), Destinations> = BTreeMap::new();
+        if self.is_gated() {
+            return;
+        }
         for bridge in bridges {
             let Some(peer) = self.peers.get_mut(&bridge) else { continue };
             if !peer.reachable || peer.session.is_none() || peer.sender.unsent.is_empty() {
@@ -221,6 +247,9 @@ impl Core {
                     }
                     continue;
                 }
+                if self.begun.contains(&key.run) {
+                    sender.note_sent(key.run, key.lane, key.seq);
+                }
                 let bytes = FRAME_OVERHEAD + u64::from(event.size);
                 let first = sender.touched.insert(body) && body >= self.first_body;
                 sender.flight.insert(body, Flight { at: now, bytes, first });
@@ -230,12 +259,12 @@ impl Core {
                     sender.progress_at = Some(now);
                 }
                 let prev = if bug(Bug::PrevTooLow) { pending.prev.saturating_sub(1) } else { pending.prev };
-                sends.entry(body).or_default().push((bridge.clone(), prev));
+                sends.entry((body, key.run)).or_default().push((bridge.clone(), prev));
             }
             sender.is_limited = sender.flight_bytes >= sender.window && !sender.unsent.is_empty();
             sender.unsent.extend(blocked);
         }
-        self.actions.extend(sends.into_iter().map(|(body, to)| Action::Send { body, to }));
+        self.actions.extend(sends.into_iter().map(|((body, run), to)| Action::Send { body, run, to }));
     }
 
     pub(super) fn on_receipt(&mut self, from: &BridgeId, mut receipt: Receipt, now: Instant) {
@@ -248,6 +277,10 @@ impl Core {
             }
             return;
         }
+        if self.receipt_raises_doubt(from, &receipt, now) {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(from) else { return };
         // A receipt that was overtaken says what was so before; what it settles is settled all the same.
         if peer.heard.is_none_or(|(_, number)| number < receipt.number) {
             peer.sender.credit = receipt.credit;
@@ -375,6 +408,10 @@ impl Core {
 
     fn send_fences(&mut self, destination: &BridgeId) {
         let items = self.fence_items(destination);
+        if let Some(peer) = self.peers.get_mut(destination) {
+            let ours = items.iter().filter(|item| self.begun.contains(&item.run));
+            ours.for_each(|item| peer.sender.note_sent(item.run, item.lane, item.seq));
+        }
         if !items.is_empty() {
             let message = Message::Fence { speaker: self.own, items };
             self.actions.push_back(Action::Message { to: destination.clone(), message });

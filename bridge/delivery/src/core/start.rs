@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use meshbridge_routing::{BridgeId, EventKey, LANES, Run};
+use roaring::RoaringTreemap;
 
 use super::behind::Behind;
+use super::doubt::Doubt;
 use super::local::Local;
 use super::receiver::Lanes;
 use super::{Action, Config, Core, LateNews, Speaker};
@@ -24,12 +26,14 @@ impl Core {
             begun: vec![run],
             given_before,
             behind: Behind::default(),
+            doubt: Doubt::default(),
             config,
             peers: BTreeMap::new(),
             local: Local::default(),
             next_seq: vec![1; usize::from(LANES)],
             last_for: HashMap::new(),
             first_body: state.next_body,
+            never_sent: RoaringTreemap::new(),
             began_at: state.next_body,
             durable_body: state.next_body - 1,
             expiries: BTreeSet::new(),
@@ -113,8 +117,8 @@ impl Core {
         }
     }
 
-    /// The federation remembers a higher epoch of this bridge than its disk does, so it goes on in another run, as if it
-    /// had started again: nobody listens to the one it began with. The epoch is durable already.
+    /// The federation remembers a higher epoch of this bridge than its disk does, or [`Action::BeginRun`] has asked for it:
+    /// it goes on in another run, as if it had started again. The epoch is durable already.
     pub fn begin_run(&mut self, run: Run, now: Instant) {
         if run.epoch <= self.own.run.epoch {
             return;
@@ -133,5 +137,6 @@ impl Core {
             peer.ask_at = peer.reachable.then_some(now);
             peer.sender.take_back();
         }
+        self.resolve_doubt(run);
     }
 }

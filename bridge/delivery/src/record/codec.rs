@@ -40,6 +40,7 @@ mod kind {
     pub(super) const OUTCOMES_ANEW: u8 = 21;
     pub(super) const INTEREST_MORE: u8 = 22;
     pub(super) const TURN: u8 = 23;
+    pub(super) const KEYS_ANEW: u8 = 24;
     pub(super) const MEMBERSHIP: u8 = 32;
 }
 
@@ -173,6 +174,15 @@ impl Record {
                 out.number(messages.len() as u64);
                 messages.iter().for_each(|message| out.bytes(message));
             }
+            Record::KeysAnew { run, events } => {
+                out.u8(kind::KEYS_ANEW);
+                out.run(*run);
+                out.number(events.len() as u64);
+                for (body, seq) in events {
+                    out.number(*body);
+                    out.number(*seq);
+                }
+            }
             Record::Started { run } => {
                 out.u8(kind::STARTED);
                 out.run(*run);
@@ -286,6 +296,12 @@ impl Record {
                 }
             }
             kind::STARTED => Record::Started { run: from.run()? },
+            kind::KEYS_ANEW => {
+                let run = from.run()?;
+                let count = from.count(usize::MAX, "events")?;
+                let events = (0..count).map(|_| Ok((from.number()?, from.number()?)));
+                Record::KeysAnew { run, events: events.collect::<Result<_>>()? }
+            }
             kind::MEMBERSHIP => Record::Membership(super::membership::MembershipRecord::read(&mut from)?),
             unknown => return Err(DecodeError::UnknownKind(unknown)),
         };

@@ -107,7 +107,8 @@ impl State {
             && let Some(event) = self.events.get(&before)
         {
             let (from, to) = (event.key.clone(), to.clone());
-            effects.push(Effect::Moved { from, to, body, destination: destination.clone() });
+            let (destination, group) = (destination.clone(), Some(name.clone()));
+            effects.push(Effect::Moved { from, to, body, destination, group });
             self.release_if_done(before, effects);
         }
     }

@@ -100,6 +100,40 @@ impl Destination {
         self.lanes.get(&(run, lane))?.get(&seq).copied()
     }
 
+    /// What it has not settled of this run.
+    pub fn unsettled_of(&self, run: Run) -> impl Iterator<Item = &Pending> {
+        self.lanes.range((run, 0)..=(run, u8::MAX)).flat_map(|(_, numbers)| numbers.values())
+    }
+
+    pub(crate) fn has_unsettled(&self, run: Run) -> bool {
+        self.unsettled_of(run).next().is_some()
+    }
+
+    /// The last unsettled number of each lane.
+    pub(crate) fn last_of(&self, run: Run) -> impl Iterator<Item = (u8, u64)> {
+        let lanes = self.lanes.range((run, 0)..=(run, u8::MAX));
+        lanes.filter_map(|((_, lane), numbers)| Some((*lane, *numbers.last_key_value()?.0)))
+    }
+
+    /// The pair with this event goes on under another number of the lane, behind those that are there. `false` where it has
+    /// ended.
+    pub(super) fn renumber(&mut self, lane: u8, from: (Run, u64), to: (Run, u64), event: (u64, u32)) -> bool {
+        let (body, size) = event;
+        if self.remove(from.0, lane, from.1).is_none() {
+            // It is there, and how it ends is not known: the bytes have one key for all.
+            let awaiting = self.awaiting.get_mut(&(from.0, lane));
+            if !awaiting.is_some_and(|set| set.remove(from.1)) {
+                return false;
+            }
+            self.awaiting.retain(|_, set| !set.is_empty());
+        }
+        let numbers = self.lanes.entry((to.0, lane)).or_default();
+        let prev = numbers.last_key_value().map_or(0, |(seq, _)| *seq);
+        numbers.insert(to.1, Pending { body, prev, size });
+        self.used.add(size);
+        true
+    }
+
     /// Whether something of an earlier run of this lane is unsettled, beside what is held.
     pub fn has_older(&self, run: Run, lane: u8, held: impl Fn(Run, u8) -> usize) -> bool {
         let before = self.lanes.range(..(run, 0));

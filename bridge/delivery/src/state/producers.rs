@@ -34,6 +34,12 @@ const SEQ_BITS: u32 = 56;
 const AT_BITS: u32 = 48;
 
 impl Slot {
+    fn new(producer: u128, lane: u8, seq: u64, at: u64, run_at: usize) -> Slot {
+        let seq_lane = u64::from(lane) << SEQ_BITS | seq & ((1 << SEQ_BITS) - 1);
+        let at_run = (run_at as u64) << AT_BITS | at & ((1 << AT_BITS) - 1);
+        Slot { producer, seq_lane, at_run }
+    }
+
     fn at(&self) -> u64 {
         self.at_run & ((1 << AT_BITS) - 1)
     }
@@ -83,6 +89,19 @@ impl Producers {
         Given { run, lane: (slot.seq_lane >> SEQ_BITS) as u8, seq: slot.seq_lane & ((1 << SEQ_BITS) - 1) }
     }
 
+    /// The keys of some events are others now; few runs hold them.
+    pub(crate) fn renumber(&mut self, new_key: impl Fn(Given) -> Option<Given>) {
+        for at in 0..self.slots.len() {
+            let slot = self.slots[at];
+            let given = self.given(&slot);
+            let Some(Given { run, lane, seq }) = new_key(given) else { continue };
+            let Some(run_at) = self.place_of(run) else { continue };
+            self.runs[slot.run()].1 -= 1;
+            self.runs[run_at] = (run, self.runs[run_at].1 + 1);
+            self.slots[at] = Slot::new(slot.producer, lane, seq, slot.at(), run_at);
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.slots.len()
     }
@@ -109,25 +128,25 @@ impl Producers {
     }
 
     fn push(&mut self, producer: u128, run: Run, lane: u8, seq: u64, at: u64) {
+        let Some(run_at) = self.place_of(run) else { return };
+        self.runs[run_at] = (run, self.runs[run_at].1 + 1);
+        let place = self.gone.wrapping_add(self.slots.len() as u32);
+        self.slots.push_back(Slot::new(producer, lane, seq, at, run_at));
+        let (slots, gone) = (&self.slots, self.gone);
+        let hash_of =
+            |place: &u32| slots.get(place.wrapping_sub(gone) as usize).map_or(0, |s| hash(s.producer));
+        self.places.insert_unique(hash(producer), place, hash_of);
+    }
+
+    /// `None`: more runs than a window of a day can have.
+    fn place_of(&mut self, run: Run) -> Option<usize> {
         let known = self.runs.iter().position(|(known, slots)| *known == run && *slots > 0);
         let place = known.or_else(|| self.runs.iter().position(|(_, slots)| *slots == 0));
         let run_at = place.unwrap_or_else(|| {
             self.runs.push((run, 0));
             self.runs.len() - 1
         });
-        if run_at >> (64 - AT_BITS) != 0 {
-            // More runs than a window of a day can have.
-            return;
-        }
-        self.runs[run_at] = (run, self.runs[run_at].1 + 1);
-        let place = self.gone.wrapping_add(self.slots.len() as u32);
-        let seq_lane = u64::from(lane) << SEQ_BITS | seq & ((1 << SEQ_BITS) - 1);
-        let at_run = (run_at as u64) << AT_BITS | at & ((1 << AT_BITS) - 1);
-        self.slots.push_back(Slot { producer, seq_lane, at_run });
-        let (slots, gone) = (&self.slots, self.gone);
-        let hash_of =
-            |place: &u32| slots.get(place.wrapping_sub(gone) as usize).map_or(0, |s| hash(s.producer));
-        self.places.insert_unique(hash(producer), place, hash_of);
+        (run_at >> (64 - AT_BITS) == 0).then_some(run_at)
     }
 
     fn pop(&mut self) {

@@ -135,7 +135,7 @@ impl Ends {
             }
             Action::Alarm(alarm) => self.alarms.push(alarm),
             Action::Message { message, .. } if self.is_linked => self.tell_far(message),
-            Action::Send { body, to } if self.is_linked => {
+            Action::Send { body, to, .. } if self.is_linked => {
                 let key = self.near.state().events.get(&body).expect("kept").key.clone();
                 self.carry(key, to[0].1);
             }

@@ -82,7 +82,7 @@ impl Pair {
             match action {
                 Action::Append(append) => self.near.on_committed(append.ticket, self.now),
                 Action::Message { message, .. } => told.push((true, message)),
-                Action::Send { body, to } => match self.judge {
+                Action::Send { body, to, .. } => match self.judge {
                     Judge::Send => self.arrive(body, to[0].1),
                     Judge::Hold => assert!(self.near.hold(body, &id("far"), self.now)),
                     Judge::Deny => {

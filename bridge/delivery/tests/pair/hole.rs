@@ -52,7 +52,7 @@ fn lose_one(every: u32, on_loss: impl Fn(&mut Core, Instant)) -> Duration {
                 match action {
                     Action::Append(append) => near.on_committed(append.ticket, now),
                     Action::Message { message, .. } => told.push_back((true, message)),
-                    Action::Send { body, to } => {
+                    Action::Send { body, to, .. } => {
                         let key = near.state().events.get(&body).expect("kept").key.clone();
                         if sent.insert(body) && sent.len() as u64 == LOST {
                             lost_at = Some(now);

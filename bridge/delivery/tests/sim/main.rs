@@ -154,6 +154,35 @@ fn an_origin_whose_disk_is_much_older_accuses_nobody() {
     assert!(total.rollbacks > 50 && total.egress_lost == 0 && total.behind > 100, "{total:?}");
 }
 
+/// M22
+#[test]
+fn an_origin_that_goes_on_from_an_image_of_its_memory_loses_nothing() {
+    let faults = Faults { loss: 5, repeat: 5, jitter_ms: 50, resumes: 2, crashes: 2, ..Faults::default() };
+    let total = run(150, &faults);
+    assert!(total.resumes > 150 && total.anew > 100 && total.rekeyed > 1_000, "{total:?}");
+    // Only of what went on under other keys: see the judge.
+    assert!(total.repeated > 50 && total.behind >= total.anew, "{total:?}");
+}
+
+/// M22: of what was kept back, held up or about to be ended, too.
+#[test]
+fn an_origin_that_goes_on_from_an_image_leaves_no_pair_without_its_end() {
+    let faults = Faults {
+        loss: 15,
+        message_loss: 10,
+        repeat: 5,
+        jitter_ms: 200,
+        resumes: 2,
+        crashes: 1,
+        partitions: 2,
+        holds: 20,
+        retain: true,
+        ..Faults::default()
+    };
+    let total = run(100, &faults);
+    assert!(total.resumes > 100 && total.anew > 70 && total.held > 1_000, "{total:?}");
+}
+
 /// M25
 #[test]
 fn a_destination_whose_disk_is_an_older_copy_reports_what_it_lost_and_tells_every_end() {
@@ -300,11 +329,12 @@ fn every_seeded_bug_turns_the_simulator_red() {
     let crashy = Faults { crashes: 40, ..Faults::default() };
     let refusals = Faults { refusals: 50, message_loss: 30, ..Faults::default() };
     let groups = Faults { groups: 80, members: 12, partitions: 8, jitter_ms: 900, ..Faults::default() };
+    let resumes = Faults { resumes: 3, ..Faults::default() };
     let mut survivors = Vec::new();
     for bug in Bug::ALL {
         seed_bug(Some(bug));
         let worlds = (0..60).flat_map(|seed| {
-            [&weather, &disks, &full, &crashy, &refusals, &groups]
+            [&weather, &disks, &full, &crashy, &refusals, &groups, &resumes]
                 .map(|faults| World::new(seed, faults.clone()))
         });
         let found = worlds.map(|mut world| world.run()).find_map(Result::err);

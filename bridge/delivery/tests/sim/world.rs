@@ -18,6 +18,7 @@ mod faults;
 mod groups;
 mod judge;
 mod net;
+mod resume;
 mod scenario;
 
 use crate::node::Node;
@@ -86,6 +87,15 @@ enum Step {
     Wipe,
     Image,
     Rollback,
+    /// Of the origin's memory, and of its disk.
+    Snapshot,
+    Stop,
+    Resume,
+    /// The run that the core has asked for.
+    BeginRun {
+        node: usize,
+        life: u64,
+    },
     /// Of the destination's disk.
     Copy,
     Older,
@@ -162,6 +172,7 @@ pub struct World {
     by_key: BTreeMap<String, u64>,
     nonce: u64,
     image: Option<(crate::node::Disk, Ends, EndsByKey)>,
+    resumed: resume::Resumed,
     /// The last bridge's disk as it was, and what its subscriber had settled.
     /// The highest epoch that each bridge has used.
     epochs: BTreeMap<usize, u64>,
@@ -200,6 +211,7 @@ impl World {
             by_key: BTreeMap::new(),
             nonce: 0,
             image: None,
+            resumed: resume::Resumed::default(),
             copy: None,
             epochs: BTreeMap::new(),
             no_room: BTreeSet::new(),
@@ -236,6 +248,7 @@ impl World {
             (self.faults.partitions, Step::Partition),
             (self.faults.wipes, Step::Wipe),
             (self.faults.rollbacks, Step::Image),
+            (self.faults.resumes, Step::Snapshot),
             (self.faults.older_destinations, Step::Copy),
             (self.faults.full, Step::Full),
             (self.faults.rots, Step::Rot),
@@ -299,7 +312,7 @@ impl World {
             Step::LetGo { node, life, body, to } => self.let_go(node, life, body, to),
             Step::Crash => {
                 let node = self.rng.random_range(0..self.nodes.len());
-                self.crash(node)
+                if node == 0 && self.resumed.is_fresh(self.now) { Ok(()) } else { self.crash(node) }
             }
             Step::Start { node } => self.start(node),
             Step::Partition => {
@@ -332,6 +345,10 @@ impl World {
                 Ok(())
             }
             Step::Rollback => self.roll_back(),
+            Step::Snapshot => self.snapshot(),
+            Step::Stop => self.stop(),
+            Step::Resume => self.resume(),
+            Step::BeginRun { node, life } => self.begin_run(node, life),
             Step::Copy => self.copy_destination(),
             Step::Older => self.roll_back_destination(),
             Step::Jump { node, life } => self.jump(node, life),
@@ -459,7 +476,7 @@ impl World {
         let wiping = self.faults.wipes > 0 || self.faults.older_destinations > 0;
         let origins = if wiping { self.nodes.len() - 1 } else { self.nodes.len() };
         let node = self.rng.random_range(0..origins.max(1));
-        let rolling = self.faults.rollbacks + self.faults.origin_wipes > 0;
+        let rolling = self.faults.rollbacks + self.faults.origin_wipes + self.faults.resumes > 0;
         let mut destinations: Vec<usize> =
             (usize::from(rolling)..self.nodes.len()).filter(|_| self.rng.random_bool(0.6)).collect();
         if wiping && !destinations.contains(&(self.nodes.len() - 1)) {
@@ -579,7 +596,7 @@ impl World {
                     let life = self.nodes[node].lives;
                     self.at(ms, Step::Commit { node, life, ticket: append.ticket });
                 }
-                Action::Send { body, to } => self.send_frames(node, body, &to)?,
+                Action::Send { body, to, .. } => self.send_frames(node, body, &to)?,
                 Action::Message { to, message } => {
                     let to = self.node_of(&to);
                     self.send(node, to, Packet::Message(message.encode()));
@@ -591,10 +608,16 @@ impl World {
                     self.report.other_disks += u64::from(bridge == self.nodes[0].id);
                 }
                 Action::Alarm(Alarm::OriginBehind { .. } | Alarm::UnknownRun { .. })
-                    if self.report.rollbacks + self.report.origin_wipes > 0 =>
+                    if self.report.rollbacks + self.report.origin_wipes + self.report.resumes > 0 =>
                 {
                     self.report.behind += 1;
                 }
+                Action::BeginRun if self.report.resumes > 0 => {
+                    let life = self.nodes[node].lives;
+                    let ms = self.rng.random_range(1..50);
+                    self.at(ms, Step::BeginRun { node, life });
+                }
+                Action::BeginRun => return Err("numbers in doubt that nobody used twice".into()),
                 Action::Alarm(alarm) => return Err(format!("{alarm:?}")),
             }
         }

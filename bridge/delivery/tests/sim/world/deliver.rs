@@ -152,11 +152,13 @@ impl World {
         if target.offered.insert(body, id).is_some() {
             return Err(format!("{id} is offered twice in one life"));
         }
-        if target.subscriber.settled.contains(&id) {
+        let again = self.resumed.may_repeat(id);
+        self.report.repeated += u64::from(again && target.subscriber.seen.contains_key(&id));
+        if target.subscriber.settled.contains(&id) && !again {
             return Err(format!("{id} is offered after its acknowledgement was durable"));
         }
         let seen = target.subscriber.seen.entry(id).or_insert_with(|| (key.to_string(), 0));
-        if seen.0 != key.to_string() {
+        if seen.0 != key.to_string() && !again {
             return Err(format!("{id} came as {} and as {key}", seen.0));
         }
         seen.1 += 1;

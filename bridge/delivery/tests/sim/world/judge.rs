@@ -8,6 +8,9 @@ impl World {
         if let Effect::Unchosen { body, .. } = &effect {
             self.unchosen(node, *body);
         }
+        if let Effect::Moved { from, to, group: None, .. } = &effect {
+            return self.goes_on(from, to);
+        }
         let Effect::Ended { key, destination, outcome } = effect else { return Ok(()) };
         if key.origin != self.nodes[node].id {
             return Ok(());
@@ -82,7 +85,9 @@ impl World {
                             && !self.faults.retain
                             && self.report.wipes + self.report.rots + self.report.older_destinations > 0 => {}
                     Some(Outcome::DeadLettered(why))
-                        if &**why == "outcome-forgotten" && self.report.rollbacks > 0 && seen => {}
+                        if &**why == "outcome-forgotten"
+                            && self.report.rollbacks + self.report.resumes > 0
+                            && seen => {}
                     // Its origin has it, and nobody else.
                     Some(Outcome::Kept(_)) if letters.contains(&(*to, *id)) && !seen => {}
                     Some(other) => return Err(format!("{id} ended at b{to} as {other:?}")),

@@ -20,6 +20,8 @@ pub struct Faults {
     pub rollbacks: u32,
     /// How old such a copy is at most, where not four seconds.
     pub older_by_ms: u64,
+    /// Times that the first bridge, which is nobody's destination, goes on from an image of its memory and disk.
+    pub resumes: u32,
     /// The same for the last bridge, which is no origin.
     pub older_destinations: u32,
     /// Crashes after which a batch of taken events cannot be read.
@@ -68,6 +70,12 @@ pub struct Report {
     pub wipes: u64,
     pub rollbacks: u64,
     pub older_destinations: u64,
+    pub resumes: u64,
+    /// Runs that its core has asked for.
+    pub anew: u64,
+    /// Pairs of events that went on under other keys, and offers of them beside the first.
+    pub rekeyed: u64,
+    pub repeated: u64,
     /// Alarms of origins that others know more of than they do.
     pub behind: u64,
     pub full: u64,
@@ -109,6 +117,10 @@ impl Report {
         self.wipes += other.wipes;
         self.rollbacks += other.rollbacks;
         self.older_destinations += other.older_destinations;
+        self.resumes += other.resumes;
+        self.anew += other.anew;
+        self.rekeyed += other.rekeyed;
+        self.repeated += other.repeated;
         self.behind += other.behind;
         self.full += other.full;
         self.rots += other.rots;
