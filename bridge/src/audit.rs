@@ -134,7 +134,7 @@ impl AuditLog {
     pub(crate) fn record(&self, record: &Record<'_>) -> Recorded {
         let must_keep = record.must_be_kept();
         if !must_keep && !record.event.is_some_and(|event| self.is_sampled(&event)) {
-            self.queue.count_unsampled();
+            self.queue.count_unsampled(1);
             return Recorded::NotSampled;
         }
         if !self.queue.might_take(must_keep) {
@@ -171,6 +171,22 @@ impl AuditLog {
         for id in private {
             self.record(&Record { event: Some(EventName { id, ..*event }), ..record });
         }
+    }
+
+    /// Permits of events that differ in their ids only: each is sampled for itself. Never waits.
+    pub(crate) fn record_permits<'i>(&self, record: &Record<'_>, ids: impl Iterator<Item = &'i str>) {
+        let Some(event) = &record.event else { return };
+        debug_assert!(!record.must_be_kept(), "{record:?}");
+        let mut unsampled = 0;
+        for id in ids {
+            let event = EventName { id, ..*event };
+            if self.is_sampled(&event) {
+                self.record(&Record { event: Some(event), ..*record });
+            } else {
+                unsampled += 1;
+            }
+        }
+        self.queue.count_unsampled(unsampled);
     }
 
     /// Which policies all later decisions rest on. Always kept, as denials are.

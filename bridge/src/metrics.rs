@@ -352,7 +352,12 @@ impl Metrics {
 
     /// `rule` and `layer` are names from policy documents: bounded by what an operator wrote.
     pub(crate) fn on_verdict(&self, context: &str, layer: &str, rule: &str, verdict: &str) {
-        self.verdicts.with_label_values(&[context, layer, rule, verdict]).inc();
+        self.on_verdicts(context, layer, rule, verdict, 1);
+    }
+
+    /// The same of so many events.
+    pub(crate) fn on_verdicts(&self, context: &str, layer: &str, rule: &str, verdict: &str, events: u64) {
+        self.verdicts.with_label_values(&[context, layer, rule, verdict]).inc_by(events);
     }
 
     /// Events that go on, edited or as they are.

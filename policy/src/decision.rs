@@ -7,6 +7,8 @@ use std::time::Duration;
 use meshbridge_event::Event;
 use smallvec::SmallVec;
 
+use crate::limits::Debit;
+
 use crate::model::{Disposition, Layer, Rule};
 use crate::{Class, Confidence};
 
@@ -69,7 +71,13 @@ pub struct Decision {
     pub report: Option<Box<Report>>,
     /// Who edited the event that goes on; nobody where it goes on as it came.
     pub editors: Editors,
+    /// What it took from rates to go on.
+    pub debited: Debited,
 }
+
+/// What an event took from rates, for [`Buckets::give_back`](crate::Buckets::give_back) where it goes no further after all.
+#[derive(Clone, Debug, Default)]
+pub struct Debited(pub(crate) SmallVec<[Debit; 1]>);
 
 /// The rules that had a part in an edit, for [`Program::editors`](crate::Program::editors). Four cost no allocation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -158,7 +166,12 @@ pub struct Found {
 impl Decision {
     /// The event goes on as it is, and there is nothing to tell.
     pub(crate) fn pass() -> Decision {
-        Decision { verdict: Verdict::Forward { event: None }, report: None, editors: Editors::default() }
+        Decision {
+            verdict: Verdict::Forward { event: None },
+            report: None,
+            editors: Editors::default(),
+            debited: Debited::default(),
+        }
     }
 
     pub fn is_forward(&self) -> bool {

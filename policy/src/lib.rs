@@ -56,7 +56,7 @@ mod yaml;
 pub use analysis::RuleCost;
 pub use classes::{is_known_class, nearest_class};
 pub use compile::{Compiled, compile, misnamed};
-pub use decision::{Decision, Editors, Found, Report, RuleRef, Stopped, Verdict};
+pub use decision::{Debited, Decision, Editors, Found, Report, RuleRef, Stopped, Verdict};
 pub use delivery::{
     DeliveryClass, DeliveryOptions, OnDestinationFull, Retain, TopicDelivery, shape as delivery_shape,
 };

@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::decision::Debited;
 use crate::model::{Amount, Rate};
 
 /// Buckets of an enforcement point; keys beyond it share one for each rule.
@@ -112,6 +113,22 @@ impl Buckets {
     }
 }
 
+impl Buckets {
+    /// Undoes what an event took that went no further. Who was refused meanwhile is not asked again.
+    pub fn give_back(&self, debited: &Debited) {
+        if debited.0.is_empty() {
+            return;
+        }
+        let mut buckets = self.by_rule.lock().unwrap_or_else(PoisonError::into_inner);
+        for debit in &debited.0 {
+            let slot = slot(&buckets, debit);
+            if let Some(until) = buckets.get_mut(&slot) {
+                *until = until.saturating_sub(debit.cost);
+            }
+        }
+    }
+}
+
 /// The bucket of a debit: its own where there is one or room for one, else the one that is shared.
 fn slot(buckets: &HashMap<(usize, u64), Until>, debit: &Debit) -> (usize, u64) {
     let own = (debit.rule, debit.key);
@@ -177,6 +194,19 @@ mod tests {
         assert!(buckets.take(&[a], 0));
         assert!(!buckets.take(&[b, a], 0));
         assert!(buckets.take(&[b], 0), "the failed attempt took nothing");
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again_and_no_more() {
+        let buckets = Buckets::new();
+        let rate = rate(Amount::Events(3), 1);
+        let debit = Debit::new(0, &rate, 7, 1);
+        let take = |n: usize| (0..n).filter(|_| buckets.take(&[debit], 0)).count();
+        assert_eq!(take(5), 3);
+        let debited = Debited([debit].into_iter().collect());
+        buckets.give_back(&debited);
+        buckets.give_back(&debited);
+        assert_eq!(take(5), 2);
     }
 
     #[test]

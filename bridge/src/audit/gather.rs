@@ -198,7 +198,7 @@ impl Window {
             principal: record.principal.map(str::to_owned),
             count: 0,
             cost: 0,
-            first: (record.time_unix_ms, event.id.to_owned()),
+            first: (record.time_unix_ms, String::new()),
             last: (record.time_unix_ms, String::new()),
             marks: Vec::new(),
             all: AllHashes(Context::new(&SHA256)),
@@ -233,6 +233,9 @@ impl Window {
         self.last.0 = self.last.0.max(record.time_unix_ms);
         self.last.1.clear();
         self.last.1.push_str(id);
+        if self.count == 1 {
+            self.first.1.push_str(id);
+        }
         self.marks.extend(&hash[..MARK_BYTES]);
         self.all.0.update(hash);
     }

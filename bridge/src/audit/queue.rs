@@ -287,8 +287,8 @@ impl Queue {
         figure.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn count_unsampled(&self) {
-        self.unsampled.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_unsampled(&self, permits: u64) {
+        self.unsampled.fetch_add(permits, Ordering::Relaxed);
     }
 
     pub(super) fn state(&self) -> State {

@@ -142,7 +142,7 @@ pub(crate) struct Ruling<'a> {
 impl Record<'_> {
     /// A plain permit may be left out; not one that edited the event, that only a waiver made, or that a warning is about.
     /// Shadow rules are trials on live traffic and are sampled with it.
-    pub(super) fn must_be_kept(&self) -> bool {
+    pub(crate) fn must_be_kept(&self) -> bool {
         self.verdict != Verdict::Forward
             || self.edited
             || self.ruling.is_some()

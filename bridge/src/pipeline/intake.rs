@@ -1,13 +1,13 @@
 //! What a client publishes, before anything of it is stored (POLICY §3, `publish`).
 //!
 //! A rejected event refuses its whole batch, for a batch is taken whole or not at all; what an earlier event of it took
-//! out of a rate stays taken. An event with another disposition is kept back: it has a key, and is for nobody but this
+//! out of a rate is given back. An event with another disposition is kept back: it has a key, and is for nobody but this
 //! bridge. What may not be stored as it is, and cannot be edited either, is answered for and not kept.
 
 use std::time::Duration;
 
 use meshbridge_event::Event;
-use meshbridge_policy::Context;
+use meshbridge_policy::{Buckets, Context, Debited};
 use meshbridge_routing::{EventKey, Forwarding, lane_of};
 
 use super::admission::partition;
@@ -52,6 +52,30 @@ pub(super) enum Stopped {
     Answered(usize, Box<(Publication, Refusal)>),
 }
 
+/// What the events of a batch took from rates, which is given back unless the batch is taken.
+#[derive(Debug)]
+pub(super) struct Counted<'a> {
+    buckets: &'a Buckets,
+    debited: Vec<Debited>,
+}
+
+impl<'a> Counted<'a> {
+    pub(super) fn new(buckets: &'a Buckets) -> Counted<'a> {
+        Counted { buckets, debited: Vec::new() }
+    }
+
+    /// The batch is taken.
+    pub(super) fn keep(mut self) {
+        self.debited.clear();
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.debited.iter().for_each(|debited| self.buckets.give_back(debited));
+    }
+}
+
 impl Rejection {
     fn of(refusal: Refusal, index: usize) -> Rejection {
         let reason = match refusal.cause {
@@ -66,13 +90,14 @@ impl Rejection {
 }
 
 impl Inner {
-    /// Judges a batch: edits what rules edit, and takes out what goes no further.
+    /// Judges a batch: edits what rules edit, and takes out what goes no further. Rates are debited on condition.
     pub(super) fn judge_publications(
         &self,
         generation: &Generation,
         forwarding: &Forwarding,
         principal: &Principal,
         batch: &mut Vec<Publication>,
+        counted: &mut Counted<'_>,
     ) -> Result<Vec<Stopped>, PublishRefused> {
         let own = self.parts.own_zone_index;
         let mut stopped = Vec::new();
@@ -91,7 +116,9 @@ impl Inner {
                 subscriber: None,
                 hops: 0,
             };
-            match self.judge(generation, &asked) {
+            let (verdict, _, debited) = self.judge_whole(generation, &asked, &[]);
+            counted.debited.push(debited);
+            match verdict {
                 Verdict::Pass(None) => {}
                 Verdict::Pass(Some(edited)) => publication.event = edited,
                 Verdict::Wait(held) => {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use meshbridge_delivery::{GroupEnd, Outcome};
-use meshbridge_event::Event;
+use meshbridge_event::{Event, EventTrain};
 use meshbridge_policy::{
-    ClassId, Concern, Context, Decision, Disposition, Editors, LinkDenials, Program, Randomness, Request,
-    RuleRef, Scratch, Stopped, Verdict as Said, ZoneIndex,
+    ClassId, Concern, Context, Debited, Decision, Disposition, Editors, LinkDenials, Program, Randomness,
+    Request, RuleRef, Scratch, Stopped, Verdict as Said, ZoneIndex,
 };
 use meshbridge_routing::{CarrierSet, DeniedLinks, Passage, ZoneName};
 use meshbridge_topic::Topic;
@@ -194,6 +194,17 @@ pub(super) fn judges_alike(
     SCRATCH.with_borrow_mut(|scratch| program.judges_alike(context, from, to, topic, scratch))
 }
 
+/// Whether some rule counts events of the topic.
+pub(super) fn counts(
+    program: &Program,
+    context: Context,
+    from: ZoneIndex,
+    to: ZoneIndex,
+    topic: &Topic,
+) -> bool {
+    SCRATCH.with_borrow_mut(|scratch| program.counts(context, from, to, topic, scratch))
+}
+
 /// Whether such events have the same carriers.
 pub(super) fn carries_alike(program: &Program, from: ZoneIndex, to: ZoneIndex, topic: &Topic) -> bool {
     SCRATCH.with_borrow_mut(|scratch| program.carries_alike(from, to, topic, scratch))
@@ -263,14 +274,25 @@ impl Inner {
         asked: &Asked<'_>,
         released: &[Arc<str>],
     ) -> (Verdict, Editors) {
+        let (verdict, editors, _) = self.judge_whole(generation, asked, released);
+        (verdict, editors)
+    }
+
+    /// The same, with what was taken from rates: to be given back where the event goes no further after all.
+    pub(super) fn judge_whole(
+        &self,
+        generation: &Generation,
+        asked: &Asked<'_>,
+        released: &[Arc<str>],
+    ) -> (Verdict, Editors, Debited) {
         let begun = Instant::now();
-        let decision = self.with_request(asked, |request, scratch| {
+        let mut decision = self.with_request(asked, |request, scratch| {
             generation.program.decide(&Request { released, ..*request }, scratch)
         });
         self.record(generation, asked, &decision, begun.elapsed());
         self.observe(generation, asked, released, &decision);
-        let editors = decision.editors.clone();
-        (self.note(asked.context, generation, decision), editors)
+        let (editors, debited) = (decision.editors.clone(), std::mem::take(&mut decision.debited));
+        (self.note(asked.context, generation, decision), editors, debited)
     }
 
     /// The way that `form` may take, which is what egress made of the event.
@@ -349,15 +371,7 @@ impl Inner {
     pub(super) fn note(&self, context: Context, generation: &Generation, decision: Decision) -> Verdict {
         let name = context.name();
         let metrics = &self.parts.metrics;
-        if let Some(report) = &decision.report {
-            for (rules, mode) in [(&report.warned, "warn"), (&report.shadowed, "shadow")] {
-                rules.iter().for_each(|rule| metrics.on_verdict(name, rule.layer(), rule.id(), mode));
-            }
-            for (rule, waiver) in &report.waived {
-                metrics.on_verdict(name, rule.layer(), rule.id(), "waived");
-                info!(context = name, rule = %rule, %waiver, "A waiver switched a rule off");
-            }
-        }
+        self.note_report(context, &decision, 1);
         match decision.verdict {
             Said::Forward { event } => {
                 metrics.on_forwarded(name, event.is_some(), 1);
@@ -384,6 +398,40 @@ impl Inner {
                 Verdict::Stop(refusal)
             }
         }
+    }
+
+    /// Counts what was said besides the verdict, of so many events.
+    fn note_report(&self, context: Context, decision: &Decision, events: u64) {
+        let Some(report) = &decision.report else { return };
+        let (name, metrics) = (context.name(), &self.parts.metrics);
+        for (rules, mode) in [(&report.warned, "warn"), (&report.shadowed, "shadow")] {
+            rules.iter().for_each(|rule| metrics.on_verdicts(name, rule.layer(), rule.id(), mode, events));
+        }
+        for (rule, waiver) in &report.waived {
+            metrics.on_verdicts(name, rule.layer(), rule.id(), "waived", events);
+            info!(context = name, rule = %rule, %waiver, events, "A waiver switched a rule off");
+        }
+    }
+
+    /// Whether every event of a train passes as it is, asked of the one that stands for all. Recorded and counted for each
+    /// of them where it does; elsewhere nothing has been said yet.
+    pub(super) fn passes_for_all(
+        &self,
+        generation: &Generation,
+        asked: &Asked<'_>,
+        train: &EventTrain,
+    ) -> bool {
+        let begun = Instant::now();
+        let decision =
+            self.with_request(asked, |request, scratch| generation.program.decide(request, scratch));
+        if !matches!(decision.verdict, Said::Forward { event: None }) {
+            return false;
+        }
+        let events = train.len() as u64;
+        self.record_train(generation, asked, &decision, train, begun.elapsed());
+        self.note_report(asked.context, &decision, events);
+        self.parts.metrics.on_forwarded(asked.context.name(), false, events);
+        true
     }
 
     /// The event as it may be delivered here now. It is judged again where other policies are in force than when it was

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use meshbridge_spool::fail_point;
 
 use super::admission::{Admission, RETRY_AFTER};
-use super::intake::Stopped;
+use super::intake::{Counted, Stopped};
 use super::waiters::AckLevel;
 use super::{Accepted, Pipeline, Principal, Publication, PublishRefused, Reached, Wish};
 use crate::metrics::DropReason;
@@ -51,7 +51,9 @@ impl Pipeline {
         let generation = self.generation();
         let forwarding = inner.parts.forwarding.load();
         inner.check_room_for(&generation, &forwarding, &batch)?;
-        let stopped = inner.judge_publications(&generation, &forwarding, principal, &mut batch)?;
+        let mut counted = Counted::new(&inner.buckets);
+        let stopped =
+            inner.judge_publications(&generation, &forwarding, principal, &mut batch, &mut counted)?;
         let mut planned = inner.plan(&generation, &forwarding, principal, batch);
         let mut unkept = Vec::new();
         for stopped in stopped {
@@ -72,6 +74,7 @@ impl Pipeline {
             fail_point!("origin.after-append");
             admission
         };
+        counted.keep();
         let answer = |(index, publication, refusal)| inner.answer_for(index, publication, refusal);
         let unkept = unkept.into_iter().map(answer).collect();
         Ok(Taken { pipeline: self.clone(), admission, unkept, wish })

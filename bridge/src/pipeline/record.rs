@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use meshbridge_event::Event;
+use meshbridge_event::{Event, EventTrain};
 use meshbridge_policy::{
     Context, Decision, Disposition, Editors, GOVPROTECTED, Report, RuleRef, Verdict as Said, ZoneIndex,
 };
@@ -28,49 +28,32 @@ impl Inner {
         decision: &Decision,
         cost: Duration,
     ) {
-        let nothing = Report::default();
-        let report = decision.report.as_deref().unwrap_or(&nothing);
-        let (verdict, edited, by, also_by): (_, _, _, &[RuleRef]) = match &decision.verdict {
-            Said::Forward { event } => (Verdict::Forward, event.is_some(), None, &[]),
-            Said::Hold { by, .. } => (Verdict::Hold, false, Some(by), &[]),
-            Said::Stop(stopped) => (verdict(stopped.disposition), false, Some(&stopped.by), &stopped.also_by),
-        };
-        let warned: Few<&str> = report.warned.iter().map(RuleRef::id).collect();
-        let shadowed: Few<&str> = report.shadowed.iter().map(RuleRef::id).collect();
-        let waived: Few<&str> = report.waived.iter().map(|(_, waiver)| &**waiver).collect();
-        let also_by: Few<Rule<'_>> = also_by.iter().map(rule).collect();
-        let editors = rules(generation, &decision.editors);
-        let protected = match &decision.verdict {
-            Said::Forward { event: Some(event) } => protected(event),
-            _ => "",
-        };
-        let findings: Few<Finding<'_>> = report
-            .findings
-            .iter()
-            .map(|found| Finding {
-                class: found.class.name(),
-                path: &found.path,
-                confidence: found.confidence.name(),
-                protection: None,
-            })
-            .collect();
-        self.parts.audit.record(
-            &Record {
-                verdict,
-                edited,
-                by: by.map(rule),
-                also_by: &also_by,
-                editors: &editors,
-                protected,
-                findings: &findings,
-                warned: &warned,
-                shadowed: &shadowed,
-                waived: &waived,
-                cost: u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX),
-                ..blank(generation, asked.context, asked.from, asked.to, asked.topic.as_str())
+        with_record(generation, asked, decision, cost, |record| {
+            self.parts.audit.record(record);
+        });
+    }
+
+    /// Events of one train that go on as they are, for which one of them was asked: as if each had been. `cost` is that of
+    /// all.
+    pub(super) fn record_train(
+        &self,
+        generation: &Generation,
+        asked: &Asked<'_>,
+        decision: &Decision,
+        train: &EventTrain,
+        cost: Duration,
+    ) {
+        let audit = &self.parts.audit;
+        with_record(generation, asked, decision, cost, |record| {
+            if record.must_be_kept() {
+                let mut ids = Ids::default();
+                train.items().for_each(|item| ids.push(item.id));
+                audit.record_all(record, &ids);
+            } else {
+                let cost = record.cost / train.len() as u64;
+                audit.record_permits(&Record { cost, ..*record }, train.items().map(|item| item.id));
             }
-            .about(asked),
-        );
+        });
     }
 
     /// Events of one train that went on, edited by the same rules in the same places; `cost` is that of all.
@@ -162,6 +145,59 @@ impl Inner {
         let (by, principal) = (Some(rule(by)), Some(subscriber));
         self.parts.audit.record(&Record { verdict: Verdict::Reject, by, principal, ..record });
     }
+}
+
+/// The record of a decision.
+fn with_record(
+    generation: &Generation,
+    asked: &Asked<'_>,
+    decision: &Decision,
+    cost: Duration,
+    keep: impl FnOnce(&Record<'_>),
+) {
+    let nothing = Report::default();
+    let report = decision.report.as_deref().unwrap_or(&nothing);
+    let (verdict, edited, by, also_by): (_, _, _, &[RuleRef]) = match &decision.verdict {
+        Said::Forward { event } => (Verdict::Forward, event.is_some(), None, &[]),
+        Said::Hold { by, .. } => (Verdict::Hold, false, Some(by), &[]),
+        Said::Stop(stopped) => (verdict(stopped.disposition), false, Some(&stopped.by), &stopped.also_by),
+    };
+    let warned: Few<&str> = report.warned.iter().map(RuleRef::id).collect();
+    let shadowed: Few<&str> = report.shadowed.iter().map(RuleRef::id).collect();
+    let waived: Few<&str> = report.waived.iter().map(|(_, waiver)| &**waiver).collect();
+    let also_by: Few<Rule<'_>> = also_by.iter().map(rule).collect();
+    let editors = rules(generation, &decision.editors);
+    let protected = match &decision.verdict {
+        Said::Forward { event: Some(event) } => protected(event),
+        _ => "",
+    };
+    let findings: Few<Finding<'_>> = report
+        .findings
+        .iter()
+        .map(|found| Finding {
+            class: found.class.name(),
+            path: &found.path,
+            confidence: found.confidence.name(),
+            protection: None,
+        })
+        .collect();
+    keep(
+        &Record {
+            verdict,
+            edited,
+            by: by.map(rule),
+            also_by: &also_by,
+            editors: &editors,
+            protected,
+            findings: &findings,
+            warned: &warned,
+            shadowed: &shadowed,
+            waived: &waived,
+            cost: u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX),
+            ..blank(generation, asked.context, asked.from, asked.to, asked.topic.as_str())
+        }
+        .about(asked),
+    );
 }
 
 impl<'a> Record<'a> {

@@ -17,7 +17,9 @@ use smallvec::SmallVec;
 
 use super::admission::{RETRY_AFTER, end_of_life, partition, set_of};
 use super::best_effort::EXTENSION;
-use super::judge::{Asked, Refusal, Verdict, carries_alike, class, judges_alike, links_alike};
+use super::judge::{
+    Asked, Refusal, Verdict, carries_alike, class, counts, judges_alike, links_alike, passes,
+};
 use super::queue::TrainDelivery;
 use super::replies::is_reply;
 use super::sitting::Sitting;
@@ -112,6 +114,13 @@ impl Pipeline {
         inner.publish_train(&generation, &forwarding, principal, topic, train)
     }
 
+    /// Whether publications to the topic are counted against a rate: what is taken together would be counted though it is
+    /// refused together.
+    pub(crate) fn counts(&self, topic: &Topic) -> bool {
+        let own = self.inner.parts.own_zone_index;
+        counts(&self.generation().program, Context::Publish, own, own, topic)
+    }
+
     /// Whether publications to the topic wait for the disk.
     pub(crate) fn is_durable(&self, topic: &Topic) -> bool {
         let generation = self.generation();
@@ -147,8 +156,8 @@ impl Inner {
             return Ok(TrainTaken::Apart);
         }
         self.check_train_room(forwarding, &wanted, train)?;
-        if train.len() == 1 && !self.passes(generation, Context::Publish, own, topic) {
-            // It is judged alone anyway, and a refusal is recorded once.
+        if train.len() == 1 && !passes(program, Context::Publish, own, own, topic) {
+            // It is judged alone anyway.
             return Ok(TrainTaken::Apart);
         }
         if !self.all_pass(generation, Context::Publish, own, own, &asked) {
@@ -385,14 +394,7 @@ impl Inner {
         if !judges_alike(program, context, from, to, asked.topic) {
             return false;
         }
-        let passes = matches!(
-            self.judge(generation, &asked.at(context, from, to, &asked.largest)),
-            Verdict::Pass(None)
-        );
-        if passes {
-            self.parts.metrics.on_forwarded(context.name(), false, asked.train.len() as u64 - 1);
-        }
-        passes
+        self.passes_for_all(generation, &asked.at(context, from, to, &asked.largest), asked.train)
     }
 
     /// Full means refused, before anything is judged: a rate counts what goes on.

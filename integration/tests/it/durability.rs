@@ -10,6 +10,7 @@ mod books;
 mod chaos;
 mod clocks;
 mod copies;
+mod counts;
 mod egress_lost;
 mod failpoints;
 mod federation;

@@ -24,6 +24,20 @@ impl Program {
         candidates.all(|candidate| self.is_asked_alike(candidate))
     }
 
+    /// Whether some rule counts events of the topic: each one that is judged takes from a rate, whatever becomes of it then.
+    pub fn counts(
+        &self,
+        context: Context,
+        from: ZoneIndex,
+        to: ZoneIndex,
+        topic: &Topic,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let plan = scratch.plan_of(self, context, from, to, topic);
+        let mut rules = plan.candidates.iter().map(|candidate| &self.rules[candidate.rule as usize]);
+        rules.any(|rule| matches!(&rule.action, Action::Limit(limit) if limit.rate.is_some()))
+    }
+
     /// Whether such events must not cross the same links, whatever else may tell them apart.
     pub fn links_alike(
         &self,

@@ -12,7 +12,7 @@ use super::checks::{Detail, Outcome};
 use super::{Data, Request};
 use crate::ClassSet;
 use crate::condition::EventFacts;
-use crate::decision::{Decision, Editors, Found, Report, RuleRef, Stopped, Verdict};
+use crate::decision::{Debited, Decision, Editors, Found, Report, RuleRef, Stopped, Verdict};
 use crate::limits::Debit;
 use crate::message;
 use crate::model::{Action, Disposition, Mode, OnViolation, Rule, Truth};
@@ -154,10 +154,13 @@ impl<'a> Evaluation<'a> {
         }
         let verdict = self.verdict(&mut tally, edited);
         let report = (!tally.report.is_empty()).then(|| Box::new(tally.report));
-        if !matches!(verdict, Verdict::Forward { .. }) {
+        let mut debited = Debited::default();
+        if matches!(verdict, Verdict::Forward { .. }) {
+            debited.0.extend(tally.debits);
+        } else {
             editors = Editors::default();
         }
-        Decision { verdict, report, editors }
+        Decision { verdict, report, editors, debited }
     }
 
     /// Phase 1: the rules that apply, and those in shadow.

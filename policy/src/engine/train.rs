@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::alike::asks_alike;
 use super::evaluation::{Evaluation, Live, Tally, is_protect};
 use super::{Data, Request, Scratch};
-use crate::decision::{Decision, Editors, Report, Verdict};
+use crate::decision::{Debited, Decision, Editors, Report, Verdict};
 use crate::model::{Action, Mode, OnViolation};
 use crate::program::{Plan, Program};
 use crate::protect::{Protected, Surveyor};
@@ -105,6 +105,11 @@ impl<'a> Evaluation<'a> {
             Ok(None) => None,
             Err(_) => return None,
         };
-        Some(Decision { verdict: Verdict::Forward { event }, report: None, editors })
+        Some(Decision {
+            verdict: Verdict::Forward { event },
+            report: None,
+            editors,
+            debited: Debited::default(),
+        })
     }
 }

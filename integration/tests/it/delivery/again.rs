@@ -106,36 +106,3 @@ async fn what_ended_while_its_destination_was_down_is_handed_to_nobody() -> Resu
     })
     .await
 }
-
-/// A repetition has a higher count than any before it (P3), also where the bridge is killed as soon as one was told.
-#[tokio::test(flavor = "multi_thread")]
-async fn no_count_of_deliveries_is_told_twice() -> Result<()> {
-    let federation = up().await?;
-    let far = || federation.bridge("cloud-us-1");
-    ensure!(make(&far(), "billing", "orders.**").await? == StatusCode::CREATED, "not made");
-    federation.knows("cloud-us-1", "orders.**").await?;
-    for round in 0..6 {
-        let event = Draft::new(json!({"round": round}));
-        publish(&federation.bridge("internal-1"), &event, "?ack=replicated").await?;
-        let (mut stream, mut rest) = (open(&far(), BILLING).await?, String::new());
-        let mut counts = Vec::new();
-        let mut told = async |stream: &mut reqwest::Response, rest: &mut String| {
-            let (token, came) = next(stream, rest).await?;
-            ensure!(came["id"] == event.id.as_str(), "{came}");
-            counts.push(came["meshbridgedelivery"].as_u64().unwrap_or(1));
-            ensure!(counts.is_sorted_by(|a, b| a < b), "round {round}: {counts:?}");
-            Ok(token)
-        };
-        let first = told(&mut stream, &mut rest).await?;
-        settle(&far(), "billing", "nack", &first).await?;
-        told(&mut stream, &mut rest).await?;
-        federation.kill("cloud-us-1")?;
-        let opened = eventually("the bridge is back", WITHIN, || async { open(&far(), BILLING).await }).await;
-        (stream, rest) = (opened?, String::new());
-        let last = told(&mut stream, &mut rest).await?;
-        settle(&far(), "billing", "ack", &last).await?;
-    }
-    Ok(())
-}
-
-const BILLING: &str = "subscription=billing&ack=manual";

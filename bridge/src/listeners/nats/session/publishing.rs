@@ -175,7 +175,8 @@ impl Session {
     }
 
     /// Publishes a batch, which has its place in the order when this returns; what is durable is answered later. A batch
-    /// is taken whole or not at all, a message of NATS stands for itself: where one is refused, each is taken alone.
+    /// is taken whole or not at all, a message of NATS stands for itself: where one is refused, or could be counted in vain,
+    /// each is taken alone.
     async fn publish_batch(
         &mut self,
         batch: Vec<Publication>,
@@ -187,14 +188,19 @@ impl Session {
         let answers = Answers { is_durable, tells_no_responders: self.tells_no_responders() };
         let client = self.client().clone();
         let deadline = Instant::now() + UNANSWERED_MAX;
-        match self.take_batch(&batch, wish, deadline).await {
-            Ok(whole) => self.answer(answers, whole, asked).await,
-            Err(PublishRefused::Draining) => return Err(Ended::Gone),
+        let is_counted = batch.len() > 1 && batch.iter().any(|one| client.pipeline().counts(&one.topic));
+        let whole = match is_counted {
+            true => None,
+            false => Some(self.take_batch(&batch, wish, deadline).await),
+        };
+        match whole {
+            Some(Ok(whole)) => self.answer(answers, whole, asked).await,
+            Some(Err(PublishRefused::Draining)) => return Err(Ended::Gone),
             // Alone already, or there would be no room for one either.
-            Err(refused) if batch.len() == 1 || matches!(refused, PublishRefused::Full { .. }) => {
+            Some(Err(refused)) if batch.len() == 1 || matches!(refused, PublishRefused::Full { .. }) => {
                 asked.iter().for_each(|asked| answers.refuse(&client, &refused, asked));
             }
-            Err(_) => {
+            Some(Err(_)) | None => {
                 for (one, asked) in batch.into_iter().zip(asked) {
                     match self.take_batch(std::slice::from_ref(&one), wish, deadline).await {
                         Ok(alone) => self.answer(answers, alone, vec![asked]).await,
