@@ -7,6 +7,7 @@
 
 mod delivery;
 mod guard;
+mod kept;
 mod live;
 mod peers;
 mod policy;
@@ -24,6 +25,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 
 pub(crate) use guard::HostGuard;
+pub(crate) use kept::ExportParameters;
 pub(crate) use live::{CaptureParameters, WatchParameters};
 pub(crate) use state::AdminState;
 
@@ -49,9 +51,13 @@ pub(crate) fn router(state: Arc<AdminState>, guard: HostGuard) -> Router {
         .route("/v1/events/{key}", get(delivery::event))
         .route("/v1/subscriptions", get(delivery::subscriptions))
         .route("/v1/dlq", get(delivery::dead_letters))
+        .route("/v1/dlq/{id}", get(kept::letter))
+        .route("/v1/dlq/export", post(kept::export_letters))
         .route("/v1/dlq/replay", post(delivery::replay))
         .route("/v1/dlq/purge", post(delivery::purge))
         .route("/v1/quarantine", get(quarantine::list))
+        .route("/v1/quarantine/{id}", get(kept::held))
+        .route("/v1/quarantine/export", post(kept::export_held))
         .route("/v1/quarantine/release", post(quarantine::release))
         .route("/v1/quarantine/refuse", post(quarantine::refuse))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })

@@ -6,7 +6,9 @@ mod cert;
 mod client;
 mod config;
 mod demo;
+mod dlq;
 mod federation;
+mod kept;
 mod peers;
 mod policy;
 mod quarantine;
@@ -54,9 +56,9 @@ enum Command {
     Delivery(client::AdminArguments),
     /// Show where one event is and how it ended
     Trace(client::TraceArguments),
-    /// Work with dead letters
+    /// Work with dead letters: look at them, export them, replay or purge them
     #[command(subcommand)]
-    Dlq(client::DlqCommand),
+    Dlq(dlq::Command),
     /// Work with quarantined events: look at what rules hold until a person decides, release it, refuse it
     #[command(subcommand)]
     Quarantine(quarantine::Command),
@@ -148,7 +150,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Interest(arguments) => client::interest(&arguments),
         Command::Delivery(arguments) => client::delivery(&arguments),
         Command::Trace(arguments) => client::trace(&arguments),
-        Command::Dlq(command) => client::dlq(&command),
+        Command::Dlq(command) => dlq::run(&command),
         Command::Quarantine(command) => quarantine::run(&command),
         Command::Spool(command) => spool::run(&command),
         Command::Audit(command) => audit::run(&command),

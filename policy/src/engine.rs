@@ -18,6 +18,7 @@ mod certain;
 mod checks;
 mod data;
 mod evaluation;
+mod kept;
 mod limit;
 mod links;
 mod protecting;

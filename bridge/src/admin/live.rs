@@ -33,13 +33,13 @@ pub(crate) const SECONDS_MAX: u64 = 24 * 60 * 60;
 /// How soon a bridge that stops is noticed.
 const GLANCE_EVERY: Duration = Duration::from_millis(500);
 /// Lines that are there are sent together, up to about this many bytes.
-const CHUNK_BYTES: usize = 32 << 10;
+pub(super) const CHUNK_BYTES: usize = 32 << 10;
 
 /// How long a reader may take nothing before its place is given to another one.
 const STALLED_MAX: Duration = Duration::from_secs(60);
 
 /// Who makes the lines of an answer.
-trait Source: Sized + Send + 'static {
+pub(super) trait Source: Sized + Send + 'static {
     /// The next lines, and the source again where more may follow.
     fn chunk(self) -> impl Future<Output = (Bytes, Option<Self>)> + Send;
 }
@@ -68,7 +68,7 @@ impl Clock {
     }
 }
 
-fn push(text: &mut String, line: &str) {
+pub(super) fn push(text: &mut String, line: &str) {
     text.push_str(line);
     text.push('\n');
 }
@@ -82,7 +82,7 @@ fn ticks(after: Duration, every: Duration) -> Interval {
 /// An answer that goes on. Its task ends by itself: when the source does (which notices that the bridge stops), when the
 /// reader goes away, or when it has taken nothing for too long. A body alone would not notice the last, for nobody asks
 /// it for more.
-fn lines(source: impl Source) -> Response {
+pub(super) fn lines(source: impl Source) -> Response {
     let (chunks, body) = mpsc::channel(1);
     tokio::spawn(feed(source, chunks, STALLED_MAX));
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
@@ -104,7 +104,7 @@ async fn feed<S: Source>(source: S, chunks: mpsc::Sender<Bytes>, patience: Durat
 }
 
 #[allow(clippy::result_large_err)]
-fn read<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Response> {
+pub(super) fn read<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Response> {
     let body: &[u8] = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(body).map_err(|problem| {
         error(StatusCode::BAD_REQUEST, "invalid", &format!("the body does not fit: {problem}"))

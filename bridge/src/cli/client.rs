@@ -348,45 +348,6 @@ pub(super) struct TraceArguments {
     admin: AdminArguments,
 }
 
-/// Dead letters of subscriptions with memory.
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum DlqCommand {
-    /// Show them, oldest first; never their data
-    List(DlqListArguments),
-    /// Offer them to their subscriptions again
-    Replay(DlqArguments),
-    /// Remove them for good
-    Purge(DlqArguments),
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct DlqListArguments {
-    /// Only those of subscriptions of this name
-    #[arg(long)]
-    subscription: Option<String>,
-    /// Show what follows this id
-    #[arg(long, value_name = "ID")]
-    after: Option<String>,
-    #[arg(long, default_value_t = 100)]
-    limit: usize,
-    #[command(flatten)]
-    admin: AdminArguments,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct DlqArguments {
-    /// Ids as `dlq list` shows them
-    ids: Vec<String>,
-    /// All of subscriptions of this name
-    #[arg(long, conflicts_with = "ids")]
-    subscription: Option<String>,
-    /// All of them
-    #[arg(long, conflicts_with_all = ["ids", "subscription"])]
-    all: bool,
-    #[command(flatten)]
-    admin: AdminArguments,
-}
-
 pub(super) fn delivery(arguments: &AdminArguments) -> Outcome {
     let columns = [
         "destination",
@@ -409,43 +370,6 @@ pub(super) fn trace(arguments: &TraceArguments) -> Outcome {
     let key = percent_encoding::utf8_percent_encode(&arguments.key, percent_encoding::NON_ALPHANUMERIC);
     let answer = fetch(&arguments.admin, &format!("/v1/events/{key}"))?;
     show(&arguments.admin, &answer, "destinations", &["destination", "state", "why"])
-}
-
-pub(super) fn dlq(command: &DlqCommand) -> Outcome {
-    match command {
-        DlqCommand::List(arguments) => {
-            let mut path = format!("/v1/dlq?limit={}", arguments.limit);
-            let parameters = [("subscription", &arguments.subscription), ("after", &arguments.after)];
-            for (name, value) in parameters {
-                if let Some(value) = value {
-                    let value =
-                        percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
-                    path.push_str(&format!("&{name}={value}"));
-                }
-            }
-            let answer = fetch(&arguments.admin, &path)?;
-            show(
-                &arguments.admin,
-                &answer,
-                "entries",
-                &["id", "subscription", "reason", "key", "topic", "eventId"],
-            )
-        }
-        DlqCommand::Replay(arguments) => end_dead_letters(arguments, "replay"),
-        DlqCommand::Purge(arguments) => end_dead_letters(arguments, "purge"),
-    }
-}
-
-fn end_dead_letters(arguments: &DlqArguments, what: &str) -> Outcome {
-    if arguments.ids.is_empty() && arguments.subscription.is_none() && !arguments.all {
-        return Err(Failure::Input(anyhow!("name ids, --subscription or --all")));
-    }
-    let body = serde_json::json!({
-        "ids": arguments.ids, "subscription": arguments.subscription, "all": arguments.all,
-    });
-    let answer = post(&arguments.admin, &format!("/v1/dlq/{what}"), &body)?;
-    println!("{answer}");
-    Ok(())
 }
 
 /// As it may stand in a path or a query.

@@ -4,7 +4,7 @@
 //! of our own. What is asked for goes to stdout, everything else to stderr.
 
 mod bundles;
-mod capture;
+pub(super) mod capture;
 mod check;
 mod decrypt;
 mod detect;
@@ -12,7 +12,7 @@ mod diff;
 mod drift;
 mod explain;
 mod keygen;
-mod live;
+pub(super) mod live;
 mod prove;
 mod replay;
 mod sarif;
@@ -63,7 +63,7 @@ pub(super) enum Command {
     Bundles(bundles::Arguments),
     /// Print what the detectors of personal data and secrets find in recorded events, a line for each
     Detect(detect::Arguments),
-    /// Put the sealed values back into an event, with the keys that sealed them
+    /// Put the sealed values back into an event, or print a sealed capture, with the keys that sealed them
     Decrypt(decrypt::Arguments),
     /// See live what rules in warn and shadow would do at a running bridge, with rates per rule
     Watch(watch::Arguments),
@@ -126,12 +126,16 @@ fn parse_name(text: &str) -> Result<String, String> {
 /// An event in the JSON format of CloudEvents, from a file or, for `-`, from stdin.
 fn read_event(path: &Path) -> Result<Event, Failure> {
     let shown = path.display();
+    if path == Path::new("-") {
+        return read_event_from(std::io::stdin().lock(), "-");
+    }
+    let file = std::fs::File::open(path).with_context(|| format!("cannot read `{shown}`"));
+    read_event_from(file.map_err(Failure::Input)?, &shown.to_string())
+}
+
+fn read_event_from(input: impl std::io::Read, shown: &str) -> Result<Event, Failure> {
     let mut bytes = Vec::new();
-    let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(EVENT_BYTES_MAX + 1).read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(path).and_then(|file| file.take(EVENT_BYTES_MAX + 1).read_to_end(&mut bytes))
-    };
+    let read = input.take(EVENT_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.with_context(|| format!("cannot read `{shown}`")).map_err(Failure::Input)?;
     if bytes.len() as u64 > EVENT_BYTES_MAX {
         return Err(Failure::Input(anyhow!("`{shown}` has more than {EVENT_BYTES_MAX} bytes")));

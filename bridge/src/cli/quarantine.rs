@@ -3,13 +3,24 @@
 use serde_json::{Value, json};
 
 use super::client::{AdminArguments, escaped, fetch, post, show};
-use super::{Outcome, Output};
+use super::{Outcome, Output, kept};
+use crate::admin::ExportParameters;
 
 /// Works with quarantined events: held at their origin by a rule, pending for a destination until a person decides.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Show what is held, oldest first: by which rule of which layer, for whom, until when; never its data
     List(ListArguments),
+    /// Show one of them, with its event after the protections of its destination
+    ///
+    /// What the rule found stands there as its class. Where the destination is not to have the event in any form, or a
+    /// protection cannot be made, there is no event to see.
+    Show(kept::ShowArguments),
+    /// Write them to a file: as `show` shows them, a JSON object a line, or the events themselves, sealed
+    #[command(
+        after_long_help = "Exit code 0 when all were written, 1 where the bridge refuses or some were not there, 5 where it cannot be reached.\n\nExamples:\n  meshbridge quarantine export --all -o held.jsonl\n  meshbridge quarantine export --rule baseline/no-credentials --sealed -o held.capture\n  meshbridge policy decrypt --keys keys held.capture"
+    )]
+    Export(ExportArguments),
     /// Judge held events again without the rule that holds them
     ///
     /// Every other rule still speaks: one may deny the event, or hold it again. A release is a waiver of the rule for
@@ -44,6 +55,21 @@ pub(super) struct ListArguments {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct ExportArguments {
+    /// Ids as `quarantine list` shows them
+    #[arg(required_unless_present_any = ["rule", "all"])]
+    ids: Vec<String>,
+    /// Everything that this rule holds, as POLICY/RULE
+    #[arg(long, conflicts_with = "ids")]
+    rule: Option<String>,
+    /// Everything that is listed
+    #[arg(long, conflicts_with_all = ["ids", "rule"])]
+    all: bool,
+    #[command(flatten)]
+    to: kept::ExportTo,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct RulingArguments {
     /// Ids as `quarantine list` shows them
     #[arg(required_unless_present = "rule")]
@@ -61,6 +87,12 @@ pub(super) struct RulingArguments {
 pub(super) fn run(command: &Command) -> Outcome {
     match command {
         Command::List(arguments) => list(arguments),
+        Command::Show(arguments) => kept::show("/v1/quarantine", arguments),
+        Command::Export(arguments) => {
+            let ExportArguments { ids, rule, all, to } = arguments;
+            let (ids, rule, all) = (ids.clone(), rule.clone(), *all);
+            kept::export("/v1/quarantine", ExportParameters { ids, rule, all, ..Default::default() }, to)
+        }
         Command::Release(arguments) => rule(arguments, "release", "released"),
         Command::Refuse(arguments) => rule(arguments, "refuse", "refused"),
     }

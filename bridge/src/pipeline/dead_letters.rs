@@ -2,6 +2,7 @@
 //! or whose destination was removed.
 //! Looked at, offered again, purged.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,7 +11,7 @@ use meshbridge_delivery::state::{GroupState, Used};
 use meshbridge_policy::shown;
 use meshbridge_routing::BridgeId;
 
-use super::{Inner, NamedRefused, Pipeline};
+use super::{Inner, Kept, NamedRefused, Pipeline};
 
 /// A dead letter of a subscription with memory, or of this bridge as an origin.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -73,10 +74,20 @@ impl FromStr for LetterId {
 
 /// A dead letter and why it is one.
 #[derive(Clone, Debug)]
-struct Letter {
+pub(crate) struct Letter {
     id: LetterId,
     reason: String,
     in_doubt: Option<bool>,
+}
+
+impl Letter {
+    /// Where its event is, and whom it was for: a bridge, or a subscription here.
+    pub(super) fn aim(&self) -> (u64, Result<&BridgeId, u32>) {
+        match &self.id.of {
+            Keeper::Destination(bridge) => (self.id.body, Ok(bridge)),
+            Keeper::Subscription(id) => (self.id.body, Err(*id)),
+        }
+    }
 }
 
 impl Inner {
@@ -148,7 +159,7 @@ impl Pipeline {
         })
     }
 
-    fn dead_letter_view(&self, letter: &Letter) -> DeadLetterView {
+    pub(super) fn dead_letter_view(&self, letter: &Letter) -> DeadLetterView {
         let stored = self.inner.durable.stored(letter.id.body).ok();
         let text =
             |read: fn(&super::stored::Stored) -> String| stored.as_deref().map(read).unwrap_or_default();
@@ -170,6 +181,27 @@ impl Pipeline {
             source: text(|stored| shown(stored.event.source())),
             ty: text(|stored| shown(stored.event.ty())),
         }
+    }
+
+    pub(crate) fn dead_letter(&self, id: &str) -> Option<Kept> {
+        let id: LetterId = id.parse().ok()?;
+        self.letters().into_iter().find(|letter| letter.id == id).map(Kept::Letter)
+    }
+
+    /// Those that ids name, or all of a subscription, or all; and how many of the ids name none.
+    pub(crate) fn dead_letters_to_show(
+        &self,
+        ids: &[String],
+        subscription: Option<&str>,
+    ) -> (Vec<Kept>, u64) {
+        let chosen: BTreeSet<LetterId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+        let is_chosen = |letter: &Letter| match ids.is_empty() {
+            true => self.is_of(&letter.id, subscription),
+            false => chosen.contains(&letter.id),
+        };
+        let found: Vec<Kept> = self.letters().into_iter().filter(is_chosen).map(Kept::Letter).collect();
+        let missed = ids.len().saturating_sub(found.len()) as u64;
+        (found, missed)
     }
 
     /// Those that ids name, or all of a subscription, or all.

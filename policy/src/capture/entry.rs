@@ -151,6 +151,14 @@ impl Entry {
         shown(event.id())
     }
 
+    /// The event, where all of it is known.
+    pub fn whole(&self) -> Option<&Event> {
+        match &self.what {
+            What::Whole { event, .. } => Some(event),
+            What::Part { .. } => None,
+        }
+    }
+
     /// Whether all of the event is known.
     pub fn is_whole(&self) -> bool {
         matches!(self.what, What::Whole { .. })

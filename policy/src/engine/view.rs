@@ -2,9 +2,10 @@
 
 use meshbridge_event::{AttributeValue, Event};
 
-use super::evaluation::{Evaluation, GOVWARN};
+use super::evaluation::{Evaluation, GOVWARN, Live, is_protect};
 use super::{Concern, Data, Request, Scratch};
 use crate::decision::{Report, Verdict};
+use crate::model::Mode;
 use crate::program::Program;
 
 impl Program {
@@ -38,6 +39,11 @@ impl Program {
         let data = Data::for_plan(&plan, request.event, tape);
         let evaluation = Evaluation::new(self, &plan, request, data);
         let (live, _) = evaluation.applying(&mut Report::default());
+        let is_in_doubt =
+            |one: &Live<'_>| one.is_error && one.rule.mode == Mode::Enforce && is_protect(one.rule);
+        if live.iter().any(is_in_doubt) {
+            return None;
+        }
         let stripped = evaluation.strip(&live);
         let event = stripped.as_ref().unwrap_or(request.event);
         let sight = evaluation.look(surveyor, event);
@@ -47,7 +53,7 @@ impl Program {
 }
 
 /// The made event with the notes of `mode: warn` as they were: who looks on need not be told again.
-fn as_before(event: &Event, made: Event) -> Event {
+pub(super) fn as_before(event: &Event, made: Event) -> Event {
     let known = event.attribute(GOVWARN);
     if made.attribute(GOVWARN) == known {
         return made;

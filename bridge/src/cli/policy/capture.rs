@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -56,9 +56,9 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
             return Err(Failure::Input(anyhow!("`{shown}` is there already")));
         }
         let mut lines = arguments.admin.ask("/v1/policy/capture", &wish).await?;
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&arguments.out);
-        let file = file.with_context(|| format!("cannot make `{shown}`")).map_err(Failure::Input)?;
-        let end = copy(&mut lines, BufWriter::new(file)).await?;
+        eprintln!("recording");
+        let file = make(&arguments.out)?;
+        let end = copy(&mut lines, file, true).await?;
         match arguments.output {
             Format::Text => println!("{} events in {shown}, {} missed", end.events, end.missed),
             Format::Json => print_json(&json!({"file": shown.to_string(), "end": end}))?,
@@ -71,15 +71,26 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     })?
 }
 
+/// A new file, for its owner only.
+pub(in crate::cli) fn make(path: &Path) -> Result<BufWriter<std::fs::File>, Failure> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let file = file.with_context(|| format!("cannot make `{}`", path.display())).map_err(Failure::Input)?;
+    Ok(BufWriter::new(file))
+}
+
 /// Copies line by line, so that what is in the file is whole even where the bridge goes away.
-async fn copy(lines: &mut Lines, mut file: BufWriter<std::fs::File>) -> Result<End, Failure> {
+pub(in crate::cli) async fn copy(
+    lines: &mut Lines,
+    mut file: BufWriter<std::fs::File>,
+    is_capture: bool,
+) -> Result<End, Failure> {
     let unwritable =
         |problem: std::io::Error| Failure::Fault(anyhow!(problem).context("cannot write the capture"));
     let gone = |what: &str| Failure::Unreachable(anyhow!("{what}"));
-    let header = lines.next().await?.ok_or_else(|| gone("the bridge closed the stream"))?;
-    Reader::begin(&header).map_err(|problem| gone(&format!("the bridge sent no capture: {problem}")))?;
-    eprintln!("recording");
-    let mut line = header;
+    let mut line = lines.next().await?.ok_or_else(|| gone("the bridge closed the stream"))?;
+    if is_capture {
+        Reader::begin(&line).map_err(|problem| gone(&format!("the bridge sent no capture: {problem}")))?;
+    }
     loop {
         file.write_all(line.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(unwritable)?;
         if let Some(end) = End::parse(&line) {

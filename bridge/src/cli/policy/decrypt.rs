@@ -1,5 +1,9 @@
 //! `meshbridge policy decrypt`: sealed values back in clear, for whoever holds the keys. Bridges never do this.
 
+mod captured;
+
+use std::fs::File;
+use std::io::{BufReader, Read, stdin};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -8,7 +12,7 @@ use meshbridge_event::json::write_structured;
 use meshbridge_policy::{DecryptReport, MapKeyRing, decrypt};
 use serde_json::{Value, json};
 
-use super::{Failure, Format, Outcome, answer, parse_name, print_json, read_event};
+use super::{Failure, Format, Outcome, answer, parse_name, print_json, read_event_from};
 
 /// Bytes of a key file: 32 bytes in base64, and some white space.
 const FILE_BYTES_MAX: u64 = 256;
@@ -17,22 +21,35 @@ const KEYS_MAX: usize = 4_096;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "The keys are files NAME.VERSION, as `meshbridge policy keygen` makes them. The event goes to stdout, what became of it to\nstderr; exit code 1 where a sealed value stays sealed.\n\nExample:\n  meshbridge policy decrypt --keys keys event.json"
+    after_long_help = "The keys are files NAME.VERSION, as `meshbridge policy keygen` makes them. The event goes to stdout, what became of it to\nstderr; exit code 1 where a sealed value stays sealed. Of a sealed capture the events are printed, one a line, as they were\nsealed: by `policy capture --sealed`, `dlq export --sealed` or `quarantine export --sealed`.\n\nExamples:\n  meshbridge policy decrypt --keys keys event.json\n  meshbridge policy decrypt --keys keys letters.capture"
 )]
 pub(in crate::cli) struct Arguments {
-    /// An event as JSON, `-` for stdin
+    /// An event as JSON, or a sealed capture; `-` for stdin
     event: PathBuf,
     /// Directory with the keys
     #[arg(long, value_name = "DIR")]
     keys: PathBuf,
-    /// text prints the event as JSON, json an object with the event and what became of it
+    /// text prints the event as JSON, json an object with the event and what became of it, or where it was captured
     #[arg(long, value_enum, default_value_t = Format::Text)]
     output: Format,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
     let ring = read_keys(&arguments.keys).map_err(Failure::Input)?;
-    let event = read_event(&arguments.event)?;
+    let shown = arguments.event.display().to_string();
+    let input: Box<dyn Read> = match arguments.event == Path::new("-") {
+        true => Box::new(stdin()),
+        false => {
+            let file = File::open(&arguments.event).with_context(|| format!("cannot read `{shown}`"));
+            Box::new(file.map_err(Failure::Input)?)
+        }
+    };
+    let mut input = BufReader::new(input);
+    let is_capture = captured::is_capture(&mut input).with_context(|| format!("cannot read `{shown}`"));
+    if is_capture.map_err(Failure::Input)? {
+        return captured::print(input, &shown, &ring, arguments.output);
+    }
+    let event = read_event_from(input, &shown)?;
     let (event, report) = decrypt(&event, &ring).map_err(|problem| {
         Failure::Input(anyhow!("in clear this is more than an event may be: {problem}"))
     })?;

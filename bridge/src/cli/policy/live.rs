@@ -13,7 +13,7 @@ const LINE_BYTES_MAX: usize = meshbridge_policy::capture::LINE_BYTES_MAX;
 
 /// Which bridge, and how to show it who is there.
 #[derive(Debug, clap::Args)]
-pub(super) struct Admin {
+pub(in crate::cli) struct Admin {
     /// Address of the bridge's admin port
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
     admin: String,
@@ -23,7 +23,7 @@ pub(super) struct Admin {
 
 /// The lines of an answer.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(in crate::cli) struct Lines {
     admin: String,
     reply: reqwest::Response,
     rest: Vec<u8>,
@@ -31,7 +31,11 @@ pub(super) struct Lines {
 
 impl Admin {
     /// Asks; what the bridge refuses goes to stderr, and the answer is no.
-    pub(super) async fn ask(&self, path: &str, body: &impl serde::Serialize) -> Result<Lines, Failure> {
+    pub(in crate::cli) async fn ask(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<Lines, Failure> {
         let body = serde_json::to_string(body).map_err(|problem| Failure::Fault(problem.into()))?;
         let base =
             if self.admin.contains("://") { self.admin.clone() } else { format!("http://{}", self.admin) };

@@ -1,7 +1,7 @@
 //! `meshbridge policy replay`: what would become of recorded events under other policies.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -176,7 +176,7 @@ impl Capture {
     }
 }
 
-fn unreadable(shown: &str, line: u64, problem: CaptureError) -> Failure {
+pub(super) fn unreadable(shown: &str, line: u64, problem: CaptureError) -> Failure {
     let help = match problem {
         CaptureError::NoKey(_) => "; name the directory of its file with --keys",
         _ => "",
@@ -184,8 +184,9 @@ fn unreadable(shown: &str, line: u64, problem: CaptureError) -> Failure {
     Failure::Input(anyhow!("`{shown}`, line {line}: {problem}{help}"))
 }
 
-fn read_line(
-    input: &mut BufReader<Box<dyn std::io::Read>>,
+/// The next line, without its end; `None` where there is no more.
+pub(super) fn read_line(
+    input: &mut impl BufRead,
     shown: &str,
     number: u64,
 ) -> Result<Option<String>, Failure> {

@@ -20,7 +20,7 @@ pub(super) const LISTED_MAX: usize = 10_000;
 
 /// Names a held pair: `<body>@<bridge>`. In the order in which the events were accepted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::pipeline) struct HeldId {
+pub(crate) struct HeldId {
     pub(in crate::pipeline) body: u64,
     pub(in crate::pipeline) destination: BridgeId,
 }

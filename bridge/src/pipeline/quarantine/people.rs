@@ -3,6 +3,7 @@
 //! To release is to waive a rule, so who does it must be of the layer that the rule belongs to: the configuration says
 //! which principals of the admin port are (`admin.releasers`). To refuse takes no such right, for it only tightens.
 
+use std::collections::BTreeSet;
 use std::time::{Instant, SystemTime};
 
 use meshbridge_delivery::Outcome;
@@ -12,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::super::recent::DeadLetter;
-use super::super::{Inner, NamedRefused, Pipeline, Principal, lock};
+use super::super::{Inner, Kept, NamedRefused, Pipeline, Principal, lock};
 use super::listed::{HeldId, HeldPair, LISTED_MAX};
 use super::rulings::{NotKept, Said, Way};
 use crate::audit::{Ruling, Verdict};
@@ -99,6 +100,24 @@ fn rfc3339(unix_ms: u64) -> String {
     time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
+fn view(id: &HeldId, pair: &HeldPair, timeout_ms: u64) -> HeldView {
+    HeldView {
+        id: id.to_string(),
+        key: pair.key.to_string(),
+        destination: id.destination.to_string(),
+        rule: pair.rule.to_string(),
+        layer: pair.layer.clone(),
+        message: pair.message.clone(),
+        topic: pair.topic.clone(),
+        event_id: pair.id.clone(),
+        source: pair.source.clone(),
+        ty: pair.ty.clone(),
+        size_bytes: pair.size_bytes,
+        since: rfc3339(pair.since_ms),
+        until: rfc3339(pair.since_ms.saturating_add(timeout_ms)),
+    }
+}
+
 impl Pipeline {
     /// Held pairs after the given id, how many are listed in all, and how many are held beside the list.
     pub(crate) fn quarantined(
@@ -108,7 +127,7 @@ impl Pipeline {
         limit: usize,
     ) -> (usize, usize, Vec<HeldView>) {
         let quarantine = &self.inner.parts.quarantine;
-        let timeout = u64::try_from(quarantine.options.timeout.as_millis()).unwrap_or(u64::MAX);
+        let timeout = self.patience_ms();
         let after: Option<HeldId> = after.and_then(|text| text.parse().ok());
         let held = self.held_pairs();
         let listed = lock(&quarantine.listed);
@@ -116,23 +135,38 @@ impl Pipeline {
         let total = listed.iter().filter(|(_, pair)| of_rule(pair)).count();
         let all = listed.iter().filter(|(_, pair)| of_rule(pair));
         let page = all.filter(|(id, _)| after.as_ref().is_none_or(|after| *id > after));
-        let views = page.take(limit).map(|(id, pair)| HeldView {
-            id: id.to_string(),
-            key: pair.key.to_string(),
-            destination: id.destination.to_string(),
-            rule: pair.rule.to_string(),
-            layer: pair.layer.clone(),
-            message: pair.message.clone(),
-            topic: pair.topic.clone(),
-            event_id: pair.id.clone(),
-            source: pair.source.clone(),
-            ty: pair.ty.clone(),
-            size_bytes: pair.size_bytes,
-            since: rfc3339(pair.since_ms),
-            until: rfc3339(pair.since_ms.saturating_add(timeout)),
-        });
+        let views = page.take(limit).map(|(id, pair)| view(id, pair, timeout));
         let unlisted = if listed.len() < LISTED_MAX { 0 } else { held.saturating_sub(listed.len()) };
         (total, unlisted, views.collect())
+    }
+
+    pub(crate) fn held(&self, id: &str) -> Option<Kept> {
+        let id: HeldId = id.parse().ok()?;
+        let pair = lock(&self.inner.parts.quarantine.listed).get(&id).cloned()?;
+        let view = view(&id, &pair, self.patience_ms());
+        Some(Kept::Held(id, Box::new(view)))
+    }
+
+    /// Listed pairs that ids name, or all that a rule holds, or all; and how many of the ids name none.
+    pub(crate) fn held_to_show(&self, ids: &[String], rule: Option<&str>) -> (Vec<Kept>, u64) {
+        let timeout = self.patience_ms();
+        let chosen: BTreeSet<HeldId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+        let listed = lock(&self.inner.parts.quarantine.listed);
+        let is_chosen = |(id, pair): &(&HeldId, &HeldPair)| match ids.is_empty() {
+            true => rule.is_none_or(|rule| *pair.rule == *rule),
+            false => chosen.contains(*id),
+        };
+        let found = listed.iter().filter(is_chosen);
+        let found: Vec<Kept> =
+            found.map(|(id, pair)| Kept::Held(id.clone(), Box::new(view(id, pair, timeout)))).collect();
+        let missed = ids.len().saturating_sub(found.len()) as u64;
+        (found, missed)
+    }
+
+    /// How long a person may take.
+    fn patience_ms(&self) -> u64 {
+        let timeout = self.inner.parts.quarantine.options.timeout;
+        u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Pairs that are held now, listed or not.
