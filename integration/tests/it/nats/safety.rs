@@ -223,6 +223,73 @@ async fn what_a_rate_makes_wait_never_arrives_unprotected() -> Result<()> {
     }
 }
 
+/// What a burst finds of a rate it gets, and what is refused together takes nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_above_a_rate_gets_what_there_is() -> Result<()> {
+    const ROOM: usize = 30;
+    let federation = federation().await?;
+    let (near, far) = (client(&federation, "shop-1").await?, client(&federation, "till-1").await?);
+    for class in ["prices", "orders"] {
+        let mut subscriber = subscribe(&federation, "till-1", &far, &format!("{class}.few.*")).await?;
+        for number in 0..ROOM + 20 {
+            near.publish(format!("{class}.few.burst"), number.to_string().into()).await?;
+        }
+        near.flush().await?;
+        let shop = federation.bridge("shop-1");
+        let draft = |number: usize| Draft::new(serde_json::json!(number));
+        let drafts: Vec<Draft> = (0..ROOM + 1).map(draft).collect();
+        let together = shop.publisher().publish_batch(&format!("{class}.few.batch"), &drafts).await;
+        ensure!(together.is_err(), "{together:?}");
+        for number in 0..ROOM {
+            shop.publisher().publish(&format!("{class}.few.batch"), &draft(number)).await?;
+        }
+        let mut arrived: BTreeMap<String, usize> = BTreeMap::new();
+        for _ in 0..2 * ROOM {
+            let message = next(&mut subscriber).await.with_context(|| format!("{arrived:?}"))?;
+            *arrived.entry(message.subject.to_string()).or_default() += 1;
+        }
+        ensure!(arrived.values().all(|count| *count == ROOM) && arrived.len() == 2, "{arrived:?}");
+    }
+    Ok(())
+}
+
+/// One event of a burst that is too large is refused, and said to be, once; nothing is said that was only tried.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_is_recorded_as_its_events_would_be() -> Result<()> {
+    let federation = federation().await?;
+    let (near, far) = (client(&federation, "shop-1").await?, client(&federation, "till-1").await?);
+    let mut subscriber = subscribe(&federation, "till-1", &far, "prices.*").await?;
+    for number in 0..20 {
+        let length = if number == 7 { 70_000 } else { 10 };
+        near.publish("prices.sizes", "x".repeat(length).into()).await?;
+    }
+    near.flush().await?;
+    for _ in 0..19 {
+        ensure!(next(&mut subscriber).await?.payload.len() == 10);
+    }
+    let data = federation.bridge("shop-1").config.with_file_name("data").display().to_string();
+    eventually("the refusal is recorded", WAIT, || async {
+        let export = meshbridge(&["audit", "export", &data], WAIT)?;
+        ensure!(export.code == 0, "{export:?}");
+        let records =
+            export.stdout.lines().map(serde_json::from_str).collect::<Result<Vec<serde_json::Value>, _>>()?;
+        let refused = records.iter().filter(|record| record["by"]["rule"] == "by-data/small").count();
+        ensure!(refused == 1, "{refused} refusals");
+        Ok(())
+    })
+    .await?;
+    let metrics = federation.bridge("shop-1").admin().metrics().await?;
+    let counted: f64 = metrics
+        .iter()
+        .filter(|(name, _)| {
+            name.starts_with("meshbridge_policy_verdicts_total") && name.contains("by-data/small")
+        })
+        .map(|(_, value)| value)
+        .sum();
+    ensure!(counted == 1.0, "{counted} refusals counted");
+    Ok(())
+}
+
 /// Two bridges of one zone with a stranger between them.
 fn apart() -> Result<tempfile::TempDir> {
     let directory = tempfile::tempdir()?;
