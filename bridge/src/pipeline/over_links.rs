@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use meshbridge_event::Event;
+use meshbridge_event::{Event, EventTrain};
 use meshbridge_policy::{Context, RuleRef, ZoneLink};
-use meshbridge_routing::wire::NoticeKind;
+use meshbridge_routing::wire::{NoticeKind, decode_train};
 use meshbridge_routing::{BridgeIndex, EventKey, Forwarding, ZoneName};
 use smallvec::SmallVec;
 use tracing::info;
@@ -95,6 +95,7 @@ impl Inner {
         let zone = forwarding.bridge(next).1;
         let rule = by(&frame.barred, zone);
         if let Some(rule) = rule {
+            self.record_barred(forwarding, frame, rule);
             self.refuse_link(Context::Transit, frame, rule.id(), zone);
         }
         rule.is_some()
@@ -142,8 +143,27 @@ impl Inner {
         self.record_denied_link(generation, &asked, rule);
     }
 
+    /// The same where it was to leave: once for each zone that it was for.
+    fn record_barred(&self, forwarding: &Forwarding, frame: &Outbound, rule: &RuleRef) {
+        let body = &frame.body;
+        let generation = self.parts.policies.active();
+        let zone = |bridge| forwarding.bridge(bridge).1;
+        let (Some(origin), Some(event)) = (forwarding.index_of(&body.key.origin), event_of(frame)) else {
+            return;
+        };
+        let came = Came { over: &self.parts.own_zone, origin: zone(origin), event: &event };
+        let mut told: SmallVec<[&ZoneName; 4]> = SmallVec::new();
+        for destination in &frame.destinations {
+            let destination = zone(destination.bridge);
+            if !told.contains(&destination) {
+                told.push(destination);
+                self.record_refused(&generation, Context::Transit, frame, came, (destination, rule));
+            }
+        }
+    }
+
     /// The frame does not go over the link. The origin hears of it, which settles nothing (RELIABILITY D8).
-    fn refuse_link(&self, context: Context, frame: &Outbound, rule: &str, zone: &ZoneName) {
+    pub(super) fn refuse_link(&self, context: Context, frame: &Outbound, rule: &str, zone: &ZoneName) {
         self.parts.metrics.on_dropped(DropReason::Denied, u64::from(frame.events()));
         let own = self.parts.own_zone.clone();
         info!(context = context.name(), %rule, link = %format_args!("{zone}/{own}"), "Policy kept an event from a link");
@@ -155,6 +175,15 @@ impl Inner {
         let key: &EventKey = &frame.body.key;
         self.notify_origin(key, kind);
     }
+}
+
+/// The event of a frame; of a train the one that stands for all.
+fn event_of(frame: &Outbound) -> Option<Event> {
+    let payload = frame.body.payload.clone();
+    if decode_train(&frame.body.extensions).is_some() {
+        return Some(EventTrain::decode(payload).ok()?.largest());
+    }
+    Event::decode(payload).ok()
 }
 
 fn by<'b>(barred: &'b Barred, zone: &ZoneName) -> Option<&'b RuleRef> {

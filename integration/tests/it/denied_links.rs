@@ -150,6 +150,20 @@ async fn a_denied_link_carries_the_other_topics_and_these_take_the_long_way_or_w
     settled(&mesh, 0).await
 }
 
+/// The refusal is in the decision log of the bridge.
+async fn recorded(mesh: &Mesh, zone: &str, context: &str, rule: &str) -> Result<()> {
+    let data = mesh.path().join(zone).join("data").display().to_string();
+    eventually("it is in the decision log", WITHIN, || async {
+        let log = meshbridge(&["audit", "export", &data], WITHIN)?.stdout;
+        let line = log.lines().find(|line| line.contains(rule)).with_context(|| log.clone())?;
+        let record: Value = serde_json::from_str(line)?;
+        ensure!(record["context"] == context && record["verdict"] == "reject", "{record}");
+        ensure!(record["from"] == "west" && record["to"] == "east", "{record}");
+        Ok(())
+    })
+    .await
+}
+
 /// All that west sends is answered but so many.
 async fn settled(mesh: &Mesh, but: u64) -> Result<()> {
     eventually("it is settled", WITHIN, || async {
@@ -177,16 +191,7 @@ async fn a_destination_refuses_a_link_that_only_its_own_rules_deny_and_gets_it_b
     let log = mesh.log("east");
     ensure!(log.contains("links-of-zone-east/not-direct"), "the rule is named: {}", mesh.story());
 
-    let data = mesh.path().join("east/data").display().to_string();
-    eventually("it is in the decision log", WITHIN, || async {
-        let log = meshbridge(&["audit", "export", &data], WITHIN)?.stdout;
-        let by_rule = |line: &&str| line.contains("links-of-zone-east/not-direct");
-        let line = log.lines().find(by_rule).with_context(|| log.clone())?;
-        let record: Value = serde_json::from_str(line)?;
-        ensure!(record["context"] == "ingress" && record["verdict"] == "reject", "{record}");
-        Ok(())
-    })
-    .await?;
+    recorded(&mesh, "east", "ingress", "links-of-zone-east/not-direct").await?;
 
     // Without memory the first is lost, and the hint serves those that follow.
     let first = publish(&mesh.zone("west"), "orders.fast-secret").await?;
@@ -217,7 +222,8 @@ async fn a_bridge_on_the_way_sends_nothing_over_a_link_that_its_own_rules_deny()
     reader.wait_for_within(&id, WITHIN).await.with_context(|| mesh.story())?;
     ensure!(sent(&mesh, "north", "east").await? == before, "north sent it: {}", mesh.story());
     ensure!(sent(&mesh, "south", "east").await? > 0, "south did: {}", mesh.story());
-    hears_of_it(&mesh).await
+    hears_of_it(&mesh).await?;
+    recorded(&mesh, "north", "transit", "links-of-zone-north/not-direct").await
 }
 
 /// West was told of a denied link.
