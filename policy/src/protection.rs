@@ -116,6 +116,12 @@ pub(crate) enum Protection {
 }
 
 impl Protection {
+    /// Something of the value is left, in a form that shows no rule of what class it was.
+    pub(crate) fn hides_its_class(self) -> bool {
+        use Protection::{Encrypt, Generalise, Hash, Mask, Pseudonymise};
+        matches!(self, Mask { .. } | Generalise { .. } | Hash | Pseudonymise { .. } | Encrypt { .. })
+    }
+
     /// The protection that discloses what both do.
     pub(crate) fn meet(self, other: Protection) -> Protection {
         use Protection::{Drop, Encrypt, Generalise, Hash, Mask, Pseudonymise, Redact};

@@ -286,7 +286,7 @@ fn protect_attributes(
         let mut outcome = settle(leaf, maker).map_err(|missing| asked.missing(missing))?;
         if let Outcome::Whole(made, label) = &mut outcome
             && label.by_field
-            && matches!(made.form, Protection::Mask { .. } | Protection::Generalise { .. })
+            && made.form.hides_its_class()
         {
             label.classes = label.classes.union(asked.classes_of(&text, Some(name)));
         }

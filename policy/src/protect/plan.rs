@@ -404,8 +404,7 @@ impl<'p, 'a, 'k> Plan<'p, 'a, 'k> {
 
     /// What a value was that a field asked about: later rules by class could not see it any more.
     fn recognised(&mut self, node: u32, text: &str, mut label: Label, form: Protection) -> Label {
-        let hides = matches!(form, Protection::Mask { .. } | Protection::Generalise { .. });
-        if label.by_field && hides {
+        if label.by_field && form.hides_its_class() {
             let key = self.tape.key_of(node).map(|key| self.tape.unescape(key));
             label.classes = label.classes.union(self.asked.classes_of(text, key.as_deref()));
         }

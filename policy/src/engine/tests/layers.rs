@@ -81,3 +81,34 @@ fn what_opaque_data_hold_is_said_by_layers_of_the_same_zone_only() {
     assert!(!stops(&forbid("zone/z-c", "ingress"), "region/r-2", Context::Ingress));
     assert!(stops(&forbid("federation", "egress"), "zone/z-a", Context::Egress));
 }
+
+/// What an inner layer did to a field before the border hides nothing from an outer layer's rule by class.
+#[test]
+fn a_field_that_was_protected_before_is_still_of_its_class() {
+    for form in ["hash", "mask, keep: {first: 2, last: 2}"] {
+        let inner = format!(
+            "match: {{topics: [\"**\"], at: publish}}, protect: [{{fields: [\"$.data.card\"], as: {form}}}]"
+        );
+        let outer = "match: {topics: [\"**\"]}, protect: [{classes: [payment.card], as: redact}]";
+        let all = "match: {topics: [\"**\"]}, permit: {}";
+        let files =
+            files(&[("federation", vec![all.to_owned(), outer.to_owned()]), ("zone/z-a", vec![inner])]);
+        let program = program(&files).expect("valid");
+        let (topic, randomness) = (Topic::parse("a.b").expect("a topic"), Randomness::new([1; 32]));
+        let event = event(None, None, "/s", "1");
+        let mut scratch = Scratch::new();
+        let here = Request {
+            context: Context::Publish,
+            ..request(&program, ("z-a", "z-a"), &topic, &event, &randomness)
+        };
+        let Verdict::Forward { event: Some(published) } = program.decide(&here, &mut scratch).verdict else {
+            panic!("{form}: it is edited")
+        };
+        assert_ne!(value_of(&published, "/card"), value_of(&event, "/card"), "{form}");
+        let leaves = request(&program, ("z-a", "z-c"), &topic, &published, &randomness);
+        let Verdict::Forward { event: Some(left) } = program.decide(&leaves, &mut scratch).verdict else {
+            panic!("{form}: it is edited again")
+        };
+        assert_eq!(value_of(&left, "/card").as_deref(), Some("\"[redacted:payment.card]\""), "{form}");
+    }
+}
